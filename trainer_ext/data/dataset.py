@@ -1,0 +1,71 @@
+"""From files (or a hub data set) to labelled `datasets.Dataset`s, every row checked."""
+
+import hashlib
+from collections.abc import Iterator
+from itertools import islice
+
+from datasets import ClassLabel, Dataset
+
+from trainer_ext.arguments import DataArguments
+from trainer_ext.data.labelled import texts_and_labels
+from trainer_ext.data.readers import Row, read_rows, require_columns
+from trainer_ext.errors import UserError
+from trainer_ext.tasks import Task
+
+
+def load_rows(data: DataArguments, split: str) -> list[Row]:
+    """All rows of one split; an empty list when it is not given.
+
+    Raises:
+        UserError: for an empty file or a missing column, before any row is used.
+    """
+    path = getattr(data, f"{split}_file")
+    if data.dataset_name:
+        source, rows = f"{data.dataset_name}[{split}]", hub_rows(data, split)
+    elif path:
+        source, rows = path, read_rows(path)
+    else:
+        return []
+    limit = data.max_train_samples if split == "train" else data.max_eval_samples
+    rows = list(islice(rows, limit))
+    if not rows and not data.dataset_name:
+        raise UserError(f"{source} is empty: it has no rows")
+    for row in rows[:1]:
+        require_columns(row, [data.text_column, *data.label_columns, *filter(None, [data.id_column])], source)
+    return rows
+
+
+def hub_rows(data: DataArguments, split: str) -> Iterator[Row]:
+    """Rows of a split of a hub data set; none when it has no such split."""
+    from datasets import load_dataset
+
+    try:
+        splits = load_dataset(data.dataset_name, data.dataset_config_name)
+    except Exception as error:  # the hub client raises many unrelated types
+        raise UserError(f"dataset_name {data.dataset_name} cannot be loaded: {' '.join(str(error).split())}") from error
+    if split == "train" and split not in splits:
+        raise UserError(f"dataset_name {data.dataset_name} has no split 'train'; it has {', '.join(splits)}")
+    if split not in splits:
+        return
+    features = splits[split].features
+    named = [column for column in data.label_columns if isinstance(features.get(column), ClassLabel)]
+    for number, values in enumerate(splits[split], 1):
+        names = {column: features[column].int2str(values[column]) for column in named if values[column] >= 0}
+        yield Row(values | names, f"{data.dataset_name}[{split}], row {number}")
+
+
+def build_dataset(rows: list[Row], data: DataArguments, task: Task) -> Dataset:
+    """Columns `text`, `labels` (and `id` with `id_column`), one row per row, in order."""
+    texts, labels = texts_and_labels(rows, data.text_column, task)
+    columns = {"text": texts, "labels": labels}
+    if data.id_column:
+        columns["id"] = [str(row.values.get(data.id_column)) for row in rows]
+    return Dataset.from_dict(columns)
+
+
+def data_hash(dataset: Dataset) -> str:
+    """sha256 over texts and labels in order: equal for equal training data, wherever it is stored."""
+    digest = hashlib.sha256()
+    for text, labels in zip(dataset["text"], dataset["labels"], strict=True):
+        digest.update(f"{text}\x1f{labels}\x1e".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()

@@ -1,0 +1,39 @@
+"""Rows to texts and encoded labels, every row checked. Needs no framework: training and `predict.py` share it."""
+
+from collections.abc import Iterable, Sequence
+
+from trainer_ext.data.readers import Row, text_of
+from trainer_ext.errors import UserError
+from trainer_ext.tasks import LabelSpace, Task
+
+
+def label_space(rows: Iterable[Row], label_columns: Sequence[str], label_names: Sequence[str] | None) -> LabelSpace:
+    """From `label_names` when given, else from the values in the (training) rows."""
+    if label_names:
+        return LabelSpace.from_names(label_columns, label_names)
+    return LabelSpace.from_values(label_columns, (raw_label(row, name) for row in rows for name in label_columns))
+
+
+def raw_label(row: Row, column: str) -> str:
+    """The label as it stands in the file, or a `UserError` with file and row when it is missing."""
+    value = row.values.get(column)
+    if value is None or str(value).strip() == "":
+        raise UserError(f"{row.where}: the label in column {column!r} is missing")
+    return str(value)
+
+
+def texts_and_labels(rows: Iterable[Row], text_column: str, task: Task) -> tuple[list[str], list]:
+    """Texts, and labels as `task.encode` gives them, of each row in order.
+
+    Raises:
+        UserError: for an empty text or an unknown label, with file, row and value.
+    """
+    texts, labels = [], []
+    for row in rows:
+        texts.append(text_of(row, text_column))
+        raw = [raw_label(row, column) for column in task.label_space.columns]
+        try:
+            labels.append(task.encode(raw))
+        except UserError as error:
+            raise UserError(f"{row.where}: {error}") from None
+    return texts, labels

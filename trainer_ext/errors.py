@@ -1,0 +1,29 @@
+"""The one exception a user is meant to see, and how the entry scripts show it."""
+
+import difflib
+import os
+import sys
+from collections.abc import Callable, Iterable
+
+
+class UserError(Exception):
+    """Bad input: the message names the file, row or flag, the value seen and what was expected."""
+
+
+def did_you_mean(word: str, candidates: Iterable[str]) -> str:
+    """`"; did you mean 'focal_gamma'?"` for the nearest candidate, or an empty string when none is near."""
+    near = difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.6)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def run_main(main: Callable[[], int | None]) -> None:
+    """Run an entry script: a `UserError` becomes one line on stderr and exit status 2, without a traceback."""
+    try:
+        status = main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        status = 2
+    except BrokenPipeError:  # the reader of our output went away (`predict.py ... | head`)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    sys.exit(status or 0)

@@ -1,0 +1,165 @@
+"""Texts in, answers out. Imports neither torch nor transformers; a checkpoint brings its own session."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from trainer_ext.errors import UserError
+from trainer_ext.inference.session import OnnxSession
+from trainer_ext.tasks import TASKS, LabelSpace, Task
+
+ONNX_FILES = ("model_quantized.onnx", "model.onnx")
+WINDOW = 16  # batches tokenised together, so that rows of similar length share a batch
+
+
+class Session(Protocol):
+    """What runs a batch: ONNX Runtime, or torch for a checkpoint."""
+
+    provider: str
+
+    def run(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
+        """Logits (B, *head_shape) of int64 arrays (B, L)."""
+
+
+class Predictor:
+    """A model ready to answer: tokenizer, session and the task's decoding.
+
+    Args:
+        session: runs batches.
+        tokenizer: a `tokenizers.Tokenizer`.
+        pipeline: from the model's config: task, label space, max_length, pad_token_id, input names.
+        batch_size: rows in one run.
+    """
+
+    def __init__(self, session: Session, tokenizer: Tokenizer, pipeline: dict[str, Any], batch_size: int = 8):
+        self.session = session
+        self.pipeline = pipeline
+        self.batch_size = batch_size
+        self.task: Task = TASKS[pipeline["task"]](LabelSpace.from_dict(pipeline["label_space"]))
+        tokenizer.enable_truncation(pipeline["max_length"])
+        tokenizer.no_padding()
+        self.tokenizer = tokenizer
+
+    def logits(self, texts: Sequence[str]) -> np.ndarray:
+        """Logits (N, *head_shape), float32, in the order of the texts."""
+        out = np.zeros((len(texts), *self.task.head_shape), dtype=np.float32)
+        encoded = self.tokenizer.encode_batch_fast(list(texts))
+        by_length = sorted(range(len(texts)), key=lambda k: len(encoded[k].ids))
+        for start in range(0, len(texts), self.batch_size):
+            rows = by_length[start : start + self.batch_size]
+            out[rows] = self.session.run(self._pad([encoded[k] for k in rows]))
+        return out
+
+    def _pad(self, encodings: list) -> dict[str, np.ndarray]:
+        """int64 arrays (B, longest) by input name, padded on the right."""
+        shape = (len(encodings), max(len(e.ids) for e in encodings))
+        arrays = {
+            "input_ids": np.full(shape, self.pipeline["pad_token_id"], dtype=np.int64),
+            "attention_mask": np.zeros(shape, dtype=np.int64),
+            "token_type_ids": np.zeros(shape, dtype=np.int64),
+        }
+        for row, e in enumerate(encodings):
+            arrays["input_ids"][row, : len(e.ids)] = e.ids
+            arrays["attention_mask"][row, : len(e.ids)] = 1
+            arrays["token_type_ids"][row, : len(e.ids)] = e.type_ids
+        return {name: arrays[name] for name in self.pipeline["input_names"]}
+
+    def logits_iter(self, texts: Iterable[str]) -> Iterator[np.ndarray]:
+        """Logits of one text after another; holds a window of texts at a time, so any number may stream through."""
+        texts = iter(texts)
+        while window := list(islice(texts, self.batch_size * WINDOW)):
+            yield from self.logits(window)
+
+    def predict_iter(self, texts: Iterable[str]) -> Iterator[dict[str, Any]]:
+        """One answer a text, in order."""
+        return map(self.task.decode, self.logits_iter(texts))
+
+    def predict(self, texts: Sequence[str]) -> list[dict[str, Any]]:
+        """One answer a text, in order."""
+        return list(self.predict_iter(texts))
+
+
+def load_predictor(
+    path: str | Path,
+    num_threads: int | None = None,
+    provider: str = "auto",
+    batch_size: int = 8,
+    file_name: str | None = None,
+) -> Predictor:
+    """A predictor from a checkpoint or an ONNX folder.
+
+    Args:
+        path: folder written by `train.py` or `export.py`.
+        num_threads: None: the cores this process may use.
+        provider: auto, cpu or cuda.
+        batch_size: rows in one run.
+        file_name: which ONNX file; None: the one the export report chose.
+
+    Raises:
+        UserError: when the folder is not there, not a model, or broken.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise UserError(f"model {path} does not exist" if not folder.exists() else f"model {path} is not a folder")
+    pipeline = read_pipeline(folder)
+    file = folder / (file_name or chosen_file(folder))
+    if not file.is_file():
+        raise UserError(f"model {path} has no {file.name}")
+    if file.suffix == ".onnx":
+        session: Session = OnnxSession(file, num_threads, provider)
+    else:
+        from trainer_ext.modeling.session import TorchSession
+
+        session = TorchSession(folder, num_threads, provider)
+    return Predictor(session, read_tokenizer(folder), pipeline, batch_size)
+
+
+def chosen_file(folder: Path) -> str:
+    """What to run: the export report's choice, else INT8, else ONNX, else the checkpoint's weights."""
+    report = folder / "export_report.json"
+    if report.is_file():
+        content = read_json(report)
+        for variant in content.get("variants", []):
+            if variant["name"] == content["chosen"] and str(variant["file"]).endswith(".onnx"):
+                return variant["file"]
+    return next((name for name in ONNX_FILES if (folder / name).is_file()), "model.safetensors")
+
+
+def read_pipeline(folder: Path) -> dict[str, Any]:
+    """What the config says about the use of the model, checked to be whole."""
+    path = folder / "config.json"
+    if not path.is_file():
+        raise UserError(f"model {folder} has no config.json: it is neither a checkpoint nor an ONNX folder")
+    config = read_json(path)
+    pipeline = config.get("pipeline") if isinstance(config, dict) else None
+    needed = ("task", "label_space", "max_length", "pad_token_id", "input_names", "text_column")
+    missing = [key for key in needed if key not in (pipeline or {})]
+    if missing:
+        raise UserError(f"{path} is no model of this project: its 'pipeline' lacks {', '.join(missing)}")
+    if pipeline["task"] not in TASKS:
+        raise UserError(f"{path}: task {pipeline['task']!r} is none of {', '.join(TASKS)}")
+    return pipeline
+
+
+def read_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer in the folder's tokenizer.json."""
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise UserError(f"model {folder} has no tokenizer.json")
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the Rust side raises a bare Exception
+        raise UserError(f"{path} cannot be read: {error}") from error
+
+
+def read_json(path: Path) -> Any:
+    """Parsed JSON, or a `UserError` naming the file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid JSON: {error}") from error

@@ -1,0 +1,78 @@
+"""An ONNX Runtime session with the provider asked for and threads that fit the container."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from trainer_ext.errors import UserError
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+class OnnxSession:
+    """Runs one ONNX file.
+
+    Args:
+        path: the model.
+        num_threads: threads for one run; None: the cores this process may use.
+        provider: `cpu`, `cuda` (an error when it is not there) or `auto` (cuda when there, for a float model).
+    """
+
+    def __init__(self, path: Path, num_threads: int | None = None, provider: str = "auto"):
+        self.provider = choose_provider(provider, quantised="quantized" in path.name)
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = num_threads or available_cores()
+        options.log_severity_level = 3
+        # The fused operator is slower than Add + LayerNormalization on CPUs, several times so for INT8.
+        options.add_session_config_entry("optimization.disable_specified_optimizers", "SkipLayerNormFusion")
+        try:
+            self._session = ort.InferenceSession(str(path), options, providers=[PROVIDERS[self.provider]])
+        except Exception as error:  # onnxruntime raises its own types, one per cause
+            raise UserError(f"{path} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+        if PROVIDERS[self.provider] not in self._session.get_providers():
+            raise UserError(f"{path}: onnxruntime fell back from {self.provider} to {self._session.get_providers()}")
+        self.input_names = [item.name for item in self._session.get_inputs()]
+
+    def run(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
+        """Logits (B, ...) of int64 arrays (B, L) by input name; the file's other inputs are filled with zeros."""
+        zeros = np.zeros_like(inputs["input_ids"])
+        return self._session.run(None, {name: inputs.get(name, zeros) for name in self.input_names})[0]
+
+
+def choose_provider(provider: str, quantised: bool) -> str:
+    """`cpu` or `cuda`.
+
+    Raises:
+        UserError: for cuda where onnxruntime has none, or with an INT8 model, whose operators only CPUs have.
+    """
+    if provider not in (*PROVIDERS, "auto"):
+        raise UserError(f"provider {provider!r} is none of auto, {', '.join(PROVIDERS)}")
+    has_cuda = PROVIDERS["cuda"] in ort.get_available_providers()
+    if provider == "cuda" and quantised:
+        raise UserError("provider cuda cannot run the INT8 model: use model.onnx, or provider cpu")
+    if provider == "cuda" and not has_cuda:
+        raise UserError(f"provider cuda is not there: onnxruntime offers {', '.join(ort.get_available_providers())}")
+    if provider == "auto":
+        return "cuda" if has_cuda and not quantised else "cpu"
+    return provider
+
+
+def available_cores() -> int:
+    """Cores this process may use: its affinity, and the container's CPU quota (cgroup v2 or v1), at least 1."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, int(cpu_quota() or cores)))
+
+
+def cpu_quota(root: str = "/sys/fs/cgroup") -> float | None:
+    """CPUs the container is limited to, or None without a limit."""
+    try:
+        quota, period = Path(root, "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            quota = Path(root, "cpu/cpu.cfs_quota_us").read_text().strip()
+            period = Path(root, "cpu/cpu.cfs_period_us").read_text().strip()
+        except OSError:
+            return None
+    return None if quota in ("max", "-1") else max(1.0, float(quota) / float(period))

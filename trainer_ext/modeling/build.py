@@ -1,0 +1,113 @@
+"""The tokenizer and the model a run starts from: from scratch, a pretrained encoder, or a checkpoint of ours."""
+
+from collections.abc import Iterable
+from importlib.metadata import version
+from typing import Any
+
+from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
+
+from trainer_ext.arguments import DataArguments, ModelArguments
+from trainer_ext.errors import UserError
+from trainer_ext.modeling.configuration import EncoderWithHeadConfig
+from trainer_ext.modeling.model import EncoderWithHead, from_pretrained_encoder
+from trainer_ext.modeling.scratch import scratch_config, train_tokenizer
+from trainer_ext.tasks import Task
+
+
+def build_tokenizer(model: ModelArguments, data: DataArguments, texts: Iterable[str]) -> PreTrainedTokenizerBase:
+    """The pretrained tokenizer, or one trained on `texts` (the training part only).
+
+    Raises:
+        UserError: when it cannot be loaded, or is a slow one (inference needs `tokenizer.json`).
+    """
+    if model.from_scratch != "none":
+        return train_tokenizer(texts, model.vocab_size, data.max_length)
+    name = model.model_name_or_path
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=model.trust_remote_code)
+    except (OSError, ValueError) as error:
+        raise cannot_load(name, error) from error
+    if not tokenizer.is_fast:
+        raise UserError(f"{name} has no fast tokenizer (tokenizer.json), which prediction needs")
+    return tokenizer
+
+
+def build_model(
+    model: ModelArguments, data: DataArguments, task: Task, tokenizer: PreTrainedTokenizerBase, pipeline: dict[str, Any]
+) -> EncoderWithHead:
+    """A model for `task`; its head is fresh unless `model_name_or_path` is a checkpoint with the same head.
+
+    Raises:
+        UserError: when the weights cannot be loaded, or the encoder cannot take `max_length` tokens.
+    """
+    name = model.model_name_or_path
+    if model.from_scratch != "none":
+        encoder = scratch_config(model.from_scratch, model.config_overrides, tokenizer, data.max_length)
+    else:
+        try:
+            encoder = AutoConfig.from_pretrained(name, trust_remote_code=model.trust_remote_code)
+        except (OSError, ValueError, KeyError) as error:
+            raise cannot_load(name, error) from error
+    if isinstance(encoder, EncoderWithHeadConfig):
+        return continue_from(name, encoder, task, pipeline)
+    check_positions(encoder, data.max_length)
+    config = EncoderWithHeadConfig(
+        encoder=encoder,
+        head_shape=list(task.head_shape),
+        pooling=model.pooling,
+        head_dropout=model.head_dropout,
+        pipeline=pipeline,
+        label2id={label: k for k, label in enumerate(task.label_space.classes)},
+        id2label=dict(enumerate(task.label_space.classes)),
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    if model.from_scratch != "none":
+        return EncoderWithHead(config)
+    try:
+        return from_pretrained_encoder(name, config, trust_remote_code=model.trust_remote_code)
+    except (OSError, ValueError) as error:
+        raise cannot_load(name, error) from error
+
+
+def continue_from(name: str, config: EncoderWithHeadConfig, task: Task, pipeline: dict[str, Any]) -> EncoderWithHead:
+    """Train on from a checkpoint of this project, which must have the same classes."""
+    if config.pipeline.get("label_space") != task.label_space.to_dict():
+        raise UserError(
+            f"{name} was trained for {config.pipeline.get('label_space')}, "
+            f"but this run's labels are {task.label_space.to_dict()}"
+        )
+    try:
+        model = EncoderWithHead.from_pretrained(name)
+    except Exception as error:
+        raise cannot_load(name, error) from error
+    model.config.pipeline = pipeline
+    return model
+
+
+def check_positions(encoder, max_length: int) -> None:
+    """Refuse a `max_length` beyond the encoder's position embeddings."""
+    positions = getattr(encoder, "max_position_embeddings", None)
+    offset = 2 if encoder.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet") else 0  # padding_idx + 1
+    if positions and positions - offset < max_length:
+        raise UserError(f"max_length {max_length} is more than the {positions - offset} positions of the encoder")
+
+
+def pipeline_of(data: DataArguments, task: Task, tokenizer: PreTrainedTokenizerBase, data_hash: str) -> dict[str, Any]:
+    """What inference needs beside the weights; travels in the checkpoint's config."""
+    return {
+        "task": task.name,
+        "label_space": task.label_space.to_dict(),
+        "text_column": data.text_column,
+        "id_column": data.id_column,
+        "max_length": data.max_length,
+        "input_names": list(tokenizer.model_input_names),
+        "pad_token_id": tokenizer.pad_token_id,
+        "train_data_sha256": data_hash,
+        "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers")},
+    }
+
+
+def cannot_load(name: str | None, error: Exception) -> UserError:
+    """One line for the many ways in which transformers says that a model is not there or broken."""
+    reason = " ".join(str(error).split())[:300] or type(error).__name__
+    return UserError(f"model_name_or_path {name} cannot be loaded: {reason}")

@@ -1,0 +1,43 @@
+"""The config of an encoder with a head: everything a fresh process needs to rebuild and use it."""
+
+from typing import Any
+
+from transformers import AutoConfig, PretrainedConfig
+
+
+class EncoderWithHeadConfig(PretrainedConfig):
+    """Encoder config plus head.
+
+    Args:
+        encoder: config (or its dict, with `model_type`) of any `AutoModel` encoder.
+        head_shape: shape of the logits of one row, e.g. [10] or [18, 4].
+        pooling: how token states become one vector (`trainer_ext.modeling.pooling`).
+        head_dropout: dropout before the head.
+        pipeline: what inference needs beside the weights: task, label space, text column, max_length, ...
+    """
+
+    model_type = "encoder_with_head"
+    sub_configs = {"encoder": AutoConfig}
+
+    def __init__(
+        self,
+        encoder: PretrainedConfig | dict[str, Any] | None = None,
+        head_shape: list[int] | None = None,
+        pooling: str = "cls",
+        head_dropout: float = 0.1,
+        pipeline: dict[str, Any] | None = None,
+        **kwargs,
+    ):
+        if isinstance(encoder, dict):
+            encoder = AutoConfig.for_model(**encoder)
+        self.encoder = encoder if encoder is not None else AutoConfig.for_model("bert")
+        self.head_shape = list(head_shape or [2])
+        self.pooling = pooling
+        self.head_dropout = head_dropout
+        self.pipeline = pipeline or {}
+        super().__init__(**kwargs)
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of the encoder's states."""
+        return self.encoder.hidden_size

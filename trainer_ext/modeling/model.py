@@ -1,0 +1,69 @@
+"""Any `AutoModel` encoder with pooling and a linear head, as a `PreTrainedModel`."""
+
+import inspect
+import math
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModel, PretrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from trainer_ext.modeling.configuration import EncoderWithHeadConfig
+from trainer_ext.modeling.pooling import pool
+
+
+class EncoderWithHead(PreTrainedModel):
+    """encoder -> pooling -> dropout -> linear, reshaped to the task's `head_shape`.
+
+    The loss is not computed here: `CustomTrainer` hands the logits to its objective.
+    """
+
+    config_class = EncoderWithHeadConfig
+    base_model_prefix = "encoder"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+
+    def __init__(self, config: EncoderWithHeadConfig):
+        super().__init__(config)
+        self.encoder = AutoModel.from_config(config.encoder, **without_pooler(config.encoder))
+        self.dropout = nn.Dropout(config.head_dropout)
+        self.head = nn.Linear(config.hidden_size, math.prod(config.head_shape))
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Initialise the head; the encoder initialises itself."""
+        if module is self.head:
+            module.weight.data.normal_(mean=0.0, std=getattr(self.config.encoder, "initializer_range", 0.02))
+            module.bias.data.zero_()
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        return_dict: bool | None = None,
+    ) -> SequenceClassifierOutput:
+        """Logits (B, *head_shape) of token ids (B, L)."""
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if token_type_ids is not None and "token_type_ids" in inspect.signature(self.encoder.forward).parameters:
+            inputs["token_type_ids"] = token_type_ids
+        states = self.encoder(**inputs, return_dict=True).last_hidden_state
+        vector = pool(self.config.pooling, states, attention_mask)
+        logits = self.head(self.dropout(vector))
+        return SequenceClassifierOutput(logits=logits.view(-1, *self.config.head_shape))
+
+
+def without_pooler(encoder: PretrainedConfig) -> dict[str, bool]:
+    """`{"add_pooling_layer": False}` for encoders that would build BERT's pooler, which no head of ours reads."""
+    model_class = AutoModel._model_mapping[type(encoder)]
+    takes_it = "add_pooling_layer" in inspect.signature(model_class.__init__).parameters
+    return {"add_pooling_layer": False} if takes_it else {}
+
+
+def from_pretrained_encoder(name: str, config: EncoderWithHeadConfig, **kwargs) -> EncoderWithHead:
+    """A model with a fresh head whose encoder's weights come from `name` (hub name or folder)."""
+    model = EncoderWithHead(config)
+    model.encoder = AutoModel.from_pretrained(
+        name, config=config.encoder, use_safetensors=None, dtype=torch.float32, **without_pooler(config.encoder), **kwargs
+    )
+    return model

@@ -1,0 +1,123 @@
+"""An encoder built from a config and a vocabulary trained on the training texts, for machines without a hub."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import BertConfig, PreTrainedTokenizerFast
+
+from trainer_ext.errors import UserError, did_you_mean
+
+# tiny, mini and small are the sizes of Google's BERT miniatures; the others TinyBERT's (arXiv:1909.10351, table 1).
+SIZES = {
+    "tiny": {"num_hidden_layers": 2, "hidden_size": 128, "num_attention_heads": 2, "intermediate_size": 512},
+    "mini": {"num_hidden_layers": 4, "hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024},
+    "small": {"num_hidden_layers": 4, "hidden_size": 512, "num_attention_heads": 8, "intermediate_size": 2048},
+    "tinybert_4l": {"num_hidden_layers": 4, "hidden_size": 312, "num_attention_heads": 12, "intermediate_size": 1200},
+    "tinybert_6l": {"num_hidden_layers": 6, "hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072},
+}
+SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
+SUBWORD_PREFIX = "##"
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int, max_length: int) -> PreTrainedTokenizerFast:
+    """A lower-casing tokenizer whose vocabulary is a function of the texts alone.
+
+    Each Chinese character is a token of its own; other scripts are split at blanks and punctuation and merged by BPE
+    (`tokenizers` trains WordPiece and Unigram differently every time, BPE only through the order of rare characters,
+    which is why the alphabet is chosen here). Characters seen once become `[UNK]`, so that `[UNK]` is trained.
+
+    Args:
+        texts: the training texts.
+        vocab_size: upper bound on the vocabulary, special tokens included.
+        max_length: stored as `model_max_length`.
+    """
+    texts = list(texts)
+    normalizer = normalizers.Sequence(
+        [normalizers.NFKC(), normalizers.BertNormalizer(handle_chinese_chars=True, lowercase=True, strip_accents=False)]
+    )
+    words = pre_tokenizers.BertPreTokenizer()
+    alphabet = choose_alphabet(texts, vocab_size - len(SPECIAL), normalizer, words)
+    tokenizer = Tokenizer(train_bpe(texts, alphabet, vocab_size, normalizer, words))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, words
+    tokenizer.decoder = decoders.WordPiece(prefix=SUBWORD_PREFIX)
+    tokenizer.add_special_tokens(list(SPECIAL.values()))
+    cls_id, sep_id = tokenizer.token_to_id(SPECIAL["cls_token"]), tokenizer.token_to_id(SPECIAL["sep_token"])
+    tokenizer.post_processor = processors.BertProcessing((SPECIAL["sep_token"], sep_id), (SPECIAL["cls_token"], cls_id))
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        model_max_length=max_length,
+        model_input_names=["input_ids", "attention_mask"],
+        **{name: AddedToken(token, special=True) for name, token in SPECIAL.items()},
+    )
+
+
+def choose_alphabet(texts: list[str], room: int, normalizer, words) -> list[str]:
+    """At most `room` pieces: the commonest characters seen twice or more, with `##x` for those seen inside a word."""
+    counts: Counter[str] = Counter()
+    inside: set[str] = set()
+    for text in texts:
+        for word, _ in words.pre_tokenize_str(normalizer.normalize_str(text)):
+            counts.update(word)
+            inside.update(word[1:])
+    pieces: list[str] = []
+    for character, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+        forms = [character, SUBWORD_PREFIX + character] if character in inside else [character]
+        if count > 1 and len(pieces) + len(forms) <= room:
+            pieces += forms
+    return pieces
+
+
+def train_bpe(texts: list[str], alphabet: list[str], vocab_size: int, normalizer, words) -> models.BPE:
+    """A BPE model over `alphabet`, the same on every run.
+
+    The trainer numbers continuing pieces (`##x`) in hash order, and breaks ties between merges by number. Naming the
+    whole alphabet as special tokens fixes the numbers; the model built from the result has no such tokens.
+    """
+    options = {"unk_token": SPECIAL["unk_token"], "continuing_subword_prefix": SUBWORD_PREFIX}
+    scratch = Tokenizer(models.BPE(**options))
+    scratch.normalizer, scratch.pre_tokenizer = normalizer, words
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[*SPECIAL.values(), *alphabet],
+        limit_alphabet=0,
+        continuing_subword_prefix=SUBWORD_PREFIX,
+        show_progress=False,
+    )
+    scratch.train_from_iterator(texts, trainer)
+    trained = json.loads(scratch.to_str())["model"]
+    return models.BPE(trained["vocab"], [tuple(pair) for pair in trained["merges"]], **options)
+
+
+def scratch_config(size: str, overrides: str | None, tokenizer: PreTrainedTokenizerFast, max_length: int) -> BertConfig:
+    """The `BertConfig` of a named size, with `name=value,...` overrides (as the examples of transformers name them).
+
+    Raises:
+        UserError: for an override the config does not have, or a value it refuses.
+    """
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        pad_token_id=tokenizer.pad_token_id,
+        max_position_embeddings=max(512, max_length),
+        **SIZES[size],
+    )
+    for item in filter(None, (overrides or "").split(",")):
+        name, equals, value = item.partition("=")
+        if not equals or not hasattr(config, name.strip()):
+            raise UserError(f"config_overrides: {item!r} is no name=value of a BERT config{did_you_mean(name, vars(config))}")
+        try:
+            config.update_from_string(f"{name.strip()}={value.strip()}")
+        except ValueError as error:
+            raise UserError(f"config_overrides: {error}") from error
+    if config.hidden_size % config.num_attention_heads:
+        raise UserError(
+            f"config_overrides: hidden_size {config.hidden_size} is not a multiple of "
+            f"num_attention_heads {config.num_attention_heads}"
+        )
+    if config.max_position_embeddings < max_length:
+        raise UserError(
+            f"config_overrides: max_position_embeddings {config.max_position_embeddings} is less than "
+            f"max_length {max_length}"
+        )
+    return config

@@ -1,0 +1,132 @@
+"""From a YAML recipe and a command line to `Arguments`, and back to a YAML that runs again."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+from transformers import HfArgumentParser
+
+from trainer_ext.arguments import Arguments, DataArguments, ModelArguments, ObjectiveArguments, TrainingArguments
+from trainer_ext.errors import UserError, did_you_mean
+from trainer_ext.files import write_text
+
+GROUPS = (ModelArguments, DataArguments, ObjectiveArguments, TrainingArguments)
+# Where a run writes, and how it was started, is not part of what it is.
+NOT_PART_OF_A_RECIPE = {"overwrite_output_dir", "resume_from_checkpoint", "local_rank", "logging_dir", "use_cpu"}
+
+
+class Parser(HfArgumentParser):
+    """`HfArgumentParser` whose errors are one `UserError` instead of pages of usage."""
+
+    def error(self, message: str):
+        """Called by argparse for a value it cannot take."""
+        raise UserError(message)
+
+
+def parse(argv: Sequence[str] | None = None) -> Arguments:
+    """Parse `[RECIPE.yaml] [--flag value ...]`; a flag on the command line wins over the recipe.
+
+    Raises:
+        UserError: for an unknown flag (naming the nearest), a value of the wrong type or a contradiction.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    recipe = argv.pop(0) if argv and not argv[0].startswith("-") else None
+    parser = Parser(GROUPS, allow_abbrev=False, description="Fine-tune an encoder. Flags may stand in a YAML recipe.")
+    known = {action.dest for action in parser._actions}
+    cli_names = flag_names(argv)
+    values = {key: value for key, value in read_recipe(recipe, known).items() if not overridden(key, cli_names)}
+    check_known(cli_names, known, "flag --")
+    tokens = to_tokens(values)
+    try:
+        model, data, objective, training, rest = parser.parse_args_into_dataclasses(
+            tokens + argv, return_remaining_strings=True, look_for_args_file=False
+        )
+    except (ValueError, TypeError, ImportError) as error:  # TrainingArguments checks itself with these
+        raise UserError(" ".join(str(error).split())) from error
+    if rest:
+        raise UserError(f"cannot place {' '.join(rest)!r} on the command line (the recipe comes first)")
+    given = frozenset(values) | frozenset(cli_names)
+    args = Arguments(model, data, objective, training, given)
+    if training.output_dir in (None, "trainer_output"):
+        raise UserError("no output_dir: say where the model goes with --output_dir")
+    args.check()
+    return args
+
+
+def read_recipe(path: str | None, known: set[str]) -> dict[str, Any]:
+    """The flat mapping in a YAML recipe; keys with the value null are left out."""
+    if path is None:
+        return {}
+    if not Path(path).is_file():
+        raise UserError(f"recipe {path} does not exist")
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise UserError(f"{path} must be a flat mapping of flag names to values")
+    check_known(values, known, f"{path}: key ")
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def check_known(names, known: set[str], where: str) -> None:
+    """Raise `UserError` for the first name that is no flag, with the nearest one that is."""
+    for name in names:
+        if name not in known:
+            raise UserError(f"unknown {where}{name}{did_you_mean(name, known)}")
+
+
+def flag_names(argv: Sequence[str]) -> list[str]:
+    """The flags named on a command line, without dashes: `['--max_steps', '3', '--fp16']` -> `['max_steps', 'fp16']`."""
+    return [token[2:].split("=", 1)[0].replace("-", "_") for token in argv if token.startswith("--")]
+
+
+def overridden(key: str, cli_names: Sequence[str]) -> bool:
+    """Whether the command line makes a recipe's key void: by naming it, or by choosing the other kind of encoder."""
+    if key == "model_name_or_path":
+        return key in cli_names or "from_scratch" in cli_names
+    if key == "from_scratch":
+        return key in cli_names or "model_name_or_path" in cli_names
+    if key == "config_overrides":  # they belong to the recipe's own choice of encoder
+        return bool({key, "from_scratch", "model_name_or_path"} & set(cli_names))
+    return key in cli_names
+
+
+def to_tokens(values: dict[str, Any]) -> list[str]:
+    """argv tokens for YAML values, so that both sources are typed and checked by the same parser."""
+    tokens = []
+    for key, value in values.items():
+        items = value if isinstance(value, list) else [value]
+        tokens += [f"--{key}", *(json.dumps(v) if isinstance(v, (dict, bool)) else str(v) for v in items)]
+    return tokens
+
+
+def resolved(args: Arguments) -> dict[str, Any]:
+    """The flags that differ from their default or were given, in an order fit to read; secrets left out."""
+    values = {}
+    for group in (args.data, args.model, args.objective, args.training):
+        for spec in fields(group):
+            if not spec.init or spec.name in NOT_PART_OF_A_RECIPE or spec.name.endswith("_token"):
+                continue
+            value = plain(getattr(group, spec.name))
+            default = spec.default_factory() if spec.default_factory is not MISSING else spec.default
+            if spec.name in args.given or value not in (None, plain(default)) and group is not args.training:
+                values[spec.name] = value
+    values.setdefault("learning_rate", args.training.learning_rate)
+    values.setdefault("seed", args.training.seed)
+    return values
+
+
+def plain(value: Any) -> Any:
+    """Enums as their value, everything else as it is."""
+    return getattr(value, "value", value)
+
+
+def write_resolved(args: Arguments, folder: Path) -> None:
+    """Write `resolved_config.yaml`, which `train.py` runs again as it is."""
+    text = yaml.safe_dump(resolved(args), allow_unicode=True, sort_keys=False)
+    write_text(folder / "resolved_config.yaml", "# Every flag of the run that made this model: train.py runs it again.\n" + text)

@@ -1,0 +1,1 @@
+"""What a run leaves for people: tables, plots and the model card."""

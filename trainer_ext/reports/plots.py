@@ -1,0 +1,75 @@
+"""PNG plots of a run. matplotlib is imported here only."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402  (the backend must be chosen first)
+
+
+def save(figure, path: Path) -> None:
+    """Write a figure and free it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120, bbox_inches="tight")
+    plt.close(figure)
+
+
+def learning_curves(history: Sequence[dict], metric: str, best_step: int | None, path: Path) -> None:
+    """Training loss and its terms on the left, validation loss and metric on the right, by optimizer step."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
+    names = sorted({key for entry in history for key in entry if key.startswith("loss")})
+    for name in names:
+        points = [(entry["step"], entry[name]) for entry in history if name in entry]
+        left.plot(*zip(*points, strict=True), label=name, linewidth=2 if name == "loss" else 1)
+    left.set(xlabel="step", title="training")
+    twin = right.twinx()
+    for axis, key, color in ((right, f"eval_{metric}", "tab:blue"), (twin, "eval_loss", "tab:gray")):
+        points = [(entry["step"], entry[key]) for entry in history if key in entry]
+        if points:
+            axis.plot(*zip(*points, strict=True), color=color, marker="o", markersize=3, label=key)
+        axis.set_ylabel(key, color=color)
+    if best_step:
+        right.axvline(best_step, color="tab:green", linestyle="--", linewidth=1, label=f"best: step {best_step}")
+        right.legend(loc="lower right")
+    right.set(xlabel="step", title="validation")
+    if names:
+        left.legend()
+    figure.tight_layout()
+    save(figure, path)
+
+
+def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str], path: Path) -> None:
+    """Counts (rows: true class, columns: predicted), coloured by the share of the row."""
+    counts = np.zeros((len(classes), len(classes)), dtype=int)
+    np.add.at(counts, (labels, predicted), 1)
+    share = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
+    size = min(20.0, 2.5 + 0.5 * len(classes))
+    figure, axis = plt.subplots(figsize=(size, size))
+    axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    ticks = range(len(classes))
+    axis.set_xticks(ticks, classes, rotation=60, ha="right")
+    axis.set_yticks(ticks, classes)
+    axis.set(xlabel="predicted", ylabel="true")
+    if len(classes) <= 25:
+        for i, j in np.ndindex(*counts.shape):
+            if counts[i, j]:
+                color = "white" if share[i, j] > 0.5 else "black"
+                axis.text(j, i, counts[i, j], ha="center", va="center", color=color, fontsize=8)
+    save(figure, path)
+
+
+def bars(scores: dict[str, float], mean: float, title: str, path: Path) -> None:
+    """One horizontal bar per name, lowest at the bottom, with a line at the mean."""
+    ordered = sorted(scores.items(), key=lambda item: item[1])
+    names, values = [name for name, _ in ordered], [value for _, value in ordered]
+    figure, axis = plt.subplots(figsize=(8, 1 + 0.3 * len(names)))
+    axis.barh(names, values, color="tab:blue")
+    axis.axvline(mean, color="tab:green", linestyle="--", label=f"mean {mean:.3f}")
+    for row, value in enumerate(values):
+        axis.text(value, row, f" {value:.3f}", va="center", fontsize=8)
+    axis.set(xlim=(0, 1.1), title=title)
+    axis.legend(loc="lower right")
+    save(figure, path)

@@ -1,0 +1,84 @@
+"""What stands in the output folder beside the model: metrics, plots and the model card."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import TrainerState
+
+from trainer_ext.arguments import Arguments
+from trainer_ext.files import write_text
+from trainer_ext.parsing import resolved
+from trainer_ext.reports import plots
+from trainer_ext.reports.tables import table
+from trainer_ext.tasks import Task
+
+
+def write_plots(folder: Path, task: Task, state: TrainerState, scored: dict[str, Any] | None, metric: str) -> None:
+    """`plots/learning_curves.png`, and what the validation predictions look like."""
+    plots.learning_curves(state.log_history, metric, state.best_global_step, folder / "learning_curves.png")
+    if scored is None:
+        return
+    classes = task.label_space.classes
+    labels, predicted = np.asarray(scored["labels"]), task.predictions(scored["logits"])
+    if task.name == "single_label":
+        plots.confusion_matrix(labels, predicted, classes, folder / "confusion_matrix.png")
+    elif task.name == "multi_aspect":
+        plots.confusion_matrix(labels.ravel(), predicted.ravel(), classes, folder / "confusion_matrix.png")
+        metrics = scored["metrics"]
+        by_aspect = {name: metrics[f"f1_macro_{name}"] for name in task.label_space.columns}
+        plots.bars(by_aspect, metrics["f1_macro"], "validation macro-F1 by aspect", folder / "f1_by_aspect.png")
+
+
+def write_model_card(folder: Path, args: Arguments, task: Task, metrics: dict[str, float], rows: dict[str, int]) -> None:
+    """README.md: what the model does, how good it is, on what it was trained, how to use it."""
+    space, metric = task.label_space, task.default_metric
+    card_metrics = [
+        (name, metrics[name])
+        for name in metrics
+        if name.startswith(("eval_", "test_")) and not name.removeprefix("eval_").removeprefix("test_").startswith("f1_macro_")
+    ]
+    flags = "\n".join(f"  {name}: {value}" for name, value in resolved(args).items())
+    head = f"---\nlibrary_name: trainer-ext\ntags: [{task.name}]\n---\n"
+    write_text(
+        folder / "README.md",
+        f"""{head}
+# {folder.name}
+
+Task `{task.name}`: {len(space.columns)} label column(s), {len(space.classes)} classes
+({", ".join(space.classes[:20])}{", ..." if len(space.classes) > 20 else ""}).
+Trained on {rows["train"]} rows, chosen by `{args.training.metric_for_best_model or metric}` on
+{rows["validation"]} validation rows{f", scored once on {rows['test']} test rows" if rows["test"] else ""}.
+
+## Metrics
+
+{table(card_metrics, ["metric", "value"])}
+
+All of them are in `metrics.json`; the curves and the confusion matrix in `plots/`.
+
+## Use
+
+```bash
+python predict.py --model {folder} --text "..."
+python export.py {folder} --output_dir {folder}-onnx --eval_file VALIDATION_FILE
+```
+
+```python
+from trainer_ext.inference import load_predictor
+load_predictor("{folder}").predict(["..."])
+```
+
+## Configuration
+
+```yaml
+{flags}
+```
+
+`python train.py {folder}/resolved_config.yaml` trains it again.
+
+## Limits
+
+It knows the classes above and text like its training rows; on other text its scores mean little. It inherits the
+biases and the licence terms of its training data and of the encoder it started from.
+""",
+    )

@@ -1,0 +1,82 @@
+"""What a task is: label space, head shape, metrics, and how logits become an answer."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from trainer_ext.errors import UserError, did_you_mean
+from trainer_ext.tasks.label_space import LabelSpace
+
+
+class Task(ABC):
+    """One kind of prediction. Needs numpy only; metrics import their libraries when they are computed."""
+
+    name: ClassVar[str]
+    default_metric: ClassVar[str]
+
+    def __init__(self, label_space: LabelSpace):
+        self.label_space = label_space
+
+    @property
+    @abstractmethod
+    def head_shape(self) -> tuple[int, ...]:
+        """Shape of the logits of one row; the last axis is the classes."""
+
+    @abstractmethod
+    def encode(self, values: Sequence[str]) -> int | list[int]:
+        """Labels of one row as indices, from its raw values in the order of the label columns.
+
+        Raises:
+            UserError: naming the column and the value; the caller adds file and row.
+        """
+
+    @abstractmethod
+    def compute_metrics(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """Metrics by name from logits (N, *head_shape) and labels (N, ...)."""
+
+    @abstractmethod
+    def decode(self, logits: np.ndarray) -> dict[str, Any]:
+        """The answer for one row of logits, shaped `head_shape`."""
+
+    @abstractmethod
+    def predictions(self, logits: np.ndarray) -> np.ndarray:
+        """Predicted indices, shaped as the labels, from logits (N, *head_shape)."""
+
+    @classmethod
+    @abstractmethod
+    def metric_names(cls, columns: Sequence[str]) -> list[str]:
+        """Every key `compute_metrics` returns that can choose the best model, without prefix."""
+
+    @classmethod
+    def check_metric(cls, metric: str | None, columns: Sequence[str]) -> None:
+        """Raise `UserError` when `metric_for_best_model` is nothing this task's evaluation produces."""
+        known = ["loss", *cls.metric_names(columns)]
+        if metric is not None and metric.removeprefix("eval_") not in known:
+            near = did_you_mean(metric.removeprefix("eval_"), known)
+            raise UserError(f"metric_for_best_model {metric} is no metric of {cls.name}{near}; it has {', '.join(known)}")
+
+    def encode_one(self, column: str, value: str) -> int:
+        """Index of one raw value, or a `UserError` naming column, value and what was expected."""
+        try:
+            return self.label_space.encode(value)
+        except KeyError:
+            expected = self.label_space.expected()
+            raise UserError(f"column {column!r} has the unknown label {value!r}; expected {expected}") from None
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities along the last axis, in float64 so that they sum to one."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+    return shifted / shifted.sum(axis=-1, keepdims=True)
+
+
+def class_answer(probabilities: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
+    """`{"label", "score", "probabilities"}` of one distribution over `classes`."""
+    best = int(probabilities.argmax())
+    return {
+        "label": classes[best],
+        "score": round(float(probabilities[best]), 6),
+        "probabilities": {name: round(float(p), 6) for name, p in zip(classes, probabilities, strict=True)},
+    }

@@ -1,0 +1,86 @@
+"""Which classes there are, in which order, and how they are written in a file."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+
+from trainer_ext.errors import UserError
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """Named classes and the raw value each has in a file, shared by every label column.
+
+    Attributes:
+        columns: label columns: one for single labels, one per aspect otherwise.
+        classes: names, in the order of the logits.
+        values: what stands in a file for each class; equal to `classes` when the names themselves do.
+    """
+
+    columns: tuple[str, ...]
+    classes: tuple[str, ...]
+    values: tuple[str, ...]
+
+    def __post_init__(self):
+        for what, items in (("class names", self.classes), ("class values", self.values), ("columns", self.columns)):
+            twice = {item for item in items if items.count(item) > 1}
+            if twice:
+                raise UserError(f"label_names: {what} must differ, but {sorted(twice)} are there twice")
+
+    @classmethod
+    def from_names(cls, columns: Sequence[str], label_names: Sequence[str]) -> "LabelSpace":
+        """From `--label_names`: `sports` (in files: the name, or its position), or `positive=1` (in files: 1)."""
+        with_value = ["=" in name for name in label_names]
+        if any(with_value) and not all(with_value):
+            raise UserError(f"label_names: give every class a value (name=value) or none: {list(label_names)}")
+        if all(with_value):
+            pairs = [name.rsplit("=", 1) for name in label_names]
+            return cls(tuple(columns), tuple(name for name, _ in pairs), tuple(normalise(value) for _, value in pairs))
+        return cls(tuple(columns), tuple(label_names), tuple(label_names))
+
+    @classmethod
+    def from_values(cls, columns: Sequence[str], values: Iterable[str]) -> "LabelSpace":
+        """From the values seen in the training rows, sorted as numbers when all are, else as text."""
+        distinct = {normalise(value) for value in values}
+        try:
+            ordered = sorted(distinct, key=float)
+        except ValueError:
+            ordered = sorted(distinct)
+        if len(ordered) < 2:
+            raise UserError(f"label columns {list(columns)} hold one class only: {ordered}")
+        return cls(tuple(columns), tuple(ordered), tuple(ordered))
+
+    def encode(self, value: str) -> int:
+        """The class index of a raw value, a name, or (without values of their own) a position.
+
+        Raises:
+            KeyError: when it is none of these.
+        """
+        value = normalise(value)
+        for names in (self.values, self.classes):
+            if value in names:
+                return names.index(value)
+        if self.values == self.classes and value.isdecimal() and int(value) < len(self.classes):
+            return int(value)
+        raise KeyError(value)
+
+    def expected(self) -> str:
+        """For error messages: what a value may be."""
+        shown = ", ".join(self.values[:12]) + (", ..." if len(self.values) > 12 else "")
+        positions = f" or 0 to {len(self.classes) - 1}" if self.values == self.classes else ""
+        return f"one of {shown}{positions}"
+
+    def to_dict(self) -> dict:
+        """Plain lists, as stored in a checkpoint's config."""
+        return {key: list(items) for key, items in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, stored: dict) -> "LabelSpace":
+        """The inverse of `to_dict`."""
+        return cls(**{key: tuple(items) for key, items in stored.items()})
+
+
+def normalise(value) -> str:
+    """A label as text: stripped, and `1.0` (a CSV column that once held a gap) as `1`."""
+    text = str(value).strip()
+    number = text.removesuffix(".0")
+    return number if number != text and number.lstrip("-").isdecimal() else text

@@ -1,0 +1,53 @@
+"""A polarity for each of several aspects of a text."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from trainer_ext.tasks.base import Task, class_answer, softmax
+
+
+class MultiAspect(Task):
+    """Logits (A, C): one of C classes for each of A aspects."""
+
+    name = "multi_aspect"
+    default_metric = "f1_macro"
+
+    @property
+    def head_shape(self) -> tuple[int, ...]:
+        """(aspects, classes)"""
+        return (len(self.label_space.columns), len(self.label_space.classes))
+
+    @classmethod
+    def metric_names(cls, columns: Sequence[str]) -> list[str]:
+        """Means over aspects, exact match, and macro-F1 of each aspect."""
+        return ["accuracy", "f1_macro", "exact_match", *(f"f1_macro_{column}" for column in columns)]
+
+    def encode(self, values: Sequence[str]) -> list[int]:
+        """Class index for each aspect."""
+        return [self.encode_one(*pair) for pair in zip(self.label_space.columns, values, strict=True)]
+
+    def compute_metrics(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """accuracy and f1_macro as means over aspects, exact_match, f1_macro_<aspect>; labels are (N, A)."""
+        from trainer_ext.tasks.metrics import F1, Accuracy, ExactMatch
+
+        predicted = self.predictions(logits)
+        scores = Accuracy().compute(predictions=predicted.ravel(), references=labels.ravel())
+        f1 = F1(self.label_space.classes)
+        by_aspect = {
+            f"f1_macro_{name}": f1.compute(predictions=predicted[:, k], references=labels[:, k])["f1_macro"]
+            for k, name in enumerate(self.label_space.columns)
+        }
+        scores["f1_macro"] = float(np.mean(list(by_aspect.values())))
+        return scores | ExactMatch().compute(predictions=predicted, references=labels) | by_aspect
+
+    def predictions(self, logits: np.ndarray) -> np.ndarray:
+        """(N, A) class indices."""
+        return logits.argmax(axis=-1)
+
+    def decode(self, logits: np.ndarray) -> dict[str, Any]:
+        """`{"aspects": {aspect: {"label", "score", "probabilities"}}}`."""
+        probabilities = softmax(logits)
+        answers = (class_answer(row, self.label_space.classes) for row in probabilities)
+        return {"aspects": dict(zip(self.label_space.columns, answers, strict=True))}

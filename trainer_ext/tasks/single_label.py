@@ -1,0 +1,45 @@
+"""One label a text."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from trainer_ext.tasks.base import Task, class_answer, softmax
+
+
+class SingleLabel(Task):
+    """Logits (C,): one of C classes."""
+
+    name = "single_label"
+    default_metric = "f1_macro"
+
+    @property
+    def head_shape(self) -> tuple[int, ...]:
+        """(classes,)"""
+        return (len(self.label_space.classes),)
+
+    @classmethod
+    def metric_names(cls, columns: Sequence[str]) -> list[str]:
+        """accuracy and f1_macro; `f1_<class>` is reported too but its names are known only with the data."""
+        return ["accuracy", "f1_macro"]
+
+    def encode(self, values: Sequence[str]) -> int:
+        """Class index of the one label."""
+        return self.encode_one(self.label_space.columns[0], values[0])
+
+    def compute_metrics(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """accuracy, f1_macro and f1_<class> from logits (N, C) and labels (N,)."""
+        from trainer_ext.tasks.metrics import Accuracy, F1
+
+        predicted = self.predictions(logits)
+        scores = Accuracy().compute(predictions=predicted, references=labels)
+        return scores | F1(self.label_space.classes).compute(predictions=predicted, references=labels)
+
+    def predictions(self, logits: np.ndarray) -> np.ndarray:
+        """(N,) class indices."""
+        return logits.argmax(axis=-1)
+
+    def decode(self, logits: np.ndarray) -> dict[str, Any]:
+        """`{"label", "score", "probabilities"}`."""
+        return class_answer(softmax(logits), self.label_space.classes)

@@ -1,0 +1,1 @@
+"""CustomTrainer, its optimizer groups, sampler and output folder."""

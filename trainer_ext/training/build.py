@@ -1,0 +1,44 @@
+"""A `CustomTrainer` put together from the parsed flags."""
+
+from datasets import Dataset
+from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, PrinterCallback, ProgressCallback
+
+from trainer_ext.arguments import Arguments
+from trainer_ext.data.tokenize import Collator, tokenize
+from trainer_ext.modeling import EncoderWithHead
+from trainer_ext.objectives.build import build_objective
+from trainer_ext.tasks import Task
+from trainer_ext.training.progress import ShortProgress
+from trainer_ext.training.trainer import CustomTrainer
+
+
+def build_trainer(
+    args: Arguments,
+    task: Task,
+    model: EncoderWithHead,
+    tokenizer: PreTrainedTokenizerBase,
+    train: Dataset,
+    validation: Dataset | None,
+) -> CustomTrainer:
+    """Tokenise both data sets and join them with model, objective and callbacks."""
+    training, max_length, workers = args.training, args.data.max_length, args.data.preprocessing_num_workers
+    callbacks = []
+    if training.early_stopping_patience:
+        callbacks.append(EarlyStoppingCallback(training.early_stopping_patience))
+        training.restore_callback_states_from_checkpoint = True  # else a resumed run forgets its patience
+    trainer = CustomTrainer(
+        model=model,
+        args=training,
+        objective=build_objective(args.objective, task),
+        task=task,
+        train_dataset=tokenize(train, tokenizer, max_length, workers),
+        eval_dataset=tokenize(validation, tokenizer, max_length, workers) if validation else None,
+        processing_class=tokenizer,
+        data_collator=Collator(tokenizer),
+        callbacks=callbacks,
+    )
+    if not training.disable_tqdm:
+        trainer.remove_callback(ProgressCallback)
+        trainer.remove_callback(PrinterCallback)
+        trainer.add_callback(ShortProgress((task.default_metric, "accuracy", "exact_match")))
+    return trainer

@@ -1,0 +1,117 @@
+"""`CustomTrainer`: the Hugging Face Trainer with an objective of named terms."""
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+from transformers import EvalPrediction, Trainer, TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
+
+from trainer_ext.objectives.base import Objective
+from trainer_ext.tasks import Task
+from trainer_ext.training.parameter_groups import parameter_groups
+from trainer_ext.training.sampler import LengthGroupedSampler
+
+
+class CustomTrainer(Trainer):
+    """Everything `Trainer` does, with these differences.
+
+    - The loss is the `objective`: the batch is repeated for as many stochastic passes as its terms need, in one
+      forward (so one backward, and DistributedDataParallel is none the wiser).
+    - Under gradient accumulation and on several devices each term is normalised by its items in the *whole* optimizer
+      step, so 8x1, 4x2 and 2x4 take the same step even where batches hold different numbers of items.
+    - Every term is logged by name (`loss_focal`, `loss_rdrop`) beside `loss`.
+    - Layer-wise learning rates; length-grouped batches that a resumed run repeats; no pickled arguments on disk.
+
+    Args:
+        objective: what to minimise.
+        task: gives the metrics.
+    """
+
+    def __init__(self, *args, objective: Objective, task: Task, **kwargs):
+        super().__init__(*args, compute_metrics=self._compute_metrics, **kwargs)
+        self.objective = objective
+        self.task = task
+        # Else Trainer, which sees **kwargs in some forwards, leaves the division by the accumulation steps to them.
+        self.model_accepts_loss_kwargs = False
+        self._logged: dict[str, list] = defaultdict(lambda: [0.0, 0.0])
+
+    def _compute_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
+        return self.task.compute_metrics(prediction.predictions, prediction.label_ids)
+
+    def _get_num_items_in_batch(self, batch_samples: list[dict], device: torch.device) -> dict[str, Tensor]:
+        """Per term, the weight of all batches of this optimizer step, on all devices."""
+        totals: dict[str, Tensor] = {}
+        for batch in batch_samples:
+            for name, weight in self.objective.total_weights(batch["labels"].to(device)).items():
+                totals[name] = totals.get(name, 0) + weight
+        if self.args.world_size > 1:
+            totals = {name: self.accelerator.gather(weight.to(device)).sum() for name, weight in totals.items()}
+        return totals
+
+    def compute_loss(self, model, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch=None):
+        """The objective on this batch's share of the optimizer step; a plain mean in evaluation."""
+        labels = inputs["labels"]
+        passes = self.objective.passes if model.training else 1
+        features = {name: value for name, value in inputs.items() if name != "labels"}
+        if passes > 1:
+            features = {name: value.repeat(passes, *[1] * (value.dim() - 1)) for name, value in features.items()}
+        outputs = model(**features)
+        logits = outputs.logits.unflatten(0, (passes, labels.shape[0]))
+        loss, values = self.objective(logits, labels, num_items_in_batch if model.training else None)
+        if model.training:
+            for name, (total, weight) in values.items():
+                self._logged[name][0] += total
+                self._logged[name][1] += weight
+            # Trainer divides by the accumulation steps, DistributedDataParallel by the devices: the weights did both.
+            loss = loss * (self.current_gradient_accumulation_steps * self.args.world_size)
+        return (loss, outputs) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add each term's mean since the last log."""
+        if "loss" in logs and self._logged:
+            for name, (total, weight) in self._logged.items():
+                logs[f"loss_{name}"] = round(float(total) / max(float(weight), 1e-8), 6)
+            self._logged.clear()
+        super().log(logs, start_time)
+
+    def create_optimizer(self):
+        """`Trainer`'s optimizer, over layer-wise groups when they are asked for."""
+        args = self.args
+        if self.optimizer is None and (args.layer_wise_lr_decay != 1 or args.head_lr_factor != 1):
+            groups = parameter_groups(
+                self.model,
+                args.learning_rate,
+                args.weight_decay,
+                args.layer_wise_lr_decay,
+                args.head_lr_factor,
+                decayed=self.get_decay_parameter_names(self.model),
+            )
+            optimizer_class, kwargs = self.get_optimizer_cls_and_kwargs(args, self.model)
+            self.optimizer = optimizer_class(groups, **kwargs)
+        return super().create_optimizer()
+
+    def load_best_of(self, checkpoint: str) -> None:
+        """Take up the state of a run that had already stopped, and its best weights, without training on."""
+        self.state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
+        self._load_from_checkpoint(self.state.best_model_checkpoint or checkpoint)
+
+    def _get_train_sampler(self, train_dataset=None) -> Sampler | None:
+        if not self.args.group_by_length:
+            return super()._get_train_sampler(train_dataset)
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        rows = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        return LengthGroupedSampler(self.train_dataset["length"], rows, seed)
+
+    def _get_eval_sampler(self, eval_dataset) -> Sampler | None:
+        """Rows in their order, also with group_by_length: predictions must line up with the file."""
+        return torch.utils.data.SequentialSampler(eval_dataset) if self.args.world_size <= 1 else None
+
+    def _save(self, output_dir: str | None = None, state_dict=None) -> None:
+        """Model (safetensors) and tokenizer; unlike `Trainer._save` no pickled training_args.bin."""
+        folder = output_dir or self.args.output_dir
+        self.accelerator.unwrap_model(self.model).save_pretrained(folder, state_dict=state_dict)
+        self.processing_class.save_pretrained(folder)
