@@ -1,5 +1,6 @@
 """The one exception a user is meant to see, and how the entry scripts show it."""
 
+import argparse
 import difflib
 import os
 import sys
@@ -8,6 +9,17 @@ from collections.abc import Callable, Iterable
 
 class UserError(Exception):
     """Bad input: the message names the file, row or flag, the value seen and what was expected."""
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """`argparse` whose errors are one `UserError` instead of a page of usage; unknown flags name the nearest."""
+
+    def error(self, message: str):
+        """Called by argparse for a value or flag it cannot take."""
+        word = message.rpartition(" ")[2].split("=")[0]
+        flags = [flag for action in self._actions for flag in action.option_strings]
+        near = did_you_mean(word, flags) if "unrecognized arguments" in message else ""
+        raise UserError(f"{message}{near} (--help lists the flags)")
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:

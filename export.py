@@ -1,0 +1,50 @@
+"""Export a checkpoint: `python export.py MODEL_DIR --output_dir DIR [--eval_file FILE] [--max_metric_drop 0.5]`.
+
+Writes model.onnx, model_quantized.onnx (dynamic INT8), tokenizer, config.json and export_report.json. The same labelled
+rows go through PyTorch, ONNX and INT8; exit status 1 and the report say so when one of them is not good.
+"""
+
+import os
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import argparse
+from pathlib import Path
+
+from trainer_ext.errors import ArgumentParser, UserError, run_main
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser.add_argument("model", type=Path, help="checkpoint folder written by train.py")
+    parser.add_argument("--output_dir", type=Path, required=True, help="where the ONNX files go")
+    parser.add_argument("--eval_file", help="labelled rows for the gate (default: the validation file of the training)")
+    parser.add_argument("--max_metric_drop", type=float, default=0.5, help="points INT8 may lose (default: 0.5)")
+    parser.add_argument("--max_eval_samples", type=int, help="use only the first N rows of the file")
+    parser.add_argument("--benchmark", action="store_true", help="add a latency table: batches of 1, 8 and 32")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Export, print the table, and say which file is good."""
+    args = parse()
+    if not args.model.is_dir():
+        raise UserError(f"model {args.model} does not exist")
+    from trainer_ext.export.report import report_table
+    from trainer_ext.export.run import ExportOptions, export_model
+    from trainer_ext.reports.tables import table
+
+    report = export_model(ExportOptions(**vars(args)))
+    print(f"\n{report_table(report)}\n")
+    if args.benchmark:
+        print(table([list(row.values()) for row in report["latency"]], list(report["latency"][0])), "\n")
+    chosen = next(variant for variant in report["variants"] if variant["name"] == report["chosen"])
+    where = args.model if chosen["name"] == "pytorch" else args.output_dir
+    print(f"{'Passed' if report['passed'] else 'NOT passed'} on {report['eval_rows']} rows "
+          f"({report['instruction_set']}, {report['threads']} thread). Use {where / chosen['file']}")
+    return 0 if report["passed"] else 1
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,1 @@
+"""Checkpoint to ONNX and INT8, through a gate that proves them equal."""

@@ -1,0 +1,80 @@
+"""The gate: the same labelled rows through PyTorch, ONNX and INT8. Nothing is exported on trust."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainer_ext.export.latency import latencies_ms
+from trainer_ext.inference import Predictor
+from trainer_ext.inference.scoring import score
+from trainer_ext.tasks import Task
+
+ONNX_TOLERANCE = 1e-3  # largest logit difference that float32 ONNX may show against PyTorch
+LATENCY_TEXTS = 60
+
+
+@dataclass
+class Variant:
+    """One line of the report. Differences and agreement are against PyTorch; latency is p50 at batch 1, 1 thread."""
+
+    name: str
+    file: str
+    bytes: int
+    metric: float
+    max_logit_diff: float = 0.0
+    mean_logit_diff: float = 0.0
+    label_agreement: float = 1.0
+    latency_ms_p50: float = 0.0
+    setting: str = ""
+    good: bool = True
+    why: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in export_report.json."""
+        return asdict(self)
+
+
+def run_variant(
+    name: str, file: Path, predictor: Predictor, rows: tuple[list[str], list], reference: np.ndarray | None
+) -> tuple[Variant, np.ndarray]:
+    """Score one variant on (texts, labels) and compare its logits with the reference's; returns both."""
+    task: Task = predictor.task
+    scored = score(predictor, *rows, description=f"gate: {name}")
+    logits = scored["logits"]
+    variant = Variant(name, file.name, file.stat().st_size, scored["metrics"][task.default_metric])
+    if reference is not None:
+        difference = np.abs(logits - reference)
+        variant.max_logit_diff = float(difference.max())
+        variant.mean_logit_diff = float(difference.mean())
+        variant.label_agreement = float((task.predictions(logits) == task.predictions(reference)).mean())
+    return variant, logits
+
+
+def judge_onnx(variant: Variant) -> None:
+    """ONNX must equal PyTorch."""
+    if not variant.max_logit_diff <= ONNX_TOLERANCE:
+        variant.good = False
+        variant.why = f"logits differ from PyTorch by {variant.max_logit_diff:.2g}, more than {ONNX_TOLERANCE:g}"
+
+
+def judge_int8(variant: Variant, pytorch: Variant, max_metric_drop: float) -> None:
+    """INT8 may lose `max_metric_drop` points (hundredths) of the task's metric."""
+    drop = 100 * (pytorch.metric - variant.metric)
+    if not drop <= max_metric_drop:
+        variant.good = False
+        variant.why = f"the metric drops by {drop:.2f} points, more than {max_metric_drop:g}"
+
+
+def add_latencies(variants: list[Variant], predictors: dict[str, Predictor], texts: list[str]) -> None:
+    """Fill in p50 at batch 1, measured side by side over a spread of the texts."""
+    step = max(1, len(texts) // LATENCY_TEXTS)
+    times = latencies_ms(predictors, [[text] for text in texts[::step][:LATENCY_TEXTS]])
+    for variant in variants:
+        variant.latency_ms_p50 = round(float(np.median(times[variant.name])), 3)
+
+
+def choose(variants: list[Variant]) -> str:
+    """The last (smallest) variant that is good; PyTorch always is."""
+    return next(variant.name for variant in reversed(variants) if variant.good)

@@ -1,0 +1,53 @@
+"""export_report.json and its table."""
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from trainer_ext.export.gate import Variant, choose
+from trainer_ext.reports.tables import table
+
+INSTRUCTIONS = ("amx_int8", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx512f", "avx2", "asimddp")
+
+
+def instruction_set() -> str:
+    """What decides the speed of INT8 here: the known extensions of this CPU, fastest first."""
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        flags = set()
+    return " ".join([platform.machine(), *(name for name in INSTRUCTIONS if name in flags)])
+
+
+def build_report(variants: list[Variant], metric_name: str, rows: int, max_metric_drop: float, threads: int) -> dict[str, Any]:
+    """The report; `passed` is true when every variant is good."""
+    return {
+        "passed": all(variant.good for variant in variants),
+        "chosen": choose(variants),
+        "metric_name": metric_name,
+        "max_metric_drop": max_metric_drop,
+        "eval_rows": rows,
+        "threads": threads,
+        "instruction_set": instruction_set(),
+        "versions": {name: version(name) for name in ("torch", "transformers", "optimum", "onnx", "onnxruntime")},
+        "variants": [variant.to_dict() for variant in variants],
+    }
+
+
+def report_table(report: dict[str, Any]) -> str:
+    """The variants, one a line."""
+    headers = ["variant", "MB", report["metric_name"], "max logit diff", "agreement", "ms (p50)", "verdict"]
+    rows = [
+        [
+            variant["name"],
+            f"{variant['bytes'] / 1e6:.2f}",
+            f"{variant['metric']:.4f}",
+            f"{variant['max_logit_diff']:.2g}",
+            f"{variant['label_agreement']:.4f}",
+            f"{variant['latency_ms_p50']:.2f}",
+            "chosen" if variant["name"] == report["chosen"] else "good" if variant["good"] else variant["why"],
+        ]
+        for variant in report["variants"]
+    ]
+    return table(rows, headers)

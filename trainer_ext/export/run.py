@@ -1,0 +1,120 @@
+"""Checkpoint to gated ONNX folder; written beside the target first, so that a failure leaves nothing half done."""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from trainer_ext.data.labelled import texts_and_labels
+from trainer_ext.data.readers import read_rows
+from trainer_ext.errors import UserError
+from trainer_ext.export import gate
+from trainer_ext.export.latency import latency_table
+from trainer_ext.export.quantise import SETTINGS, quantise
+from trainer_ext.export.report import build_report
+from trainer_ext.export.to_onnx import export_onnx
+from trainer_ext.files import write_json
+from trainer_ext.inference import Predictor, load_predictor
+
+THREADS = 1
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """The flags of export.py."""
+
+    model: Path
+    output_dir: Path
+    eval_file: str | None
+    max_metric_drop: float
+    max_eval_samples: int | None
+    benchmark: bool
+
+
+def export_model(options: ExportOptions) -> dict[str, Any]:
+    """Export, quantise, gate; returns the report, which is also written to output_dir."""
+    pytorch = load_predictor(options.model, num_threads=THREADS, file_name="model.safetensors")
+    rows = evaluation_rows(options, pytorch)
+    if options.output_dir.resolve() == options.model.resolve():
+        raise UserError(f"output_dir {options.output_dir} is the checkpoint itself; give another folder")
+    stage = options.output_dir.with_name(f".{options.output_dir.name}.{os.getpid()}.tmp")
+    stage.mkdir(parents=True)
+    try:
+        report = export_into(stage, options, pytorch, rows)
+        options.output_dir.mkdir(parents=True, exist_ok=True)
+        for file in sorted(stage.iterdir(), key=lambda path: path.name == "export_report.json"):
+            os.replace(file, options.output_dir / file.name)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+    return report
+
+
+def export_into(stage: Path, options: ExportOptions, pytorch: Predictor, rows: tuple[list[str], list]) -> dict[str, Any]:
+    """All files of the export, in `stage`."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(options.model)
+    first, reference = gate.run_variant("pytorch", options.model / "model.safetensors", pytorch, rows, None)
+    print("exporting to ONNX ...", flush=True)
+    model_path = export_onnx(pytorch.session.model, tokenizer, stage)
+    onnx_predictor = load_predictor(stage, THREADS, "cpu", file_name=model_path.name)
+    second, _ = gate.run_variant("onnx", model_path, onnx_predictor, rows, reference)
+    gate.judge_onnx(second)
+    third, int8_predictor = quantise_until_good(stage, model_path, first, rows, reference, options.max_metric_drop)
+    variants = [first, second, third]
+    predictors = {"pytorch": pytorch, "onnx": onnx_predictor, "int8": int8_predictor}
+    gate.add_latencies(variants, predictors, rows[0])
+    metric = pytorch.task.default_metric
+    report = build_report(variants, metric, len(rows[0]), options.max_metric_drop, THREADS)
+    if options.benchmark:
+        report["latency"] = latency_table(predictors, rows[0])
+    write_json(stage / "export_report.json", report)
+    return report
+
+
+def quantise_until_good(
+    stage: Path, model_path: Path, pytorch: gate.Variant, rows, reference, max_metric_drop: float
+) -> tuple[gate.Variant, Predictor]:
+    """INT8 with the first setting that passes, or the last one tried, marked as not good."""
+    for setting in SETTINGS:
+        print(f"INT8: {setting.name} ...", flush=True)
+        path = quantise(model_path, stage, setting)
+        predictor = load_predictor(stage, THREADS, "cpu", file_name=path.name)
+        variant, _ = gate.run_variant("int8", path, predictor, rows, reference)
+        variant.setting = setting.name
+        gate.judge_int8(variant, pytorch, max_metric_drop)
+        if variant.good:
+            break
+        print(f"INT8 with {setting.name}: {variant.why}", flush=True)
+    return variant, predictor
+
+
+def evaluation_rows(options: ExportOptions, predictor: Predictor) -> tuple[list[str], list]:
+    """Texts and labels from --eval_file, else from the validation file the checkpoint was chosen on."""
+    path = options.eval_file or recorded_validation_file(options.model)
+    if not path:
+        raise UserError("no rows to prove the export on: give --eval_file (the checkpoint records no validation file)")
+    columns = predictor.task.label_space.columns
+    rows = []
+    for row in read_rows(path):
+        missing = [name for name in (predictor.pipeline["text_column"], *columns) if name not in row.values]
+        if missing:
+            raise UserError(f"{path}: there is no column {missing[0]!r}; the columns are {', '.join(row.values)}")
+        rows.append(row)
+        if len(rows) == options.max_eval_samples:
+            break
+    if not rows:
+        raise UserError(f"{path} is empty: it has no rows")
+    return texts_and_labels(rows, predictor.pipeline["text_column"], predictor.task)
+
+
+def recorded_validation_file(model: Path) -> str | None:
+    """`validation_file` of the checkpoint's resolved_config.yaml, where that file is still there."""
+    try:
+        path = yaml.safe_load((model / "resolved_config.yaml").read_text(encoding="utf-8")).get("validation_file")
+    except (OSError, yaml.YAMLError, AttributeError):
+        return None
+    return path if path and Path(path).is_file() else None

@@ -1,0 +1,52 @@
+"""A checkpoint to ONNX through Optimum, with dynamic batch and length."""
+
+from pathlib import Path
+
+from optimum.exporters.onnx import export
+from optimum.exporters.tasks import TasksManager
+from transformers import AutoConfig, PreTrainedTokenizerBase
+
+from trainer_ext.errors import UserError
+from trainer_ext.modeling import EncoderWithHead
+
+TASK = "text-classification"  # its inputs and its one output, `logits`, fit every head of ours
+
+
+def export_onnx(model: EncoderWithHead, tokenizer: PreTrainedTokenizerBase, folder: Path) -> Path:
+    """Write model.onnx, tokenizer and config.json into `folder`; returns the path of model.onnx.
+
+    The config is the *encoder's*, with our head's labels and pipeline added: plain transformers and Optimum read it.
+
+    Raises:
+        UserError: for an encoder that Optimum cannot export.
+    """
+    model_type = model.config.encoder.model_type
+    try:
+        base = TasksManager.get_exporter_config_constructor(
+            "onnx", model_type=model_type, task=TASK, library_name="transformers"
+        )
+    except (KeyError, ValueError) as error:
+        raise UserError(f"Optimum exports no {model_type} encoders: {error}") from error
+    input_names = model.config.pipeline["input_names"]
+
+    class HeadOnnxConfig(base.func):
+        """The encoder's ONNX config with the inputs that our tokenizer makes."""
+
+        @property
+        def inputs(self) -> dict[str, dict[int, str]]:
+            return {name: axes for name, axes in super().inputs.items() if name in input_names}
+
+    config = exported_config(model)
+    export(model.eval(), HeadOnnxConfig(config, task=TASK), folder / "model.onnx")
+    config.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder / "model.onnx"
+
+
+def exported_config(model: EncoderWithHead):
+    """The encoder's config with `id2label`, `pipeline` and `head_shape` of ours."""
+    config = AutoConfig.for_model(**model.config.encoder.to_dict())
+    config.id2label, config.label2id = model.config.id2label, model.config.label2id
+    config.pipeline = model.config.pipeline
+    config.head_shape = model.config.head_shape
+    return config
