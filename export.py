@@ -16,7 +16,9 @@ from trainer_ext.errors import ArgumentParser, UserError, run_main
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser = ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("model", type=Path, help="checkpoint folder written by train.py")
     parser.add_argument("--output_dir", type=Path, required=True, help="where the ONNX files go")
     parser.add_argument("--eval_file", help="labelled rows for the gate (default: the validation file of the training)")
@@ -41,8 +43,10 @@ def main() -> int:
         print(table([list(row.values()) for row in report["latency"]], list(report["latency"][0])), "\n")
     chosen = next(variant for variant in report["variants"] if variant["name"] == report["chosen"])
     where = args.model if chosen["name"] == "pytorch" else args.output_dir
-    print(f"{'Passed' if report['passed'] else 'NOT passed'} on {report['eval_rows']} rows "
-          f"({report['instruction_set']}, {report['threads']} thread). Use {where / chosen['file']}")
+    print(
+        f"{'Passed' if report['passed'] else 'NOT passed'} on {report['eval_rows']} rows "
+        f"({report['instruction_set']}, {report['threads']} thread). Use {where / chosen['file']}"
+    )
     return 0 if report["passed"] else 1
 
 

@@ -7,6 +7,7 @@ With --do_train false it evaluates the checkpoint at --model_name_or_path (or in
 import os
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # data loader workers fork
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads are costly where cores are shared
 
 from pathlib import Path
 
@@ -88,14 +89,18 @@ def finish(args: Arguments, trainer: CustomTrainer, datasets: dict, summary: dic
     write_json(folder / "metrics.json", metrics)
     if run is not None:
         run.summary.update(metrics)
-    print(f"\n{metrics_table(metrics)}\n\nThe best model (step {metrics['best_step']}), metrics.json, README.md and "
-          f"plots/ are in {folder}")
+    print(
+        f"\n{metrics_table(metrics)}\n\nThe best model (step {metrics['best_step']}), metrics.json, README.md and "
+        f"plots/ are in {folder}"
+    )
 
 
 def evaluate(args: Arguments) -> None:
     """Score a checkpoint on the validation and test rows; prints, and writes eval_results.json beside it."""
     folder = Path(args.model.model_name_or_path or args.training.output_dir)
-    predictor = load_predictor(folder, batch_size=args.training.per_device_eval_batch_size, file_name="model.safetensors")
+    predictor = load_predictor(
+        folder, batch_size=args.training.per_device_eval_batch_size, file_name="model.safetensors"
+    )
     task, metrics = predictor.task, {}
     if task.name != args.data.task:
         raise UserError(f"{folder} is a model for {task.name}, but the task is {args.data.task}")

@@ -195,7 +195,9 @@ def check_files(args: Arguments) -> None:
     for flag in ("train_file", "validation_file", "test_file"):
         path = getattr(data, flag)
         if path and not os.path.isfile(path):
-            raise UserError(f"{flag}: {path} does not exist" if not os.path.exists(path) else f"{flag}: {path} is a folder")
+            raise UserError(
+                f"{flag}: {path} does not exist" if not os.path.exists(path) else f"{flag}: {path} is a folder"
+            )
     if data.task == "multi_aspect" and len(data.label_columns) < 2 and "label_columns" not in args.given:
         raise UserError("multi_aspect needs --label_columns: one column per aspect")
     if data.task == "single_label" and len(data.label_columns) != 1:

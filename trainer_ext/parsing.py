@@ -81,7 +81,7 @@ def check_known(names, known: set[str], where: str) -> None:
 
 
 def flag_names(argv: Sequence[str]) -> list[str]:
-    """The flags named on a command line, without dashes: `['--max_steps', '3', '--fp16']` -> `['max_steps', 'fp16']`."""
+    """The flags on a command line, without dashes: `['--max_steps', '3', '--fp16']` -> `['max_steps', 'fp16']`."""
     return [token[2:].split("=", 1)[0].replace("-", "_") for token in argv if token.startswith("--")]
 
 
@@ -129,4 +129,7 @@ def plain(value: Any) -> Any:
 def write_resolved(args: Arguments, folder: Path) -> None:
     """Write `resolved_config.yaml`, which `train.py` runs again as it is."""
     text = yaml.safe_dump(resolved(args), allow_unicode=True, sort_keys=False)
-    write_text(folder / "resolved_config.yaml", "# Every flag of the run that made this model: train.py runs it again.\n" + text)
+    write_text(
+        folder / "resolved_config.yaml",
+        "# Every flag of the run that made this model: train.py runs it again.\n" + text,
+    )

@@ -39,7 +39,9 @@ def quantise(model_path: Path, folder: Path, setting: Int8Setting) -> Path:
     )
     target = folder / "model_quantized.onnx"
     target.unlink(missing_ok=True)
-    ORTQuantizer.from_pretrained(folder, file_name=model_path.name).quantize(save_dir=folder, quantization_config=config)
+    ORTQuantizer.from_pretrained(folder, file_name=model_path.name).quantize(
+        save_dir=folder, quantization_config=config
+    )
     (folder / "ort_config.json").unlink(missing_ok=True)
     return target
 

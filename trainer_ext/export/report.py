@@ -20,7 +20,9 @@ def instruction_set() -> str:
     return " ".join([platform.machine(), *(name for name in INSTRUCTIONS if name in flags)])
 
 
-def build_report(variants: list[Variant], metric_name: str, rows: int, max_metric_drop: float, threads: int) -> dict[str, Any]:
+def build_report(
+    variants: list[Variant], metric_name: str, rows: int, max_metric_drop: float, threads: int
+) -> dict[str, Any]:
     """The report; `passed` is true when every variant is good."""
     return {
         "passed": all(variant.good for variant in variants),

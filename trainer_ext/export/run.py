@@ -52,7 +52,9 @@ def export_model(options: ExportOptions) -> dict[str, Any]:
     return report
 
 
-def export_into(stage: Path, options: ExportOptions, pytorch: Predictor, rows: tuple[list[str], list]) -> dict[str, Any]:
+def export_into(
+    stage: Path, options: ExportOptions, pytorch: Predictor, rows: tuple[list[str], list]
+) -> dict[str, Any]:
     """All files of the export, in `stage`."""
     from transformers import AutoTokenizer
 

@@ -64,6 +64,11 @@ def from_pretrained_encoder(name: str, config: EncoderWithHeadConfig, **kwargs) 
     """A model with a fresh head whose encoder's weights come from `name` (hub name or folder)."""
     model = EncoderWithHead(config)
     model.encoder = AutoModel.from_pretrained(
-        name, config=config.encoder, use_safetensors=None, dtype=torch.float32, **without_pooler(config.encoder), **kwargs
+        name,
+        config=config.encoder,
+        use_safetensors=None,
+        dtype=torch.float32,
+        **without_pooler(config.encoder),
+        **kwargs,
     )
     return model

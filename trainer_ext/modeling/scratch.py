@@ -17,7 +17,13 @@ SIZES = {
     "tinybert_4l": {"num_hidden_layers": 4, "hidden_size": 312, "num_attention_heads": 12, "intermediate_size": 1200},
     "tinybert_6l": {"num_hidden_layers": 6, "hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072},
 }
-SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
+SPECIAL = {
+    "pad_token": "[PAD]",
+    "unk_token": "[UNK]",
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "mask_token": "[MASK]",
+}
 SUBWORD_PREFIX = "##"
 
 
@@ -105,7 +111,9 @@ def scratch_config(size: str, overrides: str | None, tokenizer: PreTrainedTokeni
     for item in filter(None, (overrides or "").split(",")):
         name, equals, value = item.partition("=")
         if not equals or not hasattr(config, name.strip()):
-            raise UserError(f"config_overrides: {item!r} is no name=value of a BERT config{did_you_mean(name, vars(config))}")
+            raise UserError(
+                f"config_overrides: {item!r} is no name=value of a BERT config{did_you_mean(name, vars(config))}"
+            )
         try:
             config.update_from_string(f"{name.strip()}={value.strip()}")
         except ValueError as error:

@@ -30,13 +30,16 @@ def write_plots(folder: Path, task: Task, state: TrainerState, scored: dict[str,
         plots.bars(by_aspect, metrics["f1_macro"], "validation macro-F1 by aspect", folder / "f1_by_aspect.png")
 
 
-def write_model_card(folder: Path, args: Arguments, task: Task, metrics: dict[str, float], rows: dict[str, int]) -> None:
+def write_model_card(
+    folder: Path, args: Arguments, task: Task, metrics: dict[str, float], rows: dict[str, int]
+) -> None:
     """README.md: what the model does, how good it is, on what it was trained, how to use it."""
     space, metric = task.label_space, task.default_metric
     card_metrics = [
         (name, metrics[name])
         for name in metrics
-        if name.startswith(("eval_", "test_")) and not name.removeprefix("eval_").removeprefix("test_").startswith("f1_macro_")
+        if name.startswith(("eval_", "test_"))
+        and not name.removeprefix("eval_").removeprefix("test_").startswith("f1_macro_")
     ]
     flags = "\n".join(f"  {name}: {value}" for name, value in resolved(args).items())
     head = f"---\nlibrary_name: trainer-ext\ntags: [{task.name}]\n---\n"

@@ -55,7 +55,9 @@ class Task(ABC):
         known = ["loss", *cls.metric_names(columns)]
         if metric is not None and metric.removeprefix("eval_") not in known:
             near = did_you_mean(metric.removeprefix("eval_"), known)
-            raise UserError(f"metric_for_best_model {metric} is no metric of {cls.name}{near}; it has {', '.join(known)}")
+            raise UserError(
+                f"metric_for_best_model {metric} is no metric of {cls.name}{near}; it has {', '.join(known)}"
+            )
 
     def encode_one(self, column: str, value: str) -> int:
         """Index of one raw value, or a `UserError` naming column, value and what was expected."""

@@ -30,7 +30,7 @@ class SingleLabel(Task):
 
     def compute_metrics(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         """accuracy, f1_macro and f1_<class> from logits (N, C) and labels (N,)."""
-        from trainer_ext.tasks.metrics import Accuracy, F1
+        from trainer_ext.tasks.metrics import F1, Accuracy
 
         predicted = self.predictions(logits)
         scores = Accuracy().compute(predictions=predicted, references=labels)

@@ -27,7 +27,9 @@ def claim_output_dir(args: TrainingArguments) -> str | None:
     resume = str(args.resume_from_checkpoint or "false")
     if resume.lower() not in ("true", "false"):
         if not is_whole(Path(resume)):
-            raise UserError(f"resume_from_checkpoint {resume} is not a whole checkpoint (no readable trainer_state.json)")
+            raise UserError(
+                f"resume_from_checkpoint {resume} is not a whole checkpoint (no readable trainer_state.json)"
+            )
         return resume
     if resume.lower() == "true":
         for broken in (c for c in checkpoints(folder) if not is_whole(c)):

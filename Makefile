@@ -1,0 +1,46 @@
+# `make quickstart` and `make test` set up everything they need in .venv; nothing else on the machine is touched.
+PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.10,$(if $(shell python$(v) -c 0 2>/dev/null && echo y),python$(v))) python3)
+VENV := .venv
+RUN := $(VENV)/bin/python
+export HF_HUB_OFFLINE ?= 1
+SENTENCE ?= 服务员特别热情，毛血旺又麻又香，就是排队等了一个多小时，价格也有点贵，停车倒是方便。
+
+.PHONY: help venv quickstart test test-all bench lint clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
+
+venv: $(VENV)/.installed  ## the environment, with the versions in constraints.txt
+
+$(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; assert (3, 10) <= v <= (3, 12), f"Python 3.10 to 3.12 is needed, not {v}: make PYTHON=python3.11"'
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt setuptools wheel torch
+	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[test,dev]'
+	@touch $@
+
+quickstart: venv  ## train on the embedded reviews, export to ONNX and INT8, predict (under 6 minutes on 2 cores)
+	$(RUN) train.py configs/quickstart.yaml --overwrite_output_dir true
+	$(RUN) export.py outputs/quickstart --output_dir outputs/quickstart-onnx
+	$(RUN) predict.py --model outputs/quickstart-onnx --text '$(SENTENCE)'
+	@echo
+	@echo 'What is there now:'
+	@echo '  outputs/quickstart/       the best checkpoint, metrics.json, README.md (model card), plots/'
+	@echo '  outputs/quickstart-onnx/  model.onnx, model_quantized.onnx (INT8), export_report.json'
+	@echo 'Your own sentence:  $(RUN) predict.py --model outputs/quickstart-onnx --text "..."'
+
+test: venv  ## the test suite (under 10 minutes on 2 cores)
+	$(RUN) -m pytest -m 'not slow'
+
+test-all: venv  ## the slow tests too
+	$(RUN) -m pytest
+
+bench: venv  ## the ratios in the README, measured side by side
+	$(RUN) benchmarks/training_speed.py
+
+lint: venv  ## ruff
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+clean:  ## remove the environment and the outputs
+	rm -rf $(VENV) outputs wandb *.egg-info

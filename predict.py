@@ -1,0 +1,106 @@
+"""Predict: `python predict.py --model M (--text "..." ... | --input FILE) [--output FILE]`.
+
+M is a checkpoint or an ONNX folder. FILE is csv, tsv, jsonl, parquet or txt (.gz too), or - for standard input, with a
+text a line. The output is jsonl or csv by its ending, one row per input row in order; without --output a table is printed.
+With --evaluate the input is labelled, and the task's metrics are printed and saved.
+"""
+
+import argparse
+import sys
+
+from trainer_ext.data.writers import check_output, screen_rows, write_answers
+from trainer_ext.errors import ArgumentParser, UserError, run_main
+from trainer_ext.inference import Predictor, load_predictor
+from trainer_ext.inference.job import answer_rows, metrics_path, rows_of
+
+ON_SCREEN = 200
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--model", required=True, help="checkpoint or ONNX folder")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--text", nargs="+", help="texts to answer for")
+    source.add_argument("--input", help="file of rows, or - for standard input")
+    parser.add_argument("--output", help="answers as .jsonl or .csv")
+    parser.add_argument("--evaluate", action="store_true", help="the input is labelled: print and save the metrics")
+    parser.add_argument("--text_column", help="column with the text (default: as in training, else 'text')")
+    parser.add_argument("--id_column", help="column that names a row (default: as in training, else 'id')")
+    parser.add_argument("--file_name", help="which file of an ONNX folder (default: the one its report chose)")
+    parser.add_argument("--batch_size", type=int, default=8, help="rows in one run (default: 8)")
+    parser.add_argument("--provider", default="auto", help="auto, cpu or cuda (default: auto)")
+    parser.add_argument("--num_threads", type=int, help="default: the cores this process may use")
+    args = parser.parse_args()
+    if args.batch_size < 1 or (args.num_threads is not None and args.num_threads < 1):
+        raise UserError("--batch_size and --num_threads must be at least 1")
+    if args.evaluate and not args.input:
+        raise UserError("--evaluate needs labelled rows: give --input FILE")
+    if args.output:
+        check_output(args.output)
+    return args
+
+
+def main() -> None:
+    """Load the model, then answer or evaluate."""
+    args = parse()
+    predictor = load_predictor(args.model, args.num_threads, args.provider, args.batch_size, args.file_name)
+    print(f"{args.model}: {predictor.task.name} on {predictor.session.provider}", file=sys.stderr)
+    if args.evaluate:
+        evaluate(predictor, args)
+    rows = rows_of(predictor, args.text, args.input)
+    answers = answer_rows(predictor, rows, args.text_column, args.id_column)
+    if args.output:
+        count = write_answers(args.output, progress(answers))
+        print(f"{count} rows -> {args.output}", file=sys.stderr)
+    elif not args.evaluate:
+        print_answers(answers)
+
+
+def progress(answers):
+    """A progress bar on stderr."""
+    from tqdm import tqdm
+
+    return tqdm(answers, desc="predicting", unit="row", mininterval=0.5)
+
+
+def print_answers(answers) -> None:
+    """Tables on the screen; the first rows only of a long input."""
+    from itertools import islice
+
+    from trainer_ext.reports.tables import table
+
+    shown = list(islice(answers, ON_SCREEN))
+    aspects = [answer for answer in shown if "aspects" in answer]
+    for answer in aspects:
+        print(f"\n{answer['text']}\n\n{table(screen_rows(answer), ['aspect', 'label', 'score'])}")
+    if not aspects:
+        print(table([row for answer in shown for row in screen_rows(answer)], ["text", "label", "score"]))
+    if next(answers, None) is not None:
+        print(f"... and more: the first {ON_SCREEN} rows are shown; --output FILE.jsonl keeps all")
+
+
+def evaluate(predictor: Predictor, args: argparse.Namespace) -> None:
+    """Score the model on labelled rows; imports the metric libraries only now."""
+    from trainer_ext.data.labelled import texts_and_labels
+    from trainer_ext.data.readers import read_rows, require_columns
+    from trainer_ext.files import write_json
+    from trainer_ext.inference.scoring import score
+    from trainer_ext.reports.tables import metrics_table
+
+    rows = list(read_rows(args.input))
+    if not rows:
+        raise UserError(f"{args.input} is empty: it has no rows")
+    text_column = args.text_column or predictor.pipeline["text_column"]
+    require_columns(rows[0], [text_column, *predictor.task.label_space.columns], args.input)
+    scores = score(predictor, *texts_and_labels(rows, text_column, predictor.task))["metrics"]
+    metrics = {f"eval_{name}": value for name, value in scores.items()}
+    path = metrics_path(args.output, args.input)
+    write_json(path, metrics)
+    print(f"\n{metrics_table(metrics)}\n\nWritten to {path}")
+
+
+if __name__ == "__main__":
+    run_main(main)

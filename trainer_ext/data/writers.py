@@ -1,0 +1,66 @@
+"""Answers to files and to the screen, one row per row."""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from trainer_ext.errors import UserError
+from trainer_ext.files import atomic_writer
+
+FORMATS = ("jsonl", "csv")
+
+
+def check_output(path: str) -> None:
+    """Raise `UserError` when the ending of an output file is none we write."""
+    if path.rpartition(".")[2].lower() not in FORMATS:
+        raise UserError(f"--output {path}: unknown ending; expected .jsonl or .csv")
+
+
+def write_answers(path: str, answers: Iterable[dict[str, Any]]) -> int:
+    """Stream answers into a jsonl or csv file, which appears when it is complete; returns the number of rows."""
+    count = 0
+    as_csv = path.lower().endswith(".csv")
+    with atomic_writer(path, newline="" if as_csv else None) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        for answer in answers:
+            if not as_csv:
+                file.write(json.dumps(answer, ensure_ascii=False) + "\n")
+            else:
+                columns = dict(flatten(answer))
+                if count == 0:
+                    writer.writerow(columns)
+                writer.writerow(columns.values())
+            count += 1
+    return count
+
+
+def flatten(answer: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """An answer as flat columns.
+
+    `{"label": "a", "probabilities": {"a": 1}}` -> label, probability_a; aspects: dish_taste, dish_taste_score,
+    dish_taste_probability_positive, ...
+    """
+    for key, value in answer.items():
+        if key == "aspects":
+            for aspect, inner in value.items():
+                yield from flatten(inner, aspect)
+        elif key == "probabilities":
+            yield from ((f"{prefix}_probability_{name}".lstrip("_"), p) for name, p in value.items())
+        elif key == "label" and prefix:
+            yield prefix, value
+        else:
+            yield f"{prefix}_{key}".lstrip("_"), value
+
+
+def screen_rows(answer: dict[str, Any]) -> list[list]:
+    """Rows of a table for one answer: one per aspect, or one in all."""
+    if "aspects" in answer:
+        return [[name, inner["label"], inner["score"]] for name, inner in answer["aspects"].items()]
+    return [[shorten(answer["text"]), answer["label"], answer["score"]]]
+
+
+def shorten(text: str, width: int = 60) -> str:
+    """The start of a text on one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= width else line[: width - 3] + "..."

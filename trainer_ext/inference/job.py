@@ -1,0 +1,68 @@
+"""What predict.py does: rows in, answers out, in order; memory does not grow with the file."""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain, tee
+from pathlib import Path
+from typing import Any
+
+from trainer_ext.data.readers import Row, read_rows, text_of
+from trainer_ext.errors import UserError
+from trainer_ext.inference.predictor import Predictor
+
+
+def rows_of(predictor: Predictor, texts: Sequence[str] | None, path: str | None) -> Iterator[Row]:
+    """Rows from `--text` or `--input`. In a txt file a known label behind the last tab is not part of the text."""
+    if texts is not None:
+        return (Row({"text": text}, f"--text {number}") for number, text in enumerate(texts, 1))
+    space = predictor.task.label_space
+
+    def is_label(tail: str) -> bool:
+        try:
+            space.encode(tail)
+        except KeyError:
+            return False
+        return True
+
+    return read_rows(path, is_label)
+
+
+def answer_rows(
+    predictor: Predictor, rows: Iterator[Row], text_column: str | None = None, id_column: str | None = None
+) -> Iterator[dict[str, Any]]:
+    """Answers with `id` (when the rows have one) and `text`, one per row, in order.
+
+    Raises:
+        UserError: for a row without text, with file and row.
+    """
+    first = next(rows, None)
+    if first is None:
+        return
+    text_column = text_column or find_text_column(first, predictor.pipeline["text_column"])
+    id_column = id_column or next(
+        (name for name in (predictor.pipeline.get("id_column"), "id") if name in first.values), None
+    )
+    for_model, for_answer = tee(chain([first], rows))
+    texts = (text_of(row, text_column, allow_empty=True) for row in for_model)
+    for row, answer in zip(for_answer, predictor.predict_iter(texts), strict=True):
+        identity = {"id": row.values.get(id_column)} if id_column else {}
+        yield {**identity, "text": row.values[text_column], **answer}
+
+
+def find_text_column(row: Row, trained_on: str) -> str:
+    """The column the model was trained on, else `text`, else the only one there is."""
+    for name in (trained_on, "text"):
+        if name in row.values:
+            return name
+    if len(row.values) == 1:
+        return next(iter(row.values))
+    raise UserError(
+        f"{row.where}: which column is the text? There is no {trained_on!r}; name one of "
+        f"{', '.join(row.values)} with --text_column"
+    )
+
+
+def metrics_path(output: str | None, source: str) -> Path:
+    """Where `--evaluate` saves the metrics: beside the output, else in the current folder under the input's name."""
+    if output:
+        return Path(output).with_suffix(".metrics.json")
+    return Path(Path(source.removesuffix(".gz")).stem + ".metrics.json")
