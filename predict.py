@@ -1,7 +1,7 @@
 """Predict: `python predict.py --model M (--text "..." ... | --input FILE) [--output FILE]`.
 
 M is a checkpoint or an ONNX folder. FILE is csv, tsv, jsonl, parquet or txt (.gz too), or - for standard input, with a
-text a line. The output is jsonl or csv by its ending, one row per input row in order; without --output a table is printed.
+text a line. The output is jsonl or csv by its ending, one row per input row in order; without it a table is printed.
 With --evaluate the input is labelled, and the task's metrics are printed and saved.
 """
 

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
     known = {action.dest for action in parser._actions}
     cli_names = flag_names(argv)
     values = {key: value for key, value in read_recipe(recipe, known).items() if not overridden(key, cli_names)}
-    check_known(cli_names, known, "flag --")
+    check_known(cli_names, known, "flag --{}")
     tokens = to_tokens(values)
     try:
         model, data, objective, training, rest = parser.parse_args_into_dataclasses(
@@ -69,15 +69,15 @@ def read_recipe(path: str | None, known: set[str]) -> dict[str, Any]:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise UserError(f"{path} must be a flat mapping of flag names to values")
-    check_known(values, known, f"{path}: key ")
+    check_known(values, known, f"key {{}} in {path}")
     return {key: value for key, value in values.items() if value is not None}
 
 
-def check_known(names, known: set[str], where: str) -> None:
+def check_known(names: Iterable[str], known: set[str], where: str) -> None:
     """Raise `UserError` for the first name that is no flag, with the nearest one that is."""
     for name in names:
         if name not in known:
-            raise UserError(f"unknown {where}{name}{did_you_mean(name, known)}")
+            raise UserError(f"unknown {where.format(name)}{did_you_mean(name, known)}")
 
 
 def flag_names(argv: Sequence[str]) -> list[str]:

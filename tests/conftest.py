@@ -1,0 +1,109 @@
+"""Shared fixtures: small files with learnable labels, and checkpoints made through the real entry points."""
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", OMP_WAIT_POLICY="PASSIVE")
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+CLASSES = {"sports": ["goal", "match", "team"], "money": ["stock", "bank", "price"], "games": ["level", "player", "quest"]}
+FILLER = ["the", "a", "new", "old", "big", "news", "today", "city", "people", "says"]
+ASPECTS = ["food", "staff"]
+TINY_ENCODER = "hidden_size=32,num_hidden_layers=2,num_attention_heads=2,intermediate_size=64,max_position_embeddings=64"
+
+
+def run_script(*args, env: dict | None = None, stdin: str | None = None, timeout: int = 300, cwd: Path = ROOT):
+    """Run one of the project's scripts as a user would; returns the CompletedProcess."""
+    environment = {**os.environ, "WANDB_MODE": "disabled", "OMP_NUM_THREADS": "1", **(env or {})}
+    command = [sys.executable, *map(str, args)]
+    return subprocess.run(command, cwd=cwd, env=environment, input=stdin, text=True, capture_output=True, timeout=timeout)
+
+
+def run_ok(*args, **kwargs):
+    """`run_script` that must succeed."""
+    done = run_script(*args, **kwargs)
+    assert done.returncode == 0, f"{args}: exit {done.returncode}\n{done.stderr[-3000:]}"
+    return done
+
+
+def sentence(words: list[str], generator: random.Random) -> str:
+    """Some filler and two of `words`, shuffled; lengths differ."""
+    chosen = generator.choices(words, k=2) + generator.choices(FILLER, k=generator.randint(1, 12))
+    generator.shuffle(chosen)
+    return " ".join(chosen)
+
+
+def labelled_lines(rows: int, seed: int) -> list[tuple[str, str]]:
+    """(text, class) pairs; every class occurs."""
+    generator = random.Random(seed)
+    names = list(CLASSES)
+    return [(sentence(CLASSES[name], generator), name) for name in (names[k % len(names)] for k in range(rows))]
+
+
+@pytest.fixture(scope="session")
+def topic_files(tmp_path_factory) -> dict[str, Path]:
+    """`text<TAB>label` files: train (96 rows), validation (30), test (30)."""
+    folder = tmp_path_factory.mktemp("topics")
+    files = {}
+    for split, rows, seed in (("train", 96, 1), ("validation", 30, 2), ("test", 30, 3)):
+        files[split] = folder / f"{split}.txt"
+        lines = [f"{text}\t{label}\n" for text, label in labelled_lines(rows, seed)]
+        files[split].write_text("".join(lines), encoding="utf-8")
+    return files
+
+
+@pytest.fixture(scope="session")
+def topic_flags(topic_files) -> list[str]:
+    """Flags that train a very small model on the topic files, quickly."""
+    return [
+        *("--task", "single_label", "--train_file", topic_files["train"], "--validation_file", topic_files["validation"]),
+        *("--from_scratch", "tiny", "--config_overrides", TINY_ENCODER, "--max_length", "32", "--pooling", "mean"),
+        *("--learning_rate", "5e-3", "--per_device_train_batch_size", "16", "--eval_strategy", "steps"),
+        *("--eval_steps", "6", "--save_strategy", "steps", "--save_steps", "6", "--max_steps", "18"),
+        *("--load_best_model_at_end", "true", "--metric_for_best_model", "f1_macro", "--logging_steps", "3"),
+        *("--group_by_length", "true", "--save_total_limit", "1", "--report_to", "none"),
+    ]
+
+
+@pytest.fixture(scope="session")
+def topic_checkpoint(topic_files, topic_flags, tmp_path_factory) -> Path:
+    """A trained single-label checkpoint with validation and test metrics."""
+    folder = tmp_path_factory.mktemp("models") / "topics"
+    run_ok("train.py", *topic_flags, "--test_file", topic_files["test"], "--output_dir", folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def aspect_files(tmp_path_factory) -> dict[str, Path]:
+    """csv files with two aspects, values -2..1, texts with line breaks, commas and quotes."""
+    folder, files = tmp_path_factory.mktemp("aspects"), {}
+    words = {-1: "bad", 0: "fine", 1: "great"}
+    for split, rows, seed in (("train", 96, 4), ("validation", 30, 5)):
+        generator = random.Random(seed)
+        lines = ["id,content,food,staff\r\n"]
+        for k in range(rows):
+            food, staff = generator.choice([-2, -1, 0, 1]), generator.choice([-2, -1, 0, 1])
+            parts = [f"food {words[food]}"] * (food != -2) + [f"staff {words[staff]}"] * (staff != -2)
+            text = ",\n".join([*parts, " ".join(generator.choices(FILLER, k=4))]).replace("new", '""new""')
+            lines.append(f'{seed}-{k},"{text}",{food},{staff}\r\n')
+        files[split] = folder / f"{split}.csv"
+        files[split].write_text("\ufeff" + "".join(lines), encoding="utf-8", newline="")
+    return files
+
+
+@pytest.fixture(scope="session")
+def aspect_checkpoint(aspect_files, topic_flags, tmp_path_factory) -> Path:
+    """A trained aspect checkpoint: Focal Loss, R-Drop, layer-wise rates, gradient accumulation, bf16."""
+    folder = tmp_path_factory.mktemp("models") / "aspects"
+    flags = ["--task", "multi_aspect", "--text_column", "content", "--id_column", "id", "--label_columns", *ASPECTS]
+    flags += ["--label_names", "none=-2", "negative=-1", "neutral=0", "positive=1"]
+    flags += ["--train_file", aspect_files["train"], "--validation_file", aspect_files["validation"]]
+    flags += ["--focal_gamma", "2", "--focal_alpha", "0.5", "1", "1", "1", "--rdrop_alpha", "1", "--bf16", "true"]
+    flags += ["--layer_wise_lr_decay", "0.9", "--head_lr_factor", "2", "--gradient_accumulation_steps", "2"]
+    run_ok("train.py", *topic_flags, *flags, "--output_dir", folder)
+    return folder

@@ -1,0 +1,176 @@
+"""`CustomTrainer` against the stock Trainer and against itself under other batch splits."""
+
+import pytest
+import torch
+from datasets import Dataset
+from torch.nn import functional as F
+from transformers import BertConfig, PreTrainedTokenizerFast, Trainer
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from trainer_ext.arguments import TrainingArguments
+from trainer_ext.data.tokenize import Collator, tokenize
+from trainer_ext.modeling import EncoderWithHead, EncoderWithHeadConfig
+from trainer_ext.modeling.scratch import train_tokenizer
+from trainer_ext.tasks import TASKS, LabelSpace
+from trainer_ext.training.trainer import CustomTrainer
+
+from ..conftest import CLASSES, labelled_lines
+from ..objectives.test_objective import OBJECTIVES
+
+ROWS = labelled_lines(24, seed=0)
+TOKENIZER: PreTrainedTokenizerFast = train_tokenizer([text for text, _ in ROWS], 200, 32)
+
+
+def make_data(aspects: int = 0) -> Dataset:
+    """24 tokenised rows; with `aspects` the labels are a list of that length, some of them not to be counted."""
+    labels = [list(CLASSES).index(label) for _, label in ROWS]
+    if aspects:
+        labels = [[label, -100 if k % 3 else label][:aspects] for k, label in enumerate(labels)]
+    return tokenize(Dataset.from_dict({"text": [text for text, _ in ROWS], "labels": labels}), TOKENIZER, 32, None)
+
+
+def make_model(aspects: int = 0, dropout: float = 0.0, model_class=EncoderWithHead) -> EncoderWithHead:
+    """A small encoder with fixed weights."""
+    torch.manual_seed(0)
+    encoder = BertConfig(
+        vocab_size=len(TOKENIZER),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+    )
+    shape = [aspects, 3] if aspects else [3]
+    return model_class(EncoderWithHeadConfig(encoder, shape, pooling="mean", head_dropout=dropout))
+
+
+def make_arguments(folder, **kwargs) -> TrainingArguments:
+    defaults = {"max_steps": 3, "learning_rate": 0.5, "optim": "sgd", "lr_scheduler_type": "constant", "seed": 3}
+    defaults |= {"max_grad_norm": 0.0, "save_strategy": "no", "report_to": "none", "disable_tqdm": True, "logging_steps": 1}
+    return TrainingArguments(output_dir=str(folder), use_cpu=True, **(defaults | kwargs))
+
+
+def make_trainer(folder, objective, aspects: int = 0, dropout: float = 0.0, **kwargs) -> CustomTrainer:
+    task = TASKS["multi_aspect" if aspects else "single_label"](
+        LabelSpace(tuple("ab"[:aspects] or "a"), tuple(CLASSES), tuple(CLASSES))
+    )
+    return CustomTrainer(
+        model=make_model(aspects, dropout),
+        args=make_arguments(folder, **kwargs),
+        objective=objective,
+        task=task,
+        train_dataset=make_data(aspects),
+        eval_dataset=make_data(aspects),
+        processing_class=TOKENIZER,
+        data_collator=Collator(TOKENIZER),
+    )
+
+
+def largest_difference(a: torch.nn.Module, b: torch.nn.Module) -> float:
+    return max((p - q).abs().max().item() for p, q in zip(a.parameters(), b.parameters(), strict=True))
+
+
+class WithLoss(EncoderWithHead):
+    """What the stock Trainer needs: a model that computes its own loss."""
+
+    def forward(self, input_ids, attention_mask=None, labels=None):
+        logits = super().forward(input_ids, attention_mask).logits
+        return SequenceClassifierOutput(loss=F.cross_entropy(logits, labels), logits=logits)
+
+
+def test_plain_cross_entropy_takes_the_steps_of_the_stock_trainer(tmp_path):
+    options = {"per_device_train_batch_size": 5, "max_steps": 8, "optim": "adamw_torch", "learning_rate": 1e-2}
+    before = make_model(dropout=0.1)
+    ours = make_trainer(tmp_path / "a", OBJECTIVES["cross_entropy"], dropout=0.1, **options)
+    ours.train()
+    stock = Trainer(  # made only now: a Trainer seeds the random state when it is made
+
+        model=make_model(dropout=0.1, model_class=WithLoss),
+        args=make_arguments(tmp_path / "b", **options),
+        train_dataset=make_data(),
+        data_collator=Collator(TOKENIZER),
+    )
+    stock.train()
+    assert largest_difference(ours.model, before) > 1e-2
+    assert largest_difference(ours.model, stock.model) < 1e-5
+    pairs = zip(ours.state.log_history, stock.state.log_history, strict=True)
+    assert all(abs(a["loss"] - b["loss"]) < 1e-3 for a, b in pairs if "loss" in a)
+
+
+@pytest.mark.parametrize("aspects", [0, 2], ids=["rows", "aspects with ignored items"])
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_8x1_equals_4x2_equals_2x4(name, aspects, tmp_path):
+    trained = {}
+    for size, steps in ((8, 1), (4, 2), (2, 4)):
+        trainer = make_trainer(
+            tmp_path / f"{size}",
+            OBJECTIVES[name],
+            aspects,
+            per_device_train_batch_size=size,
+            gradient_accumulation_steps=steps,
+        )
+        trainer.train()
+        trained[size] = trainer
+    assert largest_difference(trained[8].model, make_model(aspects)) > 1e-2
+    for size in (4, 2):
+        assert largest_difference(trained[8].model, trained[size].model) < 2e-6
+        for one, other in zip(trained[8].state.log_history, trained[size].state.log_history, strict=True):
+            assert all(abs(one[key] - other[key]) < 1e-4 for key in one if key.startswith("loss"))
+
+
+def test_a_short_last_accumulation_is_normalised_too(tmp_path):
+    # 24 rows as 5 x 2: optimizer steps of 10, 10 and 4 rows in 2, 2 and 1 batches
+    trainers = [
+        make_trainer(tmp_path / str(size), OBJECTIVES["cross_entropy"], per_device_train_batch_size=size,
+                     gradient_accumulation_steps=steps, max_steps=-1, num_train_epochs=1)
+        for size, steps in ((10, 1), (5, 2))
+    ]
+    for trainer in trainers:
+        trainer.train()
+    assert largest_difference(trainers[0].model, trainers[1].model) < 2e-6
+
+
+def test_without_dropout_the_rdrop_term_is_zero_and_changes_nothing(tmp_path):
+    plain = make_trainer(tmp_path / "a", OBJECTIVES["cross_entropy"], per_device_train_batch_size=8)
+    rdrop = make_trainer(tmp_path / "b", OBJECTIVES["rdrop"], per_device_train_batch_size=8)
+    plain.train()
+    rdrop.train()
+    assert largest_difference(plain.model, rdrop.model) < 2e-6
+    assert all(abs(entry.get("loss_rdrop", 0)) < 1e-6 for entry in rdrop.state.log_history)
+
+
+def test_with_dropout_it_is_positive_and_logged_by_name(tmp_path):
+    trainer = make_trainer(tmp_path, OBJECTIVES["focal_rdrop"], dropout=0.3, per_device_train_batch_size=8)
+    trainer.train()
+    logs = [entry for entry in trainer.state.log_history if "loss" in entry]
+    assert len(logs) == 3
+    for entry in logs:
+        assert entry["loss_rdrop"] > 0
+        assert entry["loss"] == pytest.approx(entry["loss_focal"] + 0.5 * entry["loss_rdrop"], abs=1e-3)
+
+
+def test_evaluation_is_one_pass_in_row_order_with_the_tasks_metrics(tmp_path):
+    trainer = make_trainer(tmp_path, OBJECTIVES["rdrop"], dropout=0.3, group_by_length=True, per_device_eval_batch_size=5)
+    result = trainer.predict(trainer.eval_dataset)
+    assert result.label_ids.tolist() == trainer.eval_dataset["labels"]
+    assert {"test_accuracy", "test_f1_macro", "test_loss"} <= set(result.metrics)
+    again = trainer.predict(trainer.eval_dataset)
+    assert (result.predictions == again.predictions).all()
+
+
+def test_no_pickled_arguments_are_saved(tmp_path):
+    trainer = make_trainer(tmp_path, OBJECTIVES["cross_entropy"])
+    trainer.save_model(str(tmp_path / "saved"))
+    names = {path.name for path in (tmp_path / "saved").iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= names
+    assert not any(name.endswith((".bin", ".pt", ".pkl")) for name in names)
+
+
+def test_gradient_checkpointing_takes_the_same_steps(tmp_path):
+    plain = make_trainer(tmp_path / "a", OBJECTIVES["rdrop"], per_device_train_batch_size=8)
+    saving = make_trainer(tmp_path / "b", OBJECTIVES["rdrop"], per_device_train_batch_size=8, gradient_checkpointing=True)
+    plain.train()
+    saving.train()
+    assert saving.model.encoder.encoder.layer[0].gradient_checkpointing
+    assert largest_difference(plain.model, saving.model) < 2e-6
