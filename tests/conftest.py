@@ -11,17 +11,25 @@ os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", OMP_WAIT_P
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-CLASSES = {"sports": ["goal", "match", "team"], "money": ["stock", "bank", "price"], "games": ["level", "player", "quest"]}
+CLASSES = {
+    "sports": ["goal", "match", "team"],
+    "money": ["stock", "bank", "price"],
+    "games": ["level", "player", "quest"],
+}
 FILLER = ["the", "a", "new", "old", "big", "news", "today", "city", "people", "says"]
 ASPECTS = ["food", "staff"]
-TINY_ENCODER = "hidden_size=32,num_hidden_layers=2,num_attention_heads=2,intermediate_size=64,max_position_embeddings=64"
+TINY_ENCODER = (
+    "hidden_size=32,num_hidden_layers=2,num_attention_heads=2,intermediate_size=64,max_position_embeddings=64"
+)
 
 
 def run_script(*args, env: dict | None = None, stdin: str | None = None, timeout: int = 300, cwd: Path = ROOT):
     """Run one of the project's scripts as a user would; returns the CompletedProcess."""
     environment = {**os.environ, "WANDB_MODE": "disabled", "OMP_NUM_THREADS": "1", **(env or {})}
     command = [sys.executable, *map(str, args)]
-    return subprocess.run(command, cwd=cwd, env=environment, input=stdin, text=True, capture_output=True, timeout=timeout)
+    return subprocess.run(
+        command, cwd=cwd, env=environment, input=stdin, text=True, capture_output=True, timeout=timeout
+    )
 
 
 def run_ok(*args, **kwargs):
@@ -61,7 +69,14 @@ def topic_files(tmp_path_factory) -> dict[str, Path]:
 def topic_flags(topic_files) -> list[str]:
     """Flags that train a very small model on the topic files, quickly."""
     return [
-        *("--task", "single_label", "--train_file", topic_files["train"], "--validation_file", topic_files["validation"]),
+        *(
+            "--task",
+            "single_label",
+            "--train_file",
+            topic_files["train"],
+            "--validation_file",
+            topic_files["validation"],
+        ),
         *("--from_scratch", "tiny", "--config_overrides", TINY_ENCODER, "--max_length", "32", "--pooling", "mean"),
         *("--learning_rate", "5e-3", "--per_device_train_batch_size", "16", "--eval_strategy", "steps"),
         *("--eval_steps", "6", "--save_strategy", "steps", "--save_steps", "6", "--max_steps", "18"),
@@ -82,7 +97,7 @@ def topic_checkpoint(topic_files, topic_flags, tmp_path_factory) -> Path:
 def aspect_files(tmp_path_factory) -> dict[str, Path]:
     """csv files with two aspects, values -2..1, texts with line breaks, commas and quotes."""
     folder, files = tmp_path_factory.mktemp("aspects"), {}
-    words = {-1: "bad", 0: "fine", 1: "great"}
+    words = {-2: "", -1: "bad", 0: "fine", 1: "great"}
     for split, rows, seed in (("train", 96, 4), ("validation", 30, 5)):
         generator = random.Random(seed)
         lines = ["id,content,food,staff\r\n"]

@@ -6,6 +6,7 @@ error type, so that every other module may import it.
 
 import os
 from dataclasses import dataclass, field
+from typing import Any
 
 import transformers
 from transformers.utils import is_torch_cuda_available
@@ -101,19 +102,21 @@ class TrainingArguments(transformers.TrainingArguments):
             self.greater_is_better = not any(word in self.metric_for_best_model for word in LOWER_IS_BETTER)
         if self.report_to is None:
             self.report_to = "wandb"
+        if self.save_total_limit == 1 and self.load_best_model_at_end:
+            self.save_total_limit = 2  # with 1 Trainer deletes the last checkpoint at the end, unless it is the best
         super().__post_init__()
         self.save_safetensors = True
 
 
 @dataclass
 class Arguments:
-    """All parsed flags, and `given`: the names the user set in the recipe or on the command line."""
+    """All parsed flags, and `given`: those the user set in the recipe or on the command line, as they were set."""
 
     model: ModelArguments
     data: DataArguments
     objective: ObjectiveArguments
     training: TrainingArguments
-    given: frozenset[str]
+    given: dict[str, Any]
 
     def check(self) -> None:
         """Refuse contradictions before any data is read.
@@ -164,6 +167,10 @@ def check_training(args: Arguments) -> None:
         raise UserError("do_train false evaluates a checkpoint, but there is neither validation_file nor test_file")
     if training.save_strategy.value == "best" and not training.metric_for_best_model:
         raise UserError("save_strategy best needs metric_for_best_model, which is not given")
+    for name in ("learning_rate", "weight_decay", "num_train_epochs"):
+        check_range(name, getattr(training, name), 0)
+    for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
+        check_range(name, getattr(training, name), 1)
     check_range("layer_wise_lr_decay", training.layer_wise_lr_decay, 0, 1, above=True)
     check_range("head_lr_factor", training.head_lr_factor, 0, above=True)
     check_range("early_stopping_patience", training.early_stopping_patience, 0)
@@ -188,12 +195,12 @@ def check_objective(args: Arguments) -> None:
 def check_files(args: Arguments) -> None:
     """Files named and present."""
     data = args.data
-    if data.dataset_name and data.train_file:
-        raise UserError(f"dataset_name {data.dataset_name} and train_file {data.train_file} are both given; drop one")
     if args.training.do_train and not data.train_file and not data.dataset_name:
         raise UserError("nothing to train on: give --train_file or --dataset_name")
     for flag in ("train_file", "validation_file", "test_file"):
         path = getattr(data, flag)
+        if path and data.dataset_name:
+            raise UserError(f"dataset_name {data.dataset_name} and {flag} {path} are both given; drop one")
         if path and not os.path.isfile(path):
             raise UserError(
                 f"{flag}: {path} does not exist" if not os.path.exists(path) else f"{flag}: {path} is a folder"

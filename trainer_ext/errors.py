@@ -16,7 +16,7 @@ class ArgumentParser(argparse.ArgumentParser):
 
     def error(self, message: str):
         """Called by argparse for a value or flag it cannot take."""
-        word = message.rpartition(" ")[2].split("=")[0]
+        word = message.rpartition("arguments: ")[2].split(" ")[0].split("=")[0]
         flags = [flag for action in self._actions for flag in action.option_strings]
         near = did_you_mean(word, flags) if "unrecognized arguments" in message else ""
         raise UserError(f"{message}{near} (--help lists the flags)")
@@ -32,6 +32,7 @@ def run_main(main: Callable[[], int | None]) -> None:
     """Run an entry script: a `UserError` becomes one line on stderr and exit status 2, without a traceback."""
     try:
         status = main()
+        sys.stdout.flush()  # a reader that went away shows here, not at exit where nothing can be done about it
     except UserError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         status = 2

@@ -38,20 +38,23 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
     parser = Parser(GROUPS, allow_abbrev=False, description="Fine-tune an encoder. Flags may stand in a YAML recipe.")
     known = {action.dest for action in parser._actions}
     cli_names = flag_names(argv)
-    values = {key: value for key, value in read_recipe(recipe, known).items() if not overridden(key, cli_names)}
     check_known(cli_names, known, "flag --{}")
-    tokens = to_tokens(values)
+    from_scratch = parser.parse_known_args(argv)[0].from_scratch
+    values = read_recipe(recipe, known - {"help"})
+    values = {key: value for key, value in values.items() if not overridden(key, cli_names, from_scratch)}
+    tokens = to_tokens(values) + argv
     try:
-        model, data, objective, training, rest = parser.parse_args_into_dataclasses(
-            tokens + argv, return_remaining_strings=True, look_for_args_file=False
+        namespace, rest = parser.parse_known_args(tokens)
+        model, data, objective, training, *_ = parser.parse_args_into_dataclasses(
+            tokens, return_remaining_strings=True, look_for_args_file=False
         )
-    except (ValueError, TypeError, ImportError) as error:  # TrainingArguments checks itself with these
+    except (ValueError, TypeError, ImportError, OSError) as error:  # TrainingArguments checks itself with these
         raise UserError(" ".join(str(error).split())) from error
     if rest:
         raise UserError(f"cannot place {' '.join(rest)!r} on the command line (the recipe comes first)")
-    given = frozenset(values) | frozenset(cli_names)
+    given = {name: getattr(namespace, name) for name in (*values, *cli_names)}
     args = Arguments(model, data, objective, training, given)
-    if training.output_dir in (None, "trainer_output"):
+    if "output_dir" not in given:
         raise UserError("no output_dir: say where the model goes with --output_dir")
     args.check()
     return args
@@ -64,12 +67,16 @@ def read_recipe(path: str | None, known: set[str]) -> dict[str, Any]:
     if not Path(path).is_file():
         raise UserError(f"recipe {path} does not exist")
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+        values, node = yaml.safe_load(text), yaml.compose(text, Loader=yaml.SafeLoader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise UserError(f"{path} must be a flat mapping of flag names to values")
     check_known(values, known, f"key {{}} in {path}")
+    if len(node.value) > len(values):
+        names = [key.value for key, _ in node.value]
+        raise UserError(f"{path} gives {', '.join(sorted({n for n in names if names.count(n) > 1}))} more than once")
     return {key: value for key, value in values.items() if value is not None}
 
 
@@ -85,14 +92,17 @@ def flag_names(argv: Sequence[str]) -> list[str]:
     return [token[2:].split("=", 1)[0].replace("-", "_") for token in argv if token.startswith("--")]
 
 
-def overridden(key: str, cli_names: Sequence[str]) -> bool:
-    """Whether the command line makes a recipe's key void: by naming it, or by choosing the other kind of encoder."""
-    if key == "model_name_or_path":
-        return key in cli_names or "from_scratch" in cli_names
-    if key == "from_scratch":
-        return key in cli_names or "model_name_or_path" in cli_names
-    if key == "config_overrides":  # they belong to the recipe's own choice of encoder
-        return bool({key, "from_scratch", "model_name_or_path"} & set(cli_names))
+def overridden(key: str, cli_names: Sequence[str], from_scratch: str = "none") -> bool:
+    """Whether the command line makes a recipe's key void: by naming it, or by choosing the other kind of encoder.
+
+    `from_scratch` is the command line's; `none` only switches a recipe's off and chooses nothing.
+    """
+    if key == "model_name_or_path" and from_scratch != "none":
+        return True
+    if key == "from_scratch" and "model_name_or_path" in cli_names:
+        return True
+    if key == "config_overrides" and {"from_scratch", "model_name_or_path"} & set(cli_names):
+        return True  # they belong to the recipe's own choice of encoder
     return key in cli_names
 
 
@@ -112,9 +122,11 @@ def resolved(args: Arguments) -> dict[str, Any]:
         for spec in fields(group):
             if not spec.init or spec.name in NOT_PART_OF_A_RECIPE or spec.name.endswith("_token"):
                 continue
-            value = plain(getattr(group, spec.name))
+            value = getattr(group, spec.name)
             default = spec.default_factory() if spec.default_factory is not MISSING else spec.default
-            if spec.name in args.given or value not in (None, plain(default)) and group is not args.training:
+            if spec.name in args.given:  # as given: `report_to none` has become an empty list since
+                values[spec.name] = plain(args.given[spec.name])
+            elif value not in (None, default) and group is not args.training:
                 values[spec.name] = value
     values.setdefault("learning_rate", args.training.learning_rate)
     values.setdefault("seed", args.training.seed)
@@ -122,8 +134,8 @@ def resolved(args: Arguments) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Enums as their value, everything else as it is."""
-    return getattr(value, "value", value)
+    """Enums as their value, also inside a list; everything else as it is."""
+    return [plain(item) for item in value] if isinstance(value, list) else getattr(value, "value", value)
 
 
 def write_resolved(args: Arguments, folder: Path) -> None:

@@ -5,14 +5,19 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from trainer_ext.errors import UserError
 from trainer_ext.modeling.scratch import SIZES, scratch_config, train_tokenizer
 
 from ..conftest import ROOT, labelled_lines
 
-TEXTS = [text for text, _ in labelled_lines(200, 5)] + ["味道很好，服务一般", "服务热情，味道不错", "Playing ABC played plays"] * 3
+TEXTS = [text for text, _ in labelled_lines(200, 5)] + [
+    "味道很好，服务一般",
+    "服务热情，味道不错",
+    "Playing ABC played plays",
+] * 3
 
 
 def test_the_vocabulary_is_the_same_in_every_process():
@@ -57,7 +62,10 @@ def test_sizes(size):
     tokenizer = train_tokenizer(TEXTS, 100, 32)
     config = scratch_config(size, None, tokenizer, 32)
     assert config.vocab_size == len(tokenizer)
-    assert (config.num_hidden_layers, config.hidden_size) == (SIZES[size]["num_hidden_layers"], SIZES[size]["hidden_size"])
+    assert (config.num_hidden_layers, config.hidden_size) == (
+        SIZES[size]["num_hidden_layers"],
+        SIZES[size]["hidden_size"],
+    )
 
 
 @pytest.mark.parametrize(

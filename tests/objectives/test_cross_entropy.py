@@ -19,8 +19,10 @@ def test_literal_value():
 
 def test_term_is_the_mean_over_items_and_passes():
     logits, labels = torch.randn(2, 4, 3, 5), torch.randint(5, (4, 3))
-    expected = (F.cross_entropy(logits[0].flatten(0, 1), labels.flatten()) +
-                F.cross_entropy(logits[1].flatten(0, 1), labels.flatten())) / 2
+    expected = (
+        F.cross_entropy(logits[0].flatten(0, 1), labels.flatten())
+        + F.cross_entropy(logits[1].flatten(0, 1), labels.flatten())
+    ) / 2
     torch.testing.assert_close(CrossEntropyTerm()(logits, labels), expected)
 
 

@@ -10,8 +10,10 @@ def test_equals_two_kl_divs_of_torch():
     p, q = torch.randn(8, 5), torch.randn(8, 5)
     log_p, log_q = p.log_softmax(-1), q.log_softmax(-1)
     # F.kl_div(input, target) is KL(target || input)
-    expected = (F.kl_div(log_q, log_p, reduction="none", log_target=True) +
-                F.kl_div(log_p, log_q, reduction="none", log_target=True)).sum(-1) / 2
+    expected = (
+        F.kl_div(log_q, log_p, reduction="none", log_target=True)
+        + F.kl_div(log_p, log_q, reduction="none", log_target=True)
+    ).sum(-1) / 2
     torch.testing.assert_close(symmetric_kl(p, q), expected)
 
 

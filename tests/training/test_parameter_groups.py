@@ -12,7 +12,12 @@ ARCHITECTURES = {
     "roberta": {},
     "xlm-roberta": {},
     "electra": {"embedding_size": 8},
-    "deberta-v2": {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 8, "conv_kernel_size": 3},
+    "deberta-v2": {
+        "relative_attention": True,
+        "pos_att_type": ["p2c", "c2p"],
+        "position_buckets": 8,
+        "conv_kernel_size": 3,
+    },
     "distilbert": {"dim": 16, "hidden_dim": 32, "n_layers": 3, "n_heads": 2},
     "albert": {"embedding_size": 8},
     "modernbert": {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2},

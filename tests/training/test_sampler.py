@@ -1,6 +1,7 @@
 """The length-grouped sampler."""
 
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trainer_ext.training.sampler import LengthGroupedSampler
 

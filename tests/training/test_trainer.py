@@ -47,7 +47,13 @@ def make_model(aspects: int = 0, dropout: float = 0.0, model_class=EncoderWithHe
 
 def make_arguments(folder, **kwargs) -> TrainingArguments:
     defaults = {"max_steps": 3, "learning_rate": 0.5, "optim": "sgd", "lr_scheduler_type": "constant", "seed": 3}
-    defaults |= {"max_grad_norm": 0.0, "save_strategy": "no", "report_to": "none", "disable_tqdm": True, "logging_steps": 1}
+    defaults |= {
+        "max_grad_norm": 0.0,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "logging_steps": 1,
+    }
     return TrainingArguments(output_dir=str(folder), use_cpu=True, **(defaults | kwargs))
 
 
@@ -85,7 +91,6 @@ def test_plain_cross_entropy_takes_the_steps_of_the_stock_trainer(tmp_path):
     ours = make_trainer(tmp_path / "a", OBJECTIVES["cross_entropy"], dropout=0.1, **options)
     ours.train()
     stock = Trainer(  # made only now: a Trainer seeds the random state when it is made
-
         model=make_model(dropout=0.1, model_class=WithLoss),
         args=make_arguments(tmp_path / "b", **options),
         train_dataset=make_data(),
@@ -122,8 +127,14 @@ def test_8x1_equals_4x2_equals_2x4(name, aspects, tmp_path):
 def test_a_short_last_accumulation_is_normalised_too(tmp_path):
     # 24 rows as 5 x 2: optimizer steps of 10, 10 and 4 rows in 2, 2 and 1 batches
     trainers = [
-        make_trainer(tmp_path / str(size), OBJECTIVES["cross_entropy"], per_device_train_batch_size=size,
-                     gradient_accumulation_steps=steps, max_steps=-1, num_train_epochs=1)
+        make_trainer(
+            tmp_path / str(size),
+            OBJECTIVES["cross_entropy"],
+            per_device_train_batch_size=size,
+            gradient_accumulation_steps=steps,
+            max_steps=-1,
+            num_train_epochs=1,
+        )
         for size, steps in ((10, 1), (5, 2))
     ]
     for trainer in trainers:
@@ -151,7 +162,9 @@ def test_with_dropout_it_is_positive_and_logged_by_name(tmp_path):
 
 
 def test_evaluation_is_one_pass_in_row_order_with_the_tasks_metrics(tmp_path):
-    trainer = make_trainer(tmp_path, OBJECTIVES["rdrop"], dropout=0.3, group_by_length=True, per_device_eval_batch_size=5)
+    trainer = make_trainer(
+        tmp_path, OBJECTIVES["rdrop"], dropout=0.3, group_by_length=True, per_device_eval_batch_size=5
+    )
     result = trainer.predict(trainer.eval_dataset)
     assert result.label_ids.tolist() == trainer.eval_dataset["labels"]
     assert {"test_accuracy", "test_f1_macro", "test_loss"} <= set(result.metrics)
@@ -169,7 +182,9 @@ def test_no_pickled_arguments_are_saved(tmp_path):
 
 def test_gradient_checkpointing_takes_the_same_steps(tmp_path):
     plain = make_trainer(tmp_path / "a", OBJECTIVES["rdrop"], per_device_train_batch_size=8)
-    saving = make_trainer(tmp_path / "b", OBJECTIVES["rdrop"], per_device_train_batch_size=8, gradient_checkpointing=True)
+    saving = make_trainer(
+        tmp_path / "b", OBJECTIVES["rdrop"], per_device_train_batch_size=8, gradient_checkpointing=True
+    )
     plain.train()
     saving.train()
     assert saving.model.encoder.encoder.layer[0].gradient_checkpointing

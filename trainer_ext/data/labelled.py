@@ -17,7 +17,7 @@ def label_space(rows: Iterable[Row], label_columns: Sequence[str], label_names: 
 def raw_label(row: Row, column: str) -> str:
     """The label as it stands in the file, or a `UserError` with file and row when it is missing."""
     value = row.values.get(column)
-    if value is None or str(value).strip() == "":
+    if value is None or value != value or str(value).strip() == "":  # NaN is how parquet may store a gap
         raise UserError(f"{row.where}: the label in column {column!r} is missing")
     return str(value)
 

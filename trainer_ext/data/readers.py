@@ -10,8 +10,10 @@ Formats, by the ending before an optional `.gz`:
 
 import csv
 import gzip
+import io
 import json
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,8 +52,10 @@ def read_rows(path: str, split_label: Callable[[str], bool] | None = lambda tail
             yield from readers[file_format(path)](path)
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text: byte {error.object[error.start]:#04x} ({error.reason})") from error
-    except (gzip.BadGzipFile, EOFError) as error:
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UserError(f"{path} is not a whole gzip file: {error}") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def file_format(path: str) -> str:
@@ -68,13 +72,20 @@ def file_format(path: str) -> str:
 def open_text(path: str, newline: str | None) -> Iterator[IO[str]]:
     """Open a text file (UTF-8, BOM dropped, gz unpacked) or standard input."""
     if path == "-":
+        if isinstance(sys.stdin, io.TextIOWrapper):  # read as a file is, whatever the locale says
+            sys.stdin.reconfigure(encoding="utf-8-sig", errors="strict", newline=newline)
         yield sys.stdin
         return
-    if not Path(path).is_file():
-        raise UserError(f"{path} does not exist" if not Path(path).exists() else f"{path} is not a file")
+    check_file(path)
     opener = gzip.open if path.endswith(".gz") else open
     with opener(path, "rt", encoding="utf-8-sig", newline=newline) as file:
         yield file
+
+
+def check_file(path: str) -> None:
+    """Raise `UserError` unless `path` is a file."""
+    if not Path(path).is_file():
+        raise UserError(f"{path} does not exist" if not Path(path).exists() else f"{path} is not a file")
 
 
 def read_delimited(path: str) -> Iterator[Row]:
@@ -84,7 +95,7 @@ def read_delimited(path: str) -> Iterator[Row]:
         reader = csv.reader(file, delimiter=delimiter, strict=True)
         number = 0
         try:
-            header = next(reader, None)
+            header = next((fields for fields in reader if fields), None)
             if header is None:
                 return
             check_header(path, header)
@@ -117,9 +128,11 @@ def read_jsonl(path: str) -> Iterator[Row]:
             number += 1
             where = f"{path}, row {number} (line {line_number})"
             try:
-                values = json.loads(line)
+                values = json.loads(line.rstrip())
             except json.JSONDecodeError as error:
                 raise UserError(f"{where}: not JSON: {error.msg} at column {error.colno}") from error
+            except (ValueError, RecursionError) as error:  # a number of thousands of digits, or of nested brackets
+                raise UserError(f"{where}: JSON that cannot be read: {error}") from error
             if not isinstance(values, dict):
                 raise UserError(f"{where}: expected a JSON object, got {type(values).__name__}")
             yield Row(values, where)
@@ -130,15 +143,16 @@ def read_parquet(path: str) -> Iterator[Row]:
     import pyarrow
     from pyarrow import parquet
 
-    if not Path(path).is_file():
-        raise UserError(f"{path} does not exist")
+    check_file(path)
     try:
         number = 0
-        for batch in parquet.ParquetFile(path).iter_batches(batch_size=1024):
+        file = parquet.ParquetFile(path)
+        check_header(path, file.schema_arrow.names)
+        for batch in file.iter_batches(batch_size=1024):
             for values in batch.to_pylist():
                 number += 1
                 yield Row(values, f"{path}, row {number}")
-    except pyarrow.ArrowInvalid as error:
+    except pyarrow.ArrowException as error:
         raise UserError(f"{path} is not a parquet file: {error}") from error
 
 
@@ -173,8 +187,13 @@ def text_of(row: Row, column: str, allow_empty: bool = False) -> str:
         raise UserError(f"{row.where}: column {column!r} must hold text, got {text!r}")
     if not allow_empty and not text.strip():
         raise UserError(f"{row.where}: column {column!r} is empty")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:  # half of a surrogate pair, from an escape in JSON
-        raise UserError(f"{row.where}: column {column!r} holds a broken character at {error.start}") from None
+    check_characters(row, column)
     return text
+
+
+def check_characters(row: Row, column: str) -> None:
+    """Raise `UserError` for text that cannot be written again: half of a surrogate pair, from an escape in JSON."""
+    try:
+        str(row.values.get(column)).encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{row.where}: column {column!r} holds a broken character at {error.start}") from None

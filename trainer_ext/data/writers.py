@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from trainer_ext.errors import UserError
@@ -12,9 +13,11 @@ FORMATS = ("jsonl", "csv")
 
 
 def check_output(path: str) -> None:
-    """Raise `UserError` when the ending of an output file is none we write."""
-    if path.rpartition(".")[2].lower() not in FORMATS:
+    """Raise `UserError` when the ending of an output file is none we write, or a folder is in its place."""
+    if Path(path).suffix.lower().removeprefix(".") not in FORMATS:
         raise UserError(f"--output {path}: unknown ending; expected .jsonl or .csv")
+    if Path(path).is_dir():
+        raise UserError(f"--output {path} is a folder")
 
 
 def write_answers(path: str, answers: Iterable[dict[str, Any]]) -> int:
@@ -22,10 +25,11 @@ def write_answers(path: str, answers: Iterable[dict[str, Any]]) -> int:
     count = 0
     as_csv = path.lower().endswith(".csv")
     with atomic_writer(path, newline="" if as_csv else None) as file:
-        writer = csv.writer(file, lineterminator="\n")
+        # Text is always quoted: csv modules before Python 3.13 leave a lone CR bare, which no reader gets past.
+        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
         for answer in answers:
             if not as_csv:
-                file.write(json.dumps(answer, ensure_ascii=False) + "\n")
+                file.write(json.dumps(answer, ensure_ascii=False, default=str) + "\n")
             else:
                 columns = dict(flatten(answer))
                 if count == 0:

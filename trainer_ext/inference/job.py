@@ -5,7 +5,7 @@ from itertools import chain, tee
 from pathlib import Path
 from typing import Any
 
-from trainer_ext.data.readers import Row, read_rows, text_of
+from trainer_ext.data.readers import Row, check_characters, read_rows, require_columns, text_of
 from trainer_ext.errors import UserError
 from trainer_ext.inference.predictor import Predictor
 
@@ -32,11 +32,12 @@ def answer_rows(
     """Answers with `id` (when the rows have one) and `text`, one per row, in order.
 
     Raises:
-        UserError: for a row without text, with file and row.
+        UserError: for a named column that is not there, or a row without text, with file and row.
     """
     first = next(rows, None)
     if first is None:
         return
+    require_columns(first, [name for name in (text_column, id_column) if name], first.where)
     text_column = text_column or find_text_column(first, predictor.pipeline["text_column"])
     id_column = id_column or next(
         (name for name in (predictor.pipeline.get("id_column"), "id") if name in first.values), None
@@ -44,7 +45,10 @@ def answer_rows(
     for_model, for_answer = tee(chain([first], rows))
     texts = (text_of(row, text_column, allow_empty=True) for row in for_model)
     for row, answer in zip(for_answer, predictor.predict_iter(texts), strict=True):
-        identity = {"id": row.values.get(id_column)} if id_column else {}
+        identity = {}
+        if id_column:
+            check_characters(row, id_column)
+            identity["id"] = row.values.get(id_column)
         yield {**identity, "text": row.values[text_column], **answer}
 
 
@@ -65,4 +69,4 @@ def metrics_path(output: str | None, source: str) -> Path:
     """Where `--evaluate` saves the metrics: beside the output, else in the current folder under the input's name."""
     if output:
         return Path(output).with_suffix(".metrics.json")
-    return Path(Path(source.removesuffix(".gz")).stem + ".metrics.json")
+    return Path((Path(source.removesuffix(".gz")).stem if source != "-" else "stdin") + ".metrics.json")

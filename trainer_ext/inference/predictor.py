@@ -109,7 +109,8 @@ def load_predictor(
     pipeline = read_pipeline(folder)
     file = folder / (file_name or chosen_file(folder))
     if not file.is_file():
-        raise UserError(f"model {path} has no {file.name}")
+        chosen = not file_name and (folder / "export_report.json").is_file()
+        raise UserError(f"model {path} has no {file.name}" + (", which its export report chose" if chosen else ""))
     if file.suffix == ".onnx":
         session: Session = OnnxSession(file, num_threads, provider)
     else:
@@ -120,13 +121,14 @@ def load_predictor(
 
 
 def chosen_file(folder: Path) -> str:
-    """What to run: the export report's choice, else INT8, else ONNX, else the checkpoint's weights."""
+    """What to run: the export report's choice; without a report INT8, else ONNX, else the checkpoint's weights."""
     report = folder / "export_report.json"
     if report.is_file():
         content = read_json(report)
-        for variant in content.get("variants", []):
-            if variant["name"] == content["chosen"] and str(variant["file"]).endswith(".onnx"):
-                return variant["file"]
+        try:
+            return next(item["file"] for item in content["variants"] if item["name"] == content["chosen"])
+        except (TypeError, KeyError, StopIteration) as error:
+            raise UserError(f"{report} is no export report: it names no chosen variant") from error
     return next((name for name in ONNX_FILES if (folder / name).is_file()), "model.safetensors")
 
 
@@ -143,6 +145,10 @@ def read_pipeline(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path} is no model of this project: its 'pipeline' lacks {', '.join(missing)}")
     if pipeline["task"] not in TASKS:
         raise UserError(f"{path}: task {pipeline['task']!r} is none of {', '.join(TASKS)}")
+    try:
+        LabelSpace.from_dict(pipeline["label_space"])
+    except (TypeError, AttributeError) as error:
+        raise UserError(f"{path}: the label space is not readable: {error}") from error
     return pipeline
 
 

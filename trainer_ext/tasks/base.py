@@ -74,9 +74,9 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return shifted / shifted.sum(axis=-1, keepdims=True)
 
 
-def class_answer(probabilities: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
-    """`{"label", "score", "probabilities"}` of one distribution over `classes`."""
-    best = int(probabilities.argmax())
+def class_answer(logits: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
+    """`{"label", "score", "probabilities"}` from the logits (C,) of `classes`."""
+    best, probabilities = int(logits.argmax()), softmax(logits)
     return {
         "label": classes[best],
         "score": round(float(probabilities[best]), 6),

@@ -34,17 +34,16 @@ class LabelSpace:
             raise UserError(f"label_names: give every class a value (name=value) or none: {list(label_names)}")
         if all(with_value):
             pairs = [name.rsplit("=", 1) for name in label_names]
-            return cls(tuple(columns), tuple(name for name, _ in pairs), tuple(normalise(value) for _, value in pairs))
-        return cls(tuple(columns), tuple(label_names), tuple(label_names))
+            return cls(tuple(columns), *(tuple(map(normalise, items)) for items in zip(*pairs, strict=True)))
+        names = tuple(map(normalise, label_names))
+        return cls(tuple(columns), names, names)
 
     @classmethod
     def from_values(cls, columns: Sequence[str], values: Iterable[str]) -> "LabelSpace":
         """From the values seen in the training rows, sorted as numbers when all are, else as text."""
-        distinct = {normalise(value) for value in values}
-        try:
-            ordered = sorted(distinct, key=float)
-        except ValueError:
-            ordered = sorted(distinct)
+        ordered = sorted({normalise(value) for value in values})  # first as text: equal numbers keep one order
+        if all(map(is_number, ordered)):
+            ordered.sort(key=float)
         if len(ordered) < 2:
             raise UserError(f"label columns {list(columns)} hold one class only: {ordered}")
         return cls(tuple(columns), tuple(ordered), tuple(ordered))
@@ -59,14 +58,18 @@ class LabelSpace:
         for names in (self.values, self.classes):
             if value in names:
                 return names.index(value)
-        if self.values == self.classes and value.isdecimal() and int(value) < len(self.classes):
+        if self.has_positions() and value.isdecimal() and int(value) < len(self.classes):
             return int(value)
         raise KeyError(value)
+
+    def has_positions(self) -> bool:
+        """Whether `2` may stand for the third class: not where classes have values, or are numbers themselves."""
+        return self.values == self.classes and not any(map(is_number, self.classes))
 
     def expected(self) -> str:
         """For error messages: what a value may be."""
         shown = ", ".join(self.values[:12]) + (", ..." if len(self.values) > 12 else "")
-        positions = f" or 0 to {len(self.classes) - 1}" if self.values == self.classes else ""
+        positions = f" or 0 to {len(self.classes) - 1}" if self.has_positions() else ""
         return f"one of {shown}{positions}"
 
     def to_dict(self) -> dict:
@@ -84,3 +87,8 @@ def normalise(value) -> str:
     text = str(value).strip()
     number = text.removesuffix(".0")
     return number if number != text and number.lstrip("-").isdecimal() else text
+
+
+def is_number(text: str) -> bool:
+    """Whether a label is a decimal number: `3`, `-2`, `0.5`."""
+    return text.removeprefix("-").replace(".", "", 1).isdecimal()

@@ -39,7 +39,7 @@ class F1(OfflineMetric):
         present = np.union1d(predictions, references)
         by_class = f1_score(references, predictions, labels=present, average=None, zero_division=0)
         named = {f"f1_{self.classes[k]}": float(score) for k, score in zip(present, by_class, strict=True)}
-        return {"f1_macro": float(np.mean(by_class)), **named}
+        return {**named, "f1_macro": float(np.mean(by_class))}
 
 
 class ExactMatch(OfflineMetric):

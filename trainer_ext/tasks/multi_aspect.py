@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer_ext.tasks.base import Task, class_answer, softmax
+from trainer_ext.tasks.base import Task, class_answer
 
 
 class MultiAspect(Task):
@@ -48,6 +48,5 @@ class MultiAspect(Task):
 
     def decode(self, logits: np.ndarray) -> dict[str, Any]:
         """`{"aspects": {aspect: {"label", "score", "probabilities"}}}`."""
-        probabilities = softmax(logits)
-        answers = (class_answer(row, self.label_space.classes) for row in probabilities)
+        answers = (class_answer(row, self.label_space.classes) for row in logits)
         return {"aspects": dict(zip(self.label_space.columns, answers, strict=True))}

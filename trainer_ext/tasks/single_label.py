@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer_ext.tasks.base import Task, class_answer, softmax
+from trainer_ext.tasks.base import Task, class_answer
 
 
 class SingleLabel(Task):
@@ -42,4 +42,4 @@ class SingleLabel(Task):
 
     def decode(self, logits: np.ndarray) -> dict[str, Any]:
         """`{"label", "score", "probabilities"}`."""
-        return class_answer(softmax(logits), self.label_space.classes)
+        return class_answer(logits, self.label_space.classes)

@@ -1,0 +1,179 @@
+"""Writers: answers to jsonl and csv, whole or not at all."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trainer_ext.data.readers import read_rows
+from trainer_ext.data.writers import check_output, flatten, screen_rows, shorten, write_answers
+from trainer_ext.errors import UserError
+
+SINGLE = {"id": 7, "text": 'a "b",\nc', "label": "pos", "score": 0.75, "probabilities": {"neg": 0.25, "pos": 0.75}}
+ASPECTS = {
+    "text": "好吃",
+    "aspects": {
+        "dish_taste": {"label": "positive", "score": 0.9, "probabilities": {"negative": 0.1, "positive": 0.9}},
+        "price": {"label": "negative", "score": 0.6, "probabilities": {"negative": 0.6, "positive": 0.4}},
+    },
+}
+
+
+def test_flatten_single_label():
+    """Columns in the order of the answer."""
+    assert dict(flatten(SINGLE)) == {
+        "id": 7,
+        "text": 'a "b",\nc',
+        "label": "pos",
+        "score": 0.75,
+        "probability_neg": 0.25,
+        "probability_pos": 0.75,
+    }
+
+
+def test_flatten_multi_aspect():
+    """An aspect's own column holds its label."""
+    assert list(flatten(ASPECTS)) == [
+        ("text", "好吃"),
+        ("dish_taste", "positive"),
+        ("dish_taste_score", 0.9),
+        ("dish_taste_probability_negative", 0.1),
+        ("dish_taste_probability_positive", 0.9),
+        ("price", "negative"),
+        ("price_score", 0.6),
+        ("price_probability_negative", 0.6),
+        ("price_probability_positive", 0.4),
+    ]
+
+
+def test_jsonl(tmp_path):
+    """One object a line, not escaped, equal to the answers."""
+    path = tmp_path / "new" / "a.jsonl"
+    assert write_answers(str(path), iter([SINGLE, ASPECTS])) == 2
+    content = path.read_text(encoding="utf-8")
+    assert [json.loads(line) for line in content.splitlines()] == [SINGLE, ASPECTS]
+    assert "好吃" in content
+
+
+def test_csv(tmp_path):
+    """The literal bytes: text quoted, numbers bare, LF."""
+    path = tmp_path / "a.csv"
+    assert write_answers(str(path), [SINGLE]) == 1
+    assert path.read_bytes().decode() == (
+        '"id","text","label","score","probability_neg","probability_pos"\n7,"a ""b"",\nc","pos",0.75,0.25,0.75\n'
+    )
+
+
+@pytest.mark.parametrize("answer", [SINGLE, ASPECTS])
+def test_csv_through_our_reader(tmp_path, answer):
+    """What we write we read."""
+    path = str(tmp_path / "A.CSV")
+    write_answers(path, [answer, answer])
+    expected = {name: str(value) for name, value in flatten(answer)}
+    assert [row.values for row in read_rows(path)] == [expected, expected]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """One folder for the files of all examples."""
+    return tmp_path_factory.mktemp("answers")
+
+
+CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+TEXTS = st.lists(st.one_of(st.sampled_from('\r\n",\t\u2028\x85'), CHARACTERS), max_size=6).map("".join)
+
+
+@settings(deadline=None)
+@given(texts=st.lists(TEXTS, max_size=5), ending=st.sampled_from(["csv", "jsonl"]))
+def test_any_text_comes_back(folder, texts, ending):
+    """A row per answer, in order: with lone CRs, quotes and line breaks in the texts."""
+    path = str(folder / f"a.{ending}")
+    assert write_answers(path, ({"text": text, "label": "x"} for text in texts)) == len(texts)
+    assert [row.values for row in read_rows(path)] == [{"text": text, "label": "x"} for text in texts]
+
+
+def test_ids_of_any_type(tmp_path):
+    """A parquet id may be a date or an amount: written as text, not refused after the work is done."""
+    import datetime
+    import decimal
+
+    answers = [{"id": value, "text": "a"} for value in (datetime.date(2024, 1, 2), decimal.Decimal("1.50"), None)]
+    write_answers(str(tmp_path / "a.jsonl"), answers)
+    assert [row.values["id"] for row in read_rows(str(tmp_path / "a.jsonl"))] == ["2024-01-02", "1.50", None]
+    write_answers(str(tmp_path / "a.csv"), answers)
+    assert [row.values["id"] for row in read_rows(str(tmp_path / "a.csv"))] == ["2024-01-02", "1.50", ""]
+
+
+@pytest.mark.parametrize("before", [None, "old content\n"])
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
+def test_an_error_on_the_way_leaves_nothing(tmp_path, name, before):
+    """Neither the file nor a temporary one; a file that was there stays as it was."""
+    path = tmp_path / name
+    if before:
+        path.write_text(before)
+
+    def answers():
+        yield from [SINGLE] * 2000  # more than a write buffer
+        raise UserError("row 2001 is bad")
+
+    with pytest.raises(UserError, match="row 2001"):
+        write_answers(str(path), answers())
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == ([(name, before)] if before else [])
+
+
+def test_file_appears_when_it_is_whole(tmp_path):
+    """While rows are written, nothing carries the name."""
+    path = tmp_path / "a.jsonl"
+
+    def answers():
+        yield SINGLE
+        assert not path.exists()
+        yield SINGLE
+
+    write_answers(str(path), answers())
+    assert path.exists() and list(tmp_path.iterdir()) == [path]
+
+
+def test_file_is_complete_when_it_is_renamed(tmp_path, monkeypatch):
+    """Nothing is left in a buffer at the moment the name changes."""
+    seen, replace = [], os.replace
+    monkeypatch.setattr(os, "replace", lambda a, b: (seen.append(Path(a).read_text(encoding="utf-8")), replace(a, b)))
+    write_answers(str(tmp_path / "a.jsonl"), [{"text": "a"}])
+    assert seen == ['{"text": "a"}\n'] == [(tmp_path / "a.jsonl").read_text(encoding="utf-8")]
+
+
+def test_no_answers(tmp_path):
+    """An empty file, which our reader takes."""
+    for name in ("a.csv", "a.jsonl"):
+        assert write_answers(str(tmp_path / name), []) == 0
+        assert list(read_rows(str(tmp_path / name))) == []
+
+
+@pytest.mark.parametrize("path", ["a.csv", "b/a.jsonl", "A.CSV", "a.b.csv"])
+def test_check_output_takes(path):
+    """Both endings."""
+    check_output(path)
+
+
+@pytest.mark.parametrize("path", ["a.txt", "a", "csv", "jsonl", "a.csv.gz", "a.parquet", "b.csv/a"])
+def test_check_output_refuses(path):
+    """With the path and what is expected."""
+    with pytest.raises(UserError, match=f"^--output {path}: unknown ending; expected .jsonl or .csv$"):
+        check_output(path)
+
+
+def test_check_output_refuses_a_folder(tmp_path):
+    """Before the work, not after it."""
+    (tmp_path / "a.csv").mkdir()
+    with pytest.raises(UserError, match="is a folder"):
+        check_output(str(tmp_path / "a.csv"))
+
+
+def test_screen_rows():
+    """A row per aspect, or one in all."""
+    assert screen_rows(SINGLE) == [['a "b", c', "pos", 0.75]]
+    assert screen_rows(ASPECTS) == [["dish_taste", "positive", 0.9], ["price", "negative", 0.6]]
+    assert shorten("x" * 61) == "x" * 57 + "..." and shorten("x" * 60) == "x" * 60

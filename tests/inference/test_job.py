@@ -1,0 +1,180 @@
+"""What predict.py does with rows: one answer per row in order, with ids, or an error with file and row."""
+
+import json
+import sys
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trainer_ext.data.readers import Row
+from trainer_ext.errors import UserError
+from trainer_ext.inference import Predictor, load_predictor
+from trainer_ext.inference.job import answer_rows, find_text_column, metrics_path, rows_of
+from trainer_ext.inference.predictor import WINDOW
+
+
+@pytest.fixture(scope="module")
+def predictor(tiny_model) -> Predictor:
+    """Two rows a batch, so that a window is small."""
+    return load_predictor(tiny_model, num_threads=1, batch_size=2)
+
+
+def write(path: Path, content: str) -> str:
+    """Write text as it is."""
+    path.write_text(content, encoding="utf-8", newline="")
+    return str(path)
+
+
+def answers(predictor: Predictor, path: str, **kwargs) -> list[dict]:
+    """All answers for a file."""
+    return list(answer_rows(predictor, rows_of(predictor, None, path), **kwargs))
+
+
+def brief(rows: list[dict]) -> list[tuple]:
+    """(id, text, label) of each answer."""
+    return [(row.get("id"), row["text"], row["label"]) for row in rows]
+
+
+def test_texts_of_the_command_line(predictor):
+    """In order; the answer's keys as the contract has them."""
+    rows = list(answer_rows(predictor, rows_of(predictor, ["good food", "", "bad\nfood"], None)))
+    assert brief(rows) == [(None, "good food", "pos"), (None, "", "neutral"), (None, "bad\nfood", "neg")]
+    assert list(rows[0]) == ["text", "label", "score", "probabilities"]
+
+
+def test_aspects(tiny_aspects):
+    """The answer of the other task."""
+    predictor = load_predictor(tiny_aspects)
+    (row,) = answer_rows(predictor, rows_of(predictor, ["good"], None))
+    assert list(row) == ["text", "aspects"] and row["aspects"]["staff"]["label"] == "pos"
+
+
+def test_labels_in_txt(predictor, tmp_path):
+    """A known label (name or position) behind the last tab is not part of the text; anything else is."""
+    path = write(tmp_path / "a.txt", "bad\tpos\nbad\t2\nbad\tfood\nbad food\nx\tbad\tneg\nbad\t3\n")
+    assert [row["text"] for row in answers(predictor, path)] == [
+        *("bad", "bad", "bad\tfood", "bad food", "x\tbad", "bad\t3"),
+    ]
+
+
+def test_standard_input(predictor, monkeypatch):
+    """An answer a line, also for a blank one."""
+    monkeypatch.setattr(sys, "stdin", StringIO("good\n\nbad\tneg\n"))
+    assert brief(answers(predictor, "-")) == [(None, "good", "pos"), (None, "", "neutral"), (None, "bad", "neg")]
+
+
+def test_id_column(predictor, tmp_path):
+    """`id` when the rows have one; another by name; else none."""
+    path = write(tmp_path / "a.csv", "nr,id,review\n1,x,good\n2,y,bad\n")
+    assert brief(answers(predictor, path)) == [("x", "good", "pos"), ("y", "bad", "neg")]
+    assert brief(answers(predictor, path, id_column="nr")) == [("1", "good", "pos"), ("2", "bad", "neg")]
+    assert "id" not in answers(predictor, write(tmp_path / "b.csv", "nr,review\n1,good\n"))[0]
+
+
+def test_id_column_of_the_training(tiny_model, tmp_path):
+    """The column the model was trained with wins over `id`, where the file has it."""
+    predictor = load_predictor(tiny_model)
+    predictor.pipeline["id_column"] = "nr"
+    path = write(tmp_path / "a.csv", "nr,id,review\n1,x,good\n")
+    assert brief(answers(predictor, path)) == [("1", "good", "pos")]
+    assert brief(answers(predictor, write(tmp_path / "b.csv", "id,review\nx,good\n"))) == [("x", "good", "pos")]
+
+
+def test_ids_keep_their_type(predictor, tmp_path):
+    """jsonl: a number stays one; a row without an id has null."""
+    lines = [{"id": 7, "text": "good"}, {"text": "bad"}, {"id": "z", "text": "bad"}]
+    path = write(tmp_path / "a.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    assert [row["id"] for row in answers(predictor, path)] == [7, None, "z"]
+
+
+@pytest.mark.parametrize("flag", ["text_column", "id_column"])
+def test_named_columns_must_be_there(predictor, tmp_path, flag):
+    """A misspelt column is an error, not a column of nulls."""
+    path = write(tmp_path / "a.csv", "id,review\nx,good\n")
+    with pytest.raises(UserError, match=r"a.csv, row 1 .* there is no column 'reviw'; the columns are id, review"):
+        answers(predictor, path, **{flag: "reviw"})
+
+
+def test_find_text_column():
+    """The training's, else `text`, else the only one."""
+    assert find_text_column(Row({"text": "a", "review": "b"}, "f"), "review") == "review"
+    assert find_text_column(Row({"text": "a", "title": "b"}, "f"), "review") == "text"
+    assert find_text_column(Row({"title": "b"}, "f"), "review") == "title"
+    with pytest.raises(UserError, match="^f, row 1: which column is the text.* no 'review'; name one of a, b with"):
+        find_text_column(Row({"a": "1", "b": "2"}, "f, row 1"), "review")
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ('{"text": null}', "column 'text' must hold text, got None"),
+        ('{"txt": "a"}', "column 'text' must hold text, got None"),
+        ('{"text": 5}', "column 'text' must hold text, got 5"),
+        ('{"text": "\\ud83d"}', "column 'text' holds a broken character"),
+        ('{"text": "a", "id": "\\ud83d"}', "column 'id' holds a broken character"),
+    ],
+)
+def test_row_without_text(predictor, tmp_path, line, message):
+    """File, row and line, far into the file, too."""
+    path = write(tmp_path / "a.jsonl", '{"text": "good", "id": "x"}\n' * 100 + line + "\n")
+    with pytest.raises(UserError, match=r"a.jsonl, row 101 \(line 101\): " + message):
+        answers(predictor, path)
+
+
+def test_empty_text_is_answered(predictor, tmp_path):
+    """One answer per row also means for an empty one."""
+    assert brief(answers(predictor, write(tmp_path / "a.csv", "id,review\n1,\n"))) == [("1", "", "neutral")]
+
+
+def test_empty_file(predictor, tmp_path):
+    """No rows, no answers."""
+    assert answers(predictor, write(tmp_path / "a.csv", "")) == []
+    assert answers(predictor, write(tmp_path / "b.csv", "review\n")) == []
+
+
+@settings(deadline=None, max_examples=40)
+@given(labels=st.lists(st.sampled_from(["good", "bad", "dull"]), max_size=5 * 2 * WINDOW))
+def test_one_answer_per_row_in_order(predictor, labels):
+    """Below, at and beyond the size of a window."""
+    rows = iter([Row({"id": k, "review": f"{word} food"}, f"row {k}") for k, word in enumerate(labels)])
+    classes = {"good": "pos", "bad": "neg", "dull": "neutral"}
+    assert brief(list(answer_rows(predictor, rows))) == [
+        (k, f"{word} food", classes[word]) for k, word in enumerate(labels)
+    ]
+
+
+@pytest.mark.parametrize("rows", [2 * WINDOW - 1, 2 * WINDOW, 2 * WINDOW + 1, 4 * WINDOW])
+def test_window_borders(predictor, rows):
+    """No row is lost where a window ends."""
+    source = iter([Row({"review": f"{k} good"}, f"row {k}") for k in range(rows)])
+    assert [row["text"] for row in answer_rows(predictor, source)] == [f"{k} good" for k in range(rows)]
+
+
+def test_answers_stream(predictor):
+    """Rows are read a window at a time: memory does not grow with the file."""
+    taken = []
+
+    def rows():
+        for number in range(10_000):
+            taken.append(number)
+            yield Row({"review": "good"}, f"row {number}")
+
+    next(answer_rows(predictor, rows()))
+    assert len(taken) == 2 * WINDOW
+
+
+@pytest.mark.parametrize(
+    "output, source, expected",
+    [
+        ("out/a.jsonl", "x.csv", "out/a.metrics.json"),
+        (None, "data/test.csv", "test.metrics.json"),
+        (None, "data/test.v2.csv.gz", "test.v2.metrics.json"),
+        (None, "-", "stdin.metrics.json"),
+    ],
+)
+def test_metrics_path(output, source, expected):
+    """Beside the output, else in the current folder."""
+    assert metrics_path(output, source) == Path(expected)

@@ -1,0 +1,232 @@
+"""The predictor on a model computed by hand: order, padding, streaming, and folders that are none."""
+
+import json
+from itertools import islice
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.inference.conftest import WORDS, expected_logits, save_model, save_onnx
+from trainer_ext.errors import UserError
+from trainer_ext.inference import load_predictor
+from trainer_ext.inference.predictor import WINDOW, chosen_file
+from trainer_ext.inference.scoring import score
+
+TEXTS = ["good food", "", "bad", "what a dull and bad staff this was today again", "good good good", "food", "  "]
+ANY_TEXTS = st.lists(st.sampled_from([*WORDS[3:], "new"]), max_size=15).map(" ".join)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 100])
+def test_logits_are_in_input_order(tiny_model, batch_size):
+    """Whatever the lengths and the batch size: rows are sorted and padded inside, and masked."""
+    predictor = load_predictor(tiny_model, batch_size=batch_size)
+    logits = predictor.logits(TEXTS)
+    assert logits.dtype == np.float32 and logits.shape == (7, 3)
+    assert logits.tolist() == [expected_logits(text) for text in TEXTS]
+
+
+@pytest.fixture(scope="module")
+def predictors(tiny_model) -> dict:
+    """One predictor for each batch size."""
+    return {size: load_predictor(tiny_model, num_threads=1, batch_size=size) for size in (1, 2, 5)}
+
+
+@settings(deadline=None, max_examples=50)
+@given(texts=st.lists(ANY_TEXTS, max_size=40), batch_size=st.sampled_from([1, 2, 5]))
+def test_any_texts_as_one_by_one(predictors, texts, batch_size):
+    """Also more than a window, and texts longer than max_length."""
+    logits = list(predictors[batch_size].logits_iter(iter(texts)))
+    assert [row.tolist() for row in logits] == [expected_logits(text) for text in texts]
+
+
+def test_answers(tiny_model):
+    """Decoded by the task in the config."""
+    answers = load_predictor(tiny_model).predict(["good", "bad", "dull"])
+    assert [answer["label"] for answer in answers] == ["pos", "neg", "neutral"]
+    assert list(answers[0]) == ["label", "score", "probabilities"]
+
+
+def test_aspect_answers(tiny_aspects):
+    """Logits (N, A, C) come back per aspect."""
+    predictor = load_predictor(tiny_aspects)
+    assert predictor.logits(["good", "bad staff"]).shape == (2, 2, 3)
+    answer = predictor.predict(["bad"])[0]
+    assert {name: inner["label"] for name, inner in answer["aspects"].items()} == {"food": "neg", "staff": "neg"}
+
+
+def test_no_texts(tiny_model):
+    """No answers, no error."""
+    predictor = load_predictor(tiny_model)
+    assert predictor.predict([]) == [] and predictor.logits([]).shape == (0, 3)
+
+
+def test_long_text_is_cut(tiny_model):
+    """At max_length tokens, [CLS] included."""
+    assert load_predictor(tiny_model).logits(["bad " * 500]).tolist() == [expected_logits("bad " * 11)]
+
+
+def test_predict_iter_is_lazy(tiny_model):
+    """Texts are taken a window at a time and never more, so that an endless stream is answered."""
+    predictor, taken = load_predictor(tiny_model, batch_size=2), 0
+
+    def texts():
+        nonlocal taken
+        for number in range(10_000):
+            taken += 1
+            yield "good" if number % 3 else "bad"
+
+    answers = predictor.predict_iter(texts())
+    assert taken == 0
+    labels = [answer["label"] for answer in islice(answers, 2 * WINDOW)]
+    assert taken == 2 * WINDOW
+    assert labels == (["neg", "pos", "pos"] * WINDOW)[: 2 * WINDOW]
+    next(answers)
+    assert taken == 4 * WINDOW
+
+
+def test_score(tiny_model):
+    """Metrics, logits and labels of labelled texts."""
+    scored = score(load_predictor(tiny_model), ["good", "bad", "dull", "bad"], [2, 0, 1, 1])
+    assert scored["metrics"]["accuracy"] == 0.75
+    assert scored["logits"].shape == (4, 3) and scored["labels"].tolist() == [2, 0, 1, 1]
+
+
+# --- which file -----------------------------------------------------------------------------------------------------
+
+
+def report(chosen: str) -> str:
+    """export_report.json with three variants."""
+    files = {"pytorch": "model.safetensors", "onnx": "model.onnx", "int8": "model_quantized.onnx"}
+    variants = [{"name": name, "file": file} for name, file in files.items()]
+    return json.dumps({"chosen": chosen, "variants": variants})
+
+
+@pytest.mark.parametrize(
+    "files, chosen, expected",
+    [
+        ([], None, "model.safetensors"),
+        (["model.onnx"], None, "model.onnx"),
+        (["model.onnx", "model_quantized.onnx", "model.safetensors"], None, "model_quantized.onnx"),
+        (["model.onnx", "model_quantized.onnx"], "int8", "model_quantized.onnx"),
+        (["model.onnx", "model_quantized.onnx"], "onnx", "model.onnx"),
+        (["model.onnx", "model_quantized.onnx"], "pytorch", "model.safetensors"),
+    ],
+)
+def test_chosen_file(tmp_path, files, chosen, expected):
+    """The report's choice; without a report the smallest there is."""
+    for name in files:
+        (tmp_path / name).touch()
+    if chosen:
+        (tmp_path / "export_report.json").write_text(report(chosen))
+    assert chosen_file(tmp_path) == expected
+
+
+def test_the_reports_choice_is_run(tmp_path):
+    """A quantised file that the gate refused is not run, unless it is asked for."""
+    folder = save_model(tmp_path)
+    save_onnx(folder / "model_quantized.onnx", sign=-1)
+    assert load_predictor(folder).predict(["bad"])[0]["label"] == "pos"  # no report: the (here wrong) INT8
+    (folder / "export_report.json").write_text(report("onnx"))
+    assert load_predictor(folder).predict(["bad"])[0]["label"] == "neg"
+    assert load_predictor(folder, file_name="model_quantized.onnx").predict(["bad"])[0]["label"] == "pos"
+
+
+def test_nothing_that_the_gate_refused_is_run(tmp_path):
+    """Where the report chose PyTorch, neither ONNX file was good: an error, not one of them."""
+    folder = save_model(tmp_path)
+    save_onnx(folder / "model_quantized.onnx", sign=-1)
+    (folder / "export_report.json").write_text(report("pytorch"))
+    with pytest.raises(UserError, match=r"has no model.safetensors, which its export report chose"):
+        load_predictor(folder)
+
+
+# --- folders that are none ------------------------------------------------------------------------------------------
+
+
+def refusal(folder, **kwargs) -> str:
+    """The message with which a folder is refused."""
+    with pytest.raises(UserError) as caught:
+        load_predictor(folder, **kwargs)
+    assert str(folder) in str(caught.value) and "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_missing_folder_and_file(tmp_path):
+    """Each by its own message."""
+    assert refusal(tmp_path / "none").endswith("does not exist")
+    (tmp_path / "file").touch()
+    assert refusal(tmp_path / "file").endswith("is not a folder")
+    assert "has no config.json" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "config, message",
+    [
+        ("{", "config.json is not valid JSON"),
+        ("\xff", "config.json is not valid JSON"),
+        ("[]", "lacks task, label_space, max_length"),
+        ('{"pipeline": null}', "lacks task, label_space, max_length"),
+        ('{"model_type": "bert"}', "is no model of this project"),
+    ],
+)
+def test_broken_config(tmp_path, config, message):
+    """Naming the file and what is wrong with it."""
+    folder = save_model(tmp_path)
+    (folder / "config.json").write_bytes(config.encode("latin-1"))
+    assert message in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"task": "parsing"}, "task 'parsing' is none of single_label, multi_aspect"),
+        ({"label_space": {"columns": ["label"], "classes": ["a", "b"]}}, "label space is not readable"),
+        ({"label_space": ["a", "b"]}, "label space is not readable"),
+        ({"label_space": None}, "label space is not readable"),
+    ],
+)
+def test_broken_pipeline(tmp_path, changes, message):
+    """A config that cannot be meant for us."""
+    assert message in refusal(save_model(tmp_path, **changes))
+
+
+@pytest.mark.parametrize("key", ["task", "label_space", "max_length", "pad_token_id", "input_names", "text_column"])
+def test_incomplete_pipeline(tmp_path, key):
+    """Each key that inference needs."""
+    folder = save_model(tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    del config["pipeline"][key]
+    (folder / "config.json").write_text(json.dumps(config))
+    assert refusal(folder).endswith(f"lacks {key}")
+
+
+@pytest.mark.parametrize("content", [None, "", "{", '{"model": {}}', "\xff"])
+def test_broken_tokenizer(tmp_path, content):
+    """Missing, or not one."""
+    folder = save_model(tmp_path)
+    (folder / "tokenizer.json").unlink()
+    if content is None:
+        assert "has no tokenizer.json" in refusal(folder)
+    else:
+        (folder / "tokenizer.json").write_bytes(content.encode("latin-1"))
+        assert "tokenizer.json cannot be read: " in refusal(folder)
+
+
+def test_broken_model(tmp_path):
+    """Missing, cut short, or another file asked for."""
+    folder = save_model(tmp_path)
+    assert refusal(folder, file_name="model_quantized.onnx").endswith("has no model_quantized.onnx")
+    (folder / "model.onnx").write_bytes((folder / "model.onnx").read_bytes()[:-100])
+    assert "model.onnx cannot be loaded: " in refusal(folder)
+    (folder / "model.onnx").unlink()
+    assert refusal(folder).endswith("has no model.safetensors")
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"variants": [], "chosen": "onnx"}', '{"variants": [{}]}'])
+def test_broken_report(tmp_path, content):
+    """Nothing is guessed beside a report that cannot be read."""
+    folder = save_model(tmp_path)
+    (folder / "export_report.json").write_text(content)
+    assert "export_report.json is n" in refusal(folder)

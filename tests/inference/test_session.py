@@ -1,0 +1,100 @@
+"""ONNX sessions: threads that fit the container, and the provider asked for or an error."""
+
+from pathlib import Path
+
+import onnxruntime as ort
+import pytest
+
+from trainer_ext.errors import UserError
+from trainer_ext.inference import session
+from trainer_ext.inference.session import OnnxSession, available_cores, choose_provider, cpu_quota
+
+
+def cgroup(root: Path, files: dict[str, str]) -> str:
+    """A tree of cgroup files."""
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(content)
+    return str(root)
+
+
+V1 = ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")
+
+
+@pytest.mark.parametrize(
+    "files, expected",
+    [
+        ({"cpu.max": "200000 100000\n"}, 2.0),
+        ({"cpu.max": "150000 100000\n"}, 1.5),
+        ({"cpu.max": "20000 100000\n"}, 1.0),  # a fifth of a core is still one thread
+        ({"cpu.max": "max 100000\n"}, None),
+        ({V1[0]: "400000\n", V1[1]: "100000\n"}, 4.0),
+        ({V1[0]: "-1\n", V1[1]: "100000\n"}, None),
+        ({V1[0]: "50000\n", V1[1]: "100000\n"}, 1.0),
+        ({"cpu.max": "300000 100000\n", V1[0]: "100000\n", V1[1]: "100000\n"}, 3.0),  # v2 goes first
+        ({V1[0]: "400000\n"}, None),
+        ({}, None),
+    ],
+)
+def test_cpu_quota(tmp_path, files, expected):
+    """cgroup v2 and v1, with and without a limit."""
+    assert cpu_quota(cgroup(tmp_path, files)) == expected
+
+
+@pytest.mark.parametrize(
+    "quota, affinity, expected", [(None, 3, 3), (2.0, 8, 2), (1.5, 8, 1), (16.0, 4, 4), (1.0, 1, 1)]
+)
+def test_available_cores(monkeypatch, quota, affinity, expected):
+    """The smaller of quota and affinity, and never less than 1."""
+    monkeypatch.setattr(session, "cpu_quota", lambda: quota)
+    monkeypatch.setattr(session.os, "sched_getaffinity", lambda pid: set(range(affinity)), raising=False)
+    assert available_cores() == expected
+
+
+def test_available_cores_here():
+    """On this machine."""
+    assert available_cores() >= 1
+
+
+@pytest.fixture
+def offered(monkeypatch):
+    """Sets what onnxruntime offers."""
+    return lambda *names: monkeypatch.setattr(ort, "get_available_providers", lambda: list(names))
+
+
+def test_cuda_that_is_not_there(offered):
+    """An error naming what there is; `auto` takes the CPU."""
+    offered("AzureExecutionProvider", "CPUExecutionProvider")
+    with pytest.raises(UserError, match="cuda is not there: .* AzureExecutionProvider, CPUExecutionProvider"):
+        choose_provider("cuda", quantised=False)
+    assert choose_provider("auto", quantised=False) == choose_provider("cpu", quantised=False) == "cpu"
+
+
+def test_cuda_that_is_there(offered):
+    """`auto` takes it, but not for INT8."""
+    offered("CUDAExecutionProvider", "CPUExecutionProvider")
+    assert choose_provider("auto", quantised=False) == choose_provider("cuda", quantised=False) == "cuda"
+    assert choose_provider("auto", quantised=True) == choose_provider("cpu", quantised=False) == "cpu"
+
+
+@pytest.mark.parametrize("providers", [["CPUExecutionProvider"], ["CUDAExecutionProvider", "CPUExecutionProvider"]])
+def test_int8_on_cuda_is_refused(offered, providers):
+    """Whether there is a GPU or not."""
+    offered(*providers)
+    with pytest.raises(UserError, match="provider cuda cannot run the INT8 model: use model.onnx, or provider cpu"):
+        choose_provider("cuda", quantised=True)
+
+
+def test_unknown_provider():
+    """With the ones there are."""
+    with pytest.raises(UserError, match="provider 'tensorrt' is none of auto, cpu, cuda"):
+        choose_provider("tensorrt", quantised=False)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x07" * 50])
+def test_broken_file(tmp_path, content):
+    """Naming the file, on one line."""
+    (tmp_path / "model.onnx").write_bytes(content)
+    with pytest.raises(UserError, match="model.onnx cannot be loaded: ") as caught:
+        OnnxSession(tmp_path / "model.onnx")
+    assert "\n" not in str(caught.value)

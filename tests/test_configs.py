@@ -1,0 +1,51 @@
+"""Every recipe in the repository parses, and opens with its run card."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from trainer_ext.parsing import parse
+from trainer_ext.tasks import TASKS, LabelSpace
+
+ROOT = Path(__file__).resolve().parent.parent
+RECIPES = sorted((ROOT / "configs").rglob("*.yaml"))
+NAMES = [str(path.relative_to(ROOT)) for path in RECIPES]
+
+
+def test_there_are_recipes():
+    """The tests below look at something; and there is no recipe with another ending."""
+    assert len(RECIPES) >= 5
+    assert not [path for path in (ROOT / "configs").rglob("*") if path.is_file() and path.suffix != ".yaml"]
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=NAMES)
+def test_recipe_parses(path, monkeypatch):
+    """Without contradiction, for a task that has the metric it names and takes the classes it names."""
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    monkeypatch.setattr("trainer_ext.arguments.os.path.isfile", lambda path: True)
+    flags = ["--fp16", "false"] if values.get("fp16") else []
+    for name in ("train_file", "validation_file"):
+        flags += [] if values.get(name) or values.get("dataset_name") else [f"--{name}", f"{name}.csv"]
+    args = parse([str(path), *flags])
+    task = TASKS[args.data.task]
+    task.check_metric(args.training.metric_for_best_model, args.data.label_columns)
+    if args.data.label_names:
+        task(LabelSpace.from_names(args.data.label_columns, args.data.label_names))
+    assert set(values) <= set(args.given) | {name for name, value in values.items() if value is None}
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=NAMES)
+def test_recipe_opens_with_its_run_card(path):
+    """A comment with the exact command, and a folder of its own to write to."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    card = []
+    for line in lines:
+        if not line.startswith("#"):
+            break
+        card.append(line)
+    text = "\n".join(card)
+    assert len(card) >= 3, "no run card"
+    assert "python " in text or "make " in text
+    assert path.relative_to(ROOT).as_posix() in text, "the command names another recipe"
+    assert yaml.safe_load(path.read_text(encoding="utf-8"))["output_dir"] == f"outputs/{path.stem}"

@@ -1,0 +1,150 @@
+"""Imports go one way, inference stays light, and no file grows too long: read with `ast`, and once for real."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FILES = sorted((ROOT / "trainer_ext").rglob("*.py"))
+NAMES = [path.relative_to(ROOT).as_posix() for path in FILES]
+HEAVY = {"torch", "transformers", "datasets", "pandas", "sklearn", "optimum", "evaluate", "accelerate", "wandb"}
+
+# What a part may import of ours. `arguments` <- `tasks` <- `data` <- `modeling`, `objectives` <- `training`.
+LEAVES = {"errors", "files"}
+ALLOWED = {
+    "errors": set(),
+    "files": set(),
+    "arguments": {"errors"},
+    "parsing": {"arguments", *LEAVES},
+    "tasks": set(LEAVES),
+    "data": {"arguments", "tasks", *LEAVES},
+    "inference": {"data", "tasks", "modeling", *LEAVES},  # modeling: for a checkpoint's session, inside a function
+    "modeling": {"arguments", "data", "tasks", *LEAVES},
+    "objectives": {"arguments", "tasks", *LEAVES},
+    "tracking": {"arguments", "parsing", *LEAVES},
+    "reports": {"arguments", "parsing", "tasks", "inference", *LEAVES},
+    "training": {"arguments", "data", "modeling", "objectives", "tasks", "tracking", *LEAVES},
+    "export": {"arguments", "data", "inference", "modeling", "reports", "tasks", *LEAVES},
+}
+# The libraries of metrics are loaded when a metric is computed: no module imports this one at its top.
+LAZY = "trainer_ext/tasks/metrics.py"
+LIGHT = [
+    name for name in NAMES if name.startswith(("trainer_ext/inference/", "trainer_ext/tasks/")) and name != LAZY
+] + [
+    *("trainer_ext/__init__.py", "trainer_ext/errors.py", "trainer_ext/files.py", "trainer_ext/data/__init__.py"),
+    *("trainer_ext/data/readers.py", "trainer_ext/data/writers.py", "trainer_ext/data/labelled.py"),
+    *("trainer_ext/reports/__init__.py", "trainer_ext/reports/tables.py"),
+]
+
+
+def imported(node: ast.AST) -> list[str]:
+    """Dotted names that an import statement loads."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        assert node.level == 0, "relative import"
+        return [f"{node.module}.{alias.name}" for alias in node.names]
+    return []
+
+
+def statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Statements that run when a module is imported: also those in `if` and `try`, not those in functions."""
+    for node in body:
+        yield node
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            for name in ("body", "orelse", "finalbody"):
+                yield from statements(getattr(node, name, []))
+            for handler in getattr(node, "handlers", []):
+                yield from statements(handler.body)
+
+
+def all_imports(name: str) -> list[str]:
+    """Every import of a file, wherever it stands."""
+    tree = ast.parse((ROOT / name).read_text(encoding="utf-8"))
+    return [module for node in ast.walk(tree) for module in imported(node)]
+
+
+def top_imports(name: str) -> list[str]:
+    """The imports that run when a file is imported."""
+    tree = ast.parse((ROOT / name).read_text(encoding="utf-8"))
+    return [module for node in statements(tree.body) for module in imported(node)]
+
+
+def part(module: str) -> str:
+    """`trainer_ext.data.readers.Row` -> `data`; empty for the package itself."""
+    return (module.split(".") + [""])[1]
+
+
+def test_the_rules_see_something():
+    """Files, parts, and imports of both kinds."""
+    assert len(FILES) > 30
+    parts = {Path(name).parts[1].removesuffix(".py") for name in NAMES} - {"__init__"}
+    assert parts <= set(ALLOWED), f"say what {parts - set(ALLOWED)} may import"
+    assert "trainer_ext.modeling.session.TorchSession" in all_imports("trainer_ext/inference/predictor.py")
+    assert "trainer_ext.modeling.session.TorchSession" not in top_imports("trainer_ext/inference/predictor.py")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_imports_go_one_way(name):
+    """Also those inside functions."""
+    own = Path(name).parts[1].removesuffix(".py")
+    if own == "__init__":
+        return
+    used = {part(module) for module in all_imports(name) if module.split(".")[0] == "trainer_ext"} - {own, ""}
+    assert used <= ALLOWED[own], f"{name} imports {used - ALLOWED[own]}"
+
+
+def test_the_table_is_one_way():
+    """Export and inference stand apart from training; nothing that is imported imports back."""
+    assert not (ALLOWED["export"] | ALLOWED["inference"]) & {"training", "objectives"}
+
+    def below(name: str, path: tuple[str, ...] = ()) -> None:
+        assert name not in path, f"a circle: {' -> '.join((*path, name))}"
+        for other in ALLOWED[name]:
+            below(other, (*path, name))
+
+    for name in ALLOWED:
+        below(name)
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_light_modules_import_nothing_heavy(name):
+    """At module level; `trainer_ext.tasks.metrics`, which does, only inside functions."""
+    assert (ROOT / name).is_file()
+    modules = top_imports(name)
+    assert not {module.split(".")[0] for module in modules} & HEAVY
+    assert not [module for module in modules if "tasks.metrics" in module]
+    light_parts = {"errors", "files", "tasks", "inference", ""}
+    for module in modules:
+        if module.split(".")[0] == "trainer_ext" and part(module) not in light_parts:
+            file = "/".join(module.split(".")[:3]) + ".py"
+            assert file in LIGHT, f"{name} imports {module}"
+
+
+def test_importing_inference_loads_nothing_heavy():
+    """In a fresh process, as `predict.py` on an ONNX folder does."""
+    code = (
+        "import sys, trainer_ext.inference, trainer_ext.inference.job, trainer_ext.data.writers\n"
+        f"print(*(name for name in {sorted(HEAVY | {'pyarrow', 'matplotlib', 'scipy'})} if name in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("name, limit", [("train.py", 130), ("export.py", 150), ("predict.py", 150)])
+def test_entry_scripts_are_tables_of_contents(name, limit):
+    """Short enough to be read at once."""
+    assert len((ROOT / name).read_text(encoding="utf-8").splitlines()) <= limit
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_file_is_too_long(name):
+    """300 lines, and a docstring at the top."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 300
+    assert ast.get_docstring(ast.parse(text)), "no docstring"

@@ -1,0 +1,377 @@
+"""Recipes and command lines: who wins, what is refused, and a resolved recipe that runs again."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from trainer_ext.arguments import Arguments
+from trainer_ext.errors import UserError
+from trainer_ext.parsing import flag_names, overridden, parse, resolved, to_tokens, write_resolved
+
+
+@pytest.fixture
+def files(tmp_path) -> dict[str, str]:
+    """Empty files that exist: parsing reads no data."""
+    paths = {f"{split}_file": str(tmp_path / f"{split}.csv") for split in ("train", "validation", "test")}
+    for path in paths.values():
+        Path(path).touch()
+    return paths
+
+
+@pytest.fixture
+def recipe(tmp_path, files):
+    """Writes a recipe of the smallest complete run and what is given; a value of ... leaves a key out."""
+
+    def write(**values) -> str:
+        base = {"output_dir": str(tmp_path / "out"), "train_file": files["train_file"], "from_scratch": "tiny"}
+        content = {key: value for key, value in {**base, **values}.items() if value is not ...}
+        (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+        return str(tmp_path / "recipe.yaml")
+
+    return write
+
+
+def refusal(*argv: str) -> str:
+    """The message with which a command line is refused."""
+    with pytest.raises(UserError) as caught:
+        parse(list(argv))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# --- recipe and command line ----------------------------------------------------------------------------------------
+
+
+def test_command_line_wins(recipe):
+    """Over the recipe, which wins over the defaults; lists are replaced, not joined."""
+    path = recipe(learning_rate=1e-3, seed=1, label_columns=["a", "b", "c"], task="multi_aspect")
+    args = parse([path, "--learning_rate", "3e-5", "--label_columns", "x", "y", "--max_length=64"])
+    assert args.training.learning_rate == 3e-5 and args.training.seed == 1 and args.data.max_length == 64
+    assert args.data.label_columns == ["x", "y"]
+
+
+def test_no_recipe(files, tmp_path):
+    """Flags alone will do."""
+    args = parse(["--output_dir", str(tmp_path / "o"), "--train_file", files["train_file"], "--from_scratch", "tiny"])
+    assert args.data.train_file == files["train_file"] and args.data.label_columns == ["label"]
+
+
+def test_values_are_typed_as_on_the_command_line(tmp_path, files):
+    """YAML reads `5e-5` as text, and lists may be written either way."""
+    path = tmp_path / "a.yaml"
+    path.write_text(
+        f"output_dir: o\ntrain_file: {files['train_file']}\nfrom_scratch: tiny\nlearning_rate: 5e-5\n"
+        "label_names: [no=0, yes=1]\nrun_tags:\n  - a\n  - b c\ngroup_by_length: true\ndo_train: yes\n"
+        "lr_scheduler_kwargs: {num_cycles: 2}\nfocal_gamma: 2\n"
+    )
+    args = parse([str(path)])
+    assert args.training.learning_rate == 5e-5 and args.objective.focal_gamma == 2.0
+    assert args.data.label_names == ["no=0", "yes=1"] and args.training.run_tags == ["a", "b c"]
+    assert args.training.group_by_length is True and args.training.lr_scheduler_kwargs == {"num_cycles": 2}
+
+
+def test_negative_numbers_in_a_list(recipe):
+    """`-2` is a label, not a flag."""
+    assert parse([recipe(label_names=[-2, -1, 0, 1])]).data.label_names == ["-2", "-1", "0", "1"]
+
+
+@pytest.mark.parametrize("value, expected", [(True, True), (False, False), ("yes", True), ("no", False)])
+def test_booleans(recipe, value, expected):
+    """In a recipe, and with a value or alone on the command line."""
+    assert parse([recipe(group_by_length=value)]).training.group_by_length is expected
+    assert parse([recipe(group_by_length=not expected), "--group_by_length", str(value)]).training.group_by_length is (
+        expected
+    )
+    assert parse([recipe(group_by_length=False), "--group_by_length"]).training.group_by_length is True
+
+
+def test_null_is_not_given(recipe):
+    """A method is off with null, and the default holds."""
+    args = parse([recipe(focal_gamma=None, rdrop_alpha=None, label_names=None, max_length=None)])
+    assert args.objective.focal_gamma == 0 and args.data.label_names is None and args.data.max_length == 128
+    assert "focal_gamma" not in args.given
+
+
+def test_helpers():
+    """The pieces."""
+    assert flag_names(["r.yaml", "--max_steps", "3", "--fp16", "--run-group=a", "-x"]) == [
+        *("max_steps", "fp16", "run_group"),
+    ]
+    assert to_tokens({"a": [1, -2], "b": True, "c": {"d": False}, "e": 1e-05}) == [
+        *("--a", "1", "-2", "--b", "true", "--c", '{"d": false}', "--e", "1e-05"),
+    ]
+
+
+# --- refused --------------------------------------------------------------------------------------------------------
+
+
+def test_unknown_key_names_the_nearest(recipe):
+    """In a recipe, with its path."""
+    path = recipe(learning_rat=1)
+    assert refusal(path) == f"unknown key learning_rat in {path}; did you mean 'learning_rate'?"
+    assert refusal(recipe(focal_gama=None)).endswith("did you mean 'focal_gamma'?")
+
+
+@pytest.mark.parametrize(
+    "flag, near",
+    [("--focal_gama", "focal_gamma"), ("--num_train_epoch=3", "num_train_epochs"), ("--max-lenght", "max_length")],
+)
+def test_unknown_flag_names_the_nearest(recipe, flag, near):
+    """On the command line; no abbreviation is taken."""
+    assert refusal(recipe(), flag, "3").endswith(f"; did you mean {near!r}?")
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--xyzzy", "1"], "unknown flag --xyzzy"),
+        (["--pooling", "max"], "argument --pooling: invalid choice: 'max' (choose from "),
+        (["--max_length", "long"], "invalid int value: 'long'"),
+        (["--learning_rate", "fast"], "invalid float value: 'fast'"),
+        (["--group_by_length", "maybe"], "maybe"),
+        (["--pooling"], "argument --pooling: expected one argument"),
+        (["--seed", "1", "other.yaml"], "cannot place 'other.yaml' on the command line (the recipe comes first)"),
+        (["-x"], "cannot place '-x'"),
+        (["--eval_strategy", "sometimes"], "sometimes"),
+        (["--accelerator_config", "missing.json"], "missing.json"),
+        (["--learning_rate", "-1"], "learning_rate -1.0 is out of range: it must be at least 0"),
+        (["--num_train_epochs", "nan"], "num_train_epochs nan is out of range"),
+        (
+            ["--per_device_train_batch_size", "0"],
+            "per_device_train_batch_size 0 is out of range: it must be at least 1",
+        ),
+    ],
+)
+def test_refused_flags(recipe, flags, message):
+    """One line, no usage page, no traceback."""
+    assert message in refusal(recipe(), *flags)
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ("a: [", "is not valid YAML"),
+        ("- a\n", "must be a flat mapping"),
+        ("", "must be a flat mapping"),
+        ("text", "must be a flat mapping"),
+        ("1: a", "must be a flat mapping"),
+        ("\udcff", "is not valid YAML"),
+        ("seed: 1\nmax_length: 8\nseed: 2\n", "gives seed more than once"),
+        ("help: true", "unknown key help in"),
+    ],
+)
+def test_refused_recipes(tmp_path, content, message):
+    """With the path."""
+    path = tmp_path / "a.yaml"
+    path.write_bytes(content.encode("utf-8", "surrogateescape"))
+    assert message in refusal(str(path)) and str(path) in refusal(str(path))
+
+
+def test_missing_recipe(tmp_path):
+    """And a folder in its place."""
+    assert refusal("none.yaml") == "recipe none.yaml does not exist"
+    assert refusal(str(tmp_path)) == f"recipe {tmp_path} does not exist"
+
+
+def test_output_dir_must_be_said(recipe):
+    """The Trainer's own default is not taken, but may be asked for."""
+    assert refusal(recipe(output_dir=...)).startswith("no output_dir")
+    assert parse([recipe(output_dir="trainer_output")]).training.output_dir == "trainer_output"
+
+
+# --- which encoder --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "key, cli_names, from_scratch, expected",
+    [
+        ("seed", ["seed"], "none", True),
+        ("seed", ["max_steps"], "none", False),
+        ("model_name_or_path", ["from_scratch"], "tiny", True),
+        ("model_name_or_path", ["from_scratch"], "none", False),
+        ("model_name_or_path", ["seed"], "none", False),
+        ("from_scratch", ["model_name_or_path"], "none", True),
+        ("from_scratch", ["from_scratch"], "none", True),
+        ("config_overrides", ["model_name_or_path"], "none", True),
+        ("config_overrides", ["from_scratch"], "small", True),
+        ("config_overrides", ["from_scratch"], "none", True),
+        ("config_overrides", ["config_overrides"], "none", True),
+        ("config_overrides", ["vocab_size"], "none", False),
+    ],
+)
+def test_overridden(key, cli_names, from_scratch, expected):
+    """The whole table."""
+    assert overridden(key, cli_names, from_scratch) is expected
+
+
+def encoder(args: Arguments) -> tuple:
+    """What decides the encoder."""
+    return args.model.from_scratch, args.model.model_name_or_path, args.model.config_overrides
+
+
+@pytest.mark.parametrize(
+    "flags, expected",
+    [
+        ([], ("tiny", None, "hidden_size=64")),
+        (["--from_scratch", "small"], ("small", None, None)),
+        (["--from_scratch", "small", "--config_overrides", "a=1"], ("small", None, "a=1")),
+        (["--config_overrides", "a=1"], ("tiny", None, "a=1")),
+        (["--model_name_or_path", "bert"], ("none", "bert", None)),
+        (["--from_scratch", "none", "--model_name_or_path", "bert"], ("none", "bert", None)),
+        (["--from_scratch=none", "--model_name_or_path=bert"], ("none", "bert", None)),
+    ],
+)
+def test_another_encoder_than_a_scratch_recipes(recipe, flags, expected):
+    """One flag is enough to choose another."""
+    assert encoder(parse([recipe(config_overrides="hidden_size=64"), *flags])) == expected
+
+
+@pytest.mark.parametrize(
+    "flags, expected",
+    [
+        ([], ("none", "bert", None)),
+        (["--from_scratch", "mini"], ("mini", None, None)),
+        (["--from_scratch", "none"], ("none", "bert", None)),
+        (["--model_name_or_path", "other"], ("none", "other", None)),
+    ],
+)
+def test_another_encoder_than_a_pretrained_recipes(recipe, flags, expected):
+    """`--from_scratch none` switches nothing off where there is nothing."""
+    assert encoder(parse([recipe(from_scratch=..., model_name_or_path="bert"), *flags])) == expected
+
+
+def test_from_scratch_none_leaves_no_encoder(recipe):
+    """And says so."""
+    assert refusal(recipe(), "--from_scratch", "none").startswith("no encoder: give --model_name_or_path")
+
+
+# --- contradictions: the message has both values ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "values, parts",
+    [
+        ({"model_name_or_path": "bert"}, ["from_scratch tiny", "model_name_or_path bert"]),
+        ({"from_scratch": ...}, ["no encoder", "--from_scratch tiny|mini"]),
+        (
+            {"from_scratch": ..., "model_name_or_path": "bert", "config_overrides": "a=1"},
+            ["config_overrides a=1", "from_scratch", "none"],
+        ),
+        ({"head_dropout": 1.5}, ["head_dropout 1.5", "at least 0 and at most 1"]),
+        ({"vocab_size": 3}, ["vocab_size 3", "at least 16"]),
+        ({"max_length": 2}, ["max_length 2", "at least 4"]),
+        ({"early_stopping_patience": 2}, ["early_stopping_patience 2", "eval_strategy is no"]),
+        (
+            {"early_stopping_patience": 2, "eval_strategy": "epoch", "validation_file": True},
+            ["early_stopping_patience 2", "load_best_model_at_end true", "false"],
+        ),
+        ({"eval_strategy": "epoch"}, ["eval_strategy epoch", "no validation_file"]),
+        (
+            {"eval_strategy": "epoch", "validation_file": True, "save_strategy": "best"},
+            ["save_strategy best", "metric_for_best_model"],
+        ),
+        (
+            {"eval_strategy": "epoch", "validation_file": True, "save_strategy": "no", "load_best_model_at_end": True},
+            ["load_best_model_at_end", "EPOCH", "NO"],
+        ),
+        ({"do_train": False}, ["do_train false", "neither validation_file nor test_file"]),
+        ({"layer_wise_lr_decay": 0}, ["layer_wise_lr_decay 0", "above 0 and at most 1"]),
+        ({"layer_wise_lr_decay": 1.1}, ["layer_wise_lr_decay 1.1", "above 0 and at most 1"]),
+        ({"head_lr_factor": 0}, ["head_lr_factor 0", "above 0"]),
+        ({"early_stopping_patience": -1, "eval_strategy": "epoch", "validation_file": True}, ["patience -1"]),
+        ({"focal_gamma": -1}, ["focal_gamma -1", "at least 0"]),
+        ({"focal_gamma": "nan"}, ["focal_gamma nan", "at least 0"]),
+        ({"rdrop_alpha": -0.5}, ["rdrop_alpha -0.5", "at least 0"]),
+        ({"focal_alpha": [0.25]}, ["focal_alpha [0.25]", "focal_gamma is 0"]),
+        ({"focal_alpha": [1, 0], "focal_gamma": 2}, ["focal_alpha 0", "above 0"]),
+        ({"label_smoothing_factor": 0.1}, ["label_smoothing_factor 0.1", "set it to 0"]),
+        ({"dataset_name": "imdb"}, ["dataset_name imdb", "train_file ", "train.csv", "drop one"]),
+        (
+            {"dataset_name": "imdb", "train_file": ..., "validation_file": True},
+            ["dataset_name imdb", "validation_file ", "validation.csv", "drop one"],
+        ),
+        ({"train_file": ...}, ["nothing to train on: give --train_file or --dataset_name"]),
+        ({"train_file": "missing.csv"}, ["train_file: missing.csv does not exist"]),
+        ({"test_file": "."}, ["test_file: . is a folder"]),
+        ({"task": "multi_aspect"}, ["multi_aspect needs --label_columns"]),
+        ({"label_columns": ["a", "b"]}, ["single_label takes one label column", "names 2"]),
+    ],
+)
+def test_contradictions(recipe, files, values, parts):
+    """Found before any data is read."""
+    values = {key: files[key] if value is True and key in files else value for key, value in values.items()}
+    message = refusal(recipe(**values))
+    assert [part for part in parts if part not in message] == [], message
+
+
+def test_fp16_without_cuda(recipe, monkeypatch):
+    """transformers' own word for it comes later and says less."""
+    monkeypatch.setattr("trainer_ext.arguments.is_torch_cuda_available", lambda: False)
+    assert refusal(recipe(fp16=True)).startswith("fp16 true needs a CUDA device and there is none")
+
+
+def test_what_contradicts_nothing(recipe, files):
+    """The neighbours of the cases above pass."""
+    parse([recipe(head_dropout=0, layer_wise_lr_decay=1, focal_alpha=[0.25], focal_gamma=2)])
+    parse([recipe(do_train=False, test_file=files["test_file"])])
+    parse([recipe(task="multi_aspect", label_columns=["only"])])
+    args = parse(
+        [
+            recipe(
+                eval_strategy="epoch",
+                save_strategy="epoch",
+                validation_file=files["validation_file"],
+                load_best_model_at_end=True,
+                early_stopping_patience=2,
+                metric_for_best_model="f1_macro",
+            )
+        ]
+    )
+    assert args.training.greater_is_better is True
+
+
+@pytest.mark.parametrize(
+    "metric, greater", [("loss", False), ("eval_loss", False), ("f1_macro", True), ("rmse_a", False)]
+)
+def test_which_way_is_better(recipe, metric, greater):
+    """Taken from the metric's name."""
+    assert parse([recipe(metric_for_best_model=metric)]).training.greater_is_better is greater
+
+
+# --- and back -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"report_to": "none", "seed": 7, "label_names": ["no=-1", "yes=1"], "focal_gamma": 2, "focal_alpha": [1, 2.5]},
+        {"report_to": ["wandb"], "lr_scheduler_type": "cosine", "learning_rate": "5e-5"},
+        {"lr_scheduler_kwargs": {"a": 1, "b": [True, None]}, "accelerator_config": {"split_batches": True}},
+        {"debug": "underflow_overflow", "optim": "adamw_torch", "logging_steps": 0.1, "fsdp": ""},
+        {"from_scratch": "mini", "config_overrides": "a=1,b=2", "run_tags": ["ümlaut", "two words"], "bf16": True},
+        {"id_column": "nr", "text_column": "好 吃", "do_train": True, "group_by_length": False, "save_total_limit": 1},
+    ],
+)
+def test_resolved_runs_again(recipe, tmp_path, values):
+    """Parsing the file that was written gives the same flags, and writes the same file."""
+    args = parse([recipe(**values), "--max_length", "33"])
+    write_resolved(args, tmp_path)
+    again = parse([str(tmp_path / "resolved_config.yaml")])
+    assert (again.model, again.data, again.objective) == (args.model, args.data, args.objective)
+    ours, theirs = args.training.to_dict(), again.training.to_dict()
+    assert {key: (ours[key], theirs[key]) for key in ours if ours[key] != theirs[key] and key != "logging_dir"} == {}
+    assert resolved(again) == resolved(args)
+    assert resolved(args)["max_length"] == 33 and {"learning_rate", "seed"} <= set(resolved(args))
+
+
+def test_resolved_leaves_out(recipe, tmp_path):
+    """Secrets, and how the run was started."""
+    flags = ["--hub_token", "s3cret", "--overwrite_output_dir", "--resume_from_checkpoint", "x", "--use_cpu", "true"]
+    args = parse([recipe(push_to_hub_token="s3cret-too"), *flags])
+    assert args.training.hub_token
+    write_resolved(args, tmp_path)
+    text = (tmp_path / "resolved_config.yaml").read_text()
+    assert "s3cret" not in text and "token" not in text
+    assert not {"overwrite_output_dir", "resume_from_checkpoint", "use_cpu"} & set(resolved(args))
