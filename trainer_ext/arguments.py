@@ -35,7 +35,7 @@ class ModelArguments:
         default=None, metadata={"help": "Encoder config values, e.g. hidden_size=256,num_hidden_layers=3."}
     )
     vocab_size: int = field(default=8000, metadata={"help": "Largest vocabulary trained with --from_scratch."})
-    pooling: str = _choices("cls", ("cls", "mean"), "How token states become one vector.")
+    pooling: str = _choices("cls", ("cls", "mean", "max"), "How token states become one vector.")
     head_dropout: float = field(default=0.1, metadata={"help": "Dropout before the head."})
     trust_remote_code: bool = field(default=False, metadata={"help": "Run code that a hub model brings along."})
 

@@ -20,6 +20,7 @@ def test_poolings_on_literal_states():
     mask = torch.tensor([[1, 1, 0]])
     assert pool("cls", states, mask).tolist() == [[1.0, 2.0]]
     assert pool("mean", states, mask).tolist() == [[2.0, 4.0]]
+    assert pool("max", -states, mask).tolist() == [[-1.0, -2.0]]
     assert pool("mean", states[:, :2], None).tolist() == [[2.0, 4.0]]
 
 

@@ -15,7 +15,12 @@ def mean_pooling(states: Tensor, mask: Tensor) -> Tensor:
     return (states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
 
 
-POOLINGS = {"cls": cls_pooling, "mean": mean_pooling}
+def max_pooling(states: Tensor, mask: Tensor) -> Tensor:
+    """Largest value of each feature over the tokens that are not padding."""
+    return states.masked_fill(mask.unsqueeze(-1) == 0, torch.finfo(states.dtype).min).amax(dim=1)
+
+
+POOLINGS = {"cls": cls_pooling, "mean": mean_pooling, "max": max_pooling}
 
 
 def pool(name: str, states: Tensor, mask: Tensor | None) -> Tensor:
