@@ -4,8 +4,10 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+os.environ.setdefault("HF_DATASETS_CACHE", tempfile.mkdtemp(prefix="datasets-"))
 os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", OMP_WAIT_POLICY="PASSIVE")
 
 import pytest
