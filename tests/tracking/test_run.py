@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -50,7 +51,9 @@ def open_run(flags, tmp_path, **env):
 def test_offline_without_a_key_with_the_resolved_config(flags, tmp_path):
     done = open_run([*flags, "--run_name", "first"], tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.splitlines() == ["mode offline", "config 2 0.005 first g"]
+    *lines, sync = done.stdout.splitlines()
+    assert lines == ["mode offline", "config 2 0.005 first g"]
+    assert Path(sync.split("`")[1].removeprefix("wandb sync ")).is_dir()
     assert list(tmp_path.glob("wandb/offline-run-*/run-*.wandb")), "`wandb sync` has something to bring up"
 
 

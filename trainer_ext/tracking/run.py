@@ -31,6 +31,8 @@ def tracked_run(args: Arguments) -> Iterator[Any]:
         failed = False
     finally:
         run.finish(exit_code=int(failed))
+        if run.settings.mode == "offline":
+            print(f"W&B run kept offline: `wandb sync {run.settings.sync_dir}` uploads it")
 
 
 def start_run(args: Arguments):
