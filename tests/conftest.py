@@ -25,7 +25,7 @@ TINY_ENCODER = (
 )
 
 
-def run_script(*args, env: dict | None = None, stdin: str | None = None, timeout: int = 300, cwd: Path = ROOT):
+def run_script(*args, env: dict | None = None, stdin: str | None = None, timeout: int = 900, cwd: Path = ROOT):
     """Run one of the project's scripts as a user would; returns the CompletedProcess."""
     environment = {**os.environ, "WANDB_MODE": "disabled", "OMP_NUM_THREADS": "1", **(env or {})}
     command = [sys.executable, *map(str, args)]
