@@ -88,10 +88,11 @@ def test_outside_comes_first_and_the_space_travels_in_a_config():
 def test_unseen_labels_have_numbers_below_zero_and_keep_their_names():
     task = Joint(SPACE)
     assert task.encode(["rate"]) == 1 and task.encode([" rate "]) == 1
-    assert task.encode(["stop"]) == UNSEEN
+    assert task.encode(["stop"]) <= UNSEEN
     encoded = task.encode_tags(["O", "I-z", "B-x", "I-z", "B-z"])
-    assert encoded == [0, UNSEEN - 1, 1, UNSEEN - 1, UNSEEN - 2]
-    assert task.tag_names(encoded) == ["O", "I-z", "B-x", "I-z", "B-z"]
+    assert encoded[0] == 0 and encoded[2] == 1 and encoded[1] == encoded[3] != encoded[4]
+    assert max(encoded[1], encoded[4]) <= UNSEEN
+    assert Joint(SPACE).tag_names(encoded) == ["O", "I-z", "B-x", "I-z", "B-z"], "another task of this process"
 
 
 # --- metrics --------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -66,9 +66,8 @@ class Joint(Task):
     reads_words = True
     label_space: JointLabelSpace
 
-    def __init__(self, label_space: JointLabelSpace):
-        super().__init__(label_space)
-        self._unseen: list[str] = []
+    # One table for the process: what one predictor's task has encoded another's scores (the export gate).
+    _unseen: ClassVar[list[str]] = []
 
     @property
     def head_shape(self) -> tuple[int, ...]:
