@@ -73,6 +73,38 @@ def test_gz_and_jsonl(tmp_path):
     assert values(write(tmp_path / "a.jsonl", "\n".join(lines))) == values(str(packed))
 
 
+def test_a_blank_as_token_is_left_out_with_its_tag(tmp_path):
+    path = write(tmp_path / "a.txt", "唱 O\n  O\n爱 B-song\n  I-song\n你 E-song\nI\n")
+    assert values(path) == [(["唱", "爱", "你"], ["O", "B-song", "E-song"], "I")]
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\n\n"])
+def test_intents_in_another_file(end, tmp_path):
+    """As CAIS has them: ch.train and ch.train.intent."""
+    path = write(tmp_path / "ch.train", "唱 O\n爱 S-song\n\n天 B-date\n气 E-date" + end)
+    write(tmp_path / "ch.train.intent", "PlayMusic\nGetWeather\n")
+    assert values(path) == [
+        (["唱", "爱"], ["O", "S-song"], "PlayMusic"),
+        (["天", "气"], ["B-date", "E-date"], "GetWeather"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "rows, intents, words",
+    [
+        ("a O\n\nb O\n", "I\n", ["ch.train, row 2 (line 3)", "ch.train.intent has no intent for it, only 1"]),
+        ("a O\n", "I\nJ\n", ["ch.train.intent, row 2", "'J' belongs to no row"]),
+        ("a O\nI\n", "I\n", ["ch.train, row 1 (line 2)", "'I' has no tag"]),
+    ],
+)
+def test_intents_in_another_file_that_do_not_fit(rows, intents, words, tmp_path):
+    path = write(tmp_path / "ch.train", rows)
+    write(tmp_path / "ch.train.intent", intents)
+    with pytest.raises(UserError) as caught:
+        values(path)
+    assert all(word in str(caught.value) for word in words), caught.value
+
+
 def test_an_empty_file_has_no_rows(tmp_path):
     assert values(write(tmp_path / "a.txt", "\n \n")) == []
 
@@ -88,7 +120,7 @@ def test_an_empty_file_has_no_rows(tmp_path):
         ("a O\n\nb O\nI\n", ["row 1 (line 2)", "no line with the intent", "'a'"]),
         ("a O\nI\n\nb O\n", ["row 2 (line 4)", "ends before the row's intent"]),
         ("a O\nI\n\nJ\n", ["row 2 (line 4)", "'J' follows no tokens"]),
-        ("a O extra\nI\n", ["row 1 (line 1)", "3 fields"]),
+        ("a O extra\nI\n", ["row 1 (line 1)", "'extra' is no tag"]),
         ("a O\n B-x\nI\n", ["row 1 (line 2)", "the token before the tag 'B-x' is empty"]),
     ],
 )

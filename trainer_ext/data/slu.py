@@ -3,7 +3,9 @@
 Formats:
     jsonl, parquet:  columns of these names;
     token per line:  `token tag` (one blank or tab between), after the last token a line with the intent alone, then an
-                     empty line (SNIPS and ATIS as published with Stack-Propagation, SMP's merge files);
+                     empty line (SNIPS and ATIS as published with Stack-Propagation, SMP's merge files). Where
+                     FILE.intent lies beside FILE the intents are its lines, one for each row, and FILE has none (CAIS).
+                     A blank as a token (CAIS has some) is left out with its tag;
     inline tags:     four columns, session, utterance, intent, `<slot>...</slot>` in the utterance; empty lines between
                      sessions (NLPCC 2018 task 4). A corrected value `<song>heard||right</song>` is the heard one, which
                      is what stands in the utterance. The tokens are its characters, without blanks; the row has
@@ -13,8 +15,9 @@ The last two are told apart by the first line that is not empty. Streams; `.gz` 
 """
 
 import re
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Iterable, Iterator
+from itertools import chain, zip_longest
+from pathlib import Path
 
 from trainer_ext.data.readers import Row, check_characters, open_text, read_rows
 from trainer_ext.errors import UserError
@@ -39,40 +42,66 @@ def read_slu(path: str) -> Iterator[Row]:
             first = next((item for item in lines if item[1].strip()), None)
             if first is None:
                 return
-            reader = read_inline if first[1].count("\t") == 3 else read_token_lines
-            yield from reader(path, chain([first], lines))
+            lines = chain([first], lines)
+            intent_path = path.removesuffix(".gz") + ".intent"
+            if first[1].count("\t") == 3:
+                yield from read_inline(path, lines)
+            elif Path(intent_path).is_file():
+                with open_text(intent_path, newline="\n") as intents:
+                    yield from join_intents(read_token_lines(path, lines, intents_inside=False), intent_path, intents)
+            else:
+                yield from read_token_lines(path, lines)
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text: byte {error.object[error.start]:#04x} ({error.reason})") from error
     except (EOFError, OSError) as error:  # BadGzipFile is an OSError
         raise UserError(f"{path} cannot be read: {error}") from error
 
 
-def read_token_lines(path: str, lines: Iterator[tuple[int, str]]) -> Iterator[Row]:
-    """`token tag` lines, closed by a line with the intent."""
+def read_token_lines(path: str, lines: Iterator[tuple[int, str]], intents_inside: bool = True) -> Iterator[Row]:
+    """`token tag` lines, closed by a line with the intent, or by an empty line where intents are not in the file."""
     tokens: list[str] = []
     tags: list[str] = []
     number = line_number = 0
     for line_number, line in lines:
         where = f"{path}, row {number + 1} (line {line_number})"
-        fields = line.split("\t") if "\t" in line else line.split(" ")
-        if len(fields) == 2:
-            tokens.append(fields[0])
-            tags.append(fields[1])
-            if not fields[0].strip():
-                raise UserError(f"{where}: the token before the tag {fields[1]!r} is empty")
-            check_tag_at(where, fields[1])
-        elif len(fields) > 2:
-            raise UserError(f"{where}: {line!r} is neither 'token tag' nor an intent: it has {len(fields)} fields")
+        token, separator, tag = line.rpartition("\t" if "\t" in line else " ")
+        if separator and tag:
+            check_tag_at(where, tag)
+            if token.strip():
+                tokens.append(token)
+                tags.append(tag)
+            elif tag[0] in "BES":
+                raise UserError(f"{where}: the token before the tag {tag!r} is empty")
         elif line.strip():
+            if not intents_inside:
+                raise UserError(f"{where}: {line!r} has no tag, and the intents are in another file")
             if not tokens:
                 raise UserError(f"{where}: the intent {line!r} follows no tokens")
             number += 1
             yield Row({"tokens": tokens, "slots": tags, "intent": line}, where)
             tokens, tags = [], []
+        elif tokens and not intents_inside:
+            number += 1
+            yield Row({"tokens": tokens, "slots": tags}, where)
+            tokens, tags = [], []
         elif tokens:
             raise UserError(f"{where}: an empty line, but no line with the intent after the token {tokens[-1]!r}")
+    where = f"{path}, row {number + 1} (line {line_number})"
+    if tokens and intents_inside:
+        raise UserError(f"{where}: the file ends before the row's intent")
     if tokens:
-        raise UserError(f"{path}, row {number + 1} (line {line_number}): the file ends before the row's intent")
+        yield Row({"tokens": tokens, "slots": tags}, where)
+
+
+def join_intents(rows: Iterator[Row], intent_path: str, lines: Iterable[str]) -> Iterator[Row]:
+    """Rows with the intents of another file, one a line."""
+    intents = (line.strip() for line in lines if line.strip())
+    for number, (row, intent) in enumerate(zip_longest(rows, intents), 1):
+        if row is None:
+            raise UserError(f"{intent_path}, row {number}: the intent {intent!r} belongs to no row of the other file")
+        if intent is None:
+            raise UserError(f"{row.where}: {intent_path} has no intent for it, only {number - 1} in all")
+        yield Row({**row.values, "intent": intent}, row.where)
 
 
 def check_tag_at(where: str, tag: str) -> None:
