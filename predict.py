@@ -50,13 +50,13 @@ def main() -> None:
     print(f"{args.model}: {predictor.task.name} on {predictor.session.provider}", file=sys.stderr)
     if args.evaluate:
         evaluate(predictor, args)
-    rows = rows_of(predictor, args.text, args.input)
+    rows = rows_of(predictor, args.text, args.input, labelled=args.evaluate)
     answers = answer_rows(predictor, rows, args.text_column, args.id_column)
     if args.output:
         count = write_answers(args.output, progress(answers))
         print(f"{count} rows -> {args.output}", file=sys.stderr)
     elif not args.evaluate:
-        print_answers(answers)
+        print_answers(predictor, answers)
 
 
 def progress(answers):
@@ -66,7 +66,7 @@ def progress(answers):
     return tqdm(answers, desc="predicting", unit="row", mininterval=0.5)
 
 
-def print_answers(answers) -> None:
+def print_answers(predictor: Predictor, answers) -> None:
     """Tables on the screen; the first rows only of a long input."""
     from itertools import islice
 
@@ -77,25 +77,27 @@ def print_answers(answers) -> None:
     for answer in aspects:
         print(f"\n{answer['text']}\n\n{table(screen_rows(answer), ['aspect', 'label', 'score'])}")
     if not aspects:
-        print(table([row for answer in shown for row in screen_rows(answer)], ["text", "label", "score"]))
+        headers = ["text", "intent", "score", "slots"] if predictor.task.reads_words else ["text", "label", "score"]
+        print(table([row for answer in shown for row in screen_rows(answer)], headers))
     if next(answers, None) is not None:
         print(f"... and more: the first {ON_SCREEN} rows are shown; --output FILE.jsonl keeps all")
 
 
 def evaluate(predictor: Predictor, args: argparse.Namespace) -> None:
     """Score the model on labelled rows; imports the metric libraries only now."""
-    from trainer_ext.data.labelled import texts_and_labels
-    from trainer_ext.data.readers import read_rows, require_columns
+    from trainer_ext.data.labelled import read_labelled, texts_and_labels
+    from trainer_ext.data.readers import require_columns
     from trainer_ext.files import write_json
     from trainer_ext.inference.scoring import score
     from trainer_ext.reports.tables import metrics_table
 
-    rows = list(read_rows(args.input))
+    task = predictor.task
+    rows = list(read_labelled(args.input, task.name))
     if not rows:
         raise UserError(f"{args.input} is empty: it has no rows")
     text_column = args.text_column or predictor.pipeline["text_column"]
-    require_columns(rows[0], [text_column, *predictor.task.label_space.columns], args.input)
-    scores = score(predictor, *texts_and_labels(rows, text_column, predictor.task))["metrics"]
+    require_columns(rows[0], task.required_columns(text_column, task.label_space.columns), args.input)
+    scores = score(predictor, *texts_and_labels(rows, text_column, task))["metrics"]
     metrics = {f"eval_{name}": value for name, value in scores.items()}
     path = metrics_path(args.output, args.input)
     write_json(path, metrics)

@@ -14,7 +14,7 @@ from pathlib import Path
 from transformers import set_seed
 
 from trainer_ext.arguments import Arguments
-from trainer_ext.data.dataset import build_dataset, data_hash, load_rows
+from trainer_ext.data.dataset import build_dataset, data_hash, inputs_and_labels, load_rows
 from trainer_ext.data.labelled import label_space
 from trainer_ext.errors import UserError, run_main
 from trainer_ext.files import write_json
@@ -48,7 +48,7 @@ def train(args: Arguments) -> None:
     data, training, folder = args.data, args.training, Path(args.training.output_dir)
     checkpoint = claim_output_dir(training)
     rows = {split: load_rows(data, split) for split in SPLITS}
-    task = TASKS[data.task](label_space(rows["train"], data.label_columns, data.label_names))
+    task = TASKS[data.task](label_space(rows["train"], data.label_columns, data.label_names, data.task))
     datasets = {split: build_dataset(rows[split], data, task) if rows[split] else None for split in SPLITS}
     if training.eval_strategy != "no" and not datasets["validation"]:
         raise UserError(f"eval_strategy {training.eval_strategy.value} needs validation rows, but there are none")
@@ -78,7 +78,7 @@ def finish(args: Arguments, trainer: CustomTrainer, datasets: dict, summary: dic
     for split, prefix in (("validation", "eval"), ("test", "test")):
         if datasets[split]:
             predictor = load_predictor(folder, batch_size=args.training.per_device_eval_batch_size)
-            scored[split] = score(predictor, datasets[split]["text"], datasets[split]["labels"], split)
+            scored[split] = score(predictor, *inputs_and_labels(datasets[split]), split)
             metrics |= {f"{prefix}_{name}": value for name, value in scored[split]["metrics"].items()}
     metrics |= {name: summary[name] for name in ("train_runtime", "train_samples_per_second") if name in summary}
     metrics["best_step"] = trainer.state.best_global_step or trainer.state.global_step
@@ -107,7 +107,7 @@ def evaluate(args: Arguments) -> None:
     for split, prefix in (("validation", "eval"), ("test", "test")):
         if rows := load_rows(args.data, split):
             dataset = build_dataset(rows, args.data, task)
-            scores = score(predictor, dataset["text"], dataset["labels"], split)["metrics"]
+            scores = score(predictor, *inputs_and_labels(dataset), split)["metrics"]
             metrics |= {f"{prefix}_{name}": value for name, value in scores.items()}
     write_json(Path(args.training.output_dir) / "eval_results.json", metrics)
     print(f"\n{metrics_table(metrics)}\n\nWritten to {Path(args.training.output_dir) / 'eval_results.json'}")

@@ -44,7 +44,7 @@ class ModelArguments:
 class DataArguments:
     """Which rows, and which of their columns."""
 
-    task: str = _choices("single_label", ("single_label", "multi_aspect"), "What is predicted.")
+    task: str = _choices("single_label", ("single_label", "multi_aspect", "joint"), "What is predicted.")
     train_file: str | None = field(default=None, metadata={"help": "csv, tsv, txt, jsonl or parquet (.gz too)."})
     validation_file: str | None = field(default=None, metadata={"help": "Rows the best checkpoint is chosen on."})
     test_file: str | None = field(default=None, metadata={"help": "Rows scored once, at the end."})
@@ -74,6 +74,7 @@ class ObjectiveArguments:
         default=None, metadata={"help": "Focal Loss weight: one number, or one per class in order."}
     )
     rdrop_alpha: float = field(default=0.0, metadata={"help": "Weight of R-Drop's KL term; 0: off."})
+    slot_loss_weight: float = field(default=1.0, metadata={"help": "Weight of the slots' terms in the task joint."})
 
 
 @dataclass
@@ -127,6 +128,7 @@ class Arguments:
         check_model(self)
         check_training(self)
         check_objective(self)
+        check_joint(self)
         check_files(self)
 
 
@@ -190,6 +192,25 @@ def check_objective(args: Arguments) -> None:
             f"label_smoothing_factor {args.training.label_smoothing_factor} is not a term of this objective; "
             "set it to 0"
         )
+
+
+def check_joint(args: Arguments) -> None:
+    """Flags that the task joint takes no account of, and those that only it does."""
+    check_range("slot_loss_weight", args.objective.slot_loss_weight, 0)
+    if args.data.task != "joint":
+        if "slot_loss_weight" in args.given:
+            raise UserError(
+                f"slot_loss_weight {args.objective.slot_loss_weight} is for the task joint, not {args.data.task}"
+            )
+        return
+    for name in ("label_columns", "label_names"):
+        if name in args.given:
+            raise UserError(
+                f"{name} {args.given[name]} is not for the task joint: it reads tokens, slots and intent, "
+                "and takes intents and tags from the training rows"
+            )
+    if len(args.objective.focal_alpha or ()) > 1:
+        raise UserError(f"focal_alpha {args.objective.focal_alpha}: the task joint has two heads and takes one value")
 
 
 def check_files(args: Arguments) -> None:

@@ -12,9 +12,11 @@ from trainer_ext.data.tokenize import Collator, tokenize
 from trainer_ext.modeling import EncoderWithHead, EncoderWithHeadConfig
 from trainer_ext.modeling.scratch import train_tokenizer
 from trainer_ext.tasks import TASKS, LabelSpace
+from trainer_ext.tasks.joint import Joint, JointLabelSpace
 from trainer_ext.training.trainer import CustomTrainer
 
 from ..conftest import CLASSES, labelled_lines
+from ..objectives.test_joint import JOINT_OBJECTIVES
 from ..objectives.test_objective import OBJECTIVES
 
 ROWS = labelled_lines(24, seed=0)
@@ -189,3 +191,68 @@ def test_gradient_checkpointing_takes_the_same_steps(tmp_path):
     saving.train()
     assert saving.model.encoder.encoder.layer[0].gradient_checkpointing
     assert largest_difference(plain.model, saving.model) < 2e-6
+
+
+SLU_TASK = Joint(JointLabelSpace(("intent",), tuple(CLASSES), tuple(CLASSES), ("O", "B-x", "I-x", "B-y")))
+
+
+def make_joint_data() -> Dataset:
+    """The rows as words with tags: some filler words are slots, so every row has another number of them."""
+    words = [text.split() for text, _ in ROWS]
+    tags = [[len(word) % 4 for word in row] for row in words]
+    columns = {"words": words, "labels": [list(CLASSES).index(label) for _, label in ROWS], "token_labels": tags}
+    return tokenize(Dataset.from_dict({"text": [text for text, _ in ROWS], **columns}), TOKENIZER, 32, None)
+
+
+def make_joint_trainer(folder, objective, dropout: float = 0.0, **kwargs) -> CustomTrainer:
+    """With a fresh model of two heads, always the same."""
+    torch.manual_seed(0)
+    config = make_model(dropout=dropout).config
+    config.token_classes = SLU_TASK.token_classes
+    arguments = make_arguments(folder, **kwargs)
+    arguments.label_names = ["labels", "token_labels"]
+    torch.manual_seed(0)
+    return CustomTrainer(
+        model=EncoderWithHead(config),
+        args=arguments,
+        objective=objective,
+        task=SLU_TASK,
+        train_dataset=make_joint_data(),
+        eval_dataset=make_joint_data(),
+        processing_class=TOKENIZER,
+        data_collator=Collator(TOKENIZER),
+    )
+
+
+@pytest.mark.parametrize("name", JOINT_OBJECTIVES)
+def test_8x1_equals_4x2_equals_2x4_with_two_heads(name, tmp_path):
+    """The slots are normalised over the words of the whole optimizer step."""
+    trained = {}
+    for size, steps in ((8, 1), (4, 2), (2, 4)):
+        options = {"per_device_train_batch_size": size, "gradient_accumulation_steps": steps}
+        trained[size] = make_joint_trainer(tmp_path / str(size), JOINT_OBJECTIVES[name], **options)
+        start = make_joint_trainer(tmp_path / "start", JOINT_OBJECTIVES[name]).model
+        trained[size].train()
+        assert largest_difference(trained[size].model.token_head, start.token_head) > 1e-2
+    for size in (4, 2):
+        assert largest_difference(trained[8].model, trained[size].model) < 2e-6
+        for one, other in zip(trained[8].state.log_history, trained[size].state.log_history, strict=True):
+            assert all(abs(one[key] - other[key]) < 1e-4 for key in one if key.startswith("loss"))
+
+
+def test_two_heads_are_logged_and_evaluated_together(tmp_path):
+    trainer = make_joint_trainer(
+        tmp_path, JOINT_OBJECTIVES["joint_focal_rdrop"], dropout=0.3, per_device_eval_batch_size=5
+    )
+    trainer.train()
+    for entry in [entry for entry in trainer.state.log_history if "loss" in entry]:
+        parts = {name: entry[f"loss_{name}"] for name in ("focal", "rdrop", "slot_focal", "slot_rdrop")}
+        assert min(parts.values()) > 0
+        expected = parts["focal"] + parts["rdrop"] + 2 * (parts["slot_focal"] + parts["slot_rdrop"])
+        assert entry["loss"] == pytest.approx(expected, abs=1e-3)
+    result = trainer.predict(trainer.eval_dataset)
+    intents, tags = result.predictions
+    assert intents.shape == (24, 3) and tags.shape == (*result.label_ids[1].shape, 4)
+    words = [[tag for tag in row if tag != -100] for row in result.label_ids[1].tolist()]
+    assert words == [[len(word) % 4 for word in text.split()] for text, _ in ROWS]
+    assert {"test_intent_accuracy", "test_slot_f1", "test_sentence_accuracy", "test_loss"} <= set(result.metrics)

@@ -7,10 +7,10 @@ from itertools import islice
 from datasets import ClassLabel, Dataset
 
 from trainer_ext.arguments import DataArguments
-from trainer_ext.data.labelled import texts_and_labels
-from trainer_ext.data.readers import Row, read_rows, require_columns
+from trainer_ext.data.labelled import read_labelled, texts_and_labels
+from trainer_ext.data.readers import Row, require_columns
 from trainer_ext.errors import UserError
-from trainer_ext.tasks import Task
+from trainer_ext.tasks import TASKS, Task
 
 
 def load_rows(data: DataArguments, split: str) -> list[Row]:
@@ -23,7 +23,7 @@ def load_rows(data: DataArguments, split: str) -> list[Row]:
     if data.dataset_name:
         source, rows = f"{data.dataset_name}[{split}]", hub_rows(data, split)
     elif path:
-        source, rows = path, read_rows(path)
+        source, rows = path, read_labelled(path, data.task)
     else:
         return []
     limit = data.max_train_samples if split == "train" else data.max_eval_samples
@@ -31,7 +31,8 @@ def load_rows(data: DataArguments, split: str) -> list[Row]:
     if not rows and not data.dataset_name:
         raise UserError(f"{source} is empty: it has no rows")
     for row in rows[:1]:
-        require_columns(row, [data.text_column, *data.label_columns, *filter(None, [data.id_column])], source)
+        needed = TASKS[data.task].required_columns(data.text_column, data.label_columns)
+        require_columns(row, [*needed, *filter(None, [data.id_column])], source)
     return rows
 
 
@@ -55,17 +56,30 @@ def hub_rows(data: DataArguments, split: str) -> Iterator[Row]:
 
 
 def build_dataset(rows: list[Row], data: DataArguments, task: Task) -> Dataset:
-    """Columns `text`, `labels` (and `id` with `id_column`), one row per row, in order."""
+    """Columns `text`, `labels` (and `id` with `id_column`), one row per row, in order.
+
+    Where the task reads words there are `words` too, and `token_labels`, one for each word.
+    """
     texts, labels = texts_and_labels(rows, data.text_column, task)
     columns = {"text": texts, "labels": labels}
+    if task.reads_words:
+        intents, tags = zip(*labels, strict=True)
+        columns = {"text": [" ".join(t) for t in texts], "words": texts, "labels": intents, "token_labels": tags}
     if data.id_column:
         columns["id"] = [str(row.values.get(data.id_column)) for row in rows]
     return Dataset.from_dict(columns)
 
 
+def inputs_and_labels(dataset: Dataset) -> tuple[list, list]:
+    """What `texts_and_labels` made the data set from."""
+    if "words" not in dataset.column_names:
+        return dataset["text"], dataset["labels"]
+    return dataset["words"], list(zip(dataset["labels"], dataset["token_labels"], strict=True))
+
+
 def data_hash(dataset: Dataset) -> str:
     """sha256 over texts and labels in order: equal for equal training data, wherever it is stored."""
     digest = hashlib.sha256()
-    for text, labels in zip(dataset["text"], dataset["labels"], strict=True):
+    for text, labels in zip(*inputs_and_labels(dataset), strict=True):
         digest.update(f"{text}\x1f{labels}\x1e".encode("utf-8", "surrogatepass"))
     return digest.hexdigest()

@@ -1,14 +1,26 @@
 """Rows to texts and encoded labels, every row checked. Needs no framework: training and `predict.py` share it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from trainer_ext.data.readers import Row, text_of
+from trainer_ext.data.joint import joint_label_space, words_and_labels
+from trainer_ext.data.readers import Row, read_rows, text_of
+from trainer_ext.data.slu import read_slu
 from trainer_ext.errors import UserError
 from trainer_ext.tasks import LabelSpace, Task
+from trainer_ext.tasks.joint import Joint
 
 
-def label_space(rows: Iterable[Row], label_columns: Sequence[str], label_names: Sequence[str] | None) -> LabelSpace:
+def read_labelled(path: str, task: str) -> Iterator[Row]:
+    """Every row of a labelled file, in the formats that the task called `task` has."""
+    return read_slu(path) if task == Joint.name else read_rows(path)
+
+
+def label_space(
+    rows: Sequence[Row], label_columns: Sequence[str], label_names: Sequence[str] | None, task: str = "single_label"
+) -> LabelSpace:
     """From `label_names` when given, else from the values in the (training) rows."""
+    if task == Joint.name:
+        return joint_label_space(rows)
     if label_names:
         return LabelSpace.from_names(label_columns, label_names)
     return LabelSpace.from_values(label_columns, (raw_label(row, name) for row in rows for name in label_columns))
@@ -22,12 +34,14 @@ def raw_label(row: Row, column: str) -> str:
     return str(value)
 
 
-def texts_and_labels(rows: Iterable[Row], text_column: str, task: Task) -> tuple[list[str], list]:
-    """Texts, and labels as `task.encode` gives them, of each row in order.
+def texts_and_labels(rows: Iterable[Row], text_column: str, task: Task) -> tuple[list, list]:
+    """Texts (for `joint` lists of tokens), and labels as `task.encode` gives them, of each row in order.
 
     Raises:
         UserError: for an empty text or an unknown label, with file, row and value.
     """
+    if isinstance(task, Joint):
+        return words_and_labels(rows, task)
     texts, labels = [], []
     for row in rows:
         texts.append(text_of(row, text_column))

@@ -5,30 +5,65 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from tokenizers.pre_tokenizers import ByteLevel
 from transformers import PreTrainedTokenizerBase
 from transformers.data.data_collator import pad_without_fast_tokenizer_warning
 
-NOT_FOR_THE_MODEL = ("length", "text", "id")
+NOT_FOR_THE_MODEL = ("length", "text", "id", "words")
+IGNORE = -100
 
 
 def tokenize(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, num_proc: int | None) -> Dataset:
-    """Add the tokenizer's columns (ragged, at most `max_length` tokens) and `length` in tokens."""
+    """Add the tokenizer's columns (ragged, at most `max_length` tokens) and `length` in tokens.
+
+    Where there are `words`, their `token_labels` become labels of tokens: a word's at its first piece, -100 elsewhere.
+    """
 
     def encode(batch: dict[str, list]) -> dict[str, list]:
-        encoded = tokenizer(batch["text"], truncation=True, max_length=max_length)
-        return {**encoded, "length": [len(ids) for ids in encoded["input_ids"]]}
+        by_word = "words" in batch
+        texts = batch["words"] if by_word else batch["text"]
+        encoded = tokenizer(texts, truncation=True, max_length=max_length, is_split_into_words=by_word)
+        columns = {**encoded, "length": [len(ids) for ids in encoded["input_ids"]]}
+        if by_word:
+            columns["token_labels"] = [
+                label_first_pieces(encoded.word_ids(row), labels) for row, labels in enumerate(batch["token_labels"])
+            ]
+        return columns
 
     return dataset.map(encode, batched=True, num_proc=num_proc, desc="tokenising")
 
 
+def label_first_pieces(word_ids: list[int | None], labels: list[int]) -> list[int]:
+    """A label for each piece from one for each word; `word_ids` as tokenizers give them, None for special tokens."""
+    previous, out = None, []
+    for word in word_ids:
+        out.append(IGNORE if word is None or word == previous else labels[word])
+        previous = word
+    return out
+
+
+def read_words_with_blanks(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Make a byte-level tokenizer take a list of words as the words of a text, each with the blank before it."""
+    pre_tokenizer = tokenizer.backend_tokenizer.pre_tokenizer
+    if isinstance(pre_tokenizer, ByteLevel):
+        pre_tokenizer.add_prefix_space = True
+        tokenizer.add_prefix_space = True
+
+
 @dataclass
 class Collator:
-    """Pads a batch to its longest row (dynamic padding) and stacks the labels."""
+    """Pads a batch to its longest row (dynamic padding) and stacks the labels; labels of tokens are padded too."""
 
     tokenizer: PreTrainedTokenizerBase
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        labels = [row["labels"] for row in rows]
-        inputs = [{k: v for k, v in row.items() if k != "labels" and k not in NOT_FOR_THE_MODEL} for row in rows]
+        labels = {"labels": torch.tensor([row["labels"] for row in rows])}
+        leave_out = ("labels", "token_labels", *NOT_FOR_THE_MODEL)
+        inputs = [{k: v for k, v in row.items() if k not in leave_out} for row in rows]
         batch = pad_without_fast_tokenizer_warning(self.tokenizer, inputs, return_tensors="pt")
-        return {**batch, "labels": torch.tensor(labels)}
+        if "token_labels" in rows[0]:
+            padded = torch.full(batch["input_ids"].shape, IGNORE)
+            for row, values in enumerate(rows):
+                padded[row, : len(values["token_labels"])] = torch.tensor(values["token_labels"])
+            labels["token_labels"] = padded
+        return {**batch, **labels}

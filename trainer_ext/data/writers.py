@@ -43,7 +43,7 @@ def flatten(answer: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
     """An answer as flat columns.
 
     `{"label": "a", "probabilities": {"a": 1}}` -> label, probability_a; aspects: dish_taste, dish_taste_score,
-    dish_taste_probability_positive, ...
+    dish_taste_probability_positive, ...; a list (slots, tags) as JSON.
     """
     for key, value in answer.items():
         if key == "aspects":
@@ -51,6 +51,8 @@ def flatten(answer: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
                 yield from flatten(inner, aspect)
         elif key == "probabilities":
             yield from ((f"{prefix}_probability_{name}".lstrip("_"), p) for name, p in value.items())
+        elif isinstance(value, list):
+            yield f"{prefix}_{key}".lstrip("_"), json.dumps(value, ensure_ascii=False)
         elif key == "label" and prefix:
             yield prefix, value
         else:
@@ -61,6 +63,9 @@ def screen_rows(answer: dict[str, Any]) -> list[list]:
     """Rows of a table for one answer: one per aspect, or one in all."""
     if "aspects" in answer:
         return [[name, inner["label"], inner["score"]] for name, inner in answer["aspects"].items()]
+    if "intent" in answer:
+        slots = "; ".join(f"{slot['slot']}={slot['text']}" for slot in answer["slots"])
+        return [[shorten(answer["text"]), answer["intent"], answer["intent_score"], slots]]
     return [[shorten(answer["text"]), answer["label"], answer["score"]]]
 
 

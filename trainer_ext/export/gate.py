@@ -37,15 +37,15 @@ class Variant:
 
 
 def run_variant(
-    name: str, file: Path, predictor: Predictor, rows: tuple[list[str], list], reference: np.ndarray | None
-) -> tuple[Variant, np.ndarray]:
-    """Score one variant on (texts, labels) and compare its logits with the reference's; returns both."""
+    name: str, file: Path, predictor: Predictor, rows: tuple[list, list], reference: Any
+) -> tuple[Variant, Any]:
+    """Score one variant on (texts, labels) and compare its logits (of all heads) with the reference's; returns both."""
     task: Task = predictor.task
     scored = score(predictor, *rows, description=f"gate: {name}")
     logits = scored["logits"]
     variant = Variant(name, file.name, file.stat().st_size, scored["metrics"][task.default_metric])
     if reference is not None:
-        difference = np.abs(logits - reference)
+        difference = np.abs(task.flat(logits) - task.flat(reference))
         variant.max_logit_diff = float(difference.max())
         variant.mean_logit_diff = float(difference.mean())
         variant.label_agreement = float((task.predictions(logits) == task.predictions(reference)).mean())
@@ -67,7 +67,7 @@ def judge_int8(variant: Variant, pytorch: Variant, max_metric_drop: float) -> No
         variant.why = f"the metric drops by {drop:.2f} points, more than {max_metric_drop:g}"
 
 
-def add_latencies(variants: list[Variant], predictors: dict[str, Predictor], texts: list[str]) -> None:
+def add_latencies(variants: list[Variant], predictors: dict[str, Predictor], texts: list) -> None:
     """Fill in p50 at batch 1, measured side by side over a spread of the texts."""
     step = max(1, len(texts) // LATENCY_TEXTS)
     times = latencies_ms(predictors, [[text] for text in texts[::step][:LATENCY_TEXTS]])

@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from trainer_ext.data.labelled import texts_and_labels
-from trainer_ext.data.readers import read_rows
+from trainer_ext.data.labelled import read_labelled, texts_and_labels
+from trainer_ext.data.readers import require_columns
 from trainer_ext.errors import UserError
 from trainer_ext.export import gate
 from trainer_ext.export.latency import latency_table
@@ -99,18 +99,17 @@ def evaluation_rows(options: ExportOptions, predictor: Predictor) -> tuple[list[
     path = options.eval_file or recorded_validation_file(options.model)
     if not path:
         raise UserError("no rows to prove the export on: give --eval_file (the checkpoint records no validation file)")
-    columns = predictor.task.label_space.columns
+    task, text_column = predictor.task, predictor.pipeline["text_column"]
+    columns = task.required_columns(text_column, task.label_space.columns)
     rows = []
-    for row in read_rows(path):
-        missing = [name for name in (predictor.pipeline["text_column"], *columns) if name not in row.values]
-        if missing:
-            raise UserError(f"{path}: there is no column {missing[0]!r}; the columns are {', '.join(row.values)}")
+    for row in read_labelled(path, task.name):
+        require_columns(row, columns, path)
         rows.append(row)
         if len(rows) == options.max_eval_samples:
             break
     if not rows:
         raise UserError(f"{path} is empty: it has no rows")
-    return texts_and_labels(rows, predictor.pipeline["text_column"], predictor.task)
+    return texts_and_labels(rows, text_column, task)
 
 
 def recorded_validation_file(model: Path) -> str | None:

@@ -9,7 +9,7 @@ from transformers import AutoConfig, PreTrainedTokenizerBase
 from trainer_ext.errors import UserError
 from trainer_ext.modeling import EncoderWithHead
 
-TASK = "text-classification"  # its inputs and its one output, `logits`, fit every head of ours
+TASK = "text-classification"  # its inputs and its output `logits` fit every head of ours; a token head adds another
 
 
 def export_onnx(model: EncoderWithHead, tokenizer: PreTrainedTokenizerBase, folder: Path) -> Path:
@@ -30,11 +30,16 @@ def export_onnx(model: EncoderWithHead, tokenizer: PreTrainedTokenizerBase, fold
     input_names = model.config.pipeline["input_names"]
 
     class HeadOnnxConfig(base.func):
-        """The encoder's ONNX config with the inputs that our tokenizer makes."""
+        """The encoder's ONNX config with the inputs that our tokenizer makes and the outputs that our heads have."""
 
         @property
         def inputs(self) -> dict[str, dict[int, str]]:
             return {name: axes for name, axes in super().inputs.items() if name in input_names}
+
+        @property
+        def outputs(self) -> dict[str, dict[int, str]]:
+            tokens = {"token_logits": {0: "batch_size", 1: "sequence_length"}} if model.token_head is not None else {}
+            return {**super().outputs, **tokens}
 
     config = exported_config(model)
     export(model.eval(), HeadOnnxConfig(config, task=TASK), folder / "model.onnx")
@@ -48,5 +53,5 @@ def exported_config(model: EncoderWithHead):
     config = AutoConfig.for_model(**model.config.encoder.to_dict())
     config.id2label, config.label2id = model.config.id2label, model.config.label2id
     config.pipeline = model.config.pipeline
-    config.head_shape = model.config.head_shape
+    config.head_shape, config.token_classes = model.config.head_shape, model.config.token_classes
     return config

@@ -5,15 +5,24 @@ from itertools import chain, tee
 from pathlib import Path
 from typing import Any
 
+from trainer_ext.data.joint import tokens_of
+from trainer_ext.data.labelled import read_labelled
 from trainer_ext.data.readers import Row, check_characters, read_rows, require_columns, text_of
 from trainer_ext.errors import UserError
 from trainer_ext.inference.predictor import Predictor
 
 
-def rows_of(predictor: Predictor, texts: Sequence[str] | None, path: str | None) -> Iterator[Row]:
-    """Rows from `--text` or `--input`. In a txt file a known label behind the last tab is not part of the text."""
+def rows_of(
+    predictor: Predictor, texts: Sequence[str] | None, path: str | None, labelled: bool = False
+) -> Iterator[Row]:
+    """Rows from `--text` or `--input`. In a txt file a known label behind the last tab is not part of the text.
+
+    `labelled`: the input is known to have labels, so it may be in a format that only labelled rows have.
+    """
     if texts is not None:
         return (Row({"text": text}, f"--text {number}") for number, text in enumerate(texts, 1))
+    if predictor.task.reads_words:
+        return read_labelled(path, predictor.task.name) if labelled else read_rows(path, None)
     space = predictor.task.label_space
 
     def is_label(tail: str) -> bool:
@@ -31,6 +40,8 @@ def answer_rows(
 ) -> Iterator[dict[str, Any]]:
     """Answers with `id` (when the rows have one) and `text`, one per row, in order.
 
+    A model that tags words takes `tokens` where the first row has them, unless a text column is named.
+
     Raises:
         UserError: for a named column that is not there, or a row without text, with file and row.
     """
@@ -38,18 +49,21 @@ def answer_rows(
     if first is None:
         return
     require_columns(first, [name for name in (text_column, id_column) if name], first.where)
-    text_column = text_column or find_text_column(first, predictor.pipeline["text_column"])
+    by_tokens = predictor.task.reads_words and "tokens" in first.values and not text_column
+    if not by_tokens:
+        text_column = text_column or find_text_column(first, predictor.pipeline["text_column"])
     id_column = id_column or next(
         (name for name in (predictor.pipeline.get("id_column"), "id") if name in first.values), None
     )
     for_model, for_answer = tee(chain([first], rows))
-    texts = (text_of(row, text_column, allow_empty=True) for row in for_model)
+    texts = (tokens_of(row) if by_tokens else text_of(row, text_column, allow_empty=True) for row in for_model)
     for row, answer in zip(for_answer, predictor.predict_iter(texts), strict=True):
         identity = {}
         if id_column:
             check_characters(row, id_column)
             identity["id"] = row.values.get(id_column)
-        yield {**identity, "text": row.values[text_column], **answer}
+        text = {} if by_tokens else {"text": row.values[text_column]}  # by tokens the answer brings its own
+        yield {**identity, **text, **answer}
 
 
 def find_text_column(row: Row, trained_on: str) -> str:

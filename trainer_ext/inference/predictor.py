@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from trainer_ext.errors import UserError
 from trainer_ext.inference.session import OnnxSession
-from trainer_ext.tasks import TASKS, LabelSpace, Task
+from trainer_ext.tasks import TASKS, Task
 
 ONNX_FILES = ("model_quantized.onnx", "model.onnx")
 WINDOW = 16  # batches tokenised together, so that rows of similar length share a batch
@@ -22,8 +22,8 @@ class Session(Protocol):
 
     provider: str
 
-    def run(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
-        """Logits (B, *head_shape) of int64 arrays (B, L)."""
+    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """`logits` (B, *head_shape), and what other heads give, of int64 arrays (B, L)."""
 
 
 class Predictor:
@@ -40,19 +40,29 @@ class Predictor:
         self.session = session
         self.pipeline = pipeline
         self.batch_size = batch_size
-        self.task: Task = TASKS[pipeline["task"]](LabelSpace.from_dict(pipeline["label_space"]))
+        self.task: Task = build_task(pipeline)
         tokenizer.enable_truncation(pipeline["max_length"])
         tokenizer.no_padding()
         self.tokenizer = tokenizer
 
-    def logits(self, texts: Sequence[str]) -> np.ndarray:
-        """Logits (N, *head_shape), float32, in the order of the texts."""
-        out = np.zeros((len(texts), *self.task.head_shape), dtype=np.float32)
-        encoded = self.tokenizer.encode_batch_fast(list(texts))
-        by_length = sorted(range(len(texts)), key=lambda k: len(encoded[k].ids))
-        for start in range(0, len(texts), self.batch_size):
+    def logits(self, texts: Sequence[str]) -> Any:
+        """Logits (N, *head_shape), float32, in the order of the texts; several heads as the task stacks them."""
+        return self.task.stack(self._outputs([self.task.prepare(text) for text in texts]))
+
+    def _outputs(self, items: list) -> list:
+        """The task's output for each prepared item, in order."""
+        if self.task.reads_words:  # the fast one does not keep which word a piece belongs to
+            encoded = self.tokenizer.encode_batch([item.words for item in items], is_pretokenized=True)
+        else:
+            encoded = self.tokenizer.encode_batch_fast(items)
+        out: list = [None] * len(items)
+        by_length = sorted(range(len(items)), key=lambda k: len(encoded[k].ids))
+        for start in range(0, len(items), self.batch_size):
             rows = by_length[start : start + self.batch_size]
-            out[rows] = self.session.run(self._pad([encoded[k] for k in rows]))
+            arrays = self.session.run(self._pad([encoded[k] for k in rows]))
+            for position, k in enumerate(rows):
+                own = {name: array[position] for name, array in arrays.items()}
+                out[k] = self.task.row_output(own, encoded[k], items[k])
         return out
 
     def _pad(self, encodings: list) -> dict[str, np.ndarray]:
@@ -69,15 +79,19 @@ class Predictor:
             arrays["token_type_ids"][row, : len(e.ids)] = e.type_ids
         return {name: arrays[name] for name in self.pipeline["input_names"]}
 
-    def logits_iter(self, texts: Iterable[str]) -> Iterator[np.ndarray]:
-        """Logits of one text after another; holds a window of texts at a time, so any number may stream through."""
-        texts = iter(texts)
-        while window := list(islice(texts, self.batch_size * WINDOW)):
-            yield from self.logits(window)
+    def logits_iter(self, texts: Iterable[str]) -> Iterator[Any]:
+        """The output of one text after another (for one head its logits)."""
+        return (output for _, output in self._windows(texts))
+
+    def _windows(self, texts: Iterable[str]) -> Iterator[tuple[Any, Any]]:
+        """Items and outputs; holds a window of texts at a time, so any number may stream through."""
+        items = map(self.task.prepare, texts)
+        while window := list(islice(items, self.batch_size * WINDOW)):
+            yield from zip(window, self._outputs(window), strict=True)
 
     def predict_iter(self, texts: Iterable[str]) -> Iterator[dict[str, Any]]:
         """One answer a text, in order."""
-        return map(self.task.decode, self.logits_iter(texts))
+        return (self.task.answer(*pair) for pair in self._windows(texts))
 
     def predict(self, texts: Sequence[str]) -> list[dict[str, Any]]:
         """One answer a text, in order."""
@@ -146,10 +160,16 @@ def read_pipeline(folder: Path) -> dict[str, Any]:
     if pipeline["task"] not in TASKS:
         raise UserError(f"{path}: task {pipeline['task']!r} is none of {', '.join(TASKS)}")
     try:
-        LabelSpace.from_dict(pipeline["label_space"])
-    except (TypeError, AttributeError) as error:
+        build_task(pipeline)
+    except (TypeError, AttributeError, KeyError) as error:
         raise UserError(f"{path}: the label space is not readable: {error}") from error
     return pipeline
+
+
+def build_task(pipeline: dict[str, Any]) -> Task:
+    """The task with the label space that a pipeline names."""
+    task = TASKS[pipeline["task"]]
+    return task(task.label_space_class.from_dict(pipeline["label_space"]))
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:

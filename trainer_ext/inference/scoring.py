@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from trainer_ext.inference.predictor import Predictor
 
 
-def score(predictor: Predictor, texts: Sequence[str], labels: Sequence, description: str = "scoring") -> dict[str, Any]:
+def score(predictor: Predictor, texts: Sequence, labels: Sequence, description: str = "scoring") -> dict[str, Any]:
     """`{"metrics", "logits", "labels"}` of a predictor on texts with encoded labels, with a progress bar."""
     rows = tqdm(predictor.logits_iter(texts), total=len(texts), desc=description, unit="row")
-    logits, labels = np.stack(list(rows)), np.asarray(labels)
+    logits, labels = predictor.task.stack(list(rows)), predictor.task.stack_labels(labels)
     return {"metrics": predictor.task.compute_metrics(logits, labels), "logits": logits, "labels": labels}

@@ -34,11 +34,13 @@ class OnnxSession:
         if PROVIDERS[self.provider] not in self._session.get_providers():
             raise UserError(f"{path}: onnxruntime fell back from {self.provider} to {self._session.get_providers()}")
         self.input_names = [item.name for item in self._session.get_inputs()]
+        self.output_names = [item.name for item in self._session.get_outputs()]
 
-    def run(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
-        """Logits (B, ...) of int64 arrays (B, L) by input name; the file's other inputs are filled with zeros."""
+    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Outputs (B, ...) by name of int64 arrays (B, L) by input name; the file's other inputs are zeros."""
         zeros = np.zeros_like(inputs["input_ids"])
-        return self._session.run(None, {name: inputs.get(name, zeros) for name in self.input_names})[0]
+        arrays = self._session.run(None, {name: inputs.get(name, zeros) for name in self.input_names})
+        return dict(zip(self.output_names, arrays, strict=True))
 
 
 def choose_provider(provider: str, quantised: bool) -> str:

@@ -54,6 +54,7 @@ def build_model(
     config = EncoderWithHeadConfig(
         encoder=encoder,
         head_shape=list(task.head_shape),
+        token_classes=task.token_classes,
         pooling=model.pooling,
         head_dropout=model.head_dropout,
         pipeline=pipeline,

@@ -11,6 +11,7 @@ class EncoderWithHeadConfig(PretrainedConfig):
     Args:
         encoder: config (or its dict, with `model_type`) of any `AutoModel` encoder.
         head_shape: shape of the logits of one row, e.g. [10] or [18, 4].
+        token_classes: size of a second head on each token's state; 0: there is none.
         pooling: how token states become one vector (`trainer_ext.modeling.pooling`).
         head_dropout: dropout before the head.
         pipeline: what inference needs beside the weights: task, label space, text column, max_length, ...
@@ -23,6 +24,7 @@ class EncoderWithHeadConfig(PretrainedConfig):
         self,
         encoder: PretrainedConfig | dict[str, Any] | None = None,
         head_shape: list[int] | None = None,
+        token_classes: int = 0,
         pooling: str = "cls",
         head_dropout: float = 0.1,
         pipeline: dict[str, Any] | None = None,
@@ -32,6 +34,7 @@ class EncoderWithHeadConfig(PretrainedConfig):
             encoder = AutoConfig.for_model(**encoder)
         self.encoder = encoder if encoder is not None else AutoConfig.for_model("bert")
         self.head_shape = list(head_shape or [2])
+        self.token_classes = token_classes
         self.pooling = pooling
         self.head_dropout = head_dropout
         self.pipeline = pipeline or {}

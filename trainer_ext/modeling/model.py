@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +13,17 @@ from trainer_ext.modeling.configuration import EncoderWithHeadConfig
 from trainer_ext.modeling.pooling import pool
 
 
+@dataclass
+class TwoHeadOutput(SequenceClassifierOutput):
+    """`logits` (B, *head_shape) and, with a token head, `token_logits` (B, L, token_classes)."""
+
+    token_logits: Tensor | None = None
+
+
 class EncoderWithHead(PreTrainedModel):
     """encoder -> pooling -> dropout -> linear, reshaped to the task's `head_shape`.
+
+    With `token_classes` a second head reads each token's state: dropout -> linear.
 
     The loss is not computed here: `CustomTrainer` hands the logits to its objective.
     """
@@ -28,11 +38,12 @@ class EncoderWithHead(PreTrainedModel):
         self.encoder = AutoModel.from_config(config.encoder, **without_pooler(config.encoder))
         self.dropout = nn.Dropout(config.head_dropout)
         self.head = nn.Linear(config.hidden_size, math.prod(config.head_shape))
+        self.token_head = nn.Linear(config.hidden_size, config.token_classes) if config.token_classes else None
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Initialise the head; the encoder initialises itself."""
-        if module is self.head:
+        """Initialise the heads; the encoder initialises itself."""
+        if module in (self.head, self.token_head):
             module.weight.data.normal_(mean=0.0, std=getattr(self.config.encoder, "initializer_range", 0.02))
             module.bias.data.zero_()
 
@@ -42,15 +53,16 @@ class EncoderWithHead(PreTrainedModel):
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         return_dict: bool | None = None,
-    ) -> SequenceClassifierOutput:
-        """Logits (B, *head_shape) of token ids (B, L)."""
+    ) -> TwoHeadOutput:
+        """Logits (B, *head_shape), and of a token head (B, L, token_classes), of token ids (B, L)."""
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
         if token_type_ids is not None and "token_type_ids" in inspect.signature(self.encoder.forward).parameters:
             inputs["token_type_ids"] = token_type_ids
         states = self.encoder(**inputs, return_dict=True).last_hidden_state
         vector = pool(self.config.pooling, states, attention_mask)
         logits = self.head(self.dropout(vector))
-        return SequenceClassifierOutput(logits=logits.view(-1, *self.config.head_shape))
+        token_logits = self.token_head(self.dropout(states)) if self.token_head is not None else None
+        return TwoHeadOutput(logits=logits.view(-1, *self.config.head_shape), token_logits=token_logits)
 
 
 def without_pooler(encoder: PretrainedConfig) -> dict[str, bool]:

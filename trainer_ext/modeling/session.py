@@ -27,10 +27,10 @@ class TorchSession:
         self.model = load_checkpoint(folder).to(self.provider).eval()
 
     @torch.inference_mode()
-    def run(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
-        """Logits (B, *head_shape) of int64 arrays (B, L)."""
+    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """`logits` (B, *head_shape), and `token_logits` (B, L, tags) where there is such a head, of int64 (B, L)."""
         tensors = {name: torch.from_numpy(array).to(self.provider) for name, array in inputs.items()}
-        return self.model(**tensors).logits.float().cpu().numpy()
+        return {name: value.float().cpu().numpy() for name, value in self.model(**tensors).items()}
 
 
 def load_checkpoint(folder: Path) -> EncoderWithHead:

@@ -20,6 +20,11 @@ def write_plots(folder: Path, task: Task, state: TrainerState, scored: dict[str,
     if scored is None:
         return
     classes = task.label_space.classes
+    if task.name == "joint":
+        intents, predicted = scored["labels"][0], scored["logits"][0].argmax(axis=-1)
+        seen = intents >= 0  # an intent that no training row has is no class
+        plots.confusion_matrix(intents[seen], predicted[seen], classes, folder / "confusion_matrix.png")
+        return
     labels, predicted = np.asarray(scored["labels"]), task.predictions(scored["logits"])
     if task.name == "single_label":
         plots.confusion_matrix(labels, predicted, classes, folder / "confusion_matrix.png")
@@ -42,6 +47,8 @@ def write_model_card(
         and not name.removeprefix("eval_").removeprefix("test_").startswith("f1_macro_")
     ]
     flags = "\n".join(f"  {name}: {value}" for name, value in resolved(args).items())
+    names = sorted({tag[2:] for tag in getattr(space, "tags", ()) if tag[2:]})
+    slots = f"; a tag for each word, {len(names)} slots ({', '.join(names)})" if names else ""
     head = f"---\nlibrary_name: trainer-ext\ntags: [{task.name}]\n---\n"
     write_text(
         folder / "README.md",
@@ -49,7 +56,7 @@ def write_model_card(
 # {folder.name}
 
 Task `{task.name}`: {len(space.columns)} label column(s), {len(space.classes)} classes
-({", ".join(space.classes[:20])}{", ..." if len(space.classes) > 20 else ""}).
+({", ".join(space.classes[:20])}{", ..." if len(space.classes) > 20 else ""}){slots}.
 Trained on {rows["train"]} rows, chosen by `{args.training.metric_for_best_model or metric}` on
 {rows["validation"]} validation rows{f", scored once on {rows['test']} test rows" if rows["test"] else ""}.
 

@@ -15,6 +15,9 @@ class Task(ABC):
 
     name: ClassVar[str]
     default_metric: ClassVar[str]
+    label_space_class: ClassVar[type[LabelSpace]] = LabelSpace
+    reads_words: ClassVar[bool] = False
+    """Whether the tokenizer is given a list of words instead of a text."""
 
     def __init__(self, label_space: LabelSpace):
         self.label_space = label_space
@@ -23,6 +26,11 @@ class Task(ABC):
     @abstractmethod
     def head_shape(self) -> tuple[int, ...]:
         """Shape of the logits of one row; the last axis is the classes."""
+
+    @property
+    def token_classes(self) -> int:
+        """Size of the second head, which labels each token; 0: there is none."""
+        return 0
 
     @abstractmethod
     def encode(self, values: Sequence[str]) -> int | list[int]:
@@ -48,6 +56,35 @@ class Task(ABC):
     @abstractmethod
     def metric_names(cls, columns: Sequence[str]) -> list[str]:
         """Every key `compute_metrics` returns that can choose the best model, without prefix."""
+
+    @classmethod
+    def required_columns(cls, text_column: str, label_columns: Sequence[str]) -> list[str]:
+        """Columns a labelled row must have."""
+        return [text_column, *label_columns]
+
+    def prepare(self, item: Any) -> Any:
+        """What the predictor was given for one row (a text), in the form the other methods take."""
+        return item
+
+    def row_output(self, arrays: dict[str, np.ndarray], encoding: Any, item: Any) -> Any:
+        """What `decode` takes, from the session's arrays of one row, the row's `tokenizers.Encoding` and the item."""
+        return arrays["logits"]
+
+    def stack(self, outputs: Sequence[Any]) -> Any:
+        """Outputs of rows as `compute_metrics` takes them."""
+        return np.stack(outputs) if len(outputs) else np.zeros((0, *self.head_shape), dtype=np.float32)
+
+    def stack_labels(self, labels: Sequence[Any]) -> Any:
+        """Labels of rows as `compute_metrics` takes them."""
+        return np.asarray(labels)
+
+    def flat(self, logits: Any) -> np.ndarray:
+        """All logits in one axis, for comparing two models."""
+        return logits.ravel()
+
+    def answer(self, item: Any, output: Any) -> dict[str, Any]:
+        """The answer for one row, from what `prepare` and `row_output` returned."""
+        return self.decode(output)
 
     @classmethod
     def check_metric(cls, metric: str | None, columns: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ from datasets import Dataset
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, PrinterCallback, ProgressCallback
 
 from trainer_ext.arguments import Arguments
-from trainer_ext.data.tokenize import Collator, tokenize
+from trainer_ext.data.tokenize import Collator, read_words_with_blanks, tokenize
 from trainer_ext.modeling import EncoderWithHead
 from trainer_ext.objectives.build import build_objective
 from trainer_ext.tasks import Task
@@ -23,6 +23,9 @@ def build_trainer(
     """Tokenise both data sets and join them with model, objective and callbacks."""
     training, max_length, workers = args.training, args.data.max_length, args.data.preprocessing_num_workers
     callbacks = []
+    if task.token_classes:
+        training.label_names = ["labels", "token_labels"]
+        read_words_with_blanks(tokenizer)
     if training.early_stopping_patience:
         callbacks.append(EarlyStoppingCallback(training.early_stopping_patience))
         training.restore_callback_states_from_checkpoint = True  # else a resumed run forgets its patience
@@ -40,5 +43,5 @@ def build_trainer(
     if not training.disable_tqdm:
         trainer.remove_callback(ProgressCallback)
         trainer.remove_callback(PrinterCallback)
-        trainer.add_callback(ShortProgress((task.default_metric, "accuracy", "exact_match")))
+        trainer.add_callback(ShortProgress((task.default_metric, "accuracy", "exact_match", "slot_f1")))
     return trainer

@@ -10,7 +10,7 @@ from torch.utils.data import Sampler
 from transformers import EvalPrediction, Trainer, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 
-from trainer_ext.objectives.base import Objective
+from trainer_ext.objectives.base import HEADS, Objective
 from trainer_ext.tasks import Task
 from trainer_ext.training.parameter_groups import parameter_groups
 from trainer_ext.training.sampler import LengthGroupedSampler
@@ -46,7 +46,8 @@ class CustomTrainer(Trainer):
         """Per term, the weight of all batches of this optimizer step, on all devices."""
         totals: dict[str, Tensor] = {}
         for batch in batch_samples:
-            for name, weight in self.objective.total_weights(batch["labels"].to(device)).items():
+            labels = {name: batch[name].to(device) for name in self.label_names}
+            for name, weight in self.objective.total_weights(labels).items():
                 totals[name] = totals.get(name, 0) + weight
         if self.args.world_size > 1:
             totals = {name: self.accelerator.gather(weight.to(device)).sum() for name, weight in totals.items()}
@@ -54,13 +55,13 @@ class CustomTrainer(Trainer):
 
     def compute_loss(self, model, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch=None):
         """The objective on this batch's share of the optimizer step; a plain mean in evaluation."""
-        labels = inputs["labels"]
+        labels = {name: inputs[name] for name in self.label_names}
         passes = self.objective.passes if model.training else 1
-        features = {name: value for name, value in inputs.items() if name != "labels"}
+        features = {name: value for name, value in inputs.items() if name not in labels}
         if passes > 1:
             features = {name: value.repeat(passes, *[1] * (value.dim() - 1)) for name, value in features.items()}
         outputs = model(**features)
-        logits = outputs.logits.unflatten(0, (passes, labels.shape[0]))
+        logits = {name: outputs[HEADS[name]].unflatten(0, (passes, len(labels[name]))) for name in labels}
         loss, values = self.objective(logits, labels, num_items_in_batch if model.training else None)
         if model.training:
             for name, (total, weight) in values.items():

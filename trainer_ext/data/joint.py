@@ -1,0 +1,66 @@
+"""Rows of intents and slots to encoded labels, every row checked. Needs no framework."""
+
+import sys
+from collections.abc import Iterable, Sequence
+
+from trainer_ext.data.readers import Row, check_characters
+from trainer_ext.errors import UserError
+from trainer_ext.tasks.chunks import check_tag
+from trainer_ext.tasks.joint import Joint, JointLabelSpace, check_tokens
+
+
+def joint_label_space(rows: Sequence[Row]) -> JointLabelSpace:
+    """Intents and tags of the training rows, and whether their tokens are characters."""
+    intents = (raw_intent(row) for row in rows)
+    tagged = [tokens_and_tags(row) for row in rows]
+    return JointLabelSpace.from_rows(intents, [tags for _, tags in tagged], [tokens for tokens, _ in tagged])
+
+
+def raw_intent(row: Row) -> str:
+    """The intent as it stands in the file, or a `UserError` when it is missing."""
+    intent = row.values.get("intent")
+    if not isinstance(intent, str) or not intent.strip():
+        raise UserError(f"{row.where}: 'intent' must be a text, got {intent!r}")
+    return intent
+
+
+def tokens_of(row: Row) -> list[str]:
+    """The row's tokens, or a `UserError` with file and row."""
+    check_characters(row, "tokens")
+    try:
+        return check_tokens(row.values.get("tokens"))
+    except UserError as error:
+        raise UserError(f"{row.where}: {error}") from None
+
+
+def tokens_and_tags(row: Row) -> tuple[list[str], list[str]]:
+    """Tokens and as many tags.
+
+    Raises:
+        UserError: with file, row and value: for no tokens, another number of tags, or what is no tag.
+    """
+    tokens, tags = tokens_of(row), row.values.get("slots")
+    if not tokens:
+        raise UserError(f"{row.where}: 'tokens' is empty")
+    if not isinstance(tags, (list, tuple)):
+        raise UserError(f"{row.where}: 'slots' must be a list with a tag for each token, got {tags!r:.80}")
+    if len(tags) != len(tokens):
+        raise UserError(f"{row.where}: {len(tokens)} tokens, but {len(tags)} tags in 'slots'")
+    try:
+        return tokens, [check_tag(tag) for tag in tags]
+    except UserError as error:
+        raise UserError(f"{row.where}: {error}") from None
+
+
+def words_and_labels(rows: Iterable[Row], task: Joint) -> tuple[list[list[str]], list[tuple[int, list[int]]]]:
+    """Tokens, and (intent, tags) as indices, of each row in order; says which of them no training row has."""
+    words, labels = [], []
+    for row in rows:
+        tokens, tags = tokens_and_tags(row)
+        words.append(tokens)
+        labels.append((task.encode([raw_intent(row)]), task.encode_tags(tags)))
+    unseen = {k for intent, tags in labels for k in (intent, *tags) if k < 0}
+    if unseen:
+        names = ", ".join(task.tag_names(sorted(unseen, reverse=True)[:10]))
+        print(f"note: no training row has {names}: rows with them count as wrong", file=sys.stderr)
+    return words, labels

@@ -1,0 +1,194 @@
+"""Joint intent and slots: one class a text, one tag a word, from one encoder."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from trainer_ext.errors import UserError
+from trainer_ext.tasks.base import Task, softmax
+from trainer_ext.tasks.chunks import OUTSIDE, chunks, slot_f1
+from trainer_ext.tasks.label_space import LabelSpace, normalise
+from trainer_ext.tasks.words import Words, join_tokens, split_text
+
+UNSEEN = -1000  # and below: intents and tags that no training row has; losses leave negative labels out
+NO_WORD = -100
+COLUMNS = ("tokens", "slots", "intent")
+
+Outputs = tuple[np.ndarray, Sequence[np.ndarray]]
+"""(N, intents), and for each row (words, tags)."""
+
+
+@dataclass(frozen=True)
+class JointLabelSpace(LabelSpace):
+    """Intents as the classes, and beside them the tags.
+
+    Attributes:
+        tags: `O` first, so that a word without a prediction (all zeros) is outside.
+        by_character: whether the training rows' tokens are characters; a text is then split the same way.
+    """
+
+    tags: tuple[str, ...] = (OUTSIDE,)
+    by_character: bool = False
+
+    @classmethod
+    def from_rows(
+        cls, intents: Iterable[str], tags: Iterable[Sequence[str]], tokens: Iterable[Sequence[str]]
+    ) -> "JointLabelSpace":
+        """From the training rows."""
+        space = LabelSpace.from_values(COLUMNS[2:], intents)
+        names = sorted({tag for row in tags for tag in row} - {OUTSIDE})
+        by_character = all(len(token) == 1 for row in tokens for token in row)
+        return cls(space.columns, space.classes, space.values, (OUTSIDE, *names), by_character)
+
+    def to_dict(self) -> dict:
+        """As stored in a checkpoint's config."""
+        plain = LabelSpace(self.columns, self.classes, self.values).to_dict()
+        return {**plain, "tags": list(self.tags), "by_character": self.by_character}
+
+    @classmethod
+    def from_dict(cls, stored: dict) -> "JointLabelSpace":
+        """The inverse of `to_dict`."""
+        lists = {key: tuple(items) for key, items in stored.items() if key != "by_character"}
+        return cls(**lists, by_character=bool(stored["by_character"]))
+
+
+class Joint(Task):
+    """Logits (I,) for the intent, and (tags,) for each word, read at its first sub-token.
+
+    A row's output is the pair of both, with a row of zeros for a word that `max_length` cut off: it is predicted `O`.
+    """
+
+    name = "joint"
+    default_metric = "sentence_accuracy"
+    label_space_class = JointLabelSpace
+    reads_words = True
+    label_space: JointLabelSpace
+
+    # One table for the process: what one predictor's task has encoded another's scores (the export gate).
+    _unseen: ClassVar[list[str]] = []
+
+    @property
+    def head_shape(self) -> tuple[int, ...]:
+        """(intents,)"""
+        return (len(self.label_space.classes),)
+
+    @property
+    def token_classes(self) -> int:
+        """Number of tags."""
+        return len(self.label_space.tags)
+
+    @classmethod
+    def required_columns(cls, text_column: str, label_columns: Sequence[str]) -> list[str]:
+        """tokens, slots (tags), intent: always called so."""
+        return list(COLUMNS)
+
+    @classmethod
+    def metric_names(cls, columns: Sequence[str]) -> list[str]:
+        """Of the intent, of the slots, and of both."""
+        return ["intent_accuracy", "slot_f1", "sentence_accuracy"]
+
+    def encode(self, values: Sequence[str]) -> int:
+        """Index of the intent; below zero for one that no training row has, which is never predicted: it is wrong."""
+        names = self.label_space.classes
+        intent = normalise(values[0])
+        return names.index(intent) if intent in names else self._encode_unseen(intent)
+
+    def encode_tags(self, tags: Sequence[str]) -> list[int]:
+        """Index of each tag; below zero for one that no training row has."""
+        known = self.label_space.tags
+        return [known.index(tag) if tag in known else self._encode_unseen(tag) for tag in tags]
+
+    def _encode_unseen(self, name: str) -> int:
+        if name not in self._unseen:
+            self._unseen.append(name)
+        return UNSEEN - self._unseen.index(name)
+
+    def tag_names(self, indices: Sequence[int]) -> list[str]:
+        """The tags of indices from `encode_tags` or from a prediction."""
+        return [self.label_space.tags[k] if k >= 0 else self._unseen[UNSEEN - k] for k in indices]
+
+    def compute_metrics(self, logits: Outputs, labels: tuple[np.ndarray, Sequence[np.ndarray]]) -> dict[str, float]:
+        """intent_accuracy, slot_f1 (as seqeval's default), sentence_accuracy (the intent and every tag right).
+
+        Args:
+            logits: (N, I), and for each row (L, tags).
+            labels: (N,), and for each row (L,); positions labelled -100 do not count.
+        """
+        right = logits[0].argmax(axis=-1) == np.asarray(labels[0])
+        whole, pairs = right.copy(), []
+        for row, (scores, gold) in enumerate(zip(logits[1], labels[1], strict=True)):
+            gold = np.asarray(gold, dtype=np.int64)
+            predicted = scores.argmax(axis=-1)[gold != NO_WORD]
+            gold = gold[gold != NO_WORD]
+            whole[row] &= bool((predicted == gold).all())
+            pairs.append((self.tag_names(gold.tolist()), self.tag_names(predicted.tolist())))
+        return {
+            "intent_accuracy": float(right.mean()),
+            "slot_f1": slot_f1(pairs),
+            "sentence_accuracy": float(whole.mean()),
+        }
+
+    def predictions(self, logits: Outputs) -> np.ndarray:
+        """The intents' indices, then those of all words' tags."""
+        return np.concatenate([logits[0].argmax(axis=-1), *(scores.argmax(axis=-1) for scores in logits[1])])
+
+    def prepare(self, item: str | Sequence[str] | Words) -> Words:
+        """A text or its tokens as words."""
+        if isinstance(item, Words):
+            return item
+        by_character = self.label_space.by_character
+        return split_text(item, by_character) if isinstance(item, str) else join_tokens(item, by_character)
+
+    def row_output(self, arrays: dict[str, np.ndarray], encoding: Any, item: Words) -> tuple[np.ndarray, np.ndarray]:
+        """Intent logits (I,) and the logits (words, tags) at the first piece of each word."""
+        tags = np.zeros((len(item.spans), self.token_classes), dtype=np.float32)
+        for position, word in reversed(list(enumerate(encoding.word_ids))):
+            if word is not None:
+                tags[word] = arrays["token_logits"][position]
+        return arrays["logits"], tags
+
+    def stack(self, outputs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Outputs:
+        """Outputs of rows as (N, I), and a list of (words, tags)."""
+        return super().stack([intent for intent, _ in outputs]), [tags for _, tags in outputs]
+
+    def stack_labels(self, labels: Sequence[tuple[int, Sequence[int]]]) -> tuple[np.ndarray, list[np.ndarray]]:
+        """(intent, tags) of rows as (N,), and a list of (words,)."""
+        return np.asarray([intent for intent, _ in labels]), [np.asarray(tags, dtype=np.int64) for _, tags in labels]
+
+    def flat(self, logits: Outputs) -> np.ndarray:
+        """All logits of both heads in one axis."""
+        return np.concatenate([logits[0].ravel(), *(scores.ravel() for scores in logits[1])])
+
+    def decode(self, logits: tuple[np.ndarray, np.ndarray]) -> dict[str, Any]:
+        """`{"intent", "intent_score", "tags"}` from a row's output."""
+        intent, tags = logits
+        best = int(intent.argmax())
+        return {
+            "intent": self.label_space.classes[best],
+            "intent_score": round(float(softmax(intent)[best]), 6),
+            "tags": self.tag_names(tags.argmax(axis=-1).tolist()),
+        }
+
+    def answer(self, item: Words, output: tuple[np.ndarray, np.ndarray]) -> dict[str, Any]:
+        """`{"text", "intent", "intent_score", "slots"}`, and `tags` where the input came as tokens."""
+        answer = self.decode(output)
+        tags = answer.pop("tags")
+        slots = []
+        for first, after, name in chunks(tags):
+            start, end = item.spans[first][0], item.spans[after - 1][1]
+            slots.append({"slot": name, "text": item.text[start:end], "start": start, "end": end})
+        return {"text": item.text, **answer, "slots": slots} | ({"tags": tags} if item.given else {})
+
+
+def check_tokens(tokens: object) -> list[str]:
+    """Tokens as a list of texts, or a `UserError` that says what is there instead."""
+    if hasattr(tokens, "tolist"):
+        tokens = tokens.tolist()
+    if not isinstance(tokens, (list, tuple)) or not all(isinstance(token, str) for token in tokens):
+        raise UserError(f"'tokens' must be a list of texts, got {tokens!r:.80}")
+    for position, token in enumerate(tokens):
+        if not token.strip():
+            raise UserError(f"'tokens': number {position + 1} is empty: {token!r}")
+    return list(tokens)
