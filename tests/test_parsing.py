@@ -126,7 +126,7 @@ def test_unknown_flag_names_the_nearest(recipe, flag, near):
     "flags, message",
     [
         (["--xyzzy", "1"], "unknown flag --xyzzy"),
-        (["--pooling", "max"], "argument --pooling: invalid choice: 'max' (choose from "),
+        (["--pooling", "meen"], "did you mean 'mean'?"),
         (["--max_length", "long"], "invalid int value: 'long'"),
         (["--learning_rate", "fast"], "invalid float value: 'fast'"),
         (["--group_by_length", "maybe"], "maybe"),
@@ -280,6 +280,15 @@ def test_from_scratch_none_leaves_no_encoder(recipe):
         ({"layer_wise_lr_decay": 1.1}, ["layer_wise_lr_decay 1.1", "above 0 and at most 1"]),
         ({"head_lr_factor": 0}, ["head_lr_factor 0", "above 0"]),
         ({"early_stopping_patience": -1, "eval_strategy": "epoch", "validation_file": True}, ["patience -1"]),
+        ({"adversarial": "fmg"}, ["invalid choice: 'fmg'", "did you mean 'fgm'?"]),
+        ({"adversarial_epsilon": 1}, ["adversarial_epsilon 1.0", "adversarial is none"]),
+        ({"adversarial_steps": 2}, ["adversarial_steps 2", "adversarial is none"]),
+        ({"adversarial_start_epoch": 0}, ["adversarial_start_epoch 0.0", "adversarial is none"]),
+        ({"adversarial": "fgm", "adversarial_epsilon": -1}, ["adversarial_epsilon -1.0", "at least 0"]),
+        ({"adversarial": "pgd", "adversarial_steps": 0}, ["adversarial_steps 0", "at least 1"]),
+        ({"adversarial": "fgm", "adversarial_steps": 3}, ["adversarial fgm", "adversarial_steps is 3", "pgd"]),
+        ({"adversarial": "awp", "num_train_epochs": 1}, ["adversarial_start_epoch 1.0", "num_train_epochs 1.0"]),
+        ({"adversarial": "fgm", "fsdp": "full_shard"}, ["adversarial fgm", "fsdp", "full_shard"]),
         ({"focal_gamma": -1}, ["focal_gamma -1", "at least 0"]),
         ({"focal_gamma": "nan"}, ["focal_gamma nan", "at least 0"]),
         ({"rdrop_alpha": -0.5}, ["rdrop_alpha -0.5", "at least 0"]),
@@ -314,6 +323,8 @@ def test_fp16_without_cuda(recipe, monkeypatch):
 def test_what_contradicts_nothing(recipe, files):
     """The neighbours of the cases above pass."""
     parse([recipe(head_dropout=0, layer_wise_lr_decay=1, focal_alpha=[0.25], focal_gamma=2)])
+    parse([recipe(adversarial="fgm", adversarial_steps=1, adversarial_epsilon=0, num_train_epochs=1)])
+    parse([recipe(adversarial="awp", adversarial_start_epoch=0.5, num_train_epochs=1)])
     parse([recipe(do_train=False, test_file=files["test_file"])])
     parse([recipe(task="multi_aspect", label_columns=["only"])])
     args = parse(

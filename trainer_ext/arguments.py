@@ -1,7 +1,7 @@
 """Every flag there is: four dataclasses and `parse()`, which joins a YAML recipe with the command line.
 
 A flag keeps the name `transformers.TrainingArguments` gives it wherever one exists. Imports nothing of ours but the
-error type, so that every other module may import it.
+error type and the part of it in `optimisation.py`, so that every other module may import it.
 """
 
 import os
@@ -11,7 +11,8 @@ from typing import Any
 import transformers
 from transformers.utils import is_torch_cuda_available
 
-from trainer_ext.errors import UserError
+from trainer_ext.errors import UserError, check_range
+from trainer_ext.optimisation import OptimisationArguments, check_optimisation
 
 SCRATCH_SIZES = ("none", "tiny", "mini", "small", "tinybert_4l", "tinybert_6l")
 LOWER_IS_BETTER = ("loss", "rmse", "ece")
@@ -78,16 +79,12 @@ class ObjectiveArguments:
 
 
 @dataclass
-class TrainingArguments(transformers.TrainingArguments):
+class TrainingArguments(OptimisationArguments, transformers.TrainingArguments):
     """`transformers.TrainingArguments` and what this project adds to the optimisation and its tracking."""
 
     # Taken from the command line by DataArguments.label_names, the classes; here it names the batch's label tensors.
     label_names: list[str] = field(default_factory=lambda: ["labels"], init=False)
     do_train: bool = field(default=True, metadata={"help": "Train; false evaluates the checkpoint."})
-    layer_wise_lr_decay: float = field(
-        default=1.0, metadata={"help": "Each encoder layer learns at this times the rate of the one above it; 1: off."}
-    )
-    head_lr_factor: float = field(default=1.0, metadata={"help": "The head learns at this times --learning_rate."})
     early_stopping_patience: int = field(
         default=0, metadata={"help": "Stop after this many evaluations without a better metric; 0: off."}
     )
@@ -173,9 +170,8 @@ def check_training(args: Arguments) -> None:
         check_range(name, getattr(training, name), 0)
     for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
         check_range(name, getattr(training, name), 1)
-    check_range("layer_wise_lr_decay", training.layer_wise_lr_decay, 0, 1, above=True)
-    check_range("head_lr_factor", training.head_lr_factor, 0, above=True)
     check_range("early_stopping_patience", training.early_stopping_patience, 0)
+    check_optimisation(training)
 
 
 def check_objective(args: Arguments) -> None:
@@ -230,10 +226,3 @@ def check_files(args: Arguments) -> None:
         raise UserError("multi_aspect needs --label_columns: one column per aspect")
     if data.task == "single_label" and len(data.label_columns) != 1:
         raise UserError(f"single_label takes one label column, but label_columns names {len(data.label_columns)}")
-
-
-def check_range(name: str, value: float, low: float, high: float = float("inf"), above: bool = False) -> None:
-    """Raise `UserError` unless low <= value <= high (low < value where `above`)."""
-    if not low <= value <= high or (above and value == low):
-        bounds = f"{'above' if above else 'at least'} {low}" + ("" if high == float("inf") else f" and at most {high}")
-        raise UserError(f"{name} {value} is out of range: it must be {bounds}")

@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable
 
@@ -26,6 +27,19 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     """`"; did you mean 'focal_gamma'?"` for the nearest candidate, or an empty string when none is near."""
     near = difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.6)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def check_range(name: str, value: float, low: float, high: float = float("inf"), above: bool = False) -> None:
+    """Raise `UserError` unless low <= value <= high (low < value where `above`)."""
+    if not low <= value <= high or (above and value == low):
+        bounds = f"{'above' if above else 'at least'} {low}" + ("" if high == float("inf") else f" and at most {high}")
+        raise UserError(f"{name} {value} is out of range: it must be {bounds}")
+
+
+def near_choice(message: str) -> str:
+    """`"; did you mean 'fgm'?"` for argparse's message about a value that is no choice, or an empty string."""
+    found = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
+    return did_you_mean(found[1], re.findall(r"[^\s,']+", found[2])) if found else ""
 
 
 def run_main(main: Callable[[], int | None]) -> None:

@@ -11,7 +11,7 @@ import yaml
 from transformers import HfArgumentParser
 
 from trainer_ext.arguments import Arguments, DataArguments, ModelArguments, ObjectiveArguments, TrainingArguments
-from trainer_ext.errors import UserError, did_you_mean
+from trainer_ext.errors import UserError, did_you_mean, near_choice
 from trainer_ext.files import write_text
 
 GROUPS = (ModelArguments, DataArguments, ObjectiveArguments, TrainingArguments)
@@ -24,7 +24,7 @@ class Parser(HfArgumentParser):
 
     def error(self, message: str):
         """Called by argparse for a value it cannot take."""
-        raise UserError(message)
+        raise UserError(message + near_choice(message))
 
 
 def parse(argv: Sequence[str] | None = None) -> Arguments:

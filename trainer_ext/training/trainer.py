@@ -1,6 +1,7 @@
 """`CustomTrainer`: the Hugging Face Trainer with an objective of named terms."""
 
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from trainer_ext.objectives.base import HEADS, Objective
 from trainer_ext.tasks import Task
+from trainer_ext.training.adversarial import adversarial_backward, build_adversary
 from trainer_ext.training.parameter_groups import parameter_groups
 from trainer_ext.training.sampler import LengthGroupedSampler
 
@@ -24,6 +26,8 @@ class CustomTrainer(Trainer):
     - Under gradient accumulation and on several devices each term is normalised by its items in the *whole* optimizer
       step, so 8x1, 4x2 and 2x4 take the same step even where batches hold different numbers of items.
     - Every term is logged by name (`loss_focal`, `loss_rdrop`) beside `loss`.
+    - With `--adversarial` each micro-batch is run again with perturbed parameters and both gradients add up; what is
+      reported as `loss` is the clean one, beside it `loss_adversarial`.
     - Layer-wise learning rates; length-grouped batches that a resumed run repeats; no pickled arguments on disk.
 
     Args:
@@ -35,6 +39,7 @@ class CustomTrainer(Trainer):
         super().__init__(*args, compute_metrics=self._compute_metrics, **kwargs)
         self.objective = objective
         self.task = task
+        self.adversary = build_adversary(self.args)
         # Else Trainer, which sees **kwargs in some forwards, leaves the division by the accumulation steps to them.
         self.model_accepts_loss_kwargs = False
         self._logged: dict[str, list] = defaultdict(lambda: [0.0, 0.0])
@@ -64,12 +69,25 @@ class CustomTrainer(Trainer):
         logits = {name: outputs[HEADS[name]].unflatten(0, (passes, len(labels[name]))) for name in labels}
         loss, values = self.objective(logits, labels, num_items_in_batch if model.training else None)
         if model.training:
-            for name, (total, weight) in values.items():
+            clean = self.adversary is None or not self.adversary.active
+            for name, (total, weight) in values.items() if clean else ():
                 self._logged[name][0] += total
                 self._logged[name][1] += weight
             # Trainer divides by the accumulation steps, DistributedDataParallel by the devices: the weights did both.
             loss = loss * (self.current_gradient_accumulation_steps * self.args.world_size)
         return (loss, outputs) if return_outputs else loss
+
+    def training_step(self, model, inputs: dict[str, Any], num_items_in_batch=None) -> Tensor:
+        """Forward and backward of one micro-batch, and its adversarial runs from `adversarial_start_epoch` on."""
+        backward = partial(super().training_step, model, inputs, num_items_in_batch)
+        if self.adversary is None or (self.state.epoch or 0) < self.args.adversarial_settings().start_epoch:
+            return backward()
+        plain, unsynchronised = self.accelerator.unwrap_model(model), partial(self.accelerator.no_sync, model)
+        loss, adversarial = adversarial_backward(self.adversary, plain, backward, unsynchronised)
+        # Of a step's loss each micro-batch returns its share: the shares of a step weigh 1 together.
+        self._logged["adversarial"][0] += adversarial
+        self._logged["adversarial"][1] += 1 / self.current_gradient_accumulation_steps
+        return loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add each term's mean since the last log."""
