@@ -48,14 +48,15 @@ def train(args: Arguments) -> None:
     data, training, folder = args.data, args.training, Path(args.training.output_dir)
     checkpoint = claim_output_dir(training)
     rows = {split: load_rows(data, split) for split in SPLITS}
-    task = TASKS[data.task](label_space(rows["train"], data.label_columns, data.label_names))
+    kind = TASKS[data.task]
+    task = kind(label_space(rows["train"], data.label_columns, data.label_names, kind, data.label_separator))
     datasets = {split: build_dataset(rows[split], data, task) if rows[split] else None for split in SPLITS}
     if training.eval_strategy != "no" and not datasets["validation"]:
         raise UserError(f"eval_strategy {training.eval_strategy.value} needs validation rows, but there are none")
     set_seed(training.seed)
     tokenizer = build_tokenizer(args.model, data, datasets["train"]["text"])
     pipeline = pipeline_of(data, task, tokenizer, data_hash(datasets["train"]))
-    model = build_model(args.model, data, task, tokenizer, pipeline)
+    model = build_model(args.model, data, task, tokenizer, pipeline, datasets["train"]["labels"])
 
     with tracked_run(args) as run:
         trainer = build_trainer(args, task, model, tokenizer, datasets["train"], datasets["validation"])

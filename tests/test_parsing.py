@@ -285,7 +285,7 @@ def test_from_scratch_none_leaves_no_encoder(recipe):
         ({"rdrop_alpha": -0.5}, ["rdrop_alpha -0.5", "at least 0"]),
         ({"focal_alpha": [0.25]}, ["focal_alpha [0.25]", "focal_gamma is 0"]),
         ({"focal_alpha": [1, 0], "focal_gamma": 2}, ["focal_alpha 0", "above 0"]),
-        ({"label_smoothing_factor": 0.1}, ["label_smoothing_factor 0.1", "set it to 0"]),
+        ({"label_smoothing_factor": 0.1, "focal_gamma": 2}, ["label_smoothing_factor 0.1", "focal_gamma 2.0"]),
         ({"dataset_name": "imdb"}, ["dataset_name imdb", "train_file ", "train.csv", "drop one"]),
         (
             {"dataset_name": "imdb", "train_file": ..., "validation_file": True},

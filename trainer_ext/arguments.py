@@ -14,6 +14,7 @@ from transformers.utils import is_torch_cuda_available
 from trainer_ext.errors import UserError
 
 SCRATCH_SIZES = ("none", "tiny", "mini", "small", "tinybert_4l", "tinybert_6l")
+WEIGHT_METHODS = ("balanced", "effective")
 LOWER_IS_BETTER = ("loss", "rmse", "ece")
 
 
@@ -44,7 +45,9 @@ class ModelArguments:
 class DataArguments:
     """Which rows, and which of their columns."""
 
-    task: str = _choices("single_label", ("single_label", "multi_aspect"), "What is predicted.")
+    task: str = _choices(
+        "single_label", ("single_label", "multi_label", "multi_aspect", "regression"), "What is predicted."
+    )
     train_file: str | None = field(default=None, metadata={"help": "csv, tsv, txt, jsonl or parquet (.gz too)."})
     validation_file: str | None = field(default=None, metadata={"help": "Rows the best checkpoint is chosen on."})
     test_file: str | None = field(default=None, metadata={"help": "Rows scored once, at the end."})
@@ -52,8 +55,10 @@ class DataArguments:
     dataset_config_name: str | None = field(default=None, metadata={"help": "Configuration of the hub data set."})
     text_column: str = field(default="text", metadata={"help": "Column with the text."})
     label_columns: list[str] = field(
-        default_factory=lambda: ["label"], metadata={"help": "Column with the label; for aspects one column each."}
+        default_factory=lambda: ["label"],
+        metadata={"help": "Column with the label (or a list of them); aspects, targets: one each."},
     )
+    label_separator: str = field(default=",", metadata={"help": "Between the labels of a multi_label row."})
     id_column: str | None = field(default=None, metadata={"help": "Column that names a row in the answers."})
     label_names: list[str] | None = field(
         default=None,
@@ -70,10 +75,20 @@ class ObjectiveArguments:
     """The loss terms. A term is off at 0, so an ablation is one flag."""
 
     focal_gamma: float = field(default=0.0, metadata={"help": "Focusing parameter of Focal Loss; 0: cross entropy."})
-    focal_alpha: list[float] | None = field(
-        default=None, metadata={"help": "Focal Loss weight: one number, or one per class in order."}
+    focal_alpha: list[str] | None = field(
+        default=None,
+        metadata={"help": "Focal Loss weight: one number, one per class in order, balanced or effective."},
     )
+    class_weights: list[str] | None = field(
+        default=None,
+        metadata={"help": "Weights in cross entropy, of positives in BCE: none, balanced, effective or w1 w2 ..."},
+    )
+    regression_loss: str = _choices("rmse", ("rmse", "mse", "smooth_l1"), "Loss of the task regression.")
     rdrop_alpha: float = field(default=0.0, metadata={"help": "Weight of R-Drop's KL term; 0: off."})
+
+    def __post_init__(self):
+        self.focal_alpha = word_or_numbers("focal_alpha", self.focal_alpha)
+        self.class_weights = word_or_numbers("class_weights", self.class_weights)
 
 
 @dataclass
@@ -178,18 +193,34 @@ def check_training(args: Arguments) -> None:
 
 def check_objective(args: Arguments) -> None:
     """Term settings that contradict each other."""
-    objective = args.objective
+    objective, task, smoothing = args.objective, args.data.task, args.training.label_smoothing_factor
+    focal_flags = {"focal_gamma": objective.focal_gamma, "focal_alpha": objective.focal_alpha}
+    for name, value in (focal_flags | {"class_weights": objective.class_weights}).items():
+        if value and task == "regression":
+            raise UserError(f"{name} {value} is for classes, but the task is regression, which has none")
+    if objective.class_weights and objective.focal_alpha:
+        raise UserError(
+            f"class_weights {objective.class_weights} and focal_alpha {objective.focal_alpha} are both given; drop one"
+        )
+    if objective.class_weights and objective.focal_gamma:
+        raise UserError(
+            f"class_weights {objective.class_weights} is not a part of Focal Loss (focal_gamma "
+            f"{objective.focal_gamma}); weight it with focal_alpha"
+        )
+    if task != "regression" and "regression_loss" in args.given:
+        raise UserError(f"regression_loss {objective.regression_loss} is for regression, but the task is {task}")
     check_range("focal_gamma", objective.focal_gamma, 0)
     check_range("rdrop_alpha", objective.rdrop_alpha, 0)
     if objective.focal_alpha and not objective.focal_gamma:
         raise UserError(f"focal_alpha {objective.focal_alpha} has no effect: focal_gamma is 0, which is cross entropy")
-    for alpha in objective.focal_alpha or ():
-        check_range("focal_alpha", alpha, 0, above=True)
-    if args.training.label_smoothing_factor:
-        raise UserError(
-            f"label_smoothing_factor {args.training.label_smoothing_factor} is not a term of this objective; "
-            "set it to 0"
-        )
+    for name in ("focal_alpha", "class_weights"):
+        highest = 1 if name == "focal_alpha" and task == "multi_label" else float("inf")  # negatives have 1 - alpha
+        for value in () if isinstance(getattr(objective, name), str) else getattr(objective, name) or ():
+            check_range(name, value, 0, highest, above=True)
+    check_range("label_smoothing_factor", smoothing, 0, 1)
+    if smoothing and (objective.focal_gamma or task in ("multi_label", "regression")):
+        other = f"focal_gamma {objective.focal_gamma}" if objective.focal_gamma else f"task {task}"
+        raise UserError(f"label_smoothing_factor {smoothing} is a part of cross entropy, which {other} does not use")
 
 
 def check_files(args: Arguments) -> None:
@@ -207,8 +238,25 @@ def check_files(args: Arguments) -> None:
             )
     if data.task == "multi_aspect" and len(data.label_columns) < 2 and "label_columns" not in args.given:
         raise UserError("multi_aspect needs --label_columns: one column per aspect")
+    if not data.label_separator:
+        raise UserError("label_separator is empty: say what stands between the labels of a multi_label row")
+    if data.label_separator != "," and data.task != "multi_label":
+        raise UserError(f"label_separator {data.label_separator!r} is for multi_label, but the task is {data.task}")
     if data.task == "single_label" and len(data.label_columns) != 1:
         raise UserError(f"single_label takes one label column, but label_columns names {len(data.label_columns)}")
+
+
+def word_or_numbers(name: str, value: list[str] | None) -> str | list[float] | None:
+    """`["balanced"]` as the word, `["none"]` as None, anything else as numbers; a ValueError when it is neither."""
+    if not value or value == ["none"]:
+        return None
+    if len(value) == 1 and value[0] in WEIGHT_METHODS:
+        return value[0]
+    try:
+        return [float(item) for item in value]
+    except ValueError:
+        expected = f"none, {', '.join(WEIGHT_METHODS)}, or numbers"
+        raise ValueError(f"{name} {' '.join(map(str, value))} is not understood; expected {expected}") from None
 
 
 def check_range(name: str, value: float, low: float, high: float = float("inf"), above: bool = False) -> None:

@@ -14,16 +14,7 @@ def rows_of(predictor: Predictor, texts: Sequence[str] | None, path: str | None)
     """Rows from `--text` or `--input`. In a txt file a known label behind the last tab is not part of the text."""
     if texts is not None:
         return (Row({"text": text}, f"--text {number}") for number, text in enumerate(texts, 1))
-    space = predictor.task.label_space
-
-    def is_label(tail: str) -> bool:
-        try:
-            space.encode(tail)
-        except KeyError:
-            return False
-        return True
-
-    return read_rows(path, is_label)
+    return read_rows(path, predictor.task.is_label)
 
 
 def answer_rows(

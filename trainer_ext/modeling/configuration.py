@@ -13,6 +13,8 @@ class EncoderWithHeadConfig(PretrainedConfig):
         head_shape: shape of the logits of one row, e.g. [10] or [18, 4].
         pooling: how token states become one vector (`trainer_ext.modeling.pooling`).
         head_dropout: dropout before the head.
+        logit_mean, logit_scale: the head's outputs times scale plus mean are the logits (regression: one number per
+            target, so that the head starts on the scale of the labels). None: the outputs are the logits.
         pipeline: what inference needs beside the weights: task, label space, text column, max_length, ...
     """
 
@@ -25,6 +27,8 @@ class EncoderWithHeadConfig(PretrainedConfig):
         head_shape: list[int] | None = None,
         pooling: str = "cls",
         head_dropout: float = 0.1,
+        logit_mean: list[float] | None = None,
+        logit_scale: list[float] | None = None,
         pipeline: dict[str, Any] | None = None,
         **kwargs,
     ):
@@ -34,6 +38,8 @@ class EncoderWithHeadConfig(PretrainedConfig):
         self.head_shape = list(head_shape or [2])
         self.pooling = pooling
         self.head_dropout = head_dropout
+        self.logit_mean = logit_mean
+        self.logit_scale = logit_scale
         self.pipeline = pipeline or {}
         super().__init__(**kwargs)
 

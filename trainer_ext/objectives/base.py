@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 IGNORE = -100
@@ -13,7 +14,8 @@ IGNORE = -100
 class Term(ABC):
     """One named part of the loss: a weighted mean over items.
 
-    An item is what is predicted: a row, or each aspect of a row. Items labelled -100 do not count.
+    An item is what is predicted: a row, each aspect, class (multi-label) or target (regression) of a row. Items
+    labelled -100 do not count.
     """
 
     name: ClassVar[str]
@@ -26,16 +28,45 @@ class Term(ABC):
 
         Args:
             logits: (K, B, ..., C): K passes over the batch.
-            labels: (B, ...): class indices, -100 for items that do not count.
+            labels: (B, ...): class indices, -100 for items that do not count; (B, C): flags (int) or scores (float).
         """
 
     def total_weight(self, labels: Tensor) -> Tensor:
         """What the sum is divided by: the number of valid items, unless items have weights."""
-        return (labels != IGNORE).sum().float()
+        return counted(labels).sum().float()
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The mean over the items of this batch."""
         return self.sums(logits, labels) / self.total_weight(labels).clamp(min=1e-8)
+
+
+class ElementTerm(Term):
+    """A mean over the entries of labels (B, C) that are shaped as the logits of one pass."""
+
+    @abstractmethod
+    def elements(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The loss (K, B, C) of each entry of logits (K, B, C), given labels (B, C) in the logits' type."""
+
+    def sums(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Sum over entries, mean over passes."""
+        return (self.elements(logits, labels.to(logits)) * counted(labels)).sum() / logits.shape[0]
+
+
+class StepTerm(Term):
+    """A term that is no mean over items: each batch's share needs statistics of the whole optimizer step."""
+
+    @abstractmethod
+    def statistics(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """What adds up over the batches of a step."""
+
+    @abstractmethod
+    def share(self, logits: Tensor, labels: Tensor, statistics: Tensor, weight: Tensor) -> Tensor:
+        """This batch's share of the value *and gradient* of the joined batch, whose statistics and weight are given."""
+
+    def sums(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The value for this batch alone, times its weight."""
+        weight = self.total_weight(labels)
+        return weight * self.share(logits, labels, self.statistics(logits.detach(), labels), weight)
 
 
 @dataclass(frozen=True)
@@ -53,6 +84,16 @@ class Objective:
         """Per term, the weight of a batch of labels; these add up over the batches of an optimizer step."""
         return {term.name: term.total_weight(labels) for _, term in self.terms}
 
+    @property
+    def needs_statistics(self) -> bool:
+        """Whether a term needs statistics of the whole optimizer step, and so a forward pass over it first."""
+        return any(isinstance(term, StepTerm) for _, term in self.terms)
+
+    def statistics(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """By `statistics_<term>`, what adds up over the batches of a step: to be joined with `total_weights`."""
+        terms = [term for _, term in self.terms if isinstance(term, StepTerm)]
+        return {f"statistics_{term.name}": term.statistics(logits.float(), labels) for term in terms}
+
     def __call__(
         self, logits: Tensor, labels: Tensor, step_weights: Mapping[str, Tensor] | None = None
     ) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
@@ -62,18 +103,29 @@ class Objective:
             logits: (K, B, ..., C). With K = 1 (evaluation) terms that compare passes are left out.
             labels: (B, ...).
             step_weights: per term, the weight of *all* batches of this optimizer step. The losses of those batches
-                then add up to the loss of the joined batch, however uneven they are. None: this batch alone.
+                then add up to the loss of the joined batch, however uneven they are; for a `StepTerm` only with
+                its statistics here too. None: this batch alone.
         """
         logits = logits.float()
         loss, values = logits.new_zeros(()), {}
         for weight, term in self.terms:
             if term.passes > logits.shape[0]:
                 continue
-            total, own = term.sums(logits, labels), term.total_weight(labels)
+            own = term.total_weight(labels)
             whole = own if step_weights is None else step_weights[term.name]
+            statistics = (step_weights or {}).get(f"statistics_{term.name}")
+            if statistics is None:
+                total = term.sums(logits, labels)
+            else:
+                total = whole * term.share(logits, labels, statistics, whole)
             loss = loss + weight * total / whole.clamp(min=1e-8)
             values[term.name] = (total.detach(), own)
         return loss, values
+
+
+def counted(labels: Tensor) -> Tensor:
+    """Which items count, as booleans: all scores, and class indices or flags other than -100."""
+    return torch.ones_like(labels, dtype=torch.bool) if labels.is_floating_point() else labels != IGNORE
 
 
 def flatten(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,8 +3,10 @@
 from trainer_ext.tasks.base import Task
 from trainer_ext.tasks.label_space import LabelSpace
 from trainer_ext.tasks.multi_aspect import MultiAspect
+from trainer_ext.tasks.multi_label import MultiLabel
+from trainer_ext.tasks.regression import Regression
 from trainer_ext.tasks.single_label import SingleLabel
 
-TASKS: dict[str, type[Task]] = {task.name: task for task in (SingleLabel, MultiAspect)}
+TASKS: dict[str, type[Task]] = {task.name: task for task in (SingleLabel, MultiAspect, MultiLabel, Regression)}
 
 __all__ = ["TASKS", "LabelSpace", "Task"]

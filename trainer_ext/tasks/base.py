@@ -1,7 +1,7 @@
 """What a task is: label space, head shape, metrics, and how logits become an answer."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,18 +15,35 @@ class Task(ABC):
 
     name: ClassVar[str]
     default_metric: ClassVar[str]
+    greater_is_better: ClassVar[bool] = True
+    """Of the default metric."""
+    takes_lists: ClassVar[bool] = False
+    """Whether a label may be a list, and empty."""
 
     def __init__(self, label_space: LabelSpace):
         self.label_space = label_space
 
+    @classmethod
+    def make_space(
+        cls, columns: Sequence[str], names: Sequence[str] | None, rows: Iterable[Sequence], separator: str = ","
+    ) -> LabelSpace:
+        """The label space of `--label_names` when given, else of the raw labels in the (training) rows."""
+        if names:
+            return LabelSpace.from_names(columns, names)
+        return LabelSpace.from_values(columns, (value for row in rows for value in row))
+
     @property
     @abstractmethod
     def head_shape(self) -> tuple[int, ...]:
-        """Shape of the logits of one row; the last axis is the classes."""
+        """Shape of the logits of one row; the last axis is the classes (the targets in regression)."""
+
+    def head_scale(self, labels: Sequence) -> dict[str, list[float]]:
+        """Config values that put the head's outputs on the scale of the training labels; none for classes."""
+        return {}
 
     @abstractmethod
-    def encode(self, values: Sequence[str]) -> int | list[int]:
-        """Labels of one row as indices, from its raw values in the order of the label columns.
+    def encode(self, values: Sequence) -> int | list[int] | list[float]:
+        """Labels of one row as indices, flags or numbers, from its raw values in the order of the label columns.
 
         Raises:
             UserError: naming the column and the value; the caller adds file and row.
@@ -42,7 +59,19 @@ class Task(ABC):
 
     @abstractmethod
     def predictions(self, logits: np.ndarray) -> np.ndarray:
-        """Predicted indices, shaped as the labels, from logits (N, *head_shape)."""
+        """Predictions, shaped as the labels, from logits (N, *head_shape)."""
+
+    def agreement(self, logits: np.ndarray, reference: np.ndarray) -> float:
+        """Share of items that two models' logits (N, *head_shape) answer alike."""
+        return float((self.predictions(logits) == self.predictions(reference)).mean())
+
+    def is_label(self, value: str) -> bool:
+        """Whether a text reads as one label column's value; tells labels from text in txt files."""
+        try:
+            self.label_space.encode(value)
+        except KeyError:
+            return False
+        return True
 
     @classmethod
     @abstractmethod
@@ -72,6 +101,12 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities along the last axis, in float64 so that they sum to one."""
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
     return shifted / shifted.sum(axis=-1, keepdims=True)
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-logits)) in float64, without overflow."""
+    logits = logits.astype(np.float64)
+    return np.exp(np.minimum(logits, 0)) / (1 + np.exp(-np.abs(logits)))
 
 
 def class_answer(logits: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:

@@ -48,20 +48,37 @@ class CustomTrainer(Trainer):
         for batch in batch_samples:
             for name, weight in self.objective.total_weights(batch["labels"].to(device)).items():
                 totals[name] = totals.get(name, 0) + weight
+        if self.objective.needs_statistics and (len(batch_samples) > 1 or self.args.world_size > 1):
+            totals |= self._step_statistics(batch_samples)
         if self.args.world_size > 1:
-            totals = {name: self.accelerator.gather(weight.to(device)).sum() for name, weight in totals.items()}
+            totals = {name: self.accelerator.reduce(total.to(device)) for name, total in totals.items()}
         return totals
 
-    def compute_loss(self, model, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch=None):
-        """The objective on this batch's share of the optimizer step; a plain mean in evaluation."""
-        labels = inputs["labels"]
-        passes = self.objective.passes if model.training else 1
+    @torch.no_grad()
+    def _step_statistics(self, batches: list[dict]) -> dict[str, Tensor]:
+        """What `StepTerm`s need of the step as a whole: a forward pass over it, with the dropout that is to come."""
+        totals: dict[str, Tensor] = {}
+        self.model_wrapped.train()
+        with torch.random.fork_rng(), self.compute_loss_context_manager():
+            for batch in batches:
+                inputs = self._prepare_inputs(batch)
+                logits, _ = self._logits(self.model_wrapped, inputs, self.objective.passes)
+                for name, value in self.objective.statistics(logits, inputs["labels"]).items():
+                    totals[name] = totals.get(name, 0) + value
+        return totals
+
+    def _logits(self, model, inputs: dict[str, Any], passes: int) -> tuple[Tensor, Any]:
+        """Logits (passes, B, ...) from one forward over the repeated batch, and all the model's outputs."""
         features = {name: value for name, value in inputs.items() if name != "labels"}
         if passes > 1:
             features = {name: value.repeat(passes, *[1] * (value.dim() - 1)) for name, value in features.items()}
         outputs = model(**features)
-        logits = outputs.logits.unflatten(0, (passes, labels.shape[0]))
-        loss, values = self.objective(logits, labels, num_items_in_batch if model.training else None)
+        return outputs.logits.unflatten(0, (passes, inputs["labels"].shape[0])), outputs
+
+    def compute_loss(self, model, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch=None):
+        """The objective on this batch's share of the optimizer step; a plain mean in evaluation."""
+        logits, outputs = self._logits(model, inputs, self.objective.passes if model.training else 1)
+        loss, values = self.objective(logits, inputs["labels"], num_items_in_batch if model.training else None)
         if model.training:
             for name, (total, weight) in values.items():
                 self._logged[name][0] += total
