@@ -126,7 +126,7 @@ def test_unknown_flag_names_the_nearest(recipe, flag, near):
     "flags, message",
     [
         (["--xyzzy", "1"], "unknown flag --xyzzy"),
-        (["--pooling", "max"], "argument --pooling: invalid choice: 'max' (choose from "),
+        (["--pooling", "sum"], "argument --pooling: invalid choice: 'sum' (choose from "),
         (["--max_length", "long"], "invalid int value: 'long'"),
         (["--learning_rate", "fast"], "invalid float value: 'fast'"),
         (["--group_by_length", "maybe"], "maybe"),
@@ -286,6 +286,23 @@ def test_from_scratch_none_leaves_no_encoder(recipe):
         ({"focal_alpha": [0.25]}, ["focal_alpha [0.25]", "focal_gamma is 0"]),
         ({"focal_alpha": [1, 0], "focal_gamma": 2}, ["focal_alpha 0", "above 0"]),
         ({"label_smoothing_factor": 0.1, "focal_gamma": 2}, ["label_smoothing_factor 0.1", "focal_gamma 2.0"]),
+        ({"label_smoothing_factor": 1.5}, ["label_smoothing_factor 1.5", "at most 1"]),
+        ({"label_smoothing_factor": 0.1, "task": "multi_label"}, ["label_smoothing_factor 0.1", "task multi_label"]),
+        ({"task": "regression", "focal_gamma": 2}, ["focal_gamma 2.0", "regression"]),
+        ({"task": "regression", "focal_alpha": "balanced"}, ["focal_alpha balanced", "regression"]),
+        ({"task": "regression", "class_weights": [1, 2]}, ["class_weights [1.0, 2.0]", "regression"]),
+        ({"task": "regression", "label_smoothing_factor": 0.1}, ["label_smoothing_factor 0.1", "task regression"]),
+        ({"regression_loss": "mse"}, ["regression_loss mse", "single_label"]),
+        (
+            {"class_weights": "balanced", "focal_alpha": [0.25], "focal_gamma": 2},
+            ["class_weights balanced", "focal_alpha [0.25]", "drop one"],
+        ),
+        ({"class_weights": "balanced", "focal_gamma": 2}, ["class_weights balanced", "focal_gamma 2.0", "focal_alpha"]),
+        ({"class_weights": [1, -1]}, ["class_weights -1.0", "above 0"]),
+        ({"class_weights": "ballanced"}, ["class_weights ballanced", "none, balanced, effective, or numbers"]),
+        ({"focal_alpha": [1.5], "focal_gamma": 2, "task": "multi_label"}, ["focal_alpha 1.5", "at most 1"]),
+        ({"label_separator": ";"}, ["label_separator ';'", "single_label"]),
+        ({"label_separator": "", "task": "multi_label"}, ["label_separator is empty"]),
         ({"dataset_name": "imdb"}, ["dataset_name imdb", "train_file ", "train.csv", "drop one"]),
         (
             {"dataset_name": "imdb", "train_file": ..., "validation_file": True},
@@ -314,6 +331,8 @@ def test_fp16_without_cuda(recipe, monkeypatch):
 def test_what_contradicts_nothing(recipe, files):
     """The neighbours of the cases above pass."""
     parse([recipe(head_dropout=0, layer_wise_lr_decay=1, focal_alpha=[0.25], focal_gamma=2)])
+    parse([recipe(label_smoothing_factor=0.1, class_weights="effective")])
+    parse([recipe(task="regression", regression_loss="mse", rdrop_alpha=1, class_weights="none")])
     parse([recipe(do_train=False, test_file=files["test_file"])])
     parse([recipe(task="multi_aspect", label_columns=["only"])])
     args = parse(
@@ -332,7 +351,7 @@ def test_what_contradicts_nothing(recipe, files):
 
 
 @pytest.mark.parametrize(
-    "metric, greater", [("loss", False), ("eval_loss", False), ("f1_macro", True), ("rmse_a", False)]
+    "metric, greater", [("loss", False), ("eval_loss", False), ("f1_macro", True), ("rmse_a", False), ("mcrmse", False)]
 )
 def test_which_way_is_better(recipe, metric, greater):
     """Taken from the metric's name."""
