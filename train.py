@@ -19,6 +19,7 @@ from trainer_ext.data.labelled import label_space
 from trainer_ext.errors import UserError, run_main
 from trainer_ext.files import write_json
 from trainer_ext.inference import load_predictor
+from trainer_ext.inference.calibrate import calibrate
 from trainer_ext.inference.scoring import score
 from trainer_ext.modeling.build import build_model, build_tokenizer, pipeline_of
 from trainer_ext.parsing import parse, write_resolved
@@ -76,6 +77,9 @@ def finish(args: Arguments, trainer: CustomTrainer, datasets: dict, summary: dic
     """Score the model *as saved*, and write what belongs beside it; metrics.json comes last."""
     folder, task = Path(args.training.output_dir), trainer.task
     metrics, scored = {}, {}
+    if args.model.calibrate != "none":
+        rows, size = datasets["validation"], args.training.per_device_eval_batch_size
+        task.calibration = calibrate(folder, rows["text"], rows["labels"], args.model.calibrate, size)
     for split, prefix in (("validation", "eval"), ("test", "test")):
         if datasets[split]:
             predictor = load_predictor(folder, batch_size=args.training.per_device_eval_batch_size)

@@ -303,6 +303,19 @@ def test_from_scratch_none_leaves_no_encoder(recipe):
         ({"focal_alpha": [1.5], "focal_gamma": 2, "task": "multi_label"}, ["focal_alpha 1.5", "at most 1"]),
         ({"label_separator": ";"}, ["label_separator ';'", "single_label"]),
         ({"label_separator": "", "task": "multi_label"}, ["label_separator is empty"]),
+        ({"calibrate": "temperature"}, ["calibrate temperature", "no validation_file"]),
+        (
+            {"calibrate": "both", "task": "regression", "validation_file": True},
+            ["calibrate both", "not possible for the task regression"],
+        ),
+        (
+            {"calibrate": "thresholds", "task": "multi_aspect", "label_columns": ["a", "b"], "validation_file": True},
+            ["calibrate thresholds", "multi_aspect"],
+        ),
+        (
+            {"calibrate": "both", "do_train": False, "validation_file": True},
+            ["calibrate both", "do_train is false"],
+        ),
         ({"dataset_name": "imdb"}, ["dataset_name imdb", "train_file ", "train.csv", "drop one"]),
         (
             {"dataset_name": "imdb", "train_file": ..., "validation_file": True},

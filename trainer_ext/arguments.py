@@ -14,6 +14,7 @@ from transformers.utils import is_torch_cuda_available
 from trainer_ext.errors import UserError
 
 SCRATCH_SIZES = ("none", "tiny", "mini", "small", "tinybert_4l", "tinybert_6l")
+CALIBRATIONS = ("none", "temperature", "thresholds", "both")
 WEIGHT_METHODS = ("balanced", "effective")
 LOWER_IS_BETTER = ("loss", "rmse", "ece")
 
@@ -38,6 +39,7 @@ class ModelArguments:
     vocab_size: int = field(default=8000, metadata={"help": "Largest vocabulary trained with --from_scratch."})
     pooling: str = _choices("cls", ("cls", "mean", "max"), "How token states become one vector.")
     head_dropout: float = field(default=0.1, metadata={"help": "Dropout before the head."})
+    calibrate: str = _choices("none", CALIBRATIONS, "What is fitted on the validation rows after training.")
     trust_remote_code: bool = field(default=False, metadata={"help": "Run code that a hub model brings along."})
 
 
@@ -176,6 +178,7 @@ def check_training(args: Arguments) -> None:
             f"early_stopping_patience {training.early_stopping_patience} needs load_best_model_at_end true, "
             "but it is false"
         )
+    check_calibrate(args.model.calibrate, data.task, training.do_train, has_validation)
     if training.do_train and strategy != "no" and not has_validation:
         raise UserError(f"eval_strategy {strategy} needs rows to evaluate on, but there is no validation_file")
     if not training.do_train and not has_validation and not data.test_file:
@@ -189,6 +192,19 @@ def check_training(args: Arguments) -> None:
     check_range("layer_wise_lr_decay", training.layer_wise_lr_decay, 0, 1, above=True)
     check_range("head_lr_factor", training.head_lr_factor, 0, above=True)
     check_range("early_stopping_patience", training.early_stopping_patience, 0)
+
+
+def check_calibrate(calibrate: str, task: str, do_train: bool, has_validation: bool) -> None:
+    """Calibration follows a training, on validation rows, for tasks with classes."""
+    if calibrate == "none":
+        return
+    if not do_train:
+        raise UserError(f"calibrate {calibrate} follows a training, but do_train is false")
+    if not has_validation:
+        raise UserError(f"calibrate {calibrate} needs rows to fit on, but there is no validation_file")
+    possible = {"single_label": CALIBRATIONS, "multi_label": CALIBRATIONS, "multi_aspect": CALIBRATIONS[:2]}
+    if calibrate not in possible.get(task, ()):
+        raise UserError(f"calibrate {calibrate} is not possible for the task {task}")
 
 
 def check_objective(args: Arguments) -> None:

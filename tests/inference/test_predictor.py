@@ -185,6 +185,7 @@ def test_broken_config(tmp_path, config, message):
         ({"label_space": {"columns": ["label"], "classes": ["a", "b"]}}, "label space is not readable"),
         ({"label_space": ["a", "b"]}, "label space is not readable"),
         ({"label_space": None}, "label space is not readable"),
+        ({"calibration": {"heat": 2}}, "calibration is not readable"),
     ],
 )
 def test_broken_pipeline(tmp_path, changes, message):

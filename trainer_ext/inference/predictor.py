@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from trainer_ext.errors import UserError
 from trainer_ext.inference.session import OnnxSession
-from trainer_ext.tasks import TASKS, LabelSpace, Task
+from trainer_ext.tasks import TASKS, Calibration, LabelSpace, Task
 
 ONNX_FILES = ("model_quantized.onnx", "model.onnx")
 WINDOW = 16  # batches tokenised together, so that rows of similar length share a batch
@@ -40,7 +40,8 @@ class Predictor:
         self.session = session
         self.pipeline = pipeline
         self.batch_size = batch_size
-        self.task: Task = TASKS[pipeline["task"]](LabelSpace.from_dict(pipeline["label_space"]))
+        calibration = Calibration.from_dict(pipeline.get("calibration"))
+        self.task: Task = TASKS[pipeline["task"]](LabelSpace.from_dict(pipeline["label_space"]), calibration)
         tokenizer.enable_truncation(pipeline["max_length"])
         tokenizer.no_padding()
         self.tokenizer = tokenizer
@@ -145,10 +146,11 @@ def read_pipeline(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path} is no model of this project: its 'pipeline' lacks {', '.join(missing)}")
     if pipeline["task"] not in TASKS:
         raise UserError(f"{path}: task {pipeline['task']!r} is none of {', '.join(TASKS)}")
-    try:
-        LabelSpace.from_dict(pipeline["label_space"])
-    except (TypeError, AttributeError) as error:
-        raise UserError(f"{path}: the label space is not readable: {error}") from error
+    for key, read in (("label_space", LabelSpace.from_dict), ("calibration", Calibration.from_dict)):
+        try:
+            read(pipeline.get(key))
+        except (TypeError, AttributeError) as error:
+            raise UserError(f"{path}: the {key.replace('_', ' ')} is not readable: {error}") from error
     return pipeline
 
 

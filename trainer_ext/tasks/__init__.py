@@ -1,6 +1,7 @@
 """The tasks by name."""
 
 from trainer_ext.tasks.base import Task
+from trainer_ext.tasks.calibration import Calibration
 from trainer_ext.tasks.label_space import LabelSpace
 from trainer_ext.tasks.multi_aspect import MultiAspect
 from trainer_ext.tasks.multi_label import MultiLabel
@@ -9,4 +10,4 @@ from trainer_ext.tasks.single_label import SingleLabel
 
 TASKS: dict[str, type[Task]] = {task.name: task for task in (SingleLabel, MultiAspect, MultiLabel, Regression)}
 
-__all__ = ["TASKS", "LabelSpace", "Task"]
+__all__ = ["TASKS", "Calibration", "LabelSpace", "Task"]

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from trainer_ext.errors import UserError, did_you_mean
+from trainer_ext.tasks.calibration import Calibration, expected_calibration_error, fit_temperature
 from trainer_ext.tasks.label_space import LabelSpace
 
 
@@ -20,8 +21,9 @@ class Task(ABC):
     takes_lists: ClassVar[bool] = False
     """Whether a label may be a list, and empty."""
 
-    def __init__(self, label_space: LabelSpace):
+    def __init__(self, label_space: LabelSpace, calibration: Calibration = Calibration()):  # noqa: B008 (immutable)
         self.label_space = label_space
+        self.calibration = calibration
 
     @classmethod
     def make_space(
@@ -73,6 +75,39 @@ class Task(ABC):
             return False
         return True
 
+    def probabilities(self, logits: np.ndarray, temperature: float) -> np.ndarray:
+        """Shaped as the logits, which are divided by the temperature first."""
+        return softmax(logits / temperature)
+
+    def nll(self, logits: np.ndarray, labels: np.ndarray, temperature: float) -> float:
+        """Mean negative log-likelihood of the labels, in nats."""
+        p = np.take_along_axis(self.probabilities(logits, temperature), labels[..., None], axis=-1)
+        return float(-np.log(p.clip(min=1e-300)).mean())
+
+    def ece(self, logits: np.ndarray, labels: np.ndarray, temperature: float) -> float:
+        """Expected calibration error of the most probable class."""
+        p = self.probabilities(logits, temperature)
+        return expected_calibration_error(p.max(axis=-1).ravel(), (p.argmax(axis=-1) == labels).ravel())
+
+    def fit_decision(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, tuple[float, ...]]:
+        """Fields of `Calibration` that make better decisions, from logits that are already divided."""
+        raise NotImplementedError(f"{self.name} has no thresholds")
+
+    def fit_calibration(self, logits: np.ndarray, labels: np.ndarray, what: str) -> Calibration:
+        """`temperature`, `thresholds` or `both`, fitted on validation logits (N, *head_shape) and labels."""
+        temperature = 1.0
+        if what != "thresholds":
+            temperature = fit_temperature(lambda value: self.nll(logits, labels, value))
+        decision = {} if what == "temperature" else self.fit_decision(logits / temperature, labels)
+        return Calibration(temperature, **decision)
+
+    def calibration_metrics(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """`ece` and `ece_uncalibrated` of a calibrated model; nothing for others."""
+        if self.calibration == Calibration():
+            return {}
+        given = (self.calibration.temperature, 1.0)
+        return dict(zip(("ece", "ece_uncalibrated"), (self.ece(logits, labels, t) for t in given), strict=True))
+
     @classmethod
     @abstractmethod
     def metric_names(cls, columns: Sequence[str]) -> list[str]:
@@ -109,9 +144,9 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
     return np.exp(np.minimum(logits, 0)) / (1 + np.exp(-np.abs(logits)))
 
 
-def class_answer(logits: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
-    """`{"label", "score", "probabilities"}` from the logits (C,) of `classes`."""
-    best, probabilities = int(logits.argmax()), softmax(logits)
+def class_answer(logits: np.ndarray, classes: Sequence[str], best: int) -> dict[str, Any]:
+    """`{"label", "score", "probabilities"}` from the logits (C,) of `classes`, of which number `best` is the answer."""
+    probabilities = softmax(logits)
     return {
         "label": classes[best],
         "score": round(float(probabilities[best]), 6),

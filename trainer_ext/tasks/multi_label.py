@@ -8,6 +8,7 @@ import numpy as np
 
 from trainer_ext.errors import UserError
 from trainer_ext.tasks.base import Task, sigmoid
+from trainer_ext.tasks.calibration import expected_calibration_error, fit_thresholds
 from trainer_ext.tasks.label_space import LabelSpace, normalise
 
 THRESHOLD = 0.5
@@ -87,14 +88,31 @@ class MultiLabel(Task):
 
     def predictions(self, logits: np.ndarray) -> np.ndarray:
         """(N, C) of 0 and 1."""
-        return (sigmoid(logits) > THRESHOLD).astype(np.int64)
+        thresholds = np.array(self.calibration.thresholds or THRESHOLD)
+        return (self.probabilities(logits, self.calibration.temperature) > thresholds).astype(np.int64)
+
+    def probabilities(self, logits: np.ndarray, temperature: float) -> np.ndarray:
+        """Of each class by itself."""
+        return sigmoid(logits / temperature)
+
+    def nll(self, logits: np.ndarray, labels: np.ndarray, temperature: float) -> float:
+        """Mean binary cross entropy."""
+        return float(np.logaddexp(0, np.where(labels == 1, -logits, logits) / temperature).mean())
+
+    def ece(self, logits: np.ndarray, labels: np.ndarray, temperature: float) -> float:
+        """Expected calibration error over every class of every row."""
+        return expected_calibration_error(self.probabilities(logits, temperature).ravel(), labels.ravel())
+
+    def fit_decision(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, tuple[float, ...]]:
+        """A threshold for each class, for its F1."""
+        return {"thresholds": fit_thresholds(sigmoid(logits), labels)}
 
     def decode(self, logits: np.ndarray) -> dict[str, Any]:
         """`{"labels": [...], "probabilities": {class: p}}`, labels in the order of the classes."""
-        classes = self.label_space.classes
+        classes, probabilities = self.label_space.classes, self.probabilities(logits, self.calibration.temperature)
         return {
             "labels": [name for name, there in zip(classes, self.predictions(logits), strict=True) if there],
-            "probabilities": {name: round(float(p), 6) for name, p in zip(classes, sigmoid(logits), strict=True)},
+            "probabilities": {name: round(float(p), 6) for name, p in zip(classes, probabilities, strict=True)},
         }
 
 
