@@ -8,7 +8,7 @@ With --evaluate the input is labelled, and the task's metrics are printed and sa
 import argparse
 import sys
 
-from trainer_ext.data.writers import check_output, screen_rows, write_answers
+from trainer_ext.data.writers import check_output, screen_headers, screen_rows, write_answers
 from trainer_ext.errors import ArgumentParser, UserError, run_main
 from trainer_ext.inference import Predictor, load_predictor
 from trainer_ext.inference.job import answer_rows, metrics_path, rows_of
@@ -56,7 +56,7 @@ def main() -> None:
         count = write_answers(args.output, progress(answers))
         print(f"{count} rows -> {args.output}", file=sys.stderr)
     elif not args.evaluate:
-        print_answers(predictor, answers)
+        print_answers(answers)
 
 
 def progress(answers):
@@ -66,7 +66,7 @@ def progress(answers):
     return tqdm(answers, desc="predicting", unit="row", mininterval=0.5)
 
 
-def print_answers(predictor: Predictor, answers) -> None:
+def print_answers(answers) -> None:
     """Tables on the screen; the first rows only of a long input."""
     from itertools import islice
 
@@ -75,10 +75,9 @@ def print_answers(predictor: Predictor, answers) -> None:
     shown = list(islice(answers, ON_SCREEN))
     aspects = [answer for answer in shown if "aspects" in answer]
     for answer in aspects:
-        print(f"\n{answer['text']}\n\n{table(screen_rows(answer), ['aspect', 'label', 'score'])}")
-    if not aspects:
-        headers = ["text", "intent", "score", "slots"] if predictor.task.reads_words else ["text", "label", "score"]
-        print(table([row for answer in shown for row in screen_rows(answer)], headers))
+        print(f"\n{answer['text']}\n\n{table(screen_rows(answer), screen_headers(answer))}")
+    if shown and not aspects:
+        print(table([row for answer in shown for row in screen_rows(answer)], screen_headers(shown[0])))
     if next(answers, None) is not None:
         print(f"... and more: the first {ON_SCREEN} rows are shown; --output FILE.jsonl keeps all")
 

@@ -19,6 +19,7 @@ from trainer_ext.data.labelled import label_space
 from trainer_ext.errors import UserError, run_main
 from trainer_ext.files import write_json
 from trainer_ext.inference import load_predictor
+from trainer_ext.inference.calibrate import calibrate
 from trainer_ext.inference.scoring import score
 from trainer_ext.modeling.build import build_model, build_tokenizer, pipeline_of
 from trainer_ext.parsing import parse, write_resolved
@@ -48,14 +49,15 @@ def train(args: Arguments) -> None:
     data, training, folder = args.data, args.training, Path(args.training.output_dir)
     checkpoint = claim_output_dir(training)
     rows = {split: load_rows(data, split) for split in SPLITS}
-    task = TASKS[data.task](label_space(rows["train"], data.label_columns, data.label_names, data.task))
+    kind = TASKS[data.task]
+    task = kind(label_space(rows["train"], data.label_columns, data.label_names, kind, data.label_separator))
     datasets = {split: build_dataset(rows[split], data, task) if rows[split] else None for split in SPLITS}
     if training.eval_strategy != "no" and not datasets["validation"]:
         raise UserError(f"eval_strategy {training.eval_strategy.value} needs validation rows, but there are none")
     set_seed(training.seed)
     tokenizer = build_tokenizer(args.model, data, datasets["train"]["text"])
     pipeline = pipeline_of(data, task, tokenizer, data_hash(datasets["train"]))
-    model = build_model(args.model, data, task, tokenizer, pipeline)
+    model = build_model(args.model, data, task, tokenizer, pipeline, datasets["train"]["labels"])
 
     with tracked_run(args) as run:
         trainer = build_trainer(args, task, model, tokenizer, datasets["train"], datasets["validation"])
@@ -75,6 +77,9 @@ def finish(args: Arguments, trainer: CustomTrainer, datasets: dict, summary: dic
     """Score the model *as saved*, and write what belongs beside it; metrics.json comes last."""
     folder, task = Path(args.training.output_dir), trainer.task
     metrics, scored = {}, {}
+    if args.model.calibrate != "none":
+        rows, size = datasets["validation"], args.training.per_device_eval_batch_size
+        task.calibration = calibrate(folder, rows["text"], rows["labels"], args.model.calibrate, size)
     for split, prefix in (("validation", "eval"), ("test", "test")):
         if datasets[split]:
             predictor = load_predictor(folder, batch_size=args.training.per_device_eval_batch_size)

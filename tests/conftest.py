@@ -1,5 +1,6 @@
 """Shared fixtures: small files with learnable labels, and checkpoints made through the real entry points."""
 
+import json
 import os
 import random
 import subprocess
@@ -53,6 +54,15 @@ def labelled_lines(rows: int, seed: int) -> list[tuple[str, str]]:
     generator = random.Random(seed)
     names = list(CLASSES)
     return [(sentence(CLASSES[name], generator), name) for name in (names[k % len(names)] for k in range(rows))]
+
+
+@pytest.fixture(autouse=True)
+def environment():
+    """Leave the environment as it was: TrainingArguments sets variables that later trainers of the process read."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture(scope="session")
@@ -111,6 +121,32 @@ def aspect_files(tmp_path_factory) -> dict[str, Path]:
         files[split] = folder / f"{split}.csv"
         files[split].write_text("\ufeff" + "".join(lines), encoding="utf-8", newline="")
     return files
+
+
+@pytest.fixture(scope="session")
+def emotion_file(tmp_path_factory) -> Path:
+    """jsonl with lists of labels, some empty."""
+    path, generator = tmp_path_factory.mktemp("emotions") / "rows.jsonl", random.Random(6)
+    lines = []
+    for k in range(96):
+        labels = [name for name in CLASSES if generator.random() < 0.4]
+        words = [generator.choice(CLASSES[name]) for name in labels] + generator.choices(FILLER, k=4)
+        lines.append(json.dumps({"id": k, "text": " ".join(words), "labels": labels}) + "\n")
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def score_file(tmp_path_factory) -> Path:
+    """csv with two scores on different scales: 1 to 4, and hundreds."""
+    path, generator = tmp_path_factory.mktemp("scores") / "rows.csv", random.Random(7)
+    lines = ["id,text,quality,price\n"]
+    for k in range(96):
+        good, dear = generator.randint(0, 3), generator.randint(0, 3)
+        words = ["good"] * good + ["dear"] * dear + generator.choices(FILLER, k=4)
+        lines.append(f"{k},{' '.join(words)},{1 + good},{500 + 100 * dear}\n")
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,8 @@ def test_recipe_parses(path, monkeypatch):
     flags = ["--fp16", "false"] if values.get("fp16") else []
     for name in ("train_file", "validation_file"):
         flags += [] if values.get(name) or values.get("dataset_name") else [f"--{name}", f"{name}.csv"]
+    if not {"from_scratch", "model_name_or_path"} & set(values):  # the encoder's place is said on the command line
+        flags += ["--model_name_or_path", "encoder"]
     args = parse([str(path), *flags])
     task = TASKS[args.data.task]
     task.check_metric(args.training.metric_for_best_model, args.data.label_columns)

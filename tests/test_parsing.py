@@ -294,7 +294,37 @@ def test_from_scratch_none_leaves_no_encoder(recipe):
         ({"rdrop_alpha": -0.5}, ["rdrop_alpha -0.5", "at least 0"]),
         ({"focal_alpha": [0.25]}, ["focal_alpha [0.25]", "focal_gamma is 0"]),
         ({"focal_alpha": [1, 0], "focal_gamma": 2}, ["focal_alpha 0", "above 0"]),
-        ({"label_smoothing_factor": 0.1}, ["label_smoothing_factor 0.1", "set it to 0"]),
+        ({"label_smoothing_factor": 0.1, "focal_gamma": 2}, ["label_smoothing_factor 0.1", "focal_gamma 2.0"]),
+        ({"label_smoothing_factor": 1.5}, ["label_smoothing_factor 1.5", "at most 1"]),
+        ({"label_smoothing_factor": 0.1, "task": "multi_label"}, ["label_smoothing_factor 0.1", "task multi_label"]),
+        ({"task": "regression", "focal_gamma": 2}, ["focal_gamma 2.0", "regression"]),
+        ({"task": "regression", "focal_alpha": "balanced"}, ["focal_alpha balanced", "regression"]),
+        ({"task": "regression", "class_weights": [1, 2]}, ["class_weights [1.0, 2.0]", "regression"]),
+        ({"task": "regression", "label_smoothing_factor": 0.1}, ["label_smoothing_factor 0.1", "task regression"]),
+        ({"regression_loss": "mse"}, ["regression_loss mse", "single_label"]),
+        (
+            {"class_weights": "balanced", "focal_alpha": [0.25], "focal_gamma": 2},
+            ["class_weights balanced", "focal_alpha [0.25]", "drop one"],
+        ),
+        ({"class_weights": "balanced", "focal_gamma": 2}, ["class_weights balanced", "focal_gamma 2.0", "focal_alpha"]),
+        ({"class_weights": [1, -1]}, ["class_weights -1.0", "above 0"]),
+        ({"class_weights": "ballanced"}, ["class_weights ballanced", "none, balanced, effective, or numbers"]),
+        ({"focal_alpha": [1.5], "focal_gamma": 2, "task": "multi_label"}, ["focal_alpha 1.5", "at most 1"]),
+        ({"label_separator": ";"}, ["label_separator ';'", "single_label"]),
+        ({"label_separator": "", "task": "multi_label"}, ["label_separator is empty"]),
+        ({"calibrate": "temperature"}, ["calibrate temperature", "no validation_file"]),
+        (
+            {"calibrate": "both", "task": "regression", "validation_file": True},
+            ["calibrate both", "not possible for the task regression"],
+        ),
+        (
+            {"calibrate": "thresholds", "task": "multi_aspect", "label_columns": ["a", "b"], "validation_file": True},
+            ["calibrate thresholds", "multi_aspect"],
+        ),
+        (
+            {"calibrate": "both", "do_train": False, "validation_file": True},
+            ["calibrate both", "do_train is false"],
+        ),
         ({"dataset_name": "imdb"}, ["dataset_name imdb", "train_file ", "train.csv", "drop one"]),
         (
             {"dataset_name": "imdb", "train_file": ..., "validation_file": True},
@@ -325,6 +355,8 @@ def test_what_contradicts_nothing(recipe, files):
     parse([recipe(head_dropout=0, layer_wise_lr_decay=1, focal_alpha=[0.25], focal_gamma=2)])
     parse([recipe(adversarial="fgm", adversarial_steps=1, adversarial_epsilon=0, num_train_epochs=1)])
     parse([recipe(adversarial="awp", adversarial_start_epoch=0.5, num_train_epochs=1)])
+    parse([recipe(label_smoothing_factor=0.1, class_weights="effective")])
+    parse([recipe(task="regression", regression_loss="mse", rdrop_alpha=1, class_weights="none")])
     parse([recipe(do_train=False, test_file=files["test_file"])])
     parse([recipe(task="multi_aspect", label_columns=["only"])])
     args = parse(
@@ -343,7 +375,7 @@ def test_what_contradicts_nothing(recipe, files):
 
 
 @pytest.mark.parametrize(
-    "metric, greater", [("loss", False), ("eval_loss", False), ("f1_macro", True), ("rmse_a", False)]
+    "metric, greater", [("loss", False), ("eval_loss", False), ("f1_macro", True), ("rmse_a", False), ("mcrmse", False)]
 )
 def test_which_way_is_better(recipe, metric, greater):
     """Taken from the metric's name."""

@@ -15,6 +15,8 @@ from trainer_ext.errors import UserError, check_range
 from trainer_ext.optimisation import OptimisationArguments, check_optimisation
 
 SCRATCH_SIZES = ("none", "tiny", "mini", "small", "tinybert_4l", "tinybert_6l")
+CALIBRATIONS = ("none", "temperature", "thresholds", "both")
+WEIGHT_METHODS = ("balanced", "effective")
 LOWER_IS_BETTER = ("loss", "rmse", "ece")
 
 
@@ -38,6 +40,7 @@ class ModelArguments:
     vocab_size: int = field(default=8000, metadata={"help": "Largest vocabulary trained with --from_scratch."})
     pooling: str = _choices("cls", ("cls", "mean", "max"), "How token states become one vector.")
     head_dropout: float = field(default=0.1, metadata={"help": "Dropout before the head."})
+    calibrate: str = _choices("none", CALIBRATIONS, "What is fitted on the validation rows after training.")
     trust_remote_code: bool = field(default=False, metadata={"help": "Run code that a hub model brings along."})
 
 
@@ -45,7 +48,9 @@ class ModelArguments:
 class DataArguments:
     """Which rows, and which of their columns."""
 
-    task: str = _choices("single_label", ("single_label", "multi_aspect", "joint"), "What is predicted.")
+    task: str = _choices(
+        "single_label", ("single_label", "multi_label", "multi_aspect", "regression", "joint"), "What is predicted."
+    )
     train_file: str | None = field(default=None, metadata={"help": "csv, tsv, txt, jsonl or parquet (.gz too)."})
     validation_file: str | None = field(default=None, metadata={"help": "Rows the best checkpoint is chosen on."})
     test_file: str | None = field(default=None, metadata={"help": "Rows scored once, at the end."})
@@ -53,8 +58,10 @@ class DataArguments:
     dataset_config_name: str | None = field(default=None, metadata={"help": "Configuration of the hub data set."})
     text_column: str = field(default="text", metadata={"help": "Column with the text."})
     label_columns: list[str] = field(
-        default_factory=lambda: ["label"], metadata={"help": "Column with the label; for aspects one column each."}
+        default_factory=lambda: ["label"],
+        metadata={"help": "Column with the label (or a list of them); aspects, targets: one each."},
     )
+    label_separator: str = field(default=",", metadata={"help": "Between the labels of a multi_label row."})
     id_column: str | None = field(default=None, metadata={"help": "Column that names a row in the answers."})
     label_names: list[str] | None = field(
         default=None,
@@ -71,11 +78,21 @@ class ObjectiveArguments:
     """The loss terms. A term is off at 0, so an ablation is one flag."""
 
     focal_gamma: float = field(default=0.0, metadata={"help": "Focusing parameter of Focal Loss; 0: cross entropy."})
-    focal_alpha: list[float] | None = field(
-        default=None, metadata={"help": "Focal Loss weight: one number, or one per class in order."}
+    focal_alpha: list[str] | None = field(
+        default=None,
+        metadata={"help": "Focal Loss weight: one number, one per class in order, balanced or effective."},
     )
+    class_weights: list[str] | None = field(
+        default=None,
+        metadata={"help": "Weights in cross entropy, of positives in BCE: none, balanced, effective or w1 w2 ..."},
+    )
+    regression_loss: str = _choices("rmse", ("rmse", "mse", "smooth_l1"), "Loss of the task regression.")
     rdrop_alpha: float = field(default=0.0, metadata={"help": "Weight of R-Drop's KL term; 0: off."})
     slot_loss_weight: float = field(default=1.0, metadata={"help": "Weight of the slots' terms in the task joint."})
+
+    def __post_init__(self):
+        self.focal_alpha = word_or_numbers("focal_alpha", self.focal_alpha)
+        self.class_weights = word_or_numbers("class_weights", self.class_weights)
 
 
 @dataclass
@@ -160,6 +177,7 @@ def check_training(args: Arguments) -> None:
             f"early_stopping_patience {training.early_stopping_patience} needs load_best_model_at_end true, "
             "but it is false"
         )
+    check_calibrate(args.model.calibrate, data.task, training.do_train, has_validation)
     if training.do_train and strategy != "no" and not has_validation:
         raise UserError(f"eval_strategy {strategy} needs rows to evaluate on, but there is no validation_file")
     if not training.do_train and not has_validation and not data.test_file:
@@ -174,20 +192,49 @@ def check_training(args: Arguments) -> None:
     check_optimisation(training)
 
 
+def check_calibrate(calibrate: str, task: str, do_train: bool, has_validation: bool) -> None:
+    """Calibration follows a training, on validation rows, for tasks with classes."""
+    if calibrate == "none":
+        return
+    if not do_train:
+        raise UserError(f"calibrate {calibrate} follows a training, but do_train is false")
+    if not has_validation:
+        raise UserError(f"calibrate {calibrate} needs rows to fit on, but there is no validation_file")
+    possible = {"single_label": CALIBRATIONS, "multi_label": CALIBRATIONS, "multi_aspect": CALIBRATIONS[:2]}
+    if calibrate not in possible.get(task, ()):
+        raise UserError(f"calibrate {calibrate} is not possible for the task {task}")
+
+
 def check_objective(args: Arguments) -> None:
     """Term settings that contradict each other."""
-    objective = args.objective
+    objective, task, smoothing = args.objective, args.data.task, args.training.label_smoothing_factor
+    focal_flags = {"focal_gamma": objective.focal_gamma, "focal_alpha": objective.focal_alpha}
+    for name, value in (focal_flags | {"class_weights": objective.class_weights}).items():
+        if value and task == "regression":
+            raise UserError(f"{name} {value} is for classes, but the task is regression, which has none")
+    if objective.class_weights and objective.focal_alpha:
+        raise UserError(
+            f"class_weights {objective.class_weights} and focal_alpha {objective.focal_alpha} are both given; drop one"
+        )
+    if objective.class_weights and objective.focal_gamma:
+        raise UserError(
+            f"class_weights {objective.class_weights} is not a part of Focal Loss (focal_gamma "
+            f"{objective.focal_gamma}); weight it with focal_alpha"
+        )
+    if task != "regression" and "regression_loss" in args.given:
+        raise UserError(f"regression_loss {objective.regression_loss} is for regression, but the task is {task}")
     check_range("focal_gamma", objective.focal_gamma, 0)
     check_range("rdrop_alpha", objective.rdrop_alpha, 0)
     if objective.focal_alpha and not objective.focal_gamma:
         raise UserError(f"focal_alpha {objective.focal_alpha} has no effect: focal_gamma is 0, which is cross entropy")
-    for alpha in objective.focal_alpha or ():
-        check_range("focal_alpha", alpha, 0, above=True)
-    if args.training.label_smoothing_factor:
-        raise UserError(
-            f"label_smoothing_factor {args.training.label_smoothing_factor} is not a term of this objective; "
-            "set it to 0"
-        )
+    for name in ("focal_alpha", "class_weights"):
+        highest = 1 if name == "focal_alpha" and task == "multi_label" else float("inf")  # negatives have 1 - alpha
+        for value in () if isinstance(getattr(objective, name), str) else getattr(objective, name) or ():
+            check_range(name, value, 0, highest, above=True)
+    check_range("label_smoothing_factor", smoothing, 0, 1)
+    if smoothing and (objective.focal_gamma or task in ("multi_label", "regression")):
+        other = f"focal_gamma {objective.focal_gamma}" if objective.focal_gamma else f"task {task}"
+        raise UserError(f"label_smoothing_factor {smoothing} is a part of cross entropy, which {other} does not use")
 
 
 def check_joint(args: Arguments) -> None:
@@ -205,8 +252,11 @@ def check_joint(args: Arguments) -> None:
                 f"{name} {args.given[name]} is not for the task joint: it reads tokens, slots and intent, "
                 "and takes intents and tags from the training rows"
             )
-    if len(args.objective.focal_alpha or ()) > 1:
-        raise UserError(f"focal_alpha {args.objective.focal_alpha}: the task joint has two heads and takes one value")
+    alpha = args.objective.focal_alpha
+    if isinstance(alpha, str) or len(alpha or ()) > 1:
+        raise UserError(f"focal_alpha {alpha}: the task joint has two heads and takes one number")
+    if args.objective.class_weights:
+        raise UserError(f"class_weights {args.objective.class_weights} is not for the task joint, which has two heads")
 
 
 def check_files(args: Arguments) -> None:
@@ -224,5 +274,22 @@ def check_files(args: Arguments) -> None:
             )
     if data.task == "multi_aspect" and len(data.label_columns) < 2 and "label_columns" not in args.given:
         raise UserError("multi_aspect needs --label_columns: one column per aspect")
+    if not data.label_separator:
+        raise UserError("label_separator is empty: say what stands between the labels of a multi_label row")
+    if data.label_separator != "," and data.task != "multi_label":
+        raise UserError(f"label_separator {data.label_separator!r} is for multi_label, but the task is {data.task}")
     if data.task == "single_label" and len(data.label_columns) != 1:
         raise UserError(f"single_label takes one label column, but label_columns names {len(data.label_columns)}")
+
+
+def word_or_numbers(name: str, value: list[str] | None) -> str | list[float] | None:
+    """`["balanced"]` as the word, `["none"]` as None, anything else as numbers; a ValueError when it is neither."""
+    if not value or value == ["none"]:
+        return None
+    if len(value) == 1 and value[0] in WEIGHT_METHODS:
+        return value[0]
+    try:
+        return [float(item) for item in value]
+    except ValueError:
+        expected = f"none, {', '.join(WEIGHT_METHODS)}, or numbers"
+        raise ValueError(f"{name} {' '.join(map(str, value))} is not understood; expected {expected}") from None

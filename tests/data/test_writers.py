@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer_ext.data.readers import read_rows
-from trainer_ext.data.writers import check_output, flatten, screen_rows, shorten, write_answers
+from trainer_ext.data.writers import check_output, flatten, screen_headers, screen_rows, shorten, write_answers
 from trainer_ext.errors import UserError
 
 SINGLE = {"id": 7, "text": 'a "b",\nc', "label": "pos", "score": 0.75, "probabilities": {"neg": 0.25, "pos": 0.75}}
@@ -20,6 +20,36 @@ ASPECTS = {
         "price": {"label": "negative", "score": 0.6, "probabilities": {"negative": 0.6, "positive": 0.4}},
     },
 }
+
+
+MULTI = {"text": "a", "labels": ["joy", "love"], "probabilities": {"joy": 0.8, "fear": 0.1, "love": 0.6}}
+SCORES = {"id": 1, "text": "a", "scores": {"Cohesion": 3.5, "Syntax": 2.25}}
+
+
+def test_flatten_lists_and_scores():
+    """Labels as the reader takes them; a column per target."""
+    assert dict(flatten(MULTI)) == {
+        "text": "a",
+        "labels": "joy,love",
+        "probability_joy": 0.8,
+        "probability_fear": 0.1,
+        "probability_love": 0.6,
+    }
+    assert dict(flatten(SCORES)) == {"id": 1, "text": "a", "Cohesion": 3.5, "Syntax": 2.25}
+
+
+@pytest.mark.parametrize(
+    "answer, row",
+    [
+        (MULTI, ["a", "joy 0.8000, love 0.6000"]),
+        ({**MULTI, "labels": []}, ["a", "-"]),
+        (SCORES, ["a", 3.5, 2.25]),
+    ],
+)
+def test_screen(answer, row):
+    """A cell for each header."""
+    assert screen_rows(answer) == [row]
+    assert screen_headers(answer) == (["text", "Cohesion", "Syntax"] if "scores" in answer else ["text", "labels"])
 
 
 def test_flatten_single_label():

@@ -39,6 +39,17 @@ def test_verdicts(changes, chosen, passed):
     assert "chosen" in text and ("more than" in text) is not passed
 
 
+def test_an_error_loses_by_growing():
+    """0.006 more of an error is 0.6 points; 0.006 less is a gain."""
+    pytorch = Variant("pytorch", "a", 1, metric=0.5)
+    for metric, good in ((0.506, False), (0.504, True), (0.494, True)):
+        int8 = Variant("int8", "b", 1, metric=metric)
+        judge_int8(int8, pytorch, 0.5, greater_is_better=False)
+        assert int8.good is good
+    judge_int8(int8 := Variant("int8", "b", 1, metric=0.6), pytorch, 0.5, greater_is_better=False)
+    assert int8.why == "the metric grows by 10.00 points, more than 0.5"
+
+
 def test_exactly_the_limit_passes():
     found = variants(int8_metric=0.895)
     assert found[2].good or "0.50 points" in found[2].why  # floating point may fall on either side

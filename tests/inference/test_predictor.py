@@ -181,10 +181,11 @@ def test_broken_config(tmp_path, config, message):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"task": "parsing"}, "task 'parsing' is none of single_label, multi_aspect"),
+        ({"task": "parsing"}, "task 'parsing' is none of single_label, multi_label"),
         ({"label_space": {"columns": ["label"], "classes": ["a", "b"]}}, "label space is not readable"),
         ({"label_space": ["a", "b"]}, "label space is not readable"),
         ({"label_space": None}, "label space is not readable"),
+        ({"calibration": {"heat": 2}}, "calibration is not readable"),
     ],
 )
 def test_broken_pipeline(tmp_path, changes, message):

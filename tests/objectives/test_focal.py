@@ -46,3 +46,10 @@ def test_gradient_is_right_and_finite_when_p_is_1(gamma):
 def test_wrong_number_of_alphas():
     with pytest.raises(ValueError, match="2 values for 3 classes"):
         FocalTerm(2.0, [1.0, 2.0])(torch.randn(1, 2, 3), torch.tensor([0, 1]))
+
+
+def test_alphas_by_aspect():
+    alpha = torch.rand(2, 3)
+    logits, labels = torch.randn(1, 5, 2, 3), torch.randint(3, (5, 2))
+    expected = (focal_loss(logits[0, :, a], labels[:, a], 2.0, alpha[a]).sum() for a in range(2))
+    torch.testing.assert_close(FocalTerm(2.0, alpha)(logits, labels), sum(expected) / 10)

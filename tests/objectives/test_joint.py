@@ -17,11 +17,11 @@ from trainer_ext.tasks.single_label import SingleLabel
 
 TASK = Joint(JointLabelSpace(("intent",), ("a", "b", "c"), ("a", "b", "c"), ("O", "B-x", "I-x", "B-y")))
 JOINT_OBJECTIVES = {
-    "joint": build_objective(ObjectiveArguments(), TASK),
-    "joint_weight": build_objective(ObjectiveArguments(slot_loss_weight=3.0), TASK),
-    "joint_rdrop": build_objective(ObjectiveArguments(rdrop_alpha=2.0), TASK),
+    "joint": build_objective(ObjectiveArguments(), TASK, []),
+    "joint_weight": build_objective(ObjectiveArguments(slot_loss_weight=3.0), TASK, []),
+    "joint_rdrop": build_objective(ObjectiveArguments(rdrop_alpha=2.0), TASK, []),
     "joint_focal_rdrop": build_objective(
-        ObjectiveArguments(focal_gamma=2.0, focal_alpha=[0.5], rdrop_alpha=1.0, slot_loss_weight=2.0), TASK
+        ObjectiveArguments(focal_gamma=2.0, focal_alpha=[0.5], rdrop_alpha=1.0, slot_loss_weight=2.0), TASK, []
     ),
 }
 
@@ -103,13 +103,13 @@ def test_what_the_flags_build():
 
 
 def test_weight_zero_switches_the_slots_off():
-    objective = build_objective(ObjectiveArguments(slot_loss_weight=0.0), TASK)
+    objective = build_objective(ObjectiveArguments(slot_loss_weight=0.0), TASK, [])
     assert [term.name for _, term in objective.terms] == ["cross_entropy"]
 
 
 def test_a_task_with_one_head_has_no_slot_terms():
     task = SingleLabel(LabelSpace(("l",), ("a", "b"), ("a", "b")))
-    assert all(term.head == "labels" for _, term in build_objective(ObjectiveArguments(rdrop_alpha=1.0), task).terms)
+    assert all(term.head == "labels" for _, term in build_objective(ObjectiveArguments(rdrop_alpha=1.0), task, []).terms)
 
 
 def test_a_wrapped_term_keeps_its_own_settings():

@@ -108,11 +108,11 @@ def test_metric_names_are_computed(task, shape):
     assert task.default_metric in scores
 
 
-@pytest.mark.parametrize("name", ["single_label", "multi_aspect"])
-@pytest.mark.parametrize("metric", [None, "loss", "eval_loss", "f1_macro", "eval_accuracy"])
-def test_check_metric_takes(name, metric):
-    """With the Trainer's prefix or without."""
-    TASKS[name].check_metric(metric, ["a", "b"])
+@pytest.mark.parametrize("name", TASKS)
+def test_check_metric_takes(name):
+    """With the Trainer's prefix or without; every task's own default."""
+    for metric in (None, "loss", "eval_loss", TASKS[name].default_metric, f"eval_{TASKS[name].default_metric}"):
+        TASKS[name].check_metric(metric, ["a", "b"])
 
 
 def test_check_metric_takes_an_aspect():

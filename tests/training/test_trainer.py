@@ -17,7 +17,7 @@ from trainer_ext.training.trainer import CustomTrainer
 
 from ..conftest import CLASSES, labelled_lines
 from ..objectives.test_joint import JOINT_OBJECTIVES
-from ..objectives.test_objective import OBJECTIVES
+from ..objectives.test_objective import MULTI_LABEL, OBJECTIVES, REGRESSION
 
 ROWS = labelled_lines(24, seed=0)
 TOKENIZER: PreTrainedTokenizerFast = train_tokenizer([text for text, _ in ROWS], 200, 32)
@@ -59,17 +59,20 @@ def make_arguments(folder, **kwargs) -> TrainingArguments:
     return TrainingArguments(output_dir=str(folder), use_cpu=True, **(defaults | kwargs))
 
 
-def make_trainer(folder, objective, aspects: int = 0, dropout: float = 0.0, **kwargs) -> CustomTrainer:
-    task = TASKS["multi_aspect" if aspects else "single_label"](
+def make_trainer(
+    folder, objective, aspects: int = 0, dropout: float = 0.0, data: Dataset | None = None, task=None, **kwargs
+) -> CustomTrainer:
+    task = task or TASKS["multi_aspect" if aspects else "single_label"](
         LabelSpace(tuple("ab"[:aspects] or "a"), tuple(CLASSES), tuple(CLASSES))
     )
+    data = data or make_data(aspects)
     return CustomTrainer(
         model=make_model(aspects, dropout),
         args=make_arguments(folder, **kwargs),
         objective=objective,
         task=task,
-        train_dataset=make_data(aspects),
-        eval_dataset=make_data(aspects),
+        train_dataset=data,
+        eval_dataset=data,
         processing_class=TOKENIZER,
         data_collator=Collator(TOKENIZER),
     )
@@ -124,6 +127,61 @@ def test_8x1_equals_4x2_equals_2x4(name, aspects, tmp_path):
         assert largest_difference(trained[8].model, trained[size].model) < 2e-6
         for one, other in zip(trained[8].state.log_history, trained[size].state.log_history, strict=True):
             assert all(abs(one[key] - other[key]) < 1e-4 for key in one if key.startswith("loss"))
+
+
+def flag_or_score_options(name: str) -> dict:
+    """Task and rows of 0/1 flags or of scores, for `make_trainer`."""
+    space = LabelSpace(tuple(CLASSES), *2 * (tuple(CLASSES) if name in MULTI_LABEL else (),))
+    task = TASKS["multi_label" if name in MULTI_LABEL else "regression"](space)
+    labels = [[int(k == j or j == 0) for j in range(3)] for k in make_data()["labels"]]
+    if name in REGRESSION:
+        labels = [[3.0 + flags[0], flags[1] - 0.5 * row, 5.0 * flags[2]] for row, flags in enumerate(labels)]
+    data = make_data().remove_columns("labels").add_column("labels", labels)
+    return {"task": task, "data": data, "learning_rate": 0.1}
+
+
+@pytest.mark.parametrize("name", [*MULTI_LABEL, *REGRESSION])
+def test_8x1_equals_4x2_equals_2x4_of_flags_and_scores(name, tmp_path):
+    trained = {}
+    for size, steps in ((8, 1), (4, 2), (2, 4)):
+        trained[size] = make_trainer(
+            tmp_path / f"{size}",
+            (MULTI_LABEL | REGRESSION)[name],
+            per_device_train_batch_size=size,
+            gradient_accumulation_steps=steps,
+            **flag_or_score_options(name),
+        )
+        trained[size].train()
+    assert largest_difference(trained[8].model, make_model()) > 1e-2
+    for size in (4, 2):
+        assert largest_difference(trained[8].model, trained[size].model) < 5e-6
+        for one, other in zip(trained[8].state.log_history, trained[size].state.log_history, strict=True):
+            assert all(one[key] == pytest.approx(other[key], rel=1e-4) for key in one if key.startswith("loss"))
+
+
+def test_statistics_of_a_step_come_from_the_logits_that_are_trained_on(tmp_path):
+    trainer = make_trainer(
+        tmp_path,
+        REGRESSION["rmse_rdrop"],
+        dropout=0.3,
+        per_device_train_batch_size=2,
+        gradient_accumulation_steps=4,
+        max_steps=2,
+        **flag_or_score_options("rmse"),
+    )
+    seen, compute = {True: [], False: []}, trainer._logits
+
+    def record(*args):
+        logits, outputs = compute(*args)
+        seen[logits.requires_grad].append(logits.detach().clone())
+        return logits, outputs
+
+    trainer._logits = record
+    trainer.train()
+    assert len(seen[True]) == len(seen[False]) == 8
+    for trained, first in zip(seen[True], seen[False], strict=True):
+        assert torch.equal(trained, first)
+        assert not torch.equal(trained[0], trained[1]), "the dropout must be on"
 
 
 def test_a_short_last_accumulation_is_normalised_too(tmp_path):

@@ -43,7 +43,7 @@ def flatten(answer: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
     """An answer as flat columns.
 
     `{"label": "a", "probabilities": {"a": 1}}` -> label, probability_a; aspects: dish_taste, dish_taste_score,
-    dish_taste_probability_positive, ...; a list (slots, tags) as JSON.
+    dish_taste_probability_positive, ...; scores: a column per target; labels: joined by commas; slots and tags: JSON.
     """
     for key, value in answer.items():
         if key == "aspects":
@@ -51,6 +51,10 @@ def flatten(answer: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
                 yield from flatten(inner, aspect)
         elif key == "probabilities":
             yield from ((f"{prefix}_probability_{name}".lstrip("_"), p) for name, p in value.items())
+        elif key == "scores":
+            yield from value.items()
+        elif key == "labels":
+            yield key, ",".join(value)
         elif isinstance(value, list):
             yield f"{prefix}_{key}".lstrip("_"), json.dumps(value, ensure_ascii=False)
         elif key == "label" and prefix:
@@ -60,13 +64,30 @@ def flatten(answer: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def screen_rows(answer: dict[str, Any]) -> list[list]:
-    """Rows of a table for one answer: one per aspect, or one in all."""
+    """Rows of a table for one answer: one per aspect, or one in all; its columns are `screen_headers`."""
     if "aspects" in answer:
         return [[name, inner["label"], inner["score"]] for name, inner in answer["aspects"].items()]
     if "intent" in answer:
         slots = "; ".join(f"{slot['slot']}={slot['text']}" for slot in answer["slots"])
         return [[shorten(answer["text"]), answer["intent"], answer["intent_score"], slots]]
+    if "scores" in answer:
+        return [[shorten(answer["text"]), *answer["scores"].values()]]
+    if "labels" in answer:
+        probabilities = answer["probabilities"]
+        shown = [f"{name} {probabilities[name]:.4f}" for name in answer["labels"]]
+        return [[shorten(answer["text"]), ", ".join(shown) or "-"]]
     return [[shorten(answer["text"]), answer["label"], answer["score"]]]
+
+
+def screen_headers(answer: dict[str, Any]) -> list[str]:
+    """The columns of the table that `screen_rows` fills."""
+    if "aspects" in answer:
+        return ["aspect", "label", "score"]
+    if "scores" in answer:
+        return ["text", *answer["scores"]]
+    if "intent" in answer:
+        return ["text", "intent", "score", "slots"]
+    return ["text", "labels"] if "labels" in answer else ["text", "label", "score"]
 
 
 def shorten(text: str, width: int = 60) -> str:

@@ -48,7 +48,7 @@ def run_variant(
         difference = np.abs(task.flat(logits) - task.flat(reference))
         variant.max_logit_diff = float(difference.max())
         variant.mean_logit_diff = float(difference.mean())
-        variant.label_agreement = float((task.predictions(logits) == task.predictions(reference)).mean())
+        variant.label_agreement = task.agreement(logits, reference)
     return variant, logits
 
 
@@ -59,12 +59,13 @@ def judge_onnx(variant: Variant) -> None:
         variant.why = f"logits differ from PyTorch by {variant.max_logit_diff:.2g}, more than {ONNX_TOLERANCE:g}"
 
 
-def judge_int8(variant: Variant, pytorch: Variant, max_metric_drop: float) -> None:
-    """INT8 may lose `max_metric_drop` points (hundredths) of the task's metric."""
-    drop = 100 * (pytorch.metric - variant.metric)
+def judge_int8(variant: Variant, pytorch: Variant, max_metric_drop: float, greater_is_better: bool = True) -> None:
+    """INT8 may lose `max_metric_drop` points (hundredths) of the task's metric; an error loses by growing."""
+    drop = 100 * (pytorch.metric - variant.metric) * (1 if greater_is_better else -1)
     if not drop <= max_metric_drop:
         variant.good = False
-        variant.why = f"the metric drops by {drop:.2f} points, more than {max_metric_drop:g}"
+        verb = "drops" if greater_is_better else "grows"
+        variant.why = f"the metric {verb} by {drop:.2f} points, more than {max_metric_drop:g}"
 
 
 def add_latencies(variants: list[Variant], predictors: dict[str, Predictor], texts: list) -> None:

@@ -87,7 +87,7 @@ def quantise_until_good(
         predictor = load_predictor(stage, THREADS, "cpu", file_name=path.name)
         variant, _ = gate.run_variant("int8", path, predictor, rows, reference)
         variant.setting = setting.name
-        gate.judge_int8(variant, pytorch, max_metric_drop)
+        gate.judge_int8(variant, pytorch, max_metric_drop, predictor.task.greater_is_better)
         if variant.good:
             break
         print(f"INT8 with {setting.name}: {variant.why}", flush=True)

@@ -23,16 +23,7 @@ def rows_of(
         return (Row({"text": text}, f"--text {number}") for number, text in enumerate(texts, 1))
     if predictor.task.reads_words:
         return read_labelled(path, predictor.task.name) if labelled else read_rows(path, None)
-    space = predictor.task.label_space
-
-    def is_label(tail: str) -> bool:
-        try:
-            space.encode(tail)
-        except KeyError:
-            return False
-        return True
-
-    return read_rows(path, is_label)
+    return read_rows(path, predictor.task.is_label)
 
 
 def answer_rows(

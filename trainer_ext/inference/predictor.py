@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from trainer_ext.errors import UserError
 from trainer_ext.inference.session import OnnxSession
-from trainer_ext.tasks import TASKS, Task
+from trainer_ext.tasks import TASKS, Calibration, Task
 
 ONNX_FILES = ("model_quantized.onnx", "model.onnx")
 WINDOW = 16  # batches tokenised together, so that rows of similar length share a batch
@@ -159,17 +159,20 @@ def read_pipeline(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path} is no model of this project: its 'pipeline' lacks {', '.join(missing)}")
     if pipeline["task"] not in TASKS:
         raise UserError(f"{path}: task {pipeline['task']!r} is none of {', '.join(TASKS)}")
-    try:
-        build_task(pipeline)
-    except (TypeError, AttributeError, KeyError) as error:
-        raise UserError(f"{path}: the label space is not readable: {error}") from error
+    space_class = TASKS[pipeline["task"]].label_space_class
+    for key, read in (("label_space", space_class.from_dict), ("calibration", Calibration.from_dict)):
+        try:
+            read(pipeline.get(key))
+        except (TypeError, AttributeError, KeyError) as error:
+            raise UserError(f"{path}: the {key.replace('_', ' ')} is not readable: {error}") from error
     return pipeline
 
 
 def build_task(pipeline: dict[str, Any]) -> Task:
     """The task with the label space that a pipeline names."""
     task = TASKS[pipeline["task"]]
-    return task(task.label_space_class.from_dict(pipeline["label_space"]))
+    space = task.label_space_class.from_dict(pipeline["label_space"])
+    return task(space, Calibration.from_dict(pipeline.get("calibration")))
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:

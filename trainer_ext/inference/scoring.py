@@ -12,4 +12,6 @@ def score(predictor: Predictor, texts: Sequence, labels: Sequence, description: 
     """`{"metrics", "logits", "labels"}` of a predictor on texts with encoded labels, with a progress bar."""
     rows = tqdm(predictor.logits_iter(texts), total=len(texts), desc=description, unit="row")
     logits, labels = predictor.task.stack(list(rows)), predictor.task.stack_labels(labels)
-    return {"metrics": predictor.task.compute_metrics(logits, labels), "logits": logits, "labels": labels}
+    task = predictor.task
+    metrics = task.compute_metrics(logits, labels) | task.calibration_metrics(logits, labels)
+    return {"metrics": metrics, "logits": logits, "labels": labels}

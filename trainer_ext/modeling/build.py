@@ -1,6 +1,6 @@
 """The tokenizer and the model a run starts from: from scratch, a pretrained encoder, or a checkpoint of ours."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -33,9 +33,16 @@ def build_tokenizer(model: ModelArguments, data: DataArguments, texts: Iterable[
 
 
 def build_model(
-    model: ModelArguments, data: DataArguments, task: Task, tokenizer: PreTrainedTokenizerBase, pipeline: dict[str, Any]
+    model: ModelArguments,
+    data: DataArguments,
+    task: Task,
+    tokenizer: PreTrainedTokenizerBase,
+    pipeline: dict[str, Any],
+    labels: Sequence = (),
 ) -> EncoderWithHead:
     """A model for `task`; its head is fresh unless `model_name_or_path` is a checkpoint with the same head.
+
+    `labels` are the encoded ones of the training part; a fresh regression head starts at their scale.
 
     Raises:
         UserError: when the weights cannot be loaded, or the encoder cannot take `max_length` tokens.
@@ -51,6 +58,7 @@ def build_model(
     if isinstance(encoder, EncoderWithHeadConfig):
         return continue_from(name, encoder, task, pipeline)
     check_positions(encoder, data.max_length)
+    names = task.label_space.classes or task.label_space.columns
     config = EncoderWithHeadConfig(
         encoder=encoder,
         head_shape=list(task.head_shape),
@@ -58,9 +66,10 @@ def build_model(
         pooling=model.pooling,
         head_dropout=model.head_dropout,
         pipeline=pipeline,
-        label2id={label: k for k, label in enumerate(task.label_space.classes)},
-        id2label=dict(enumerate(task.label_space.classes)),
+        label2id={name: k for k, name in enumerate(names)},
+        id2label=dict(enumerate(names)),
         pad_token_id=tokenizer.pad_token_id,
+        **task.head_scale(labels),
     )
     if model.from_scratch != "none":
         return EncoderWithHead(config)

@@ -14,6 +14,8 @@ class EncoderWithHeadConfig(PretrainedConfig):
         token_classes: size of a second head on each token's state; 0: there is none.
         pooling: how token states become one vector (`trainer_ext.modeling.pooling`).
         head_dropout: dropout before the head.
+        logit_mean, logit_scale: the head's outputs times scale plus mean are the logits (regression: one number per
+            target, so that the head starts on the scale of the labels). None: the outputs are the logits.
         pipeline: what inference needs beside the weights: task, label space, text column, max_length, ...
     """
 
@@ -27,6 +29,8 @@ class EncoderWithHeadConfig(PretrainedConfig):
         token_classes: int = 0,
         pooling: str = "cls",
         head_dropout: float = 0.1,
+        logit_mean: list[float] | None = None,
+        logit_scale: list[float] | None = None,
         pipeline: dict[str, Any] | None = None,
         **kwargs,
     ):
@@ -37,6 +41,8 @@ class EncoderWithHeadConfig(PretrainedConfig):
         self.token_classes = token_classes
         self.pooling = pooling
         self.head_dropout = head_dropout
+        self.logit_mean = logit_mean
+        self.logit_scale = logit_scale
         self.pipeline = pipeline or {}
         super().__init__(**kwargs)
 

@@ -61,6 +61,9 @@ class EncoderWithHead(PreTrainedModel):
         states = self.encoder(**inputs, return_dict=True).last_hidden_state
         vector = pool(self.config.pooling, states, attention_mask)
         logits = self.head(self.dropout(vector))
+        if self.config.logit_scale is not None:  # in float32: bfloat16 would round a score of 3 to steps of 0.016
+            logits = logits.float()
+            logits = logits * logits.new_tensor(self.config.logit_scale) + logits.new_tensor(self.config.logit_mean)
         token_logits = self.token_head(self.dropout(states)) if self.token_head is not None else None
         return TwoHeadOutput(logits=logits.view(-1, *self.config.head_shape), token_logits=token_logits)
 

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from trainer_ext.objectives.base import Term, flatten
+from trainer_ext.objectives.cross_entropy import item_weights
 
 
 def focal_loss(logits: Tensor, labels: Tensor, gamma: float, alpha: Tensor | None = None) -> Tensor:
@@ -19,20 +20,25 @@ def focal_loss(logits: Tensor, labels: Tensor, gamma: float, alpha: Tensor | Non
         logits: (..., C).
         labels: (...), class indices in 0..C-1.
         gamma: focusing parameter, at least 0.
-        alpha: (C,) weights of the classes; None: 1 for each.
+        alpha: (C,) weights of the classes, or one set an item (..., C); None: 1 for each.
 
     Returns:
         (...), in nats.
     """
-    log_p = F.log_softmax(logits, dim=-1).gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+    index = labels.unsqueeze(-1)
+    log_p = F.log_softmax(logits, dim=-1).gather(-1, index).squeeze(-1)
     # log1p(-p) keeps the gradient of (1 - p)^gamma finite for gamma < 1 as p goes to 1; the clamp bounds it there.
     focus = torch.exp(gamma * torch.log1p(-log_p.exp().clamp(max=1 - 1e-6))) if gamma else 1.0
     loss = -focus * log_p
-    return loss if alpha is None else alpha.to(loss)[labels] * loss
+    return loss if alpha is None else alpha.to(loss).expand_as(logits).gather(-1, index).squeeze(-1) * loss
 
 
 class FocalTerm(Term):
     """Mean Focal Loss over items and passes.
+
+    Args:
+        gamma: focusing parameter.
+        alpha: one number, (C,), or (A, C) with a set for each aspect.
 
     Raises:
         ValueError: at the first batch, when there is neither one alpha nor one for each class.
@@ -40,16 +46,12 @@ class FocalTerm(Term):
 
     name = "focal"
 
-    def __init__(self, gamma: float, alpha: Sequence[float] | None = None):
+    def __init__(self, gamma: float, alpha: Sequence[float] | Tensor | None = None):
         self.gamma = gamma
-        self.alpha = torch.tensor(alpha) if alpha else None
+        self.alpha = None if alpha is None else torch.as_tensor(alpha)
 
     def sums(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Sum over items, mean over passes."""
+        alpha = item_weights(self.alpha, logits, labels)
         logits, labels = flatten(logits, labels)
-        alpha = self.alpha
-        if alpha is not None:
-            if alpha.numel() not in (1, logits.shape[-1]):
-                raise ValueError(f"focal_alpha has {alpha.numel()} values for {logits.shape[-1]} classes")
-            alpha = alpha.to(logits).expand(logits.shape[-1])
         return focal_loss(logits, labels.expand(logits.shape[:-1]), self.gamma, alpha).sum() / logits.shape[0]

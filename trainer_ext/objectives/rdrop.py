@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainer_ext.objectives.base import Term, flatten
+from trainer_ext.objectives.base import ElementTerm, Term, flatten
 
 
 def symmetric_kl(logits_1: Tensor, logits_2: Tensor) -> Tensor:
@@ -36,3 +36,38 @@ class RDropTerm(Term):
         """Sum over items."""
         logits, _ = flatten(logits, labels)
         return symmetric_kl(logits[0], logits[1]).sum()
+
+
+def bernoulli_kl(logits_1: Tensor, logits_2: Tensor) -> Tensor:
+    """(KL(p1 || p2) + KL(p2 || p1)) / 2 for each entry, between Bernoulli distributions with p = sigmoid(logits).
+
+    Args:
+        logits_1, logits_2: (..., C), of two passes with different dropout.
+
+    Returns:
+        (..., C), in nats; 0 where both are equal.
+    """
+    # The logs of p / (1 - p) are the logits: (p - q) (log p - log q) + (q - p) (log(1 - p) - log(1 - q)).
+    return 0.5 * (logits_1.sigmoid() - logits_2.sigmoid()) * (logits_1 - logits_2)
+
+
+class BernoulliRDropTerm(ElementTerm):
+    """Multi-label: mean Bernoulli KL over rows and classes (as BCE takes its mean), between the two passes."""
+
+    name = "rdrop"
+    passes = 2
+
+    def elements(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """(K, B, C): the same for both passes, over which the sum takes its mean."""
+        return bernoulli_kl(logits[0], logits[1]).expand_as(logits)
+
+
+class SquaredRDropTerm(ElementTerm):
+    """Regression: mean squared distance over rows and targets, between the two passes; in the label's unit squared."""
+
+    name = "rdrop"
+    passes = 2
+
+    def elements(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """(K, B, T): the same for both passes, over which the sum takes its mean."""
+        return ((logits[0] - logits[1]) ** 2).expand_as(logits)

@@ -61,6 +61,22 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: Sequenc
     save(figure, path)
 
 
+def scatter(labels: np.ndarray, predicted: np.ndarray, targets: Sequence[str], path: Path) -> None:
+    """Predicted over true score, (N, T) each, one panel a target, with the diagonal on which they are equal."""
+    columns = min(3, len(targets))
+    rows = -(-len(targets) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(4 * columns, 4 * rows), squeeze=False)
+    for axis in axes.flat[len(targets) :]:
+        axis.axis("off")
+    for k, name in enumerate(targets):
+        axis, true = axes.flat[k], labels[:, k]
+        axis.scatter(true, predicted[:, k], s=8, alpha=0.4)
+        axis.plot([true.min(), true.max()], [true.min(), true.max()], color="tab:green", linestyle="--", linewidth=1)
+        axis.set(xlabel="true", ylabel="predicted", title=name)
+    figure.tight_layout()
+    save(figure, path)
+
+
 def bars(scores: dict[str, float], mean: float, title: str, path: Path) -> None:
     """One horizontal bar per name, lowest at the bottom, with a line at the mean."""
     ordered = sorted(scores.items(), key=lambda item: item[1])

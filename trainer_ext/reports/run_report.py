@@ -33,6 +33,12 @@ def write_plots(folder: Path, task: Task, state: TrainerState, scored: dict[str,
         metrics = scored["metrics"]
         by_aspect = {name: metrics[f"f1_macro_{name}"] for name in task.label_space.columns}
         plots.bars(by_aspect, metrics["f1_macro"], "validation macro-F1 by aspect", folder / "f1_by_aspect.png")
+    elif task.name == "multi_label":
+        metrics = scored["metrics"]
+        by_class = {name: metrics[f"f1_{name}"] for name in classes}
+        plots.bars(by_class, metrics["f1_macro"], "validation F1 by class", folder / "f1_by_class.png")
+    elif task.name == "regression":
+        plots.scatter(labels, predicted, task.label_space.columns, folder / "predictions.png")
 
 
 def write_model_card(
@@ -46,17 +52,21 @@ def write_model_card(
         if name.startswith(("eval_", "test_"))
         and not name.removeprefix("eval_").removeprefix("test_").startswith("f1_macro_")
     ]
+    predicts = f"{len(space.columns)} label column(s), {len(space.classes)} classes"
+    if not space.classes:
+        predicts = f"{len(space.columns)} target(s)"
+    names = space.classes or space.columns
     flags = "\n".join(f"  {name}: {value}" for name, value in resolved(args).items())
-    names = sorted({tag[2:] for tag in getattr(space, "tags", ()) if tag[2:]})
-    slots = f"; a tag for each word, {len(names)} slots ({', '.join(names)})" if names else ""
+    slot_names = sorted({tag[2:] for tag in getattr(space, "tags", ()) if tag[2:]})
+    slots = f"; a tag for each word, {len(slot_names)} slots ({', '.join(slot_names)})" if slot_names else ""
     head = f"---\nlibrary_name: trainer-ext\ntags: [{task.name}]\n---\n"
     write_text(
         folder / "README.md",
         f"""{head}
 # {folder.name}
 
-Task `{task.name}`: {len(space.columns)} label column(s), {len(space.classes)} classes
-({", ".join(space.classes[:20])}{", ..." if len(space.classes) > 20 else ""}){slots}.
+Task `{task.name}`: {predicts}
+({", ".join(names[:20])}{", ..." if len(names) > 20 else ""}){slots}.
 Trained on {rows["train"]} rows, chosen by `{args.training.metric_for_best_model or metric}` on
 {rows["validation"]} validation rows{f", scored once on {rows['test']} test rows" if rows["test"] else ""}.
 
@@ -64,7 +74,7 @@ Trained on {rows["train"]} rows, chosen by `{args.training.metric_for_best_model
 
 {table(card_metrics, ["metric", "value"])}
 
-All of them are in `metrics.json`; the curves and the confusion matrix in `plots/`.
+All of them are in `metrics.json`; the curves and a picture of the predictions in `plots/`.
 
 ## Use
 
@@ -88,7 +98,7 @@ load_predictor("{folder}").predict(["..."])
 
 ## Limits
 
-It knows the classes above and text like its training rows; on other text its scores mean little. It inherits the
-biases and the licence terms of its training data and of the encoder it started from.
+It knows the {"classes" if space.classes else "targets"} above and text like its training rows; on other text its
+scores mean little. It inherits the biases and the licence terms of its training data and of its encoder.
 """,
     )

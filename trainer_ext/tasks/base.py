@@ -1,12 +1,13 @@
 """What a task is: label space, head shape, metrics, and how logits become an answer."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from trainer_ext.errors import UserError, did_you_mean
+from trainer_ext.tasks.calibration import Calibration, expected_calibration_error, fit_temperature
 from trainer_ext.tasks.label_space import LabelSpace
 
 
@@ -18,14 +19,32 @@ class Task(ABC):
     label_space_class: ClassVar[type[LabelSpace]] = LabelSpace
     reads_words: ClassVar[bool] = False
     """Whether the tokenizer is given a list of words instead of a text."""
+    greater_is_better: ClassVar[bool] = True
+    """Of the default metric."""
+    takes_lists: ClassVar[bool] = False
+    """Whether a label may be a list, and empty."""
 
-    def __init__(self, label_space: LabelSpace):
+    def __init__(self, label_space: LabelSpace, calibration: Calibration = Calibration()):  # noqa: B008 (immutable)
         self.label_space = label_space
+        self.calibration = calibration
+
+    @classmethod
+    def make_space(
+        cls, columns: Sequence[str], names: Sequence[str] | None, rows: Iterable[Sequence], separator: str = ","
+    ) -> LabelSpace:
+        """The label space of `--label_names` when given, else of the raw labels in the (training) rows."""
+        if names:
+            return LabelSpace.from_names(columns, names)
+        return LabelSpace.from_values(columns, (value for row in rows for value in row))
 
     @property
     @abstractmethod
     def head_shape(self) -> tuple[int, ...]:
-        """Shape of the logits of one row; the last axis is the classes."""
+        """Shape of the logits of one row; the last axis is the classes (the targets in regression)."""
+
+    def head_scale(self, labels: Sequence) -> dict[str, list[float]]:
+        """Config values that put the head's outputs on the scale of the training labels; none for classes."""
+        return {}
 
     @property
     def token_classes(self) -> int:
@@ -33,8 +52,8 @@ class Task(ABC):
         return 0
 
     @abstractmethod
-    def encode(self, values: Sequence[str]) -> int | list[int]:
-        """Labels of one row as indices, from its raw values in the order of the label columns.
+    def encode(self, values: Sequence) -> int | list[int] | list[float]:
+        """Labels of one row as indices, flags or numbers, from its raw values in the order of the label columns.
 
         Raises:
             UserError: naming the column and the value; the caller adds file and row.
@@ -50,7 +69,52 @@ class Task(ABC):
 
     @abstractmethod
     def predictions(self, logits: np.ndarray) -> np.ndarray:
-        """Predicted indices, shaped as the labels, from logits (N, *head_shape)."""
+        """Predictions, shaped as the labels, from logits (N, *head_shape)."""
+
+    def agreement(self, logits: np.ndarray, reference: np.ndarray) -> float:
+        """Share of items that two models' logits (N, *head_shape) answer alike."""
+        return float((self.predictions(logits) == self.predictions(reference)).mean())
+
+    def is_label(self, value: str) -> bool:
+        """Whether a text reads as one label column's value; tells labels from text in txt files."""
+        try:
+            self.label_space.encode(value)
+        except KeyError:
+            return False
+        return True
+
+    def probabilities(self, logits: np.ndarray, temperature: float) -> np.ndarray:
+        """Shaped as the logits, which are divided by the temperature first."""
+        return softmax(logits / temperature)
+
+    def nll(self, logits: np.ndarray, labels: np.ndarray, temperature: float) -> float:
+        """Mean negative log-likelihood of the labels, in nats."""
+        p = np.take_along_axis(self.probabilities(logits, temperature), labels[..., None], axis=-1)
+        return float(-np.log(p.clip(min=1e-300)).mean())
+
+    def ece(self, logits: np.ndarray, labels: np.ndarray, temperature: float) -> float:
+        """Expected calibration error of the most probable class."""
+        p = self.probabilities(logits, temperature)
+        return expected_calibration_error(p.max(axis=-1).ravel(), (p.argmax(axis=-1) == labels).ravel())
+
+    def fit_decision(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, tuple[float, ...]]:
+        """Fields of `Calibration` that make better decisions, from logits that are already divided."""
+        raise NotImplementedError(f"{self.name} has no thresholds")
+
+    def fit_calibration(self, logits: np.ndarray, labels: np.ndarray, what: str) -> Calibration:
+        """`temperature`, `thresholds` or `both`, fitted on validation logits (N, *head_shape) and labels."""
+        temperature = 1.0
+        if what != "thresholds":
+            temperature = fit_temperature(lambda value: self.nll(logits, labels, value))
+        decision = {} if what == "temperature" else self.fit_decision(logits / temperature, labels)
+        return Calibration(temperature, **decision)
+
+    def calibration_metrics(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """`ece` and `ece_uncalibrated` of a calibrated model; nothing for others."""
+        if self.calibration == Calibration():
+            return {}
+        given = (self.calibration.temperature, 1.0)
+        return dict(zip(("ece", "ece_uncalibrated"), (self.ece(logits, labels, t) for t in given), strict=True))
 
     @classmethod
     @abstractmethod
@@ -111,9 +175,15 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return shifted / shifted.sum(axis=-1, keepdims=True)
 
 
-def class_answer(logits: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
-    """`{"label", "score", "probabilities"}` from the logits (C,) of `classes`."""
-    best, probabilities = int(logits.argmax()), softmax(logits)
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-logits)) in float64, without overflow."""
+    logits = logits.astype(np.float64)
+    return np.exp(np.minimum(logits, 0)) / (1 + np.exp(-np.abs(logits)))
+
+
+def class_answer(logits: np.ndarray, classes: Sequence[str], best: int) -> dict[str, Any]:
+    """`{"label", "score", "probabilities"}` from the logits (C,) of `classes`, of which number `best` is the answer."""
+    probabilities = softmax(logits)
     return {
         "label": classes[best],
         "score": round(float(probabilities[best]), 6),

@@ -1,7 +1,7 @@
 """Which classes there are, in which order, and how they are written in a file."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 
 from trainer_ext.errors import UserError
 
@@ -11,14 +11,16 @@ class LabelSpace:
     """Named classes and the raw value each has in a file, shared by every label column.
 
     Attributes:
-        columns: label columns: one for single labels, one per aspect otherwise.
-        classes: names, in the order of the logits.
+        columns: label columns: one for single labels, one per aspect, target or 0/1 class otherwise.
+        classes: names, in the order of the logits; none for regression, whose targets are the columns.
         values: what stands in a file for each class; equal to `classes` when the names themselves do.
+        separator: between the labels of a multi-label row that is written as text.
     """
 
     columns: tuple[str, ...]
     classes: tuple[str, ...]
     values: tuple[str, ...]
+    separator: str = field(default=",", kw_only=True)
 
     def __post_init__(self):
         for what, items in (("class names", self.classes), ("class values", self.values), ("columns", self.columns)):
@@ -73,13 +75,14 @@ class LabelSpace:
         return f"one of {shown}{positions}"
 
     def to_dict(self) -> dict:
-        """Plain lists, as stored in a checkpoint's config."""
-        return {key: list(items) for key, items in asdict(self).items()}
+        """Plain lists, as stored in a checkpoint's config; the separator only where it is not the usual one."""
+        stored = {"columns": list(self.columns), "classes": list(self.classes), "values": list(self.values)}
+        return stored if self.separator == "," else stored | {"separator": self.separator}
 
     @classmethod
     def from_dict(cls, stored: dict) -> "LabelSpace":
         """The inverse of `to_dict`."""
-        return cls(**{key: tuple(items) for key, items in stored.items()})
+        return cls(**{key: items if key == "separator" else tuple(items) for key, items in stored.items()})
 
 
 def normalise(value) -> str:

@@ -48,5 +48,7 @@ class MultiAspect(Task):
 
     def decode(self, logits: np.ndarray) -> dict[str, Any]:
         """`{"aspects": {aspect: {"label", "score", "probabilities"}}}`."""
-        answers = (class_answer(row, self.label_space.classes) for row in logits)
+        scaled, best = logits / self.calibration.temperature, self.predictions(logits)
+        classes = self.label_space.classes
+        answers = (class_answer(row, classes, int(k)) for row, k in zip(scaled, best, strict=True))
         return {"aspects": dict(zip(self.label_space.columns, answers, strict=True))}

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from trainer_ext.tasks.base import Task, class_answer
+from trainer_ext.tasks.calibration import fit_bias
 
 
 class SingleLabel(Task):
@@ -38,8 +39,15 @@ class SingleLabel(Task):
 
     def predictions(self, logits: np.ndarray) -> np.ndarray:
         """(N,) class indices."""
-        return logits.argmax(axis=-1)
+        if self.calibration.bias is None:
+            return logits.argmax(axis=-1)
+        return (logits / self.calibration.temperature + np.array(self.calibration.bias)).argmax(axis=-1)
+
+    def fit_decision(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, tuple[float, ...]]:
+        """A bias for each class, for macro-F1."""
+        return {"bias": fit_bias(logits, labels)}
 
     def decode(self, logits: np.ndarray) -> dict[str, Any]:
         """`{"label", "score", "probabilities"}`."""
-        return class_answer(logits, self.label_space.classes)
+        scaled = logits / self.calibration.temperature
+        return class_answer(scaled, self.label_space.classes, int(self.predictions(logits)))

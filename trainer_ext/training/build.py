@@ -32,7 +32,7 @@ def build_trainer(
     trainer = CustomTrainer(
         model=model,
         args=training,
-        objective=build_objective(args.objective, task),
+        objective=build_objective(args.objective, task, train["labels"], training.label_smoothing_factor),
         task=task,
         train_dataset=tokenize(train, tokenizer, max_length, workers),
         eval_dataset=tokenize(validation, tokenizer, max_length, workers) if validation else None,

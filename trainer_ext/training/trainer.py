@@ -54,19 +54,37 @@ class CustomTrainer(Trainer):
             labels = {name: batch[name].to(device) for name in self.label_names}
             for name, weight in self.objective.total_weights(labels).items():
                 totals[name] = totals.get(name, 0) + weight
+        if self.objective.needs_statistics and (len(batch_samples) > 1 or self.args.world_size > 1):
+            totals |= self._step_statistics(batch_samples)
         if self.args.world_size > 1:
-            totals = {name: self.accelerator.gather(weight.to(device)).sum() for name, weight in totals.items()}
+            totals = {name: self.accelerator.reduce(total.to(device)) for name, total in totals.items()}
         return totals
 
-    def compute_loss(self, model, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch=None):
-        """The objective on this batch's share of the optimizer step; a plain mean in evaluation."""
+    @torch.no_grad()
+    def _step_statistics(self, batches: list[dict]) -> dict[str, Tensor]:
+        """What `StepTerm`s need of the step as a whole: a forward pass over it, with the dropout that is to come."""
+        totals: dict[str, Tensor] = {}
+        self.model_wrapped.train()
+        with torch.random.fork_rng(), self.compute_loss_context_manager():
+            for batch in batches:
+                logits, labels, _ = self._logits(self.model_wrapped, self._prepare_inputs(batch), self.objective.passes)
+                for name, value in self.objective.statistics(logits, labels).items():
+                    totals[name] = totals.get(name, 0) + value
+        return totals
+
+    def _logits(self, model, inputs: dict[str, Any], passes: int) -> tuple[dict[str, Tensor], dict[str, Tensor], Any]:
+        """By head: logits (passes, B, ...) from one forward over the repeated batch, and labels; and the outputs."""
         labels = {name: inputs[name] for name in self.label_names}
-        passes = self.objective.passes if model.training else 1
         features = {name: value for name, value in inputs.items() if name not in labels}
         if passes > 1:
             features = {name: value.repeat(passes, *[1] * (value.dim() - 1)) for name, value in features.items()}
         outputs = model(**features)
         logits = {name: outputs[HEADS[name]].unflatten(0, (passes, len(labels[name]))) for name in labels}
+        return logits, labels, outputs
+
+    def compute_loss(self, model, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch=None):
+        """The objective on this batch's share of the optimizer step; a plain mean in evaluation."""
+        logits, labels, outputs = self._logits(model, inputs, self.objective.passes if model.training else 1)
         loss, values = self.objective(logits, labels, num_items_in_batch if model.training else None)
         if model.training:
             clean = self.adversary is None or not self.adversary.active
