@@ -36,8 +36,18 @@ class ModelArguments:
         default=None, metadata={"help": "Encoder config values, e.g. hidden_size=256,num_hidden_layers=3."}
     )
     vocab_size: int = field(default=8000, metadata={"help": "Largest vocabulary trained with --from_scratch."})
-    pooling: str = _choices("cls", ("cls", "mean", "max"), "How token states become one vector.")
+    pooling: str = _choices(
+        "cls",
+        ("cls", "mean", "max", "attention", "weighted_layers", "concat_last4"),
+        "How token states become one vector; weighted_layers and concat_last4 take the mean over the tokens.",
+    )
     head_dropout: float = field(default=0.1, metadata={"help": "Dropout before the head."})
+    multi_sample_dropout: int = field(
+        default=1, metadata={"help": "Train the head on this many dropout masks of each vector; 1: off."}
+    )
+    reinit_layers: int = field(default=0, metadata={"help": "Re-initialise the top N layers of a pretrained encoder."})
+    freeze_embeddings: bool = field(default=False, metadata={"help": "Do not train the embeddings."})
+    freeze_layers: int = field(default=0, metadata={"help": "Do not train the lowest N encoder layers."})
     trust_remote_code: bool = field(default=False, metadata={"help": "Run code that a hub model brings along."})
 
 
@@ -97,6 +107,8 @@ class TrainingArguments(OptimisationArguments, transformers.TrainingArguments):
             self.use_cpu = True  # transformers then asks for bf16 on the CPU instead of refusing it
         if self.metric_for_best_model and self.greater_is_better is None:
             self.greater_is_better = not any(word in self.metric_for_best_model for word in LOWER_IS_BETTER)
+        if self.gradient_checkpointing and self.gradient_checkpointing_kwargs is None:
+            self.gradient_checkpointing_kwargs = {"use_reentrant": False}  # the other kind trains nothing above frozen
         if self.report_to is None:
             self.report_to = "wandb"
         if self.save_total_limit == 1 and self.load_best_model_at_end:
@@ -140,6 +152,20 @@ def check_model(args: Arguments) -> None:
     if model.config_overrides and model.from_scratch == "none":
         raise UserError(f"config_overrides {model.config_overrides} only apply to --from_scratch, which is none")
     check_range("head_dropout", model.head_dropout, 0, 1)
+    check_range("multi_sample_dropout", model.multi_sample_dropout, 1)
+    check_range("reinit_layers", model.reinit_layers, 0)
+    check_range("freeze_layers", model.freeze_layers, 0)
+    if model.multi_sample_dropout > 1 and not model.head_dropout:
+        raise UserError(f"multi_sample_dropout {model.multi_sample_dropout} has no effect: head_dropout is 0")
+    if model.reinit_layers and model.from_scratch != "none":
+        raise UserError(
+            f"reinit_layers {model.reinit_layers} has no effect: from_scratch {model.from_scratch} is all fresh"
+        )
+    if model.freeze_embeddings and args.training.adversarial in ("fgm", "pgd"):
+        raise UserError(
+            f"adversarial {args.training.adversarial} follows the gradient of the embeddings, but freeze_embeddings is "
+            "true"
+        )
     check_range("vocab_size", model.vocab_size, 16)
     check_range("max_length", args.data.max_length, 4)
 

@@ -5,7 +5,8 @@ from transformers import AutoConfig, Trainer
 
 from trainer_ext.errors import UserError
 from trainer_ext.modeling import EncoderWithHead, EncoderWithHeadConfig
-from trainer_ext.training.parameter_groups import explicit_groups, layer_of, parameter_groups, part_of, rate_factor
+from trainer_ext.modeling.layers import layer_of, part_of
+from trainer_ext.training.parameter_groups import explicit_groups, parameter_groups, rate_factor
 
 SMALL = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32, "vocab_size": 40}
 ARCHITECTURES = {

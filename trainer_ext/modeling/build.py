@@ -49,6 +49,7 @@ def build_model(
         except (OSError, ValueError, KeyError) as error:
             raise cannot_load(name, error) from error
     if isinstance(encoder, EncoderWithHeadConfig):
+        encoder.multi_sample_dropout = model.multi_sample_dropout  # how to train, not what the weights are
         return continue_from(name, encoder, task, pipeline)
     check_positions(encoder, data.max_length)
     config = EncoderWithHeadConfig(
@@ -56,6 +57,7 @@ def build_model(
         head_shape=list(task.head_shape),
         pooling=model.pooling,
         head_dropout=model.head_dropout,
+        multi_sample_dropout=model.multi_sample_dropout,
         pipeline=pipeline,
         label2id={label: k for k, label in enumerate(task.label_space.classes)},
         id2label=dict(enumerate(task.label_space.classes)),
@@ -77,7 +79,7 @@ def continue_from(name: str, config: EncoderWithHeadConfig, task: Task, pipeline
             f"but this run's labels are {task.label_space.to_dict()}"
         )
     try:
-        model = EncoderWithHead.from_pretrained(name)
+        model = EncoderWithHead.from_pretrained(name, config=config)
     except Exception as error:
         raise cannot_load(name, error) from error
     model.config.pipeline = pipeline

@@ -13,6 +13,7 @@ class EncoderWithHeadConfig(PretrainedConfig):
         head_shape: shape of the logits of one row, e.g. [10] or [18, 4].
         pooling: how token states become one vector (`trainer_ext.modeling.pooling`).
         head_dropout: dropout before the head.
+        multi_sample_dropout: dropout masks before the head while training.
         pipeline: what inference needs beside the weights: task, label space, text column, max_length, ...
     """
 
@@ -25,6 +26,7 @@ class EncoderWithHeadConfig(PretrainedConfig):
         head_shape: list[int] | None = None,
         pooling: str = "cls",
         head_dropout: float = 0.1,
+        multi_sample_dropout: int = 1,
         pipeline: dict[str, Any] | None = None,
         **kwargs,
     ):
@@ -34,6 +36,7 @@ class EncoderWithHeadConfig(PretrainedConfig):
         self.head_shape = list(head_shape or [2])
         self.pooling = pooling
         self.head_dropout = head_dropout
+        self.multi_sample_dropout = multi_sample_dropout
         self.pipeline = pipeline or {}
         super().__init__(**kwargs)
 

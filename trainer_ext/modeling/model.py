@@ -9,7 +9,7 @@ from transformers import AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from trainer_ext.modeling.configuration import EncoderWithHeadConfig
-from trainer_ext.modeling.pooling import pool
+from trainer_ext.modeling.pooling import build_pooling
 
 
 class EncoderWithHead(PreTrainedModel):
@@ -27,14 +27,16 @@ class EncoderWithHead(PreTrainedModel):
         super().__init__(config)
         self.encoder = AutoModel.from_config(config.encoder, **without_pooler(config.encoder))
         self.dropout = nn.Dropout(config.head_dropout)
-        self.head = nn.Linear(config.hidden_size, math.prod(config.head_shape))
+        self.pooling = build_pooling(config)
+        self.head = nn.Linear(self.pooling.width, math.prod(config.head_shape))
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Initialise the head; the encoder initialises itself."""
-        if module is self.head:
+        """Initialise head and pooling; the encoder initialises itself."""
+        if module in (self.head, *self.pooling.children()):
             module.weight.data.normal_(mean=0.0, std=getattr(self.config.encoder, "initializer_range", 0.02))
-            module.bias.data.zero_()
+            if module.bias is not None:
+                module.bias.data.zero_()
 
     def forward(
         self,
@@ -43,12 +45,19 @@ class EncoderWithHead(PreTrainedModel):
         token_type_ids: Tensor | None = None,
         return_dict: bool | None = None,
     ) -> SequenceClassifierOutput:
-        """Logits (B, *head_shape) of token ids (B, L)."""
+        """Logits (B, *head_shape) of token ids (B, L).
+
+        While training with `multi_sample_dropout` K they are (K B, *head_shape): the batch K times, each with another
+        dropout mask before the head (Inoue, Multi-Sample Dropout, arXiv:1905.09788, section 2).
+        """
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
         if token_type_ids is not None and "token_type_ids" in inspect.signature(self.encoder.forward).parameters:
             inputs["token_type_ids"] = token_type_ids
-        states = self.encoder(**inputs, return_dict=True).last_hidden_state
-        vector = pool(self.config.pooling, states, attention_mask)
+        outputs = self.encoder(**inputs, output_hidden_states=self.pooling.uses_layers, return_dict=True)
+        layers = outputs.hidden_states if self.pooling.uses_layers else (outputs.last_hidden_state,)
+        vector = self.pooling(layers, attention_mask)
+        if self.training and self.config.multi_sample_dropout > 1:
+            vector = vector.repeat(self.config.multi_sample_dropout, 1)
         logits = self.head(self.dropout(vector))
         return SequenceClassifierOutput(logits=logits.view(-1, *self.config.head_shape))
 

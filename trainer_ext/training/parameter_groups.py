@@ -1,6 +1,5 @@
 """Learning rates by depth, weight decay by kind: each trainable parameter in exactly one group."""
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
@@ -8,10 +7,8 @@ from typing import Any
 from torch import nn
 
 from trainer_ext.errors import UserError
+from trainer_ext.modeling.layers import number_of_layers, part_of
 from trainer_ext.optimisation import parse_parameter_groups
-
-# Transformers' names of a layer's modules, and those of a torch RNN's parameters (`weight_ih_l0_reverse`).
-LAYER_NUMBER = re.compile(r"(?:^|\.)(?:layers?|h|albert_layer_groups)\.(\d+)\.|_(?:ih|hh|hr)_l(\d+)(?:_reverse)?$")
 
 
 def parameter_groups(
@@ -86,31 +83,9 @@ def grouped(
     return [{"params": params, "lr": rate, "weight_decay": decay} for (rate, decay), params in ordered]
 
 
-def part_of(name: str) -> tuple[str, int]:
-    """`("layers", 3)`, or ("embeddings" | "head" | "other", 0): a final norm is none of the three."""
-    if not name.startswith("encoder."):
-        return "head", 0
-    layer = layer_of(name)
-    if layer is not None:
-        return "layers", layer
-    return ("embeddings" if "embed" in name else "other"), 0
-
-
-def number_of_layers(model: nn.Module) -> int:
-    """Encoder layers with parameters of their own (ALBERT: 1)."""
-    layers = [layer for name, _ in model.encoder.named_parameters() if (layer := layer_of(name)) is not None]
-    return max(layers, default=-1) + 1
-
-
 def rate_factor(name: str, depth: int, layer_decay: float, head_factor: float) -> float:
     """The multiple of the learning rate for a parameter of a model with `depth` encoder layers."""
     part, layer = part_of(name)
     # Embeddings (of positions too) lie below the layers, a final norm above them.
     powers = {"layers": depth - 1 - layer, "embeddings": depth, "other": 0}
     return head_factor if part == "head" else layer_decay ** powers[part]
-
-
-def layer_of(name: str) -> int | None:
-    """The number of the encoder layer a parameter belongs to, or None."""
-    match = LAYER_NUMBER.search(name)
-    return int(match[1] or match[2]) if match else None

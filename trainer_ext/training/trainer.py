@@ -69,7 +69,8 @@ class CustomTrainer(Trainer):
         if passes > 1:
             features = {name: value.repeat(passes, *[1] * (value.dim() - 1)) for name, value in features.items()}
         outputs = model(**features)
-        logits = outputs.logits.unflatten(0, (passes, labels.shape[0]))
+        # More rows than passes x batch are samples of a multi-sample dropout; the first two compare as R-Drop's pair.
+        logits = outputs.logits.unflatten(0, (-1, labels.shape[0]))
         loss, values = self.objective(logits, labels, num_items_in_batch if model.training else None)
         if model.training:
             clean = self.adversary is None or not self.adversary.active
