@@ -22,6 +22,7 @@ from trainer_ext.inference import load_predictor
 from trainer_ext.inference.calibrate import calibrate
 from trainer_ext.inference.scoring import score
 from trainer_ext.modeling.build import build_model, build_tokenizer, pipeline_of
+from trainer_ext.modeling.layers import prepare_layers
 from trainer_ext.parsing import parse, write_resolved
 from trainer_ext.reports.run_report import write_model_card, write_plots
 from trainer_ext.reports.tables import metrics_table
@@ -58,6 +59,7 @@ def train(args: Arguments) -> None:
     tokenizer = build_tokenizer(args.model, data, datasets["train"]["text"])
     pipeline = pipeline_of(data, task, tokenizer, data_hash(datasets["train"]))
     model = build_model(args.model, data, task, tokenizer, pipeline, datasets["train"]["labels"])
+    prepare_layers(model, args.model)
 
     with tracked_run(args) as run:
         trainer = build_trainer(args, task, model, tokenizer, datasets["train"], datasets["validation"])

@@ -20,7 +20,8 @@ ALLOWED = {
     "files": set(),
     "optimisation": {"errors"},  # a part of `arguments`, by itself because of the length
     "arguments": {"errors", "optimisation"},
-    "parsing": {"arguments", *LEAVES},
+    "checks": {"arguments", "errors", "optimisation"},
+    "parsing": {"arguments", "checks", *LEAVES},
     "tasks": set(LEAVES),
     "data": {"arguments", "tasks", *LEAVES},
     "inference": {"data", "tasks", "modeling", *LEAVES},  # modeling: for a checkpoint's session, inside a function

@@ -1,8 +1,10 @@
-"""The flags of the optimisation methods: rates by depth, adversarial training; a part of `TrainingArguments`.
+"""The flags of the optimisation methods: rates by depth, adversarial training, averages; a part of `TrainingArguments`.
 
 Imports nothing of ours but the error type, as `arguments.py`, which it is a part of.
 """
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -24,6 +26,16 @@ ADVERSARIAL_DEFAULTS = {
 }
 
 
+class RateEntry(NamedTuple):
+    """`layers.6-=3e-5`: a part of the model (`embeddings`, `layers`, `head`), layers `first` to `last`, its rate."""
+
+    text: str
+    part: str
+    first: int
+    last: float
+    rate: float
+
+
 @dataclass
 class OptimisationArguments:
     """What this project adds to the optimisation of `transformers.TrainingArguments`."""
@@ -32,6 +44,17 @@ class OptimisationArguments:
         default=1.0, metadata={"help": "Each encoder layer learns at this times the rate of the one above it; 1: off."}
     )
     head_lr_factor: float = field(default=1.0, metadata={"help": "The head learns at this times --learning_rate."})
+    parameter_groups: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Learning rates by part: embeddings=2e-5 layers.0-5=2e-5 layers.6-=3e-5 head=5e-5. Where layers "
+            "are named all must be; what is not named learns at --learning_rate."
+        },
+    )
+    ema_decay: float = field(
+        default=0.0,
+        metadata={"help": "Evaluate and save an exponential moving average of the weights, e.g. 0.999; 0: off."},
+    )
     adversarial: str = field(
         default="none",
         metadata={
@@ -73,7 +96,55 @@ def check_optimisation(training: Any) -> None:
     """
     check_range("layer_wise_lr_decay", training.layer_wise_lr_decay, 0, 1, above=True)
     check_range("head_lr_factor", training.head_lr_factor, 0, above=True)
+    check_range("ema_decay", training.ema_decay, 0)
+    if training.ema_decay >= 1:
+        raise UserError(f"ema_decay {training.ema_decay} is out of range: at 1 the first weights would stay for ever")
+    if training.parameter_groups:
+        for name in ("layer_wise_lr_decay", "head_lr_factor"):
+            if getattr(training, name) != 1:
+                raise UserError(
+                    f"parameter_groups {' '.join(training.parameter_groups)} and {name} {getattr(training, name)} both "
+                    "set learning rates; drop one"
+                )
+        parse_parameter_groups(training.parameter_groups)
     check_adversarial(training)
+
+
+def parse_parameter_groups(texts: Sequence[str]) -> list[RateEntry]:
+    """`["layers.0-5=2e-5", "layers.6-=3e-5", "head=5e-5"]` as entries, ordered by part and layer.
+
+    Raises:
+        UserError: for an entry of another form, and for entries that overlap or leave out a layer between them.
+    """
+    entries = sorted((parse_entry(text) for text in texts), key=lambda entry: entry[1:4])
+    for one, other in zip(entries, entries[1:], strict=False):
+        if one.part == other.part and other.first <= one.last:
+            raise UserError(f"parameter_groups: {one.text} and {other.text} overlap")
+    layers = [entry for entry in entries if entry.part == "layers"]
+    if layers and layers[0].first > 0:
+        raise UserError(f"parameter_groups: the lowest entry is {layers[0].text}, so layer 0 is in none")
+    for one, other in zip(layers, layers[1:], strict=False):
+        if other.first > one.last + 1:
+            raise UserError(f"parameter_groups: {one.text} and {other.text} leave out layer {one.last + 1}")
+    return entries
+
+
+def parse_entry(text: str) -> RateEntry:
+    """One entry: `embeddings=R`, `head=R`, `layers=R`, `layers.N=R`, `layers.N-M=R` or `layers.N-=R`."""
+    match = re.fullmatch(r"(embeddings|head|layers)(?:\.(\d+)(?:(-)(\d+)?)?)?=(.+)", text)
+    try:
+        part, first, dash, last, rate = match.groups()
+        first, rate, bounded = int(first or 0), float(rate), match[2] is not None
+    except (AttributeError, ValueError):
+        raise UserError(
+            f"parameter_groups: {text!r} is none of embeddings=RATE, head=RATE, layers=RATE, layers.N=RATE, "
+            "layers.N-M=RATE, layers.N-=RATE"
+        ) from None
+    end = float("inf") if (dash or not bounded) and last is None else int(last or first)
+    if (bounded and part != "layers") or end < first:
+        raise UserError(f"parameter_groups: {text!r} " + ("counts down" if end < first else f"numbers the {part}"))
+    check_range(f"parameter_groups: {text}: the rate", rate, 0)
+    return RateEntry(text, part, first, end, rate)
 
 
 def check_adversarial(training: Any) -> None:

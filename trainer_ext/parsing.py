@@ -11,6 +11,7 @@ import yaml
 from transformers import HfArgumentParser
 
 from trainer_ext.arguments import Arguments, DataArguments, ModelArguments, ObjectiveArguments, TrainingArguments
+from trainer_ext.checks import check_arguments
 from trainer_ext.errors import UserError, did_you_mean, near_choice
 from trainer_ext.files import write_text
 
@@ -56,7 +57,7 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
     args = Arguments(model, data, objective, training, given)
     if "output_dir" not in given:
         raise UserError("no output_dir: say where the model goes with --output_dir")
-    args.check()
+    check_arguments(args)
     return args
 
 

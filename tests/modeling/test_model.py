@@ -5,14 +5,15 @@ import sys
 
 import pytest
 import torch
+from transformers import BertConfig
 
 from trainer_ext.errors import UserError
 from trainer_ext.modeling import EncoderWithHead
-from trainer_ext.modeling.pooling import POOLINGS, pool
+from trainer_ext.modeling.pooling import MODULES, POOLINGS, pool
 from trainer_ext.modeling.session import load_checkpoint
 
 from ..conftest import ROOT
-from ..training.test_parameter_groups import ARCHITECTURES, build
+from ..training.test_parameter_groups import ARCHITECTURES, SMALL, build
 
 
 def test_poolings_on_literal_states():
@@ -24,10 +25,19 @@ def test_poolings_on_literal_states():
     assert pool("mean", states[:, :2], None).tolist() == [[2.0, 4.0]]
 
 
-@pytest.mark.parametrize("name", POOLINGS)
+def pooled(name: str) -> EncoderWithHead:
+    """A BERT of four layers with a pooling, whose parameters are no longer as they start."""
+    torch.manual_seed(0)
+    config = type(build("bert").config)(BertConfig(**(SMALL | {"num_hidden_layers": 4})), [3], pooling=name)
+    model = EncoderWithHead(config)
+    for parameter in (*model.pooling.parameters(), *model.head.parameters()):
+        parameter.data.normal_()
+    return model
+
+
+@pytest.mark.parametrize("name", [*POOLINGS, *MODULES])
 def test_padding_changes_nothing(name):
-    model = build("bert").eval()
-    model.config.pooling = name
+    model = pooled(name).eval()
     ids, mask = torch.tensor([[2, 7, 8, 3]]), torch.ones(1, 4, dtype=torch.long)
     padded, longer = torch.nn.functional.pad(ids, (0, 3)), torch.nn.functional.pad(mask, (0, 3))
     torch.testing.assert_close(model(ids, mask).logits, model(padded, longer).logits, rtol=1e-4, atol=1e-6)

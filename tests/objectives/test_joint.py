@@ -109,7 +109,8 @@ def test_weight_zero_switches_the_slots_off():
 
 def test_a_task_with_one_head_has_no_slot_terms():
     task = SingleLabel(LabelSpace(("l",), ("a", "b"), ("a", "b")))
-    assert all(term.head == "labels" for _, term in build_objective(ObjectiveArguments(rdrop_alpha=1.0), task, []).terms)
+    objective = build_objective(ObjectiveArguments(rdrop_alpha=1.0), task, [])
+    assert all(term.head == "labels" for _, term in objective.terms)
 
 
 def test_a_wrapped_term_keeps_its_own_settings():

@@ -56,6 +56,7 @@ def build_model(
         except (OSError, ValueError, KeyError) as error:
             raise cannot_load(name, error) from error
     if isinstance(encoder, EncoderWithHeadConfig):
+        encoder.multi_sample_dropout = model.multi_sample_dropout  # how to train, not what the weights are
         return continue_from(name, encoder, task, pipeline)
     check_positions(encoder, data.max_length)
     names = task.label_space.classes or task.label_space.columns
@@ -65,6 +66,7 @@ def build_model(
         token_classes=task.token_classes,
         pooling=model.pooling,
         head_dropout=model.head_dropout,
+        multi_sample_dropout=model.multi_sample_dropout,
         pipeline=pipeline,
         label2id={name: k for k, name in enumerate(names)},
         id2label=dict(enumerate(names)),
@@ -87,7 +89,7 @@ def continue_from(name: str, config: EncoderWithHeadConfig, task: Task, pipeline
             f"but this run's labels are {task.label_space.to_dict()}"
         )
     try:
-        model = EncoderWithHead.from_pretrained(name)
+        model = EncoderWithHead.from_pretrained(name, config=config)
     except Exception as error:
         raise cannot_load(name, error) from error
     model.config.pipeline = pipeline

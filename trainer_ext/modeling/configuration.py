@@ -16,6 +16,7 @@ class EncoderWithHeadConfig(PretrainedConfig):
         head_dropout: dropout before the head.
         logit_mean, logit_scale: the head's outputs times scale plus mean are the logits (regression: one number per
             target, so that the head starts on the scale of the labels). None: the outputs are the logits.
+        multi_sample_dropout: dropout masks before the head while training.
         pipeline: what inference needs beside the weights: task, label space, text column, max_length, ...
     """
 
@@ -31,6 +32,7 @@ class EncoderWithHeadConfig(PretrainedConfig):
         head_dropout: float = 0.1,
         logit_mean: list[float] | None = None,
         logit_scale: list[float] | None = None,
+        multi_sample_dropout: int = 1,
         pipeline: dict[str, Any] | None = None,
         **kwargs,
     ):
@@ -43,6 +45,7 @@ class EncoderWithHeadConfig(PretrainedConfig):
         self.head_dropout = head_dropout
         self.logit_mean = logit_mean
         self.logit_scale = logit_scale
+        self.multi_sample_dropout = multi_sample_dropout
         self.pipeline = pipeline or {}
         super().__init__(**kwargs)
 

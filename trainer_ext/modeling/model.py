@@ -10,7 +10,7 @@ from transformers import AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from trainer_ext.modeling.configuration import EncoderWithHeadConfig
-from trainer_ext.modeling.pooling import pool
+from trainer_ext.modeling.pooling import build_pooling
 
 
 @dataclass
@@ -37,15 +37,17 @@ class EncoderWithHead(PreTrainedModel):
         super().__init__(config)
         self.encoder = AutoModel.from_config(config.encoder, **without_pooler(config.encoder))
         self.dropout = nn.Dropout(config.head_dropout)
-        self.head = nn.Linear(config.hidden_size, math.prod(config.head_shape))
+        self.pooling = build_pooling(config)
+        self.head = nn.Linear(self.pooling.width, math.prod(config.head_shape))
         self.token_head = nn.Linear(config.hidden_size, config.token_classes) if config.token_classes else None
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Initialise the heads; the encoder initialises itself."""
-        if module in (self.head, self.token_head):
+        """Initialise heads and pooling; the encoder initialises itself."""
+        if module in (self.head, self.token_head, *self.pooling.children()):
             module.weight.data.normal_(mean=0.0, std=getattr(self.config.encoder, "initializer_range", 0.02))
-            module.bias.data.zero_()
+            if module.bias is not None:
+                module.bias.data.zero_()
 
     def forward(
         self,
@@ -54,17 +56,24 @@ class EncoderWithHead(PreTrainedModel):
         token_type_ids: Tensor | None = None,
         return_dict: bool | None = None,
     ) -> TwoHeadOutput:
-        """Logits (B, *head_shape), and of a token head (B, L, token_classes), of token ids (B, L)."""
+        """Logits (B, *head_shape), and of a token head (B, L, token_classes), of token ids (B, L).
+
+        While training with `multi_sample_dropout` K the first are (K B, *head_shape): the batch K times, each with
+        another dropout mask before the head (Inoue, Multi-Sample Dropout, arXiv:1905.09788, section 2).
+        """
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
         if token_type_ids is not None and "token_type_ids" in inspect.signature(self.encoder.forward).parameters:
             inputs["token_type_ids"] = token_type_ids
-        states = self.encoder(**inputs, return_dict=True).last_hidden_state
-        vector = pool(self.config.pooling, states, attention_mask)
+        outputs = self.encoder(**inputs, output_hidden_states=self.pooling.uses_layers, return_dict=True)
+        layers = outputs.hidden_states if self.pooling.uses_layers else (outputs.last_hidden_state,)
+        vector = self.pooling(layers, attention_mask)
+        if self.training and self.config.multi_sample_dropout > 1:
+            vector = vector.repeat(self.config.multi_sample_dropout, 1)
         logits = self.head(self.dropout(vector))
         if self.config.logit_scale is not None:  # in float32: bfloat16 would round a score of 3 to steps of 0.016
             logits = logits.float()
             logits = logits * logits.new_tensor(self.config.logit_scale) + logits.new_tensor(self.config.logit_mean)
-        token_logits = self.token_head(self.dropout(states)) if self.token_head is not None else None
+        token_logits = self.token_head(self.dropout(outputs.last_hidden_state)) if self.token_head is not None else None
         return TwoHeadOutput(logits=logits.view(-1, *self.config.head_shape), token_logits=token_logits)
 
 

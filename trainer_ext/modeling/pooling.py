@@ -1,7 +1,12 @@
 """Token states (B, L, H) and mask (B, L) to one vector a row (B, H)."""
 
+from collections.abc import Sequence
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from trainer_ext.errors import UserError
+from trainer_ext.modeling.configuration import EncoderWithHeadConfig
 
 
 def cls_pooling(states: Tensor, mask: Tensor) -> Tensor:
@@ -28,3 +33,93 @@ def pool(name: str, states: Tensor, mask: Tensor | None) -> Tensor:
     if mask is None:
         mask = torch.ones(states.shape[:2], dtype=torch.long, device=states.device)
     return POOLINGS[name](states, mask)
+
+
+class Pooling(nn.Module):
+    """The poolings without parameters: cls, mean and max over the last layer's states."""
+
+    uses_layers = False
+    """Whether the states of all layers are needed (`output_hidden_states`)."""
+
+    def __init__(self, config: EncoderWithHeadConfig):
+        super().__init__()
+        self.name = config.pooling
+        self.width = config.hidden_size
+
+    def forward(self, layers: Sequence[Tensor], mask: Tensor | None) -> Tensor:
+        """One vector a row (B, width).
+
+        Args:
+            layers: states (B, L, H): of the embeddings and each layer with `uses_layers`, of the last layer otherwise.
+            mask: (B, L); None: every token counts.
+        """
+        return pool(self.name, layers[-1], mask)
+
+
+class AttentionPooling(Pooling):
+    """A learned weight for each token: softmax(v . tanh(W h + b)) over the tokens that are not padding.
+
+    Source: Yang et al., Hierarchical Attention Networks for Document Classification (NAACL 2016), eq. 5 to 7.
+    """
+
+    def __init__(self, config: EncoderWithHeadConfig):
+        super().__init__(config)
+        self.project = nn.Linear(self.width, self.width)
+        self.score = nn.Linear(self.width, 1, bias=False)
+
+    def forward(self, layers: Sequence[Tensor], mask: Tensor | None) -> Tensor:
+        """Weighted mean of the last layer's states."""
+        states = layers[-1]
+        scores = self.score(torch.tanh(self.project(states))).squeeze(-1)
+        if mask is not None:
+            scores = scores.masked_fill(mask == 0, torch.finfo(scores.dtype).min)
+        return (scores.softmax(dim=-1).unsqueeze(-1) * states).sum(dim=1)
+
+
+class WeightedLayers(Pooling):
+    """Softmax-weighted sum of the embeddings' and all layers' states, then the mean over the tokens.
+
+    Source: Peters et al., Deep Contextualized Word Representations (arXiv:1802.05365), eq. 1, without the scale, which
+    the head has. The layers start with equal weights.
+    """
+
+    uses_layers = True
+
+    def __init__(self, config: EncoderWithHeadConfig):
+        super().__init__(config)
+        self.layer_scores = nn.Parameter(torch.zeros(config.encoder.num_hidden_layers + 1))
+
+    def forward(self, layers: Sequence[Tensor], mask: Tensor | None) -> Tensor:
+        """Sum over layers, mean over tokens."""
+        weights = self.layer_scores.softmax(dim=0)
+        states = (torch.stack(tuple(layers), dim=-1) * weights).sum(dim=-1)
+        return pool("mean", states, mask)
+
+
+class ConcatLast4(Pooling):
+    """The last four layers' states side by side, then the mean over the tokens (B, 4 H).
+
+    Source: Devlin et al., BERT (arXiv:1810.04805), table 7, "Concat Last Four Hidden".
+    """
+
+    uses_layers = True
+
+    def __init__(self, config: EncoderWithHeadConfig):
+        super().__init__(config)
+        if config.encoder.num_hidden_layers < 4:
+            raise UserError(
+                f"pooling concat_last4 needs 4 layers, but the encoder has {config.encoder.num_hidden_layers}"
+            )
+        self.width = 4 * config.hidden_size
+
+    def forward(self, layers: Sequence[Tensor], mask: Tensor | None) -> Tensor:
+        """Concatenation of layers, mean over tokens."""
+        return pool("mean", torch.cat(tuple(layers)[-4:], dim=-1), mask)
+
+
+MODULES = {"attention": AttentionPooling, "weighted_layers": WeightedLayers, "concat_last4": ConcatLast4}
+
+
+def build_pooling(config: EncoderWithHeadConfig) -> Pooling:
+    """The pooling that the config names."""
+    return MODULES.get(config.pooling, Pooling)(config)

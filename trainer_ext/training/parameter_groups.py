@@ -1,13 +1,14 @@
 """Learning rates by depth, weight decay by kind: each trainable parameter in exactly one group."""
 
-import re
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from torch import nn
 
-LAYER_NUMBER = re.compile(r"(?:^|\.)(?:layers?|h|albert_layer_groups)\.(\d+)\.")
+from trainer_ext.errors import UserError
+from trainer_ext.modeling.layers import number_of_layers, part_of
+from trainer_ext.optimisation import parse_parameter_groups
 
 
 def parameter_groups(
@@ -28,29 +29,63 @@ def parameter_groups(
         model: has the encoder as `model.encoder`.
         decayed: names of the parameters that weight decay applies to.
     """
-    layers = [layer for name, _ in model.encoder.named_parameters() if (layer := layer_of(name)) is not None]
-    depth = max(layers, default=-1) + 1
+    depth = number_of_layers(model)
+    return grouped(
+        model,
+        lambda name: learning_rate * rate_factor(name, depth, layer_decay, head_factor),
+        weight_decay,
+        decayed,
+    )
+
+
+def explicit_groups(
+    model: nn.Module, entries: Sequence[str], learning_rate: float, weight_decay: float, decayed: Collection[str]
+) -> list[dict[str, Any]]:
+    """Groups for an optimizer from `--parameter_groups`; parts that no entry names learn at `learning_rate`.
+
+    Raises:
+        UserError: when an entry has no effect (the model has no such layer, or it is frozen), or when entries name some
+            layers but not all.
+    """
+    parsed = parse_parameter_groups(entries)
+    used = set()
+
+    def rate(name: str) -> float:
+        part, layer = part_of(name)
+        for entry in parsed:
+            if entry.part == part and entry.first <= layer <= entry.last:
+                used.add(entry)
+                return entry.rate
+        if part == "layers" and any(entry.part == part for entry in parsed):
+            named = [entry.text for entry in parsed if entry.part == part]
+            raise UserError(f"parameter_groups {' '.join(named)} leave out layer {layer} of {number_of_layers(model)}")
+        return learning_rate
+
+    groups = grouped(model, rate, weight_decay, decayed)
+    for entry in parsed:
+        if entry not in used:
+            raise UserError(
+                f"parameter_groups: {entry.text} has no effect: the model has no trainable parameters there, and "
+                f"{number_of_layers(model)} layers"
+            )
+    return groups
+
+
+def grouped(
+    model: nn.Module, rate_of: Callable[[str], float], weight_decay: float, decayed: Collection[str]
+) -> list[dict[str, Any]]:
+    """One group for each (rate, weight decay) of the trainable parameters, highest rate first."""
     groups = defaultdict(list)
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            rate = learning_rate * rate_factor(name, depth, layer_decay, head_factor)
-            groups[rate, weight_decay if name in decayed else 0.0].append(parameter)
+            groups[rate_of(name), weight_decay if name in decayed else 0.0].append(parameter)
     ordered = sorted(groups.items(), key=lambda item: item[0], reverse=True)
     return [{"params": params, "lr": rate, "weight_decay": decay} for (rate, decay), params in ordered]
 
 
 def rate_factor(name: str, depth: int, layer_decay: float, head_factor: float) -> float:
     """The multiple of the learning rate for a parameter of a model with `depth` encoder layers."""
-    if not name.startswith("encoder."):
-        return head_factor
-    layer = layer_of(name)
-    if layer is not None:
-        return layer_decay ** (depth - 1 - layer)
-    # Outside the layers: embeddings (of positions too) lie below them, a final norm above them.
-    return layer_decay**depth if "embed" in name else 1.0
-
-
-def layer_of(name: str) -> int | None:
-    """The number of the encoder layer a parameter belongs to, or None."""
-    match = LAYER_NUMBER.search(name)
-    return int(match.group(1)) if match else None
+    part, layer = part_of(name)
+    # Embeddings (of positions too) lie below the layers, a final norm above them.
+    powers = {"layers": depth - 1 - layer, "embeddings": depth, "other": 0}
+    return head_factor if part == "head" else layer_decay ** powers[part]

@@ -14,7 +14,8 @@ from transformers.trainer import TRAINER_STATE_NAME
 from trainer_ext.objectives.base import HEADS, Objective
 from trainer_ext.tasks import Task
 from trainer_ext.training.adversarial import adversarial_backward, build_adversary
-from trainer_ext.training.parameter_groups import parameter_groups
+from trainer_ext.training.ema import EmaCallback
+from trainer_ext.training.parameter_groups import explicit_groups, parameter_groups
 from trainer_ext.training.sampler import LengthGroupedSampler
 
 
@@ -40,6 +41,9 @@ class CustomTrainer(Trainer):
         self.objective = objective
         self.task = task
         self.adversary = build_adversary(self.args)
+        self.average = EmaCallback(self.args.ema_decay) if self.args.ema_decay else None
+        if self.average:
+            self.add_callback(self.average)
         # Else Trainer, which sees **kwargs in some forwards, leaves the division by the accumulation steps to them.
         self.model_accepts_loss_kwargs = False
         self._logged: dict[str, list] = defaultdict(lambda: [0.0, 0.0])
@@ -79,7 +83,8 @@ class CustomTrainer(Trainer):
         if passes > 1:
             features = {name: value.repeat(passes, *[1] * (value.dim() - 1)) for name, value in features.items()}
         outputs = model(**features)
-        logits = {name: outputs[HEADS[name]].unflatten(0, (passes, len(labels[name]))) for name in labels}
+        # More rows than passes x batch are samples of a multi-sample dropout; the first two compare as R-Drop's pair.
+        logits = {name: outputs[HEADS[name]].unflatten(0, (-1, len(labels[name]))) for name in labels}
         return logits, labels, outputs
 
     def compute_loss(self, model, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch=None):
@@ -116,20 +121,29 @@ class CustomTrainer(Trainer):
         super().log(logs, start_time)
 
     def create_optimizer(self):
-        """`Trainer`'s optimizer, over layer-wise groups when they are asked for."""
-        args = self.args
-        if self.optimizer is None and (args.layer_wise_lr_decay != 1 or args.head_lr_factor != 1):
-            groups = parameter_groups(
-                self.model,
-                args.learning_rate,
-                args.weight_decay,
-                args.layer_wise_lr_decay,
-                args.head_lr_factor,
-                decayed=self.get_decay_parameter_names(self.model),
-            )
+        """`Trainer`'s optimizer, over layer-wise or explicit groups when they are asked for."""
+        args, groups = self.args, None
+        decayed = self.get_decay_parameter_names(self.model)
+        if args.parameter_groups:
+            groups = explicit_groups(self.model, args.parameter_groups, args.learning_rate, args.weight_decay, decayed)
+        elif args.layer_wise_lr_decay != 1 or args.head_lr_factor != 1:
+            factors = (args.layer_wise_lr_decay, args.head_lr_factor)
+            groups = parameter_groups(self.model, args.learning_rate, args.weight_decay, *factors, decayed)
+        if self.optimizer is None and groups:
             optimizer_class, kwargs = self.get_optimizer_cls_and_kwargs(args, self.model)
             self.optimizer = optimizer_class(groups, **kwargs)
         return super().create_optimizer()
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        """With `--ema_decay` the checkpoint's model is the average; the weights to train on from are beside it."""
+        super()._save_optimizer_and_scheduler(output_dir)
+        if self.average and self.args.should_save:
+            self.average.save(self.model, Path(output_dir))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if self.average and checkpoint:
+            self.average.load(self.model, Path(checkpoint))
 
     def load_best_of(self, checkpoint: str) -> None:
         """Take up the state of a run that had already stopped, and its best weights, without training on."""

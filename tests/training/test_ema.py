@@ -1,0 +1,105 @@
+"""The average of the weights: closed form, what is evaluated and saved, and a resumed run."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from transformers import TrainerControl, TrainerState
+
+from trainer_ext.errors import UserError
+from trainer_ext.training.ema import TRAINING_WEIGHTS, EmaCallback
+
+from ..conftest import run_ok, run_script
+from ..objectives.test_objective import OBJECTIVES
+from .test_trainer import largest_difference, make_arguments, make_model, make_trainer
+
+OPTIONS = {"per_device_train_batch_size": 8, "max_steps": 6, "learning_rate": 0.1, "ema_decay": 0.8}
+SAVING = {"save_strategy": "steps", "save_steps": 2, "eval_strategy": "steps", "eval_steps": 2}
+
+
+def test_closed_form(tmp_path):
+    """a_n = d^n w_0 + (1 - d) sum_k d^(n - k) w_k; the training weights come back after each look."""
+    model, ema = nn.Linear(1, 1, bias=False), EmaCallback(0.9)
+    arguments, state = make_arguments(tmp_path), TrainerState()
+    weights = [2.0, -1.0, 5.0, 3.0]
+    model.weight.data.fill_(weights[0])
+    ema.on_train_begin(arguments, state, TrainerControl(), model=model)
+    for n, value in enumerate(weights[1:], start=1):
+        ema.on_step_begin(arguments, state, TrainerControl(), model=model)
+        assert model.weight.item() == pytest.approx(weights[n - 1])
+        model.weight.data.fill_(value)
+        ema.on_step_end(arguments, state, TrainerControl(should_evaluate=n == 2), model=model)
+        average = 0.9**n * weights[0] + 0.1 * sum(0.9 ** (n - k) * weights[k] for k in range(1, n + 1))
+        shown = model.weight if n == 2 else ema.other["weight"]
+        assert shown.item() == pytest.approx(average)
+    ema.on_train_end(arguments, state, TrainerControl(), model=model)
+    assert model.weight.item() == pytest.approx(average)
+
+
+def averages_of(folder: Path, decay: float) -> dict[int, dict[str, torch.Tensor]]:
+    """The average after each step, from a run without one that saved its weights after every step."""
+    average, found = dict(make_model(dropout=0.1).named_parameters()), {}
+    for step in range(1, 7):
+        weights = load_file(folder / f"checkpoint-{step}" / "model.safetensors")
+        average = {name: decay * average[name].detach() + (1 - decay) * weights[name] for name in average}
+        found[step] = average
+    return found
+
+
+def test_training_is_as_without_and_what_is_saved_and_evaluated_is_the_average(tmp_path):
+    # It evaluates as often: an evaluation draws from the random state that the next dropout masks come from.
+    options = OPTIONS | SAVING | {"ema_decay": 0, "save_steps": 1}
+    plain = make_trainer(tmp_path / "plain", OBJECTIVES["cross_entropy"], dropout=0.1, **options)
+    plain.train()
+    trainer = make_trainer(tmp_path / "ema", OBJECTIVES["cross_entropy"], dropout=0.1, **OPTIONS, **SAVING)
+    trainer.train()
+    expected = averages_of(tmp_path / "plain", 0.8)
+    for step in (2, 4, 6):
+        saved = load_file(tmp_path / "ema" / f"checkpoint-{step}" / "model.safetensors")
+        training = load_file(tmp_path / "ema" / f"checkpoint-{step}" / TRAINING_WEIGHTS)
+        unaveraged = load_file(tmp_path / "plain" / f"checkpoint-{step}" / "model.safetensors")
+        for name, value in expected[step].items():
+            torch.testing.assert_close(saved[name], value, rtol=1e-4, atol=1e-6)
+            assert torch.equal(training[name], unaveraged[name])
+    for name, parameter in trainer.model.named_parameters():
+        torch.testing.assert_close(parameter.detach(), expected[6][name], rtol=1e-4, atol=1e-6)
+    logged = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
+    assert len(logged) == 3 and logged[-1] == pytest.approx(trainer.evaluate()["eval_loss"], abs=1e-6)
+
+
+@pytest.mark.parametrize("best", [False, True])
+def test_a_resumed_run_ends_with_the_same_bits(best, tmp_path):
+    options = OPTIONS | SAVING | {"load_best_model_at_end": best, "metric_for_best_model": "loss"}
+    whole = make_trainer(tmp_path / "a", OBJECTIVES["rdrop"], dropout=0.1, **options)
+    whole.train()
+    resumed = make_trainer(tmp_path / "b", OBJECTIVES["rdrop"], dropout=0.1, **options)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "a" / "checkpoint-2"))
+    assert largest_difference(whole.model, resumed.model) == 0
+    for name in ("model.safetensors", TRAINING_WEIGHTS):
+        one, other = (load_file(tmp_path / run / "checkpoint-6" / name) for run in "ab")
+        assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_a_checkpoint_without_an_average_is_refused(tmp_path):
+    plain = make_trainer(tmp_path, OBJECTIVES["cross_entropy"], **(OPTIONS | SAVING | {"ema_decay": 0}))
+    plain.train()
+    trainer = make_trainer(tmp_path, OBJECTIVES["cross_entropy"], **OPTIONS)
+    with pytest.raises(UserError, match="ema_decay 0.8 cannot resume from .*checkpoint-2"):
+        trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+
+
+def test_through_train_py_with_explicit_groups(topic_flags, tmp_path):
+    """The best checkpoint's model is the one saved; a layer that the encoder does not have is one line, status 2."""
+    flags = ["--ema_decay", "0.7", "--adversarial", "fgm", "--parameter_groups", "embeddings=5e-3", "head=1e-2"]
+    folder = tmp_path / "out"
+    run_ok("train.py", *topic_flags, *flags, "layers.0=4e-3", "layers.1-=5e-3", "--output_dir", folder)
+    best = int((folder / "metrics.json").read_text().partition('"best_step": ')[2].partition(",")[0])
+    saved, checkpoint = load_file(folder / "model.safetensors"), folder / f"checkpoint-{best}"
+    stored = load_file(checkpoint / "model.safetensors")
+    assert all(torch.equal(saved[name], stored[name]) for name in saved)
+    assert (checkpoint / TRAINING_WEIGHTS).is_file() and not (folder / TRAINING_WEIGHTS).exists()
+    done = run_script("train.py", *topic_flags, *flags, "layers.0=4e-3", "--output_dir", tmp_path / "other")
+    assert done.returncode == 2 and "layers.0=0.004" not in done.stderr
+    assert "layers.0=4e-3 leave out layer 1 of 2" in done.stderr and "Traceback" not in done.stderr

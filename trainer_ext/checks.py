@@ -1,0 +1,170 @@
+"""Contradictions between flags, found before any data is read; each is reported with both values."""
+
+import os
+
+from trainer_ext.arguments import CALIBRATIONS, SCRATCH_SIZES, Arguments
+from trainer_ext.errors import UserError, check_range
+from trainer_ext.optimisation import check_optimisation
+
+
+def check_arguments(args: Arguments) -> None:
+    """Refuse contradictions.
+
+    Raises:
+        UserError: naming both flags and both values.
+    """
+    check_model(args)
+    check_training(args)
+    check_objective(args)
+    check_joint(args)
+    check_files(args)
+
+
+def check_model(args: Arguments) -> None:
+    """One source of the encoder, and numbers in their ranges."""
+    model = args.model
+    if model.from_scratch != "none" and model.model_name_or_path:
+        raise UserError(
+            f"from_scratch {model.from_scratch} and model_name_or_path {model.model_name_or_path} are both given; "
+            "drop one (--from_scratch none switches a recipe's off)"
+        )
+    if args.training.do_train and model.from_scratch == "none" and not model.model_name_or_path:
+        raise UserError(f"no encoder: give --model_name_or_path, or --from_scratch {'|'.join(SCRATCH_SIZES[1:])}")
+    if model.config_overrides and model.from_scratch == "none":
+        raise UserError(f"config_overrides {model.config_overrides} only apply to --from_scratch, which is none")
+    check_range("head_dropout", model.head_dropout, 0, 1)
+    check_range("multi_sample_dropout", model.multi_sample_dropout, 1)
+    check_range("reinit_layers", model.reinit_layers, 0)
+    check_range("freeze_layers", model.freeze_layers, 0)
+    if model.multi_sample_dropout > 1 and not model.head_dropout:
+        raise UserError(f"multi_sample_dropout {model.multi_sample_dropout} has no effect: head_dropout is 0")
+    if model.reinit_layers and model.from_scratch != "none":
+        raise UserError(
+            f"reinit_layers {model.reinit_layers} has no effect: from_scratch {model.from_scratch} is all fresh"
+        )
+    if model.freeze_embeddings and args.training.adversarial in ("fgm", "pgd"):
+        raise UserError(
+            f"adversarial {args.training.adversarial} follows the gradient of the embeddings, but freeze_embeddings is "
+            "true"
+        )
+    check_range("vocab_size", model.vocab_size, 16)
+    check_range("max_length", args.data.max_length, 4)
+
+
+def check_training(args: Arguments) -> None:
+    """Early stopping and the best model need an evaluation to look at."""
+    training, data = args.training, args.data
+    strategy = str(training.eval_strategy.value)
+    has_validation = bool(data.validation_file or data.dataset_name)
+    if training.early_stopping_patience and strategy == "no":
+        raise UserError(
+            f"early_stopping_patience {training.early_stopping_patience} needs evaluations, but eval_strategy is no"
+        )
+    if training.early_stopping_patience and not training.load_best_model_at_end:
+        raise UserError(
+            f"early_stopping_patience {training.early_stopping_patience} needs load_best_model_at_end true, "
+            "but it is false"
+        )
+    check_calibrate(args.model.calibrate, data.task, training.do_train, has_validation)
+    if training.do_train and strategy != "no" and not has_validation:
+        raise UserError(f"eval_strategy {strategy} needs rows to evaluate on, but there is no validation_file")
+    if not training.do_train and not has_validation and not data.test_file:
+        raise UserError("do_train false evaluates a checkpoint, but there is neither validation_file nor test_file")
+    if training.save_strategy.value == "best" and not training.metric_for_best_model:
+        raise UserError("save_strategy best needs metric_for_best_model, which is not given")
+    for name in ("learning_rate", "weight_decay", "num_train_epochs"):
+        check_range(name, getattr(training, name), 0)
+    for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
+        check_range(name, getattr(training, name), 1)
+    check_range("early_stopping_patience", training.early_stopping_patience, 0)
+    check_optimisation(training)
+
+
+def check_calibrate(calibrate: str, task: str, do_train: bool, has_validation: bool) -> None:
+    """Calibration follows a training, on validation rows, for tasks with classes."""
+    if calibrate == "none":
+        return
+    if not do_train:
+        raise UserError(f"calibrate {calibrate} follows a training, but do_train is false")
+    if not has_validation:
+        raise UserError(f"calibrate {calibrate} needs rows to fit on, but there is no validation_file")
+    possible = {"single_label": CALIBRATIONS, "multi_label": CALIBRATIONS, "multi_aspect": CALIBRATIONS[:2]}
+    if calibrate not in possible.get(task, ()):
+        raise UserError(f"calibrate {calibrate} is not possible for the task {task}")
+
+
+def check_objective(args: Arguments) -> None:
+    """Term settings that contradict each other."""
+    objective, task, smoothing = args.objective, args.data.task, args.training.label_smoothing_factor
+    focal_flags = {"focal_gamma": objective.focal_gamma, "focal_alpha": objective.focal_alpha}
+    for name, value in (focal_flags | {"class_weights": objective.class_weights}).items():
+        if value and task == "regression":
+            raise UserError(f"{name} {value} is for classes, but the task is regression, which has none")
+    if objective.class_weights and objective.focal_alpha:
+        raise UserError(
+            f"class_weights {objective.class_weights} and focal_alpha {objective.focal_alpha} are both given; drop one"
+        )
+    if objective.class_weights and objective.focal_gamma:
+        raise UserError(
+            f"class_weights {objective.class_weights} is not a part of Focal Loss (focal_gamma "
+            f"{objective.focal_gamma}); weight it with focal_alpha"
+        )
+    if task != "regression" and "regression_loss" in args.given:
+        raise UserError(f"regression_loss {objective.regression_loss} is for regression, but the task is {task}")
+    check_range("focal_gamma", objective.focal_gamma, 0)
+    check_range("rdrop_alpha", objective.rdrop_alpha, 0)
+    if objective.focal_alpha and not objective.focal_gamma:
+        raise UserError(f"focal_alpha {objective.focal_alpha} has no effect: focal_gamma is 0, which is cross entropy")
+    for name in ("focal_alpha", "class_weights"):
+        highest = 1 if name == "focal_alpha" and task == "multi_label" else float("inf")  # negatives have 1 - alpha
+        for value in () if isinstance(getattr(objective, name), str) else getattr(objective, name) or ():
+            check_range(name, value, 0, highest, above=True)
+    check_range("label_smoothing_factor", smoothing, 0, 1)
+    if smoothing and (objective.focal_gamma or task in ("multi_label", "regression")):
+        other = f"focal_gamma {objective.focal_gamma}" if objective.focal_gamma else f"task {task}"
+        raise UserError(f"label_smoothing_factor {smoothing} is a part of cross entropy, which {other} does not use")
+
+
+def check_joint(args: Arguments) -> None:
+    """Flags that the task joint takes no account of, and those that only it does."""
+    check_range("slot_loss_weight", args.objective.slot_loss_weight, 0)
+    if args.data.task != "joint":
+        if "slot_loss_weight" in args.given:
+            raise UserError(
+                f"slot_loss_weight {args.objective.slot_loss_weight} is for the task joint, not {args.data.task}"
+            )
+        return
+    for name in ("label_columns", "label_names"):
+        if name in args.given:
+            raise UserError(
+                f"{name} {args.given[name]} is not for the task joint: it reads tokens, slots and intent, "
+                "and takes intents and tags from the training rows"
+            )
+    alpha = args.objective.focal_alpha
+    if isinstance(alpha, str) or len(alpha or ()) > 1:
+        raise UserError(f"focal_alpha {alpha}: the task joint has two heads and takes one number")
+    if args.objective.class_weights:
+        raise UserError(f"class_weights {args.objective.class_weights} is not for the task joint, which has two heads")
+
+
+def check_files(args: Arguments) -> None:
+    """Files named and present."""
+    data = args.data
+    if args.training.do_train and not data.train_file and not data.dataset_name:
+        raise UserError("nothing to train on: give --train_file or --dataset_name")
+    for flag in ("train_file", "validation_file", "test_file"):
+        path = getattr(data, flag)
+        if path and data.dataset_name:
+            raise UserError(f"dataset_name {data.dataset_name} and {flag} {path} are both given; drop one")
+        if path and not os.path.isfile(path):
+            raise UserError(
+                f"{flag}: {path} does not exist" if not os.path.exists(path) else f"{flag}: {path} is a folder"
+            )
+    if data.task == "multi_aspect" and len(data.label_columns) < 2 and "label_columns" not in args.given:
+        raise UserError("multi_aspect needs --label_columns: one column per aspect")
+    if not data.label_separator:
+        raise UserError("label_separator is empty: say what stands between the labels of a multi_label row")
+    if data.label_separator != "," and data.task != "multi_label":
+        raise UserError(f"label_separator {data.label_separator!r} is for multi_label, but the task is {data.task}")
+    if data.task == "single_label" and len(data.label_columns) != 1:
+        raise UserError(f"single_label takes one label column, but label_columns names {len(data.label_columns)}")
