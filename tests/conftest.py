@@ -53,6 +53,17 @@ def labelled_lines(rows: int, seed: int) -> list[tuple[str, str]]:
     return [(sentence(CLASSES[name], generator), name) for name in (names[k % len(names)] for k in range(rows))]
 
 
+@pytest.fixture(autouse=True)
+def precision_of_its_own():
+    """transformers leaves bf16 in the environment, where later trainings of the process (and its children) find it."""
+    name = "ACCELERATE_MIXED_PRECISION"
+    before = os.environ.pop(name, None)
+    yield
+    os.environ.pop(name, None)
+    if before is not None:
+        os.environ[name] = before
+
+
 @pytest.fixture(scope="session")
 def topic_files(tmp_path_factory) -> dict[str, Path]:
     """`text<TAB>label` files: train (96 rows), validation (30), test (30)."""

@@ -126,7 +126,7 @@ def test_unknown_flag_names_the_nearest(recipe, flag, near):
     "flags, message",
     [
         (["--xyzzy", "1"], "unknown flag --xyzzy"),
-        (["--pooling", "max"], "argument --pooling: invalid choice: 'max' (choose from "),
+        (["--pooling", "median"], "argument --pooling: invalid choice: 'median' (choose from "),
         (["--max_length", "long"], "invalid int value: 'long'"),
         (["--learning_rate", "fast"], "invalid float value: 'fast'"),
         (["--group_by_length", "maybe"], "maybe"),
