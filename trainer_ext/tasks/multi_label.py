@@ -39,12 +39,12 @@ class MultiLabel(Task):
             classes = tuple(normalise(name) for name in names or columns)
             if len(classes) != len(columns):
                 raise UserError(f"label_names gives {len(classes)} names for {len(columns)} label columns")
-            return LabelSpace(columns, classes, classes, separator)
+            return LabelSpace(columns, classes, classes, separator=separator)
         if names:
             space = LabelSpace.from_names(columns, names)
         else:
             space = LabelSpace.from_values(columns, (label for (value,) in rows for label in split(value, separator)))
-        return LabelSpace(columns, space.classes, space.values, separator)
+        return LabelSpace(columns, space.classes, space.values, separator=separator)
 
     @property
     def head_shape(self) -> tuple[int, ...]:
