@@ -160,3 +160,13 @@ def aspect_checkpoint(aspect_files, topic_flags, tmp_path_factory) -> Path:
     flags += ["--layer_wise_lr_decay", "0.9", "--head_lr_factor", "2", "--gradient_accumulation_steps", "2"]
     run_ok("train.py", *topic_flags, *flags, "--output_dir", folder)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def precision_stays_inside():
+    """transformers leaves `bf16` of one `TrainingArguments` in the environment, where the next one takes it up."""
+    before = os.environ.get("ACCELERATE_MIXED_PRECISION")
+    yield
+    os.environ.pop("ACCELERATE_MIXED_PRECISION", None)
+    if before is not None:
+        os.environ["ACCELERATE_MIXED_PRECISION"] = before

@@ -172,9 +172,9 @@ def test_statistics_of_a_step_come_from_the_logits_that_are_trained_on(tmp_path)
     seen, compute = {True: [], False: []}, trainer._logits
 
     def record(*args):
-        logits, outputs = compute(*args)
-        seen[logits.requires_grad].append(logits.detach().clone())
-        return logits, outputs
+        logits, labels, outputs = compute(*args)
+        seen[logits["labels"].requires_grad].append(logits["labels"].detach().clone())
+        return logits, labels, outputs
 
     trainer._logits = record
     trainer.train()
