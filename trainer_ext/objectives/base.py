@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-IGNORE = -100
 HEADS = {"labels": "logits", "token_labels": "token_logits"}
 """A head is called by the name of its labels in a batch; the values are the names of the model's outputs."""
 
