@@ -30,6 +30,11 @@ ALLOWED = {
     "tracking": {"arguments", "parsing", *LEAVES},
     "reports": {"arguments", "parsing", "tasks", "inference", *LEAVES},
     "training": {"arguments", "optimisation", "data", "modeling", "objectives", "tasks", "tracking", *LEAVES},
+    "run": {
+        *("arguments", "parsing", "data", "tasks", "modeling", "inference", "reports", "tracking", "training"),
+        *LEAVES,
+    },
+    "notebook": {"parsing", "run", *LEAVES},
     "export": {"arguments", "data", "inference", "modeling", "reports", "tasks", *LEAVES},
 }
 # The libraries of metrics are loaded when a metric is computed: no module imports this one at its top.

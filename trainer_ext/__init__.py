@@ -10,6 +10,14 @@ import importlib.util
 import sys
 
 __version__ = "0.1.0"
+__all__ = ["fit", "load_predictor"]
+
+
+def __getattr__(name: str):
+    """`fit` and `load_predictor`, imported when they are first asked for."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module("trainer_ext.notebook" if name == "fit" else "trainer_ext.inference"), name)
 
 
 class _RegisterModel:

@@ -1,8 +1,9 @@
 """From a YAML recipe and a command line to `Arguments`, and back to a YAML that runs again."""
 
 import json
+import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
@@ -36,12 +37,29 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     recipe = argv.pop(0) if argv and not argv[0].startswith("-") else None
+    return parse_tokens(read_recipe(recipe), argv, str(recipe))
+
+
+def parse_values(recipe: Mapping[str, Any], flags: Mapping[str, Any]) -> Arguments:
+    """The same for Python values: `flags` win over `recipe`, and one that is None takes the recipe's back.
+
+    Raises:
+        UserError: as `parse` does.
+    """
+    taken_back = {key: None for key, value in flags.items() if value is None}
+    tokens = to_tokens({key: value for key, value in flags.items() if value is not None})
+    return parse_tokens({**recipe, **taken_back}, tokens, "the recipe")
+
+
+def parse_tokens(recipe: dict[str, Any], argv: list[str], where: str) -> Arguments:
+    """The values of the recipe called `where`, and command-line tokens, to checked arguments."""
     parser = Parser(GROUPS, allow_abbrev=False, description="Fine-tune an encoder. Flags may stand in a YAML recipe.")
     known = {action.dest for action in parser._actions}
     cli_names = flag_names(argv)
     check_known(cli_names, known, "flag --{}")
+    check_known(recipe, known - {"help"}, f"key {{}} in {where}")
     from_scratch = parser.parse_known_args(argv)[0].from_scratch
-    values = read_recipe(recipe, known - {"help"})
+    values = {key: value for key, value in recipe.items() if value is not None}
     values = {key: value for key, value in values.items() if not overridden(key, cli_names, from_scratch)}
     tokens = to_tokens(values) + argv
     try:
@@ -61,8 +79,8 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
     return args
 
 
-def read_recipe(path: str | None, known: set[str]) -> dict[str, Any]:
-    """The flat mapping in a YAML recipe; keys with the value null are left out."""
+def read_recipe(path: str | os.PathLike | None) -> dict[str, Any]:
+    """The flat mapping in a YAML recipe; a key with the value null counts as left out."""
     if path is None:
         return {}
     if not Path(path).is_file():
@@ -74,11 +92,10 @@ def read_recipe(path: str | None, known: set[str]) -> dict[str, Any]:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise UserError(f"{path} must be a flat mapping of flag names to values")
-    check_known(values, known, f"key {{}} in {path}")
     if len(node.value) > len(values):
         names = [key.value for key, _ in node.value]
         raise UserError(f"{path} gives {', '.join(sorted({n for n in names if names.count(n) > 1}))} more than once")
-    return {key: value for key, value in values.items() if value is not None}
+    return values
 
 
 def check_known(names: Iterable[str], known: set[str], where: str) -> None:

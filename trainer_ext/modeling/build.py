@@ -10,6 +10,7 @@ from trainer_ext.arguments import DataArguments, ModelArguments
 from trainer_ext.errors import UserError
 from trainer_ext.modeling.configuration import EncoderWithHeadConfig
 from trainer_ext.modeling.model import EncoderWithHead, from_pretrained_encoder
+from trainer_ext.modeling.pretrained import encoder_path
 from trainer_ext.modeling.scratch import scratch_config, train_tokenizer
 from trainer_ext.tasks import Task
 
@@ -22,7 +23,7 @@ def build_tokenizer(model: ModelArguments, data: DataArguments, texts: Iterable[
     """
     if model.from_scratch != "none":
         return train_tokenizer(texts, model.vocab_size, data.max_length)
-    name = model.model_name_or_path
+    name = encoder_path(model.model_name_or_path)
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=model.trust_remote_code)
     except (OSError, ValueError) as error:
@@ -47,7 +48,7 @@ def build_model(
     Raises:
         UserError: when the weights cannot be loaded, or the encoder cannot take `max_length` tokens.
     """
-    name = model.model_name_or_path
+    name = encoder_path(model.model_name_or_path or "")
     if model.from_scratch != "none":
         encoder = scratch_config(model.from_scratch, model.config_overrides, tokenizer, data.max_length)
     else:

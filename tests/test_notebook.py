@@ -1,0 +1,122 @@
+"""`fit` from a notebook: the same model as train.py makes, from files, frames and data sets; nothing left behind."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pandas
+import pytest
+from datasets import ClassLabel, Dataset
+
+from tests.conftest import CLASSES, ROOT, labelled_lines, run_ok
+from trainer_ext import fit, load_predictor
+from trainer_ext.errors import UserError
+
+RECIPE = {
+    "from_scratch": "tiny",
+    "config_overrides": "hidden_size=32,num_hidden_layers=1,num_attention_heads=2,intermediate_size=64",
+    "vocab_size": 200,
+    "max_length": 32,
+    "max_steps": 4,
+    "per_device_train_batch_size": 16,
+    "eval_strategy": "steps",
+    "eval_steps": 2,
+    "save_steps": 2,
+    "load_best_model_at_end": True,
+    "metric_for_best_model": "f1_macro",
+    "report_to": "none",
+}
+
+
+@pytest.fixture(scope="module")
+def frames():
+    """Train and validation rows as data frames."""
+    return [pandas.DataFrame(labelled_lines(*size), columns=["text", "label"]) for size in ((48, 1), (24, 2))]
+
+
+def weights(folder) -> bytes:
+    return (folder / "model.safetensors").read_bytes()
+
+
+def test_a_recipe_file_gives_what_train_py_gives(tmp_path, topic_files):
+    """Same bytes, same metrics."""
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(json.dumps(RECIPE | {"train_file": str(topic_files["train"])}))
+    run = fit(recipe, validation_file=topic_files["validation"], learning_rate=1e-3, output_dir=tmp_path / "fit")
+    flags = ["--validation_file", topic_files["validation"], "--learning_rate", "1e-3"]
+    run_ok("train.py", recipe, *flags, "--output_dir", tmp_path / "script")
+    assert weights(run.output_dir) == weights(tmp_path / "script")
+    assert run.metrics == json.loads((run.output_dir / "metrics.json").read_text())
+    assert run.metrics["eval_f1_macro"] == json.loads((tmp_path / "script/metrics.json").read_text())["eval_f1_macro"]
+    assert load_predictor(run.output_dir).predict(["a goal"])[0]["label"] in CLASSES
+
+
+def test_frames_data_sets_and_lists_are_the_same_rows(tmp_path, frames):
+    """Three kinds of tables train the same model; class ids of a data set are its class names."""
+    train, validation = frames
+    names = sorted(CLASSES)
+    features = Dataset.from_pandas(train).features.copy()
+    features["label"] = ClassLabel(names=names)
+    as_ids = train.assign(label=[names.index(name) for name in train["label"]])
+    made = {
+        "frame": fit(RECIPE, train_file=train, validation_file=validation, output_dir=tmp_path / "frame"),
+        "data set": fit(
+            RECIPE,
+            train_file=Dataset.from_pandas(as_ids, features=features),
+            validation_file=Dataset.from_pandas(validation),
+            output_dir=str(tmp_path / "set"),
+        ),
+        "list": fit(
+            RECIPE | {"output_dir": tmp_path / "list", "train_file": train.to_dict("records")},
+            validation_file=validation.to_dict("records"),
+        ),
+    }
+    assert len({weights(run.output_dir) for run in made.values()}) == 1
+    run_ok("train.py", tmp_path / "frame" / "resolved_config.yaml", "--output_dir", tmp_path / "again")
+    assert weights(tmp_path / "again") == weights(tmp_path / "frame"), "the rows were kept with the run"
+
+
+def test_nothing_is_left_for_the_next_training(tmp_path, frames):
+    """bf16 leaves variables and shared state behind; a run in fp32 after it is equal to one in a fresh process."""
+    train, validation = frames
+    before = dict(os.environ)
+    fit(RECIPE, train_file=train, validation_file=validation, output_dir=tmp_path / "bf16", bf16=True)
+    assert dict(os.environ) == before
+    run = fit(RECIPE, train_file=train, validation_file=validation, output_dir=tmp_path / "fp32")
+    run_ok("train.py", run.output_dir / "resolved_config.yaml", "--output_dir", tmp_path / "fresh")
+    assert weights(run.output_dir) == weights(tmp_path / "fresh")
+    assert weights(run.output_dir) != weights(tmp_path / "bf16")
+
+
+def test_none_takes_a_flag_back(tmp_path, frames):
+    """As leaving it out of the recipe."""
+    run = fit(
+        RECIPE | {"rdrop_alpha": 4.0},
+        rdrop_alpha=None,
+        train_file=frames[0],
+        validation_file=frames[1],
+        output_dir=tmp_path,
+    )
+    assert "rdrop_alpha" not in (run.output_dir / "resolved_config.yaml").read_text()
+
+
+def test_bad_input_is_one_clear_error(tmp_path, frames):
+    """The same errors as on the command line."""
+    with pytest.raises(UserError, match="learning_rat.*learning_rate"):
+        fit(RECIPE, learning_rat=1, output_dir=tmp_path)
+    with pytest.raises(UserError, match="unknown key optimiser in the recipe"):
+        fit({"optimiser": "adam"}, output_dir=tmp_path)
+    with pytest.raises(UserError, match="train_file, row 1: expected a mapping"):
+        fit(RECIPE, train_file=["a", "b"], output_dir=tmp_path)
+    with pytest.raises(UserError, match="no output_dir"):
+        fit(RECIPE, train_file=frames[0])
+    with pytest.raises(UserError, match="does not exist"):
+        fit(tmp_path / "none.yaml")
+
+
+def test_importing_the_package_stays_light():
+    """`from trainer_ext import load_predictor` loads neither torch nor transformers."""
+    code = "import sys; from trainer_ext import load_predictor; print([m for m in ('torch', 'transformers') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

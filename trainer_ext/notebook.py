@@ -1,0 +1,89 @@
+"""`fit`: what `python train.py` does, from a notebook."""
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainer_ext.errors import UserError
+from trainer_ext.files import atomic_writer
+from trainer_ext.parsing import parse_values, read_recipe
+from trainer_ext.run import run
+
+TABLES = ("train_file", "validation_file", "test_file")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run left: the folder with the best model, and the content of its metrics.json."""
+
+    output_dir: Path
+    metrics: dict[str, float]
+
+
+def fit(recipe: str | os.PathLike | Mapping[str, Any] | None = None, **flags: Any) -> Run:
+    """Train as `python train.py RECIPE --flag value` does, in this process.
+
+    Args:
+        recipe: path of a YAML recipe, or the same as a mapping.
+        **flags: any flag of train.py under its name; they win over the recipe, and None takes a flag of the recipe back.
+            `train_file`, `validation_file` and `test_file` may be a `pandas.DataFrame`, a `datasets.Dataset` or a
+            list of mappings as well: such rows are kept as `output_dir/data/*.jsonl`, so that the run can be repeated.
+
+    Returns:
+        The output folder and the metrics; `trainer_ext.load_predictor(run.output_dir)` answers with the model.
+
+    Raises:
+        UserError: for what `train.py` ends with exit status 2: bad flags, bad rows, a folder that holds another run.
+    """
+    values = dict(recipe) if isinstance(recipe, Mapping) else read_recipe(recipe)
+    tables = {name: flags.get(name, values.get(name)) for name in TABLES}
+    tables = {name: rows for name, rows in tables.items() if rows is not None and not isinstance(rows, (str, Path))}
+    folder = flags.get("output_dir", values.get("output_dir"))
+    if tables and not folder:
+        raise UserError("no output_dir: say where the model goes")
+    files = {name: Path(folder) / "data" / f"{name.removesuffix('_file')}.jsonl" for name in tables}
+    for name, rows in tables.items():
+        write_table(rows, files[name], name)
+    with environment_kept():
+        args = parse_values(values, {**flags, **files})
+        return Run(Path(args.training.output_dir), run(args))
+
+
+def write_table(rows: Any, path: Path, name: str) -> None:
+    """Rows of a data frame, a `datasets.Dataset` or a list of mappings as jsonl; class ids become class names."""
+    if hasattr(rows, "to_dict") and hasattr(rows, "columns"):
+        rows = rows.to_dict(orient="records")
+    names = {
+        column: feature.int2str
+        for column, feature in getattr(rows, "features", {}).items()
+        if hasattr(feature, "int2str")
+    }
+    with atomic_writer(path) as file:
+        for number, row in enumerate(rows, 1):
+            if not isinstance(row, Mapping):
+                raise UserError(
+                    f"{name}, row {number}: expected a mapping of columns to values, got {type(row).__name__}; "
+                    "give a file, a data frame, a datasets.Dataset or a list of mappings"
+                )
+            values = {key: names[key](value) if key in names and value >= 0 else value for key, value in row.items()}
+            file.write(json.dumps(values, ensure_ascii=False, default=as_plain) + "\n")
+
+
+def as_plain(value: Any) -> Any:
+    """numpy numbers and arrays as Python's, dates as text."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+@contextmanager
+def environment_kept():
+    """Put `os.environ` back: TrainingArguments sets variables (bf16, FSDP) that later trainings would obey."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

@@ -1,0 +1,112 @@
+"""One run: parse is behind us; data -> model -> objective -> trainer -> best model -> metrics, plots and card.
+
+`train.py` and `trainer_ext.fit` both end here.
+"""
+
+from pathlib import Path
+
+from transformers import set_seed
+
+from trainer_ext.arguments import Arguments
+from trainer_ext.data.dataset import build_dataset, data_hash, inputs_and_labels, load_rows
+from trainer_ext.data.labelled import label_space
+from trainer_ext.errors import UserError
+from trainer_ext.files import write_json
+from trainer_ext.inference import load_predictor
+from trainer_ext.inference.calibrate import calibrate
+from trainer_ext.inference.scoring import score
+from trainer_ext.modeling.build import build_model, build_tokenizer, pipeline_of
+from trainer_ext.modeling.layers import prepare_layers
+from trainer_ext.parsing import write_resolved
+from trainer_ext.reports.run_report import write_model_card, write_plots
+from trainer_ext.reports.tables import metrics_table
+from trainer_ext.tasks import TASKS
+from trainer_ext.tracking.run import tracked_run
+from trainer_ext.training.build import build_trainer
+from trainer_ext.training.output_dir import claim_output_dir, stopped_early
+from trainer_ext.training.trainer import CustomTrainer
+
+SPLITS = ("train", "validation", "test")
+
+
+def run(args: Arguments) -> dict[str, float]:
+    """Train, or evaluate with `do_train false`; returns what metrics.json (eval_results.json) holds."""
+    TASKS[args.data.task].check_metric(args.training.metric_for_best_model, args.data.label_columns)
+    return train(args) if args.training.do_train else evaluate(args)
+
+
+def train(args: Arguments) -> dict[str, float]:
+    """Data -> model -> objective -> trainer -> best model -> metrics, plots and card."""
+    data, training, folder = args.data, args.training, Path(args.training.output_dir)
+    checkpoint = claim_output_dir(training)
+    rows = {split: load_rows(data, split) for split in SPLITS}
+    kind = TASKS[data.task]
+    task = kind(label_space(rows["train"], data.label_columns, data.label_names, kind, data.label_separator))
+    datasets = {split: build_dataset(rows[split], data, task) if rows[split] else None for split in SPLITS}
+    if training.eval_strategy != "no" and not datasets["validation"]:
+        raise UserError(f"eval_strategy {training.eval_strategy.value} needs validation rows, but there are none")
+    set_seed(training.seed)
+    tokenizer = build_tokenizer(args.model, data, datasets["train"]["text"])
+    pipeline = pipeline_of(data, task, tokenizer, data_hash(datasets["train"]))
+    model = build_model(args.model, data, task, tokenizer, pipeline, datasets["train"]["labels"])
+    prepare_layers(model, args.model)
+
+    with tracked_run(args) as run:
+        trainer = build_trainer(args, task, model, tokenizer, datasets["train"], datasets["validation"])
+        if checkpoint and stopped_early(checkpoint, training.early_stopping_patience):
+            trainer.load_best_of(checkpoint)
+            summary = {}
+        else:
+            summary = trainer.train(resume_from_checkpoint=checkpoint).metrics
+        if not trainer.is_world_process_zero():
+            return {}
+        trainer.save_model(training.output_dir)
+        write_resolved(args, folder)
+        return finish(args, trainer, datasets, summary, run)
+
+
+def finish(args: Arguments, trainer: CustomTrainer, datasets: dict, summary: dict, run) -> dict[str, float]:
+    """Score the model *as saved*, and write what belongs beside it; metrics.json comes last."""
+    folder, task = Path(args.training.output_dir), trainer.task
+    metrics, scored = {}, {}
+    if args.model.calibrate != "none":
+        rows, size = datasets["validation"], args.training.per_device_eval_batch_size
+        task.calibration = calibrate(folder, rows["text"], rows["labels"], args.model.calibrate, size)
+    for split, prefix in (("validation", "eval"), ("test", "test")):
+        if datasets[split]:
+            predictor = load_predictor(folder, batch_size=args.training.per_device_eval_batch_size)
+            scored[split] = score(predictor, *inputs_and_labels(datasets[split]), split)
+            metrics |= {f"{prefix}_{name}": value for name, value in scored[split]["metrics"].items()}
+    metrics |= {name: summary[name] for name in ("train_runtime", "train_samples_per_second") if name in summary}
+    metrics["best_step"] = trainer.state.best_global_step or trainer.state.global_step
+    metrics["global_step"] = trainer.state.global_step
+    write_plots(folder / "plots", task, trainer.state, scored.get("validation"), task.default_metric)
+    counts = {split: len(datasets[split] or ()) for split in SPLITS}
+    write_model_card(folder, args, task, metrics, counts)
+    write_json(folder / "metrics.json", metrics)
+    if run is not None:
+        run.summary.update(metrics)
+    print(
+        f"\n{metrics_table(metrics)}\n\nThe best model (step {metrics['best_step']}), metrics.json, README.md and "
+        f"plots/ are in {folder}"
+    )
+    return metrics
+
+
+def evaluate(args: Arguments) -> dict[str, float]:
+    """Score a checkpoint on the validation and test rows; prints, and writes eval_results.json beside it."""
+    folder = Path(args.model.model_name_or_path or args.training.output_dir)
+    predictor = load_predictor(
+        folder, batch_size=args.training.per_device_eval_batch_size, file_name="model.safetensors"
+    )
+    task, metrics = predictor.task, {}
+    if task.name != args.data.task:
+        raise UserError(f"{folder} is a model for {task.name}, but the task is {args.data.task}")
+    for split, prefix in (("validation", "eval"), ("test", "test")):
+        if rows := load_rows(args.data, split):
+            dataset = build_dataset(rows, args.data, task)
+            scores = score(predictor, *inputs_and_labels(dataset), split)["metrics"]
+            metrics |= {f"{prefix}_{name}": value for name, value in scores.items()}
+    write_json(Path(args.training.output_dir) / "eval_results.json", metrics)
+    print(f"\n{metrics_table(metrics)}\n\nWritten to {Path(args.training.output_dir) / 'eval_results.json'}")
+    return metrics
