@@ -117,6 +117,7 @@ def test_bad_input_is_one_clear_error(tmp_path, frames):
 
 def test_importing_the_package_stays_light():
     """`from trainer_ext import load_predictor` loads neither torch nor transformers."""
-    code = "import sys; from trainer_ext import load_predictor; print([m for m in ('torch', 'transformers') if m in sys.modules])"
+    heavy = "[name for name in ('torch', 'transformers') if name in sys.modules]"
+    code = f"import sys; from trainer_ext import load_predictor; print({heavy})"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
