@@ -1,0 +1,133 @@
+"""What each method brings, and what it costs: one table per data set, over seeds.
+
+    python benchmarks/ablation.py --study objectives --shared ../shared/data
+    python benchmarks/ablation.py --study objectives --shared ../shared/data --data_sets reviews --seeds 1 2 3
+
+Every arm is the plain recipe plus the flags below; the epoch is chosen on the validation rows, the test rows are
+reported. SciCite: a fixed sample of 2,000 training rows, the published validation and test parts, the packaged MiniLM
+encoder. Reviews: 20 aspects, 60% training, 20% validation and 20% test rows of the file, an encoder from scratch.
+The cost is the processor time of the whole run, relative to the first arm's of the same seed. Seeds come in the outer
+loop, so that every arm sees the same state of the machine; runs that are already there are not repeated.
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+from trainer_ext.files import write_json
+from trainer_ext.reports.tables import table
+
+STUDIES = {
+    "objectives": {
+        "plain": [],
+        "+Focal": ["--focal_gamma", "2"],
+        "+class weights": ["--class_weights", "balanced"],
+        "+R-Drop": ["--rdrop_alpha", "1"],
+        "+FGM": ["--adversarial", "fgm", "--adversarial_epsilon", "0.5"],
+        "+layer decay": ["--layer_wise_lr_decay", "0.8"],
+        "all": [
+            *("--focal_gamma", "2", "--focal_alpha", "balanced", "--rdrop_alpha", "1"),
+            *("--adversarial", "fgm", "--adversarial_epsilon", "0.5", "--layer_wise_lr_decay", "0.8"),
+        ],
+    },
+}
+RECIPES = {
+    "scicite": [
+        *("configs/scicite_minilm.yaml", "--class_weights", "none", "--max_length", "64", "--num_train_epochs", "2"),
+        *("--logging_steps", "20"),
+    ],
+    "reviews": [
+        *("configs/reviews_scratch.yaml", "--focal_gamma", "0", "--rdrop_alpha", "0", "--num_train_epochs", "10"),
+        *("--early_stopping_patience", "0", "--max_length", "256"),
+    ],
+}
+
+
+def split(folder: Path, *args: str | Path) -> None:
+    """Fixed parts of a file, made once."""
+    if not folder.is_dir():
+        subprocess.run([sys.executable, "benchmarks/split.py", *map(str, args)], check=True)
+
+
+def files_of(name: str, shared: Path, folder: Path) -> list[str]:
+    """The file flags of a data set."""
+    if name == "scicite":
+        source = folder / "scicite"
+        source.mkdir(parents=True, exist_ok=True)
+        for part in ("train", "dev", "test"):  # jsonl under another ending
+            (source / f"{part}.jsonl").write_bytes((shared / "scicite" / f"{part}.txt").read_bytes())
+        split(folder / "scicite-2000", source / "train.jsonl", folder / "scicite-2000", "train=2000")
+        files = (folder / "scicite-2000/train.jsonl", source / "dev.jsonl", source / "test.jsonl")
+    else:
+        target = folder / "reviews"
+        source = shared / "aichallenger2018_fsa_zh/chinese_valid.part70.csv"
+        split(target, source, target, "train=0.6", "validation=0.2", "test=0.2")
+        files = [target / f"{part}.jsonl" for part in ("train", "validation", "test")]
+    flags = ("--train_file", "--validation_file", "--test_file")
+    return [str(value) for pair in zip(flags, files, strict=True) for value in pair]
+
+
+def run_arm(command: list[str], out: Path) -> dict:
+    """Train unless it is done; the metrics, and the processor seconds of the process."""
+    cost = out / "processor_seconds.json"
+    if not cost.exists():
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([*command, "--output_dir", str(out), "--overwrite_output_dir", "true"], check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        write_json(cost, seconds)
+        (out / "model.safetensors").unlink()  # only the figures are wanted
+    return json.loads((out / "metrics.json").read_text()) | {"seconds": json.loads(cost.read_text())}
+
+
+def report(name: str, results: dict[str, list[dict]], metrics: tuple[str, ...]) -> str:
+    """Mean and spread of every arm, and its difference from the first one seed by seed."""
+    first = next(iter(results.values()))
+    rows = []
+    for arm, runs in results.items():
+        cells = [
+            f"{statistics.mean(v):.4f} +- {statistics.stdev(v):.4f}" for v in ([r[m] for r in runs] for m in metrics)
+        ]
+        gains = [run[metrics[0]] - plain[metrics[0]] for run, plain in zip(runs, first, strict=True)]
+        costs = [run["seconds"] / plain["seconds"] for run, plain in zip(runs, first, strict=True)]
+        better = f"{sum(gain > 0 for gain in gains)} of {len(gains)}"
+        rows.append([arm, *cells, f"{statistics.mean(gains):+.4f}", better, f"{statistics.mean(costs):.2f}"])
+    headers = ["arm", *metrics, f"gain in {metrics[0]}", "seeds it wins", "processor time"]
+    return f"{name}: {len(first)} seeds, mean +- standard deviation\n{table(rows, headers)}"
+
+
+def main() -> None:
+    """Train every arm with every seed, then print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--study", choices=STUDIES, default="objectives")
+    parser.add_argument("--shared", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--data_sets", nargs="+", choices=RECIPES, default=list(RECIPES))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--output_dir", type=Path, default=Path("outputs/bench/ablation"))
+    args = parser.parse_args()
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    reports = []
+    for name in args.data_sets:
+        files = files_of(name, args.shared, args.output_dir / "data")
+        arms = STUDIES[args.study]
+        results = {arm: [] for arm in arms}
+        for seed in args.seeds:
+            for arm, flags in arms.items():
+                print(f"--- {name}, {arm}, seed {seed}", flush=True)
+                command = [sys.executable, "train.py", *RECIPES[name], "--report_to", "none", *files, *flags]
+                out = args.output_dir / f"{args.study}-{name}-{arm.strip('+').replace(' ', '-')}-{seed}"
+                results[arm].append(run_arm([*command, "--seed", str(seed)], out))
+        metrics = ("test_f1_macro", "test_accuracy") + (("test_exact_match",) if name == "reviews" else ())
+        reports.append(report(name, results, metrics))
+    text = "\n\n".join(reports)
+    (args.output_dir / f"{args.study}.txt").write_text(text + "\n", encoding="utf-8")
+    print(f"\n{text}")
+
+
+if __name__ == "__main__":
+    main()
