@@ -29,7 +29,7 @@ def fit(recipe: str | os.PathLike | Mapping[str, Any] | None = None, **flags: An
 
     Args:
         recipe: path of a YAML recipe, or the same as a mapping.
-        **flags: any flag of train.py under its name; they win over the recipe, and None takes a flag of the recipe back.
+        **flags: any flag of train.py under its name; they win over the recipe, and None takes one of the recipe back.
             `train_file`, `validation_file` and `test_file` may be a `pandas.DataFrame`, a `datasets.Dataset` or a
             list of mappings as well: they are kept as `output_dir/data/*.jsonl`, so that the run can be repeated.
 
