@@ -304,6 +304,16 @@ def test_from_scratch_none_leaves_no_encoder(recipe):
         ({"parameter_groups": ["heads=1e-3"]}, ["'heads=1e-3' is none of", "head=RATE"]),
         ({"parameter_groups": ["head=fast"]}, ["'head=fast' is none of"]),
         ({"parameter_groups": ["head=-1"]}, ["head=-1", "at least 0"]),
+        (
+            {"parameter_groups": ["embeddings=1e-3"], "freeze_embeddings": True},
+            ["parameter_groups embeddings=1e-3", "freeze_embeddings is true"],
+        ),
+        (
+            {"parameter_groups": ["layers.0-1=1e-3", "layers.2-=1e-4"], "freeze_layers": 2},
+            ["parameter_groups layers.0-1=1e-3", "freeze_layers is 2"],
+        ),
+        ({"lr_scheduler_type": "constant", "warmup_ratio": 0.1}, ["warmup_ratio 0.1", "constant_with_warmup"]),
+        ({"lr_scheduler_type": "constant", "warmup_steps": 10}, ["warmup_steps 10", "lr_scheduler_type is constant"]),
         ({"ema_decay": 1}, ["ema_decay 1.0"]),
         ({"ema_decay": -0.1}, ["ema_decay -0.1"]),
         ({"reinit_layers": 1}, ["reinit_layers 1", "from_scratch tiny"]),
@@ -380,11 +390,12 @@ def test_fp16_without_cuda(recipe, monkeypatch):
     assert refusal(recipe(fp16=True)).startswith("fp16 true needs a CUDA device and there is none")
 
 
-def test_adversarial_training_needs_whole_parameters(recipe, monkeypatch):
+@pytest.mark.parametrize("method, value", [("adversarial", "fgm"), ("ema_decay", 0.9)])
+def test_what_needs_whole_parameters(method, value, recipe, monkeypatch):
     """Parsing `fsdp` sets environment variables for every later Trainer: they must not outlive this test."""
     monkeypatch.setattr("os.environ", dict(os.environ))
-    message = refusal(recipe(adversarial="fgm", fsdp="full_shard"))
-    assert "adversarial fgm" in message and "fsdp" in message and "full_shard" in message
+    message = refusal(recipe(**{method: value}, fsdp="full_shard"))
+    assert f"{method} {value}" in message and "fsdp" in message and "full_shard" in message
 
 
 def test_what_contradicts_nothing(recipe, files):
@@ -393,6 +404,8 @@ def test_what_contradicts_nothing(recipe, files):
     parse([recipe(adversarial="fgm", adversarial_steps=1, adversarial_epsilon=0, num_train_epochs=1)])
     parse([recipe(adversarial="awp", adversarial_start_epoch=0.5, num_train_epochs=1)])
     parse([recipe(label_smoothing_factor=0.1, class_weights="effective")])
+    parse([recipe(parameter_groups=["layers.0-1=1e-3", "layers.2-=1e-4"], freeze_layers=1)])
+    parse([recipe(lr_scheduler_type="constant_with_warmup", warmup_ratio=0.1, ema_decay=0.9)])
     parse([recipe(task="regression", regression_loss="mse", rdrop_alpha=1, class_weights="none")])
     parse([recipe(do_train=False, test_file=files["test_file"])])
     parse([recipe(task="multi_aspect", label_columns=["only"])])
