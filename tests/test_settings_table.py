@@ -147,7 +147,8 @@ def reload():
 @pytest.fixture
 def train(encoder, tmp_path):
     """Trains one task with some settings, twice: from the start, and from the middle of that run."""
-    return lambda *chosen, task: train_and_resume(encoder, tmp_path, task, chosen)
+    yield lambda *chosen, task: train_and_resume(encoder, tmp_path, task, chosen)
+    shutil.rmtree(tmp_path)
 
 
 def flags_of(task: str, chosen: tuple[Setting, ...], encoder: Path | str) -> dict:

@@ -60,9 +60,7 @@ def step_gradients(trainer: CustomTrainer, batches: list[dict]) -> tuple[float, 
     trainer.current_gradient_accumulation_steps = len(batches)
     weights, total = trainer._get_num_items_in_batch(batches, torch.device("cpu")), 0.0
     for batch in batches:
-        loss = trainer.compute_loss(model, batch, num_items_in_batch=weights) / len(batches)
-        loss.backward()
-        total += loss.item()
+        total += trainer.training_step(model, batch, weights).item()
     return total, [p.grad.clone() for p in model.parameters() if p.grad is not None]
 
 
@@ -82,7 +80,7 @@ def test_without_dropout_neither_batches_nor_padding_matter(setting, task, tmp_p
         assert "rdrop" not in name or total == 0
 
 
-@pytest.mark.parametrize("task", ALL)
+@pytest.mark.parametrize("task", ["multi_aspect", "regression", "joint"])
 def test_epsilon_0_takes_twice_the_clean_step_however_it_is_split(task, tmp_path):
     """8x1 == 4x2 == 2x4 with FGM too, where its directions do not matter; in regression the loss is the exact RMSE."""
     options = {"max_steps": 2, "learning_rate": 0.02}
@@ -222,7 +220,7 @@ def test_fgm_and_rmse_under_accumulation_by_hand(tmp_path):
         torch.testing.assert_close(start - rate * gradient, trained, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("method", ["fgm", "pgd", "awp"])
+@pytest.mark.parametrize("method", ["fgm", "pgd"])
 def test_statistics_are_those_of_the_clean_runs_also_with_perturbed_ones_between(method, tmp_path):
     """With dropout: the perturbed runs of one batch must not change the dropout of the next."""
     options = ACCUMULATED | {"max_steps": 2, "adversarial_start_epoch": 0, "adversarial": method}
@@ -241,6 +239,24 @@ def test_statistics_are_those_of_the_clean_runs_also_with_perturbed_ones_between
     for trained, first in zip(seen["clean"], seen["statistics"], strict=True):
         assert torch.equal(trained, first)
     assert not any(torch.equal(a, b) for a, b in pairwise(seen["clean"]))
+
+
+@pytest.mark.parametrize("average", [0.0, 0.7])
+def test_rmse_under_accumulation_resumes_to_the_bit(average, tmp_path):
+    """The step's statistics are made with the random state and the weights that it is trained with, also at its start.
+
+    With an average the first step after a checkpoint begins while the model still holds the average.
+    """
+    options = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "save_strategy": "steps"}
+    options |= {"dropout": 0.3, "max_steps": 4, "save_steps": 2, "ema_decay": average}
+    whole = trainer_for(tmp_path / "a", "regression", **options)  # a Trainer seeds the random state when it is made
+    whole.train()
+    resumed = trainer_for(tmp_path / "b", "regression", **options)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "a" / "checkpoint-2"))
+    assert largest_difference(whole.model, resumed.model) == 0
+    unsaved = trainer_for(tmp_path / "c", "regression", **(options | {"save_strategy": "no"}))
+    unsaved.train()
+    assert largest_difference(whole.model, unsaved.model) == 0, "a checkpoint changes nothing"
 
 
 def test_the_objectives_of_the_table_are_all_here():

@@ -50,6 +50,7 @@ class CustomTrainer(Trainer):
         self.model_accepts_loss_kwargs = False
         self._logged: dict[str, list] = defaultdict(lambda: [0.0, 0.0])
         self._clean_statistics: dict[str, Tensor] = {}
+        self._without_statistics: list[dict] = []
 
     def _compute_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
         return self.task.compute_metrics(prediction.predictions, prediction.label_ids)
@@ -62,7 +63,7 @@ class CustomTrainer(Trainer):
             for name, weight in self.objective.total_weights(labels).items():
                 totals[name] = totals.get(name, 0) + weight
         if self.objective.needs_statistics and (len(batch_samples) > 1 or self.args.world_size > 1):
-            totals |= self._step_statistics(batch_samples)
+            self._without_statistics = batch_samples
         if self.args.world_size > 1:
             totals = {name: self.accelerator.reduce(total.to(device)) for name, total in totals.items()}
         return totals
@@ -77,6 +78,8 @@ class CustomTrainer(Trainer):
                 logits, labels, _ = self._logits(self.model_wrapped, self._prepare_inputs(batch), self.objective.passes)
                 for name, value in self.objective.statistics(logits, labels).items():
                     totals[name] = totals.get(name, 0) + value
+        if self.args.world_size > 1:
+            totals = {name: self.accelerator.reduce(total) for name, total in totals.items()}
         return totals
 
     @torch.no_grad()
@@ -117,6 +120,11 @@ class CustomTrainer(Trainer):
 
     def training_step(self, model, inputs: dict[str, Any], num_items_in_batch=None) -> Tensor:
         """Forward and backward of one micro-batch, and its adversarial runs from `adversarial_start_epoch` on."""
+        if self._without_statistics:
+            # Not when the batches are drawn: a resumed run has its random state, and with --ema_decay the model its
+            # training weights, only when the first of them is trained on.
+            batches, self._without_statistics = self._without_statistics, []
+            num_items_in_batch.update(self._step_statistics(batches))
         backward = partial(super().training_step, model, inputs, num_items_in_batch)
         if self.adversary is None or (self.state.epoch or 0) < self.args.adversarial_settings().start_epoch:
             return backward()
