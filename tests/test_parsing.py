@@ -77,6 +77,22 @@ def test_negative_numbers_in_a_list(recipe):
     assert parse([recipe(label_names=[-2, -1, 0, 1])]).data.label_names == ["-2", "-1", "0", "1"]
 
 
+@pytest.mark.parametrize(
+    "written", ["[yes, no, on, off]", "['yes', no, \"on\", off]", "\n  - yes\n  - no\n  - on\n  - off"]
+)
+def test_items_of_a_list_are_kept_as_written(tmp_path, files, written):
+    """YAML reads `yes` as true, `null` as nothing, 1:30 as 90 and 010 as 8: all of them may be names of classes."""
+    path = tmp_path / "a.yaml"
+    head = f"output_dir: o\ntrain_file: {files['train_file']}\nfrom_scratch: tiny\ngroup_by_length: on\n"
+    path.write_text(f"{head}label_names: {written}\nrun_tags: [null, 1:30, 010, 2020-01-01, 1.50]\n")
+    args = parse([str(path)])
+    assert args.data.label_names == ["yes", "no", "on", "off"] and args.training.group_by_length is True
+    assert args.training.run_tags == ["null", "1:30", "010", "2020-01-01", "1.50"]
+    write_resolved(args, tmp_path)
+    again = parse([str(tmp_path / "resolved_config.yaml")])
+    assert again.data.label_names == args.data.label_names and again.training.run_tags == args.training.run_tags
+
+
 @pytest.mark.parametrize("value, expected", [(True, True), (False, False), ("yes", True), ("no", False)])
 def test_booleans(recipe, value, expected):
     """In a recipe, and with a value or alone on the command line."""
