@@ -98,7 +98,7 @@ def encoder(tmp_path_factory) -> Path:
     tokenizer = train_tokenizer(words, 160, 32)
     torch.manual_seed(0)
     shape = {"hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 32}
-    config = BertConfig(vocab_size=len(tokenizer), max_position_embeddings=32, initializer_range=0.25, **shape)
+    config = BertConfig(vocab_size=len(tokenizer), max_position_embeddings=32, initializer_range=0.1, **shape)
     BertModel(config, add_pooling_layer=False).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
