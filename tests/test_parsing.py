@@ -77,6 +77,22 @@ def test_negative_numbers_in_a_list(recipe):
     assert parse([recipe(label_names=[-2, -1, 0, 1])]).data.label_names == ["-2", "-1", "0", "1"]
 
 
+@pytest.mark.parametrize(
+    "written", ["[yes, no, on, off]", "['yes', no, \"on\", off]", "\n  - yes\n  - no\n  - on\n  - off"]
+)
+def test_items_of_a_list_are_kept_as_written(tmp_path, files, written):
+    """YAML reads `yes` as true, `null` as nothing, 1:30 as 90 and 010 as 8: all of them may be names of classes."""
+    path = tmp_path / "a.yaml"
+    head = f"output_dir: o\ntrain_file: {files['train_file']}\nfrom_scratch: tiny\ngroup_by_length: on\n"
+    path.write_text(f"{head}label_names: {written}\nrun_tags: [null, 1:30, 010, 2020-01-01, 1.50]\n")
+    args = parse([str(path)])
+    assert args.data.label_names == ["yes", "no", "on", "off"] and args.training.group_by_length is True
+    assert args.training.run_tags == ["null", "1:30", "010", "2020-01-01", "1.50"]
+    write_resolved(args, tmp_path)
+    again = parse([str(tmp_path / "resolved_config.yaml")])
+    assert again.data.label_names == args.data.label_names and again.training.run_tags == args.training.run_tags
+
+
 @pytest.mark.parametrize("value, expected", [(True, True), (False, False), ("yes", True), ("no", False)])
 def test_booleans(recipe, value, expected):
     """In a recipe, and with a value or alone on the command line."""
@@ -304,6 +320,16 @@ def test_from_scratch_none_leaves_no_encoder(recipe):
         ({"parameter_groups": ["heads=1e-3"]}, ["'heads=1e-3' is none of", "head=RATE"]),
         ({"parameter_groups": ["head=fast"]}, ["'head=fast' is none of"]),
         ({"parameter_groups": ["head=-1"]}, ["head=-1", "at least 0"]),
+        (
+            {"parameter_groups": ["embeddings=1e-3"], "freeze_embeddings": True},
+            ["parameter_groups embeddings=1e-3", "freeze_embeddings is true"],
+        ),
+        (
+            {"parameter_groups": ["layers.0-1=1e-3", "layers.2-=1e-4"], "freeze_layers": 2},
+            ["parameter_groups layers.0-1=1e-3", "freeze_layers is 2"],
+        ),
+        ({"lr_scheduler_type": "constant", "warmup_ratio": 0.1}, ["warmup_ratio 0.1", "constant_with_warmup"]),
+        ({"lr_scheduler_type": "constant", "warmup_steps": 10}, ["warmup_steps 10", "lr_scheduler_type is constant"]),
         ({"ema_decay": 1}, ["ema_decay 1.0"]),
         ({"ema_decay": -0.1}, ["ema_decay -0.1"]),
         ({"reinit_layers": 1}, ["reinit_layers 1", "from_scratch tiny"]),
@@ -380,11 +406,12 @@ def test_fp16_without_cuda(recipe, monkeypatch):
     assert refusal(recipe(fp16=True)).startswith("fp16 true needs a CUDA device and there is none")
 
 
-def test_adversarial_training_needs_whole_parameters(recipe, monkeypatch):
+@pytest.mark.parametrize("method, value", [("adversarial", "fgm"), ("ema_decay", 0.9)])
+def test_what_needs_whole_parameters(method, value, recipe, monkeypatch):
     """Parsing `fsdp` sets environment variables for every later Trainer: they must not outlive this test."""
     monkeypatch.setattr("os.environ", dict(os.environ))
-    message = refusal(recipe(adversarial="fgm", fsdp="full_shard"))
-    assert "adversarial fgm" in message and "fsdp" in message and "full_shard" in message
+    message = refusal(recipe(**{method: value}, fsdp="full_shard"))
+    assert f"{method} {value}" in message and "fsdp" in message and "full_shard" in message
 
 
 def test_what_contradicts_nothing(recipe, files):
@@ -393,6 +420,8 @@ def test_what_contradicts_nothing(recipe, files):
     parse([recipe(adversarial="fgm", adversarial_steps=1, adversarial_epsilon=0, num_train_epochs=1)])
     parse([recipe(adversarial="awp", adversarial_start_epoch=0.5, num_train_epochs=1)])
     parse([recipe(label_smoothing_factor=0.1, class_weights="effective")])
+    parse([recipe(parameter_groups=["layers.0-1=1e-3", "layers.2-=1e-4"], freeze_layers=1)])
+    parse([recipe(lr_scheduler_type="constant_with_warmup", warmup_ratio=0.1, ema_decay=0.9)])
     parse([recipe(task="regression", regression_loss="mse", rdrop_alpha=1, class_weights="none")])
     parse([recipe(do_train=False, test_file=files["test_file"])])
     parse([recipe(task="multi_aspect", label_columns=["only"])])

@@ -4,7 +4,7 @@ import os
 
 from trainer_ext.arguments import CALIBRATIONS, SCRATCH_SIZES, Arguments
 from trainer_ext.errors import UserError, check_range
-from trainer_ext.optimisation import check_optimisation
+from trainer_ext.optimisation import check_optimisation, parse_parameter_groups
 
 
 def check_arguments(args: Arguments) -> None:
@@ -47,6 +47,11 @@ def check_model(args: Arguments) -> None:
             f"adversarial {args.training.adversarial} follows the gradient of the embeddings, but freeze_embeddings is "
             "true"
         )
+    for entry in parse_parameter_groups(args.training.parameter_groups or ()):
+        if entry.part == "embeddings" and model.freeze_embeddings:
+            raise UserError(f"parameter_groups {entry.text} has no effect: freeze_embeddings is true")
+        if entry.part == "layers" and entry.last < model.freeze_layers:
+            raise UserError(f"parameter_groups {entry.text} has no effect: freeze_layers is {model.freeze_layers}")
     check_range("vocab_size", model.vocab_size, 16)
     check_range("max_length", args.data.max_length, 4)
 

@@ -107,7 +107,26 @@ def check_optimisation(training: Any) -> None:
                     "set learning rates; drop one"
                 )
         parse_parameter_groups(training.parameter_groups)
+    check_schedule(training)
     check_adversarial(training)
+    for method in ("ema_decay", "adversarial"):
+        value = getattr(training, method)
+        for name in ("deepspeed", "fsdp") if value not in (0, "none") else ():
+            if getattr(training, name):
+                raise UserError(
+                    f"{method} {value} changes whole parameters in place, which {name} {getattr(training, name)} splits"
+                )
+
+
+def check_schedule(training: Any) -> None:
+    """A warm-up needs a schedule that has one."""
+    schedule = getattr(training.lr_scheduler_type, "value", training.lr_scheduler_type)
+    for name in ("warmup_ratio", "warmup_steps"):
+        if schedule in ("constant", "reduce_lr_on_plateau") and getattr(training, name):
+            raise UserError(
+                f"{name} {getattr(training, name)} has no effect: lr_scheduler_type is {schedule}"
+                + ("; constant_with_warmup has a warm-up" if schedule == "constant" else ", which has no warm-up")
+            )
 
 
 def parse_parameter_groups(texts: Sequence[str]) -> list[RateEntry]:
@@ -166,8 +185,3 @@ def check_adversarial(training: Any) -> None:
             f"adversarial {method} never starts: adversarial_start_epoch {settings.start_epoch} is not before the end "
             f"of num_train_epochs {training.num_train_epochs}"
         )
-    for name in ("deepspeed", "fsdp"):
-        if getattr(training, name):
-            raise UserError(
-                f"adversarial {method} changes whole parameters in place, which {name} {getattr(training, name)} splits"
-            )

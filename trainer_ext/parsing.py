@@ -80,7 +80,7 @@ def parse_tokens(recipe: dict[str, Any], argv: list[str], where: str) -> Argumen
 
 
 def read_recipe(path: str | os.PathLike | None) -> dict[str, Any]:
-    """The flat mapping in a YAML recipe; a key with the value null counts as left out."""
+    """The flat mapping in a YAML recipe; a key with the value null counts as left out; items of lists as written."""
     if path is None:
         return {}
     if not Path(path).is_file():
@@ -95,6 +95,10 @@ def read_recipe(path: str | os.PathLike | None) -> dict[str, Any]:
     if len(node.value) > len(values):
         names = [key.value for key, _ in node.value]
         raise UserError(f"{path} gives {', '.join(sorted({n for n in names if names.count(n) > 1}))} more than once")
+    for key, items in node.value:
+        if isinstance(items, yaml.SequenceNode):  # label_names: [yes, no] are two words, not two booleans
+            pairs = zip(items.value, values[key.value], strict=True)
+            values[key.value] = [i.value if isinstance(i, yaml.ScalarNode) else value for i, value in pairs]
     return values
 
 

@@ -3,7 +3,9 @@
 Each micro-batch is run forward and backward once as it is and `steps` times more with perturbed parameters. The
 gradient the optimizer sees is clean + adversarial: the two **add**, as in the published FGM code, so at epsilon 0 and
 without dropout it is exactly twice the clean one. The perturbation follows the gradient of *this* micro-batch, not the
-one accumulated so far; 8x1, 4x2 and 2x4 therefore perturb along 1, 2 and 4 directions and do not take the same step.
+one accumulated so far; 8x1, 4x2 and 2x4 therefore perturb along 1, 2 and 4 directions and do not take the same step. A
+loss that is no mean over rows (RMSE) is, in a perturbed run, that of the step with this micro-batch perturbed and the
+others as they are.
 """
 
 from abc import ABC, abstractmethod

@@ -1,6 +1,8 @@
 """`CustomTrainer`: the Hugging Face Trainer with an objective of named terms."""
 
 from collections import defaultdict
+from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from trainer_ext.objectives.base import HEADS, Objective
 from trainer_ext.tasks import Task
-from trainer_ext.training.adversarial import adversarial_backward, build_adversary
+from trainer_ext.training.adversarial import Adversary, adversarial_backward, build_adversary
 from trainer_ext.training.ema import EmaCallback
 from trainer_ext.training.parameter_groups import explicit_groups, parameter_groups
 from trainer_ext.training.sampler import LengthGroupedSampler
@@ -47,6 +49,8 @@ class CustomTrainer(Trainer):
         # Else Trainer, which sees **kwargs in some forwards, leaves the division by the accumulation steps to them.
         self.model_accepts_loss_kwargs = False
         self._logged: dict[str, list] = defaultdict(lambda: [0.0, 0.0])
+        self._clean_statistics: dict[str, Tensor] = {}
+        self._without_statistics: list[dict] = []
 
     def _compute_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
         return self.task.compute_metrics(prediction.predictions, prediction.label_ids)
@@ -59,7 +63,7 @@ class CustomTrainer(Trainer):
             for name, weight in self.objective.total_weights(labels).items():
                 totals[name] = totals.get(name, 0) + weight
         if self.objective.needs_statistics and (len(batch_samples) > 1 or self.args.world_size > 1):
-            totals |= self._step_statistics(batch_samples)
+            self._without_statistics = batch_samples
         if self.args.world_size > 1:
             totals = {name: self.accelerator.reduce(total.to(device)) for name, total in totals.items()}
         return totals
@@ -74,7 +78,18 @@ class CustomTrainer(Trainer):
                 logits, labels, _ = self._logits(self.model_wrapped, self._prepare_inputs(batch), self.objective.passes)
                 for name, value in self.objective.statistics(logits, labels).items():
                     totals[name] = totals.get(name, 0) + value
+        if self.args.world_size > 1:
+            totals = {name: self.accelerator.reduce(total) for name, total in totals.items()}
         return totals
+
+    @torch.no_grad()
+    def _with_own_statistics(self, step: dict[str, Tensor], logits, labels, clean: bool) -> dict[str, Tensor]:
+        """The step's statistics as they are while *this* batch is perturbed and the others of the step are not."""
+        own = self.objective.statistics(logits, labels)
+        if clean:  # the step's statistics were made with these logits
+            self._clean_statistics = own
+            return step
+        return step | {name: step[name] - self._clean_statistics[name] + own[name] for name in own if name in step}
 
     def _logits(self, model, inputs: dict[str, Any], passes: int) -> tuple[dict[str, Tensor], dict[str, Tensor], Any]:
         """By head: logits (passes, B, ...) from one forward over the repeated batch, and labels; and the outputs."""
@@ -90,9 +105,12 @@ class CustomTrainer(Trainer):
     def compute_loss(self, model, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch=None):
         """The objective on this batch's share of the optimizer step; a plain mean in evaluation."""
         logits, labels, outputs = self._logits(model, inputs, self.objective.passes if model.training else 1)
-        loss, values = self.objective(logits, labels, num_items_in_batch if model.training else None)
+        step = num_items_in_batch if model.training else None
+        clean = self.adversary is None or not self.adversary.active
+        if step is not None and self.adversary and self.objective.needs_statistics:
+            step = self._with_own_statistics(step, logits, labels, clean)
+        loss, values = self.objective(logits, labels, step)
         if model.training:
-            clean = self.adversary is None or not self.adversary.active
             for name, (total, weight) in values.items() if clean else ():
                 self._logged[name][0] += total
                 self._logged[name][1] += weight
@@ -102,9 +120,16 @@ class CustomTrainer(Trainer):
 
     def training_step(self, model, inputs: dict[str, Any], num_items_in_batch=None) -> Tensor:
         """Forward and backward of one micro-batch, and its adversarial runs from `adversarial_start_epoch` on."""
+        if self._without_statistics:
+            # Not when the batches are drawn: a resumed run has its random state, and with --ema_decay the model its
+            # training weights, only when the first of them is trained on.
+            batches, self._without_statistics = self._without_statistics, []
+            num_items_in_batch.update(self._step_statistics(batches))
         backward = partial(super().training_step, model, inputs, num_items_in_batch)
         if self.adversary is None or (self.state.epoch or 0) < self.args.adversarial_settings().start_epoch:
             return backward()
+        if self.objective.needs_statistics:  # the next batch must draw the dropout that its statistics were made with
+            backward = partial(aside_from_random_state, backward, self.adversary)
         plain, unsynchronised = self.accelerator.unwrap_model(model), partial(self.accelerator.no_sync, model)
         loss, adversarial = adversarial_backward(self.adversary, plain, backward, unsynchronised)
         # Of a step's loss each micro-batch returns its share: the shares of a step weigh 1 together.
@@ -166,3 +191,9 @@ class CustomTrainer(Trainer):
         folder = output_dir or self.args.output_dir
         self.accelerator.unwrap_model(self.model).save_pretrained(folder, state_dict=state_dict)
         self.processing_class.save_pretrained(folder)
+
+
+def aside_from_random_state(backward: Callable[[], Tensor], adversary: Adversary) -> Tensor:
+    """Run `backward`; a perturbed run draws random numbers as any other, but leaves the random state as it was."""
+    with torch.random.fork_rng() if adversary.active else nullcontext():
+        return backward()

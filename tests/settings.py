@@ -1,0 +1,186 @@
+"""Every training method of the project, its flags, its tasks, and which pairs make no sense: what drives
+`test_settings_table.py`.
+
+A new flag or choice needs an entry here, or a place in `NOT_A_METHOD`; without one that file fails at collection.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, fields
+from itertools import combinations
+from typing import Any
+
+import transformers
+
+from trainer_ext.arguments import DataArguments, ModelArguments, ObjectiveArguments, TrainingArguments
+
+ALL = ("single_label", "multi_aspect", "multi_label", "regression", "joint")
+CLASSES = ("single_label", "multi_aspect", "multi_label")  # three classes each
+SOFTMAX = ("single_label", "multi_aspect", "joint")
+NOT_REGRESSION = (*CLASSES, "joint")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way to train: a name, the flags that switch it on, and the tasks it goes with."""
+
+    name: str
+    flags: dict[str, Any] = field(hash=False)
+    tasks: tuple[str, ...] = ALL
+
+    @property
+    def is_objective(self) -> bool:
+        """Whether it changes the loss, which every task computes in its own way."""
+        return bool(set(self.flags) & {*(spec.name for spec in fields(ObjectiveArguments)), "label_smoothing_factor"})
+
+
+FRESH_ENCODER = "hidden_size=16,num_hidden_layers=4,num_attention_heads=2,intermediate_size=32"
+FGM = {"adversarial": "fgm", "adversarial_epsilon": 0.5}
+PGD = {"adversarial": "pgd", "adversarial_epsilon": 0.5, "adversarial_steps": 2}
+AWP = {"adversarial": "awp", "adversarial_epsilon": 0.01, "adversarial_start_epoch": 0.5}
+GROUPS = ["embeddings=5e-3", "layers.0-1=5e-3", "layers.2-=8e-3", "head=2e-2"]
+STOPPING = {
+    "early_stopping_patience": 3,
+    "load_best_model_at_end": True,
+    "metric_for_best_model": "loss",
+    "eval_steps": 4,
+}
+
+PLAIN = Setting("plain", {"pooling": "mean"})  # and the default of every other flag
+SETTINGS = [
+    PLAIN,
+    # the encoder and the head
+    Setting("max pooling", {"pooling": "max"}),
+    Setting("cls pooling", {"pooling": "cls"}),
+    Setting("attention pooling", {"pooling": "attention"}),
+    Setting("weighted layers", {"pooling": "weighted_layers"}),
+    Setting("last four layers", {"pooling": "concat_last4"}),
+    Setting("head dropout", {"head_dropout": 0.3}),
+    Setting("multi-sample dropout", {"multi_sample_dropout": 3}),
+    Setting("fresh top layer", {"reinit_layers": 1}),
+    Setting("frozen embeddings", {"freeze_embeddings": True}),
+    Setting("frozen layer", {"freeze_layers": 1}),
+    Setting(
+        "from scratch",
+        {"from_scratch": "tiny", "config_overrides": FRESH_ENCODER, "vocab_size": 90, "model_name_or_path": None},
+    ),
+    # the objective
+    Setting("balanced weights", {"class_weights": "balanced"}, CLASSES),
+    Setting("effective weights", {"class_weights": "effective"}, CLASSES),
+    Setting("given weights", {"class_weights": [0.5, 1.0, 2.0]}, CLASSES),
+    Setting("label smoothing", {"label_smoothing_factor": 0.1}, SOFTMAX),
+    Setting("focal", {"focal_gamma": 2.0}, NOT_REGRESSION),
+    Setting("focal, one alpha", {"focal_gamma": 2.0, "focal_alpha": 0.25}, NOT_REGRESSION),
+    Setting("focal, given alphas", {"focal_gamma": 2.0, "focal_alpha": [0.25, 0.5, 0.75]}, CLASSES),
+    Setting("focal, balanced", {"focal_gamma": 2.0, "focal_alpha": "balanced"}, CLASSES),
+    Setting("focal, effective", {"focal_gamma": 2.0, "focal_alpha": "effective"}, CLASSES),
+    Setting("mse", {"regression_loss": "mse"}, ("regression",)),
+    Setting("smooth l1", {"regression_loss": "smooth_l1"}, ("regression",)),
+    Setting("R-Drop", {"rdrop_alpha": 1.0}),
+    Setting("slot weight", {"slot_loss_weight": 0.5}, ("joint",)),
+    # the optimisation
+    Setting("layer-wise decay", {"layer_wise_lr_decay": 0.8}),
+    Setting("head rate", {"head_lr_factor": 2.0}),
+    Setting("explicit groups", {"parameter_groups": GROUPS}),
+    Setting("average of weights", {"ema_decay": 0.6}),
+    Setting("FGM", FGM),
+    Setting("PGD", PGD),
+    Setting("AWP", AWP),
+    Setting("early stopping", STOPPING),
+    Setting("temperature", {"calibrate": "temperature"}, CLASSES),
+    Setting("thresholds", {"calibrate": "thresholds"}, ("single_label", "multi_label")),
+    Setting("temperature and thresholds", {"calibrate": "both"}, ("single_label", "multi_label")),
+    # transformers' own
+    Setting("accumulation", {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4}),
+    Setting("bf16", {"bf16": True}),
+    Setting("length groups", {"group_by_length": True}),
+    Setting("gradient checkpointing", {"gradient_checkpointing": True}),
+    Setting("warm-up", {"warmup_ratio": 0.25}),
+    Setting("cosine schedule", {"lr_scheduler_type": "cosine"}),
+    Setting("constant rate", {"lr_scheduler_type": "constant"}),
+    Setting("weight decay", {"weight_decay": 0.1}),
+    Setting("no clipping", {"max_grad_norm": 0.0}),
+]
+BY_NAME = {setting.name: setting for setting in SETTINGS}
+
+FOCAL = {"focal", "focal, one alpha", "focal, given alphas", "focal, balanced", "focal, effective"}
+WEIGHTS = {"balanced weights", "effective weights", "given weights"}
+# Pairs (one of the first, one of the second) that parsing refuses, and why.
+REFUSED: list[tuple[set[str], set[str], str]] = [
+    (WEIGHTS, FOCAL, "the weights of Focal Loss are its alpha"),
+    ({"label smoothing"}, FOCAL, "smoothing is a part of cross entropy"),
+    ({"explicit groups"}, {"layer-wise decay", "head rate"}, "both set learning rates"),
+    ({"explicit groups"}, {"frozen embeddings"}, "a rate for what does not learn"),
+    ({"frozen embeddings"}, {"FGM", "PGD"}, "they follow the gradient of the embeddings"),
+    ({"from scratch"}, {"fresh top layer"}, "all layers are fresh"),
+    ({"constant rate"}, {"warm-up"}, "the rate is the same from the first step on"),
+]
+
+# Flags of the dataclasses that are no way to train, and choices that are another size of one that has an entry.
+NOT_A_METHOD = {
+    *("model_name_or_path", "config_overrides", "vocab_size", "trust_remote_code"),  # which encoder
+    *("label_names", "do_train", "run_group", "run_tags"),
+    *("task=single_label", "task=multi_label", "task=multi_aspect", "task=regression", "task=joint"),  # `tasks` above
+    *(f"from_scratch={size}" for size in ("mini", "small", "tinybert_4l", "tinybert_6l")),
+}
+
+
+def method_flags() -> Iterator[str]:
+    """`flag`, or `flag=choice` for each choice, of every flag that may be a way to train."""
+    inherited = {spec.name for spec in fields(transformers.TrainingArguments)} - {"label_names"}
+    for group in (ModelArguments, DataArguments, ObjectiveArguments, TrainingArguments):
+        for spec in fields(group):
+            choices = spec.metadata.get("choices")
+            if spec.name in inherited:
+                continue
+            if choices:
+                yield from (f"{spec.name}={choice}" for choice in choices)
+            elif group is not DataArguments:
+                yield spec.name
+
+
+def uncovered(flags: Iterable[str], settings: Iterable[Setting] = tuple(SETTINGS)) -> list[str]:
+    """Those of `flags` that are in no entry; the default choice of a flag is what `plain` trains with."""
+    covered = set(NOT_A_METHOD)
+    for setting in settings:
+        covered |= set(setting.flags) | {f"{name}={value}" for name, value in setting.flags.items()}
+    for group in (ModelArguments, DataArguments, ObjectiveArguments, TrainingArguments):
+        covered |= {f"{spec.name}={spec.default}" for spec in fields(group)}
+    return [flag for flag in flags if flag not in covered]
+
+
+def reason_against(one: Setting, other: Setting) -> str | None:
+    """Why parsing refuses a pair, as the table says, or None."""
+    for first, second, why in REFUSED:
+        if (one.name in first and other.name in second) or (other.name in first and one.name in second):
+            return why
+    return None
+
+
+def alternatives(one: Setting, other: Setting) -> bool:
+    """Whether two entries give one flag two values (so that there is no such pair), or one contains the other."""
+    return bool(set(one.flags) & set(other.flags))
+
+
+def sensible_pairs() -> list[tuple[Setting, Setting, str]]:
+    """Every pair that can be trained, with one of the tasks that both go with: in turn, so that each has its share."""
+    pairs = []
+    for (i, one), (j, other) in combinations(enumerate(SETTINGS[1:]), 2):
+        tasks = [task for task in one.tasks if task in other.tasks]
+        if tasks and not alternatives(one, other) and not reason_against(one, other):
+            pairs.append((one, other, tasks[(i + j) % len(tasks)]))
+    return pairs
+
+
+def refused_pairs() -> list[tuple[Setting, Setting, str, str]]:
+    """Every pair that parsing refuses, with a task that both go with, and why."""
+    pairs = []
+    for one, other in combinations(SETTINGS, 2):
+        why, tasks = reason_against(one, other), [task for task in one.tasks if task in other.tasks]
+        if why and tasks:
+            pairs.append((one, other, tasks[0], why))
+    return pairs
+
+
+def impossible_tasks() -> list[tuple[Setting, str]]:
+    """Every method with each task that it does not go with; parsing refuses these too."""
+    return [(setting, task) for setting in SETTINGS for task in ALL if task not in setting.tasks]
