@@ -57,7 +57,7 @@ class JointRows:
         position = 0
         for start, end, _ in [*chunks(tags), (len(tokens), len(tokens), "")]:
             outside = tokens[position:start]
-            words += self.words_of(outside) if characters else [outside_word(token) for token in outside]
+            words += self.words_of(outside) if characters else [outside_word(token, (token,)) for token in outside]
             if start < end:
                 span = tuple(tokens[start:end])
                 words.append(Word(" ".join(span), False, span, tuple(tags[start:end])))
@@ -89,27 +89,22 @@ class JointRows:
         return self.splitter.cut is not None and all(len(token) == 1 for token in tokens if IS_CHINESE.search(token))
 
     def words_of(self, tokens: list[str]) -> list[Word]:
-        """Characters outside of slots as words; other tokens among them are words by themselves."""
+        """Characters outside of slots as words; longer tokens among them are words by themselves."""
         words: list[Word] = []
-        run: list[str] = []
+        run = ""
         for token in [*tokens, ""]:
-            if len(token) == 1 and IS_CHINESE.match(token):
-                run.append(token)
+            if len(token) == 1:
+                run += token
                 continue
-            words += [joined_word(piece) for piece in self.splitter.cut("".join(run))] if run else []
-            words += [outside_word(token)] if token else []
-            run = []
+            words += [outside_word(piece, tuple(piece)) for piece in self.splitter.cut(run)] if run else []
+            words += [outside_word(token, (token,))] if token else []
+            run = ""
         return words
 
 
-def outside_word(token: str) -> Word:
-    """A token outside of slots; punctuation and numbers stay as they are."""
-    return Word(token, bool(NO_DIGIT_WORD.fullmatch(token)), (token,), (OUTSIDE,))
-
-
-def joined_word(piece: str) -> Word:
-    """Characters outside of slots that are one word."""
-    return Word(piece, True, tuple(piece), (OUTSIDE,) * len(piece))
+def outside_word(text: str, tokens: tuple[str, ...]) -> Word:
+    """What stands outside of slots; punctuation and numbers stay as they are."""
+    return Word(text, bool(NO_DIGIT_WORD.fullmatch(text)), tokens, (OUTSIDE,) * len(tokens))
 
 
 def slot_texts(tokens: list[str], tags: list[str]) -> list[tuple[str, list[str]]]:
