@@ -1,6 +1,5 @@
 """From a file of rows to a file of `target_size` rows: the originals, then rows made from them."""
 
-import hashlib
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +12,7 @@ from tqdm import tqdm
 from trainer_ext.data.augment.rows import JointRows, TextRows
 from trainer_ext.data.augment.sentence import Sentence
 from trainer_ext.data.labelled import read_labelled
-from trainer_ext.data.provenance import OPERATION, SOURCE_ID, find_id_column, is_new, new_row, source_of
+from trainer_ext.data.provenance import OPERATION, SOURCE_ID, digest, find_id_column, is_new, new_row, source_of
 from trainer_ext.data.readers import Row
 from trainer_ext.data.row_files import RowWriter
 from trainer_ext.errors import UserError
@@ -140,11 +139,6 @@ class Job:
         self.operations[operation] += 1
         new_id = f"{source}-{self.name}{self.made[str(source)]}"
         return new_row(values, source, operation, self.id_column, new_id)
-
-
-def digest(text: str) -> bytes:
-    """8 bytes that stand for a text; differences in blanks and case do not count."""
-    return hashlib.blake2b(" ".join(text.lower().split()).encode(), digest_size=8).digest()
 
 
 EXTRA_COLUMNS = (SOURCE_ID, OPERATION)

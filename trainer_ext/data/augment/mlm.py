@@ -3,9 +3,9 @@
 Source: the substitution of Kobayashi, "Contextual Augmentation" (NAACL 2018, arXiv:1805.06201), with a BERT as in Wu
 et al., "Conditional BERT Contextual Augmentation" (ICCS 2019, arXiv:1812.06705), without conditioning on the label.
 
-n = alpha l words (at least one) are masked one after the other, so that a later one sees what an earlier one became. A word
-gets one mask, a Chinese one a mask for each character, filled from the left. What is taken is drawn from the `top_k`
-most probable whole words (characters), by their probability, and is never the word itself.
+n = alpha l words (at least one) are masked one after the other, so that a later one sees what an earlier one became.
+A word gets one mask, a Chinese one a mask for each character, filled from the left. What is taken is drawn from the
+`top_k` most probable whole words (characters), by their probability, and is never the word itself.
 """
 
 import random
