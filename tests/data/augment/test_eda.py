@@ -41,7 +41,7 @@ def test_random_insertion():
         extra = Counter(text.split()) - Counter(TEXT.split())
         assert extra.total() == 2 and set(extra) <= {"large", "feline"}
         assert [w for w in text.split() if w not in ("large", "feline")] == TEXT.split()
-    assert {text.split().index("large") for text in texts if "large" in text.split()} == set(range(12)) - {11} | {11}
+    assert {text.split().index("large") for text in texts if "large" in text.split()} == set(range(12))
     assert set(many("random_insertion", 0.2, "no such words")) == {"no such words"}
 
 

@@ -17,7 +17,7 @@ from trainer_ext.data.readers import Row
 from trainer_ext.data.row_files import RowWriter
 from trainer_ext.errors import UserError
 
-ATTEMPTS = 20  # for a text that is new; every fifth of them raises alpha by its own size
+ATTEMPTS = 40  # for a text that is new; every tenth of them raises alpha by its own size
 BATCH = 32
 
 
@@ -120,7 +120,7 @@ class Job:
             if not open_:
                 break
             generators = [random.Random(f"{self.seed}/{number}/{batch[k][0]}/{attempt}") for k in open_]
-            proposals = self.method.propose([sentences[k] for k in open_], generators, 1 + attempt // 5)
+            proposals = self.method.propose([sentences[k] for k in open_], generators, 1 + attempt // 10)
             for k, (sentence, operation) in zip(open_, proposals, strict=True):
                 found[k] = self.accept(*batch[k], sentence, operation)
         return found
