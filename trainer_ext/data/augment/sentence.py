@@ -7,6 +7,7 @@ slot is one word that is not free, so no edit can cut it or put anything inside.
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 
 from trainer_ext.tasks.words import CHINESE
 
@@ -72,8 +73,9 @@ def english_pieces(text: str) -> list[str]:
     return [*pieces, text[position:]]
 
 
+@cache
 def chinese_cutter():
-    """jieba's `lcut`, with a dictionary of its own: jieba would keep its cache in the folder that all users share.
+    """jieba's `lcut`, loaded once; its dictionary is not cached in the folder that all users share, as jieba would.
 
     Raises:
         UserError: when jieba is not installed.
