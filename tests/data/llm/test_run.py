@@ -163,10 +163,11 @@ def test_the_budget_ends_the_job_and_the_next_run_goes_on(job, server, capsys):
 
 
 def test_equal_rows_are_asked_for_once(job, server):
-    with open(job.source, "a") as file:
-        file.write((json.dumps(ROWS[0]) + "\n") * 8)
+    """Also when the first of them is still under way."""
+    job.source.write_text((json.dumps(ROWS[0]) + "\n") * 8)
+    server.script = lambda n, request: Reply(judge_reply(n, request).text, delay=0.2)
     kept, _ = job("filter", "--concurrency", "8")
-    assert len(kept) == 18 and len(server.requests) == 12
+    assert len(kept) == 8 and len(server.requests) == 1
 
 
 def test_a_killed_job_goes_on_where_it_stopped(job, server):

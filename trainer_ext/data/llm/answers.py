@@ -1,4 +1,7 @@
-"""What a model has to answer in each mode, checked against a schema. Needs pydantic (the extra `llm`)."""
+"""What a model has to answer in each mode, checked against a schema. Needs pydantic (the extra `llm`).
+
+The docstrings of the schemas are sent along as their descriptions.
+"""
 
 import json
 import re
@@ -29,13 +32,13 @@ class Answer(BaseModel):
 
 
 class Paraphrases(Answer):
-    """Mode augment."""
+    """New versions of the text."""
 
     texts: list[str] = Field(min_length=1)
 
 
 class Judgement(Answer):
-    """Mode filter."""
+    """Whether the row is kept."""
 
     reason: str
     keep: bool
