@@ -45,6 +45,7 @@ LIGHT = [
     *("trainer_ext/__init__.py", "trainer_ext/errors.py", "trainer_ext/files.py", "trainer_ext/data/__init__.py"),
     *("trainer_ext/data/readers.py", "trainer_ext/data/writers.py", "trainer_ext/data/labelled.py"),
     *("trainer_ext/data/joint.py", "trainer_ext/data/slu.py"),
+    *("trainer_ext/data/provenance.py", "trainer_ext/data/row_files.py"),
     *("trainer_ext/reports/__init__.py", "trainer_ext/reports/tables.py"),
 ]
 

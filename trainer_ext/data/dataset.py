@@ -8,6 +8,7 @@ from datasets import ClassLabel, Dataset
 
 from trainer_ext.arguments import DataArguments
 from trainer_ext.data.labelled import read_labelled, texts_and_labels
+from trainer_ext.data.provenance import originals_only
 from trainer_ext.data.readers import Row, require_columns
 from trainer_ext.errors import UserError
 from trainer_ext.tasks import TASKS, Task
@@ -17,7 +18,8 @@ def load_rows(data: DataArguments, split: str) -> list[Row]:
     """All rows of one split; an empty list when it is not given.
 
     Raises:
-        UserError: for an empty file or a missing column, before any row is used.
+        UserError: for an empty file or a missing column, before any row is used; for rows to evaluate on that were made
+            from others.
     """
     path = getattr(data, f"{split}_file")
     if data.dataset_name:
@@ -27,7 +29,7 @@ def load_rows(data: DataArguments, split: str) -> list[Row]:
     else:
         return []
     limit = data.max_train_samples if split == "train" else data.max_eval_samples
-    rows = list(islice(rows, limit))
+    rows = list(islice(rows if split == "train" else originals_only(rows), limit))
     if not rows and not data.dataset_name:
         raise UserError(f"{source} is empty: it has no rows")
     for row in rows[:1]:

@@ -1,0 +1,1 @@
+"""Rows and a language model behind an OpenAI-compatible endpoint: paraphrases, a judge, pseudo-labels."""

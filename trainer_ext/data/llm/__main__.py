@@ -1,0 +1,33 @@
+"""Augment, filter or label rows with any OpenAI-compatible endpoint: `python -m trainer_ext.data.llm --mode ...`.
+
+augment: every row, then paraphrases of each with `source_id` and `operation` (llm), for --train_file.
+filter:  the rows that the model judges worth keeping, with `judge_score` and `judge_reason`.
+label:   every row with one of --label_names and an `explanation`.
+
+What is left out lies in OUTPUT.rejected.jsonl (OUTPUT without its ending), with the reason. Replies are cached: the
+same command goes on where an interrupted one stopped, and asks nothing twice. A key is read from OPENAI_API_KEY.
+"""
+
+from collections.abc import Sequence
+
+from trainer_ext.data.llm.arguments import parse
+from trainer_ext.errors import UserError, run_main
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """One job."""
+    args = parse(__doc__, argv)
+    try:
+        from trainer_ext.data.llm.run import run  # needs the extra
+
+        run(args)
+    except ModuleNotFoundError as error:
+        if error.name not in ("openai", "pydantic"):
+            raise
+        raise UserError(f"{error.name} is not installed: pip install -e .[llm]") from None
+    except KeyboardInterrupt:
+        raise UserError("interrupted; replies so far are in the cache: the same command goes on") from None
+
+
+if __name__ == "__main__":
+    run_main(main)

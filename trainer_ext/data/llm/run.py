@@ -1,0 +1,150 @@
+"""One job from flags to files: look at every row, ask, write the answers and what was left out."""
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from tabulate import tabulate
+from tqdm import tqdm
+
+from trainer_ext.data.llm.answers import schema_of
+from trainer_ext.data.llm.cache import Cache
+from trainer_ext.data.llm.client import Budget, Client
+from trainer_ext.data.llm.job import Asker, Outcome, rejected
+from trainer_ext.data.llm.modes import Mode, Paraphraser, judge, label
+from trainer_ext.data.llm.prompt import Prompt, read_prompt
+from trainer_ext.data.provenance import OPERATION, SOURCE_ID, find_id_column, is_new, source_of
+from trainer_ext.data.readers import Row, read_rows
+from trainer_ext.data.row_files import RowWriter, open_rows
+from trainer_ext.errors import UserError
+from trainer_ext.files import atomic_writer
+
+
+def run(args: argparse.Namespace) -> None:
+    """Do the job that the flags describe; prints a table of what became of the rows.
+
+    Raises:
+        UserError: for rows that cannot be sent (before the first request), or a server that does not answer.
+    """
+    schema = schema_of(args.mode, args.label_names or ())
+    prompt = read_prompt(
+        args.prompt,
+        args.mode,
+        args.language,
+        schema.model_json_schema(),
+        args.text_column,
+        args.label_columns,
+        args.label_names or (),
+        args.num_paraphrases or 1,
+    )
+    mode, count = prepare(args, prompt)
+    parameters = {"model": args.model, "temperature": args.temperature}
+    parameters |= {"max_tokens": args.max_tokens} if args.max_tokens else {}
+    budget = Budget(args.max_requests, args.max_tokens_total)
+    client = Client(args.base_url, parameters, budget, args.timeout, args.max_retries, args.retry_wait)
+    cache = Cache(args.cache_dir)
+    asker = Asker(client, cache, prompt, schema)
+    counts = Counter({"rows in": count})
+    rejected_path = Path(args.output).with_suffix(".rejected.jsonl")
+    bar = tqdm(total=count, desc=args.mode, unit="row", mininterval=0.5)
+    with atomic_writer(rejected_path) as left_out, open_rows(args.output) as file, bar:
+        writer = RowWriter(file, args.output, (SOURCE_ID, OPERATION) if args.mode == "augment" else ())
+        if args.mode == "augment":
+            for row in read_rows(args.input):
+                writer.write(row.values)
+                counts["rows out"] += 1
+        rows = ((k, row) for k, row in enumerate(read_rows(args.input), 1) if to_ask(args, row))
+        for outcome in asker.outcomes(rows, args.concurrency):
+            bar.update()
+            counts["not asked"] += outcome.answer is None and outcome.problem is None
+            for values, reason in results(mode, outcome):
+                counts["rows out" if reason is None else "rejected"] += 1
+                if reason is None:
+                    writer.write(values)
+                else:
+                    left_out.write(json.dumps(rejected(outcome, reason), ensure_ascii=False, default=str) + "\n")
+    cache.close()
+    report(counts, asker, rejected_path, args)
+
+
+def prepare(args: argparse.Namespace, prompt: Prompt) -> tuple[Mode, int]:
+    """Read every row once, so that nothing is sent before all of them are known to be in order.
+
+    Returns:
+        What makes rows of answers, and the number of rows to ask for.
+    """
+    mode, count = None, 0
+    for number, row in enumerate(read_rows(args.input), 1):
+        if mode is None:
+            id_column = find_id_column(row, args.id_column)
+            mode = make_mode(args, id_column)
+        check_row(args, row)
+        prompt.messages(row)
+        source_of(row, number, id_column)
+        if isinstance(mode, Paraphraser):
+            mode.know(row)
+        count += to_ask(args, row)
+    if mode is None:
+        raise UserError(f"{args.input} is empty: it has no rows")
+    return mode, count
+
+
+def make_mode(args: argparse.Namespace, id_column: str | None) -> Mode:
+    """What makes rows of answers."""
+    if args.mode == "augment":
+        return Paraphraser(args.text_column, id_column, args.num_paraphrases)
+    if args.mode == "filter":
+        return partial(judge, threshold=args.threshold)
+    return partial(label, column=args.label_columns[0])
+
+
+def check_row(args: argparse.Namespace, row: Row) -> None:
+    """Refuse rows that the mode would spoil."""
+    if args.mode == "augment" and {"tokens", "slots"} <= set(row.values):
+        raise UserError(
+            f"{row.where}: has tokens and slots, which a paraphrase does not have; "
+            "python -m trainer_ext.data.augment --task joint keeps them"
+        )
+    if args.mode == "label" and row.values.get(args.label_columns[0]) not in (None, ""):
+        column = args.label_columns[0]
+        raise UserError(
+            f"{row.where}: has the label {row.values[column]!r} in column {column!r}, which would be lost; "
+            "--label_columns names another column to fill"
+        )
+
+
+def to_ask(args: argparse.Namespace, row: Row) -> bool:
+    """Whether the model is asked about a row: rows made from others are not paraphrased again."""
+    return args.mode != "augment" or not is_new(row.values)
+
+
+def results(mode: Mode, outcome: Outcome) -> Iterator[tuple[dict | None, str | None]]:
+    """(row to write, None) or (None, why not) for each thing that came of a row; nothing where it was not asked."""
+    if outcome.answer is not None:
+        yield from mode(outcome)
+    elif outcome.problem is not None:
+        yield None, outcome.problem
+
+
+def report(counts: Counter, asker: Asker, rejected_path: Path, args: argparse.Namespace) -> None:
+    """The table at the end, and how to go on."""
+    budget = asker.client.budget
+    counts = {name: counts[name] for name in ("rows in", "rows out", "rejected", "not asked")}
+    counts |= {"requests": budget.requests, "from the cache": asker.counts["cached"], "tokens": budget.tokens}
+    print(tabulate(counts.items(), tablefmt="plain"))
+    print(f"-> {args.output}; what was left out, and why -> {rejected_path}", file=sys.stderr)
+    if counts["not asked"]:
+        print(
+            f"the budget is spent ({budget.requests} requests, {budget.tokens} tokens): {counts['not asked']} rows "
+            "were not asked about. The same command goes on with them, with the same budget again",
+            file=sys.stderr,
+        )
+    if asker.counts["no answer"]:
+        print(
+            f"the server gave no reply to {asker.counts['no answer']} rows: the same command asks for them again",
+            file=sys.stderr,
+        )
