@@ -47,6 +47,7 @@ LIGHT = [
     *("trainer_ext/data/readers.py", "trainer_ext/data/writers.py", "trainer_ext/data/labelled.py"),
     *("trainer_ext/data/joint.py", "trainer_ext/data/slu.py"),
     *("trainer_ext/data/cleaning.py", "trainer_ext/data/truncation.py", "trainer_ext/data/resample.py"),
+    *("trainer_ext/data/provenance.py", "trainer_ext/data/row_files.py", "trainer_ext/data/balance.py"),
     *("trainer_ext/reports/__init__.py", "trainer_ext/reports/tables.py"),
 ]
 
