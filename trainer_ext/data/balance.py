@@ -1,9 +1,9 @@
-"""A balanced file of training rows: `python -m trainer_ext.data.balance --input FILE --output FILE --method oversample`.
+"""A balanced file of training rows: `python -m trainer_ext.data.balance --input FILE --output FILE --method METHOD`.
 
-The output holds rows of the input in their order, a row that is repeated with its copies right behind it. Every row names
-its source in `source_id` (its id, or its number in the file, which becomes its `id` where rows have none); copies have an
-id of their own and the `operation` copy. Give it training rows only. `train.py --balance` does the same without a
-file, with other copies in each epoch. Which rows, and how often: trainer_ext/data/resample.py.
+The output holds rows of the input in their order, a row that is repeated with its copies right behind it. Every row
+names its source in `source_id` (its id, or its number in the file, which becomes its `id` where rows have none); copies
+have an id of their own and the `operation` copy. Give it training rows only. `train.py --balance` does the same without
+a file, with other copies in each epoch. Which rows, and how often: trainer_ext/data/resample.py.
 """
 
 import argparse

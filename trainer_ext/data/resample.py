@@ -5,9 +5,9 @@
     repeats  proportional to the weight; the smallest is 1 (oversample: no row is lost), the largest is 1 (undersample:
              no row is shown twice), or their mean is 1 (hybrid: the epoch keeps its length)
 
-With one label that makes every class as large as the largest, as small as the smallest, or of the mean size. With several
-a row brings its common labels along, so classes cannot be made equal; the square root and the largest factor of a
-row's labels are the repeat factors of Gupta, Dollar & Girshick 2019, LVIS (arXiv:1908.03195), section 5.1, with the
+With one label that makes every class as large as the largest, as small as the smallest, or of the mean size. With
+several a row brings its common labels along, so classes cannot be made equal; the square root and the largest factor of
+a row's labels are the repeat factors of Gupta, Dollar & Girshick 2019, LVIS (arXiv:1908.03195), section 5.1, with the
 commonest label's share as the threshold.
 
 Repeats that are no whole numbers are rounded up or down, another way in each epoch, by systematic sampling (Madow 1949,
