@@ -123,7 +123,7 @@ def test_words_are_cleaned_one_by_one_and_slots_point_into_the_text_as_given(tok
     answer = predictor.predict([text])[0]
     slots = [(slot["text"], text[slot["start"] : slot["end"]]) for slot in answer["slots"]]
     assert answer["text"] == text
-    assert slots == [(word, word) for word in ("ﬁnd\u200b", "ＧＯＯＤ\ufeff", "fooooood", "\u200b", "x")]
+    assert slots == [(word, word) for word in ("ﬁnd\u200b", "ＧＯＯＤ\ufeff", "fooooood", "x")]  # [3] is no token
     item = predictor.task.prepare(text)
     assert item.words == ["ﬁnd\u200b", "ＧＯＯＤ\ufeff", "fooooood", "\u200b", "x"]
     assert cleaning.by_word(item.words) == ["find", "GOOD", "foood", "\u200b", "x"]
