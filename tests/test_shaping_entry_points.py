@@ -49,15 +49,13 @@ def shaped(tmp_path_factory):
     stopwords.write_text("the\nof\n")
     seen, drawn = [], []
     step, draw = CustomTrainer.training_step, Resampler.draw
+
+    def spy(self, model, inputs, *rest):
+        seen.extend(inputs["labels"].tolist())
+        return step(self, model, inputs, *rest)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            CustomTrainer,
-            "training_step",
-            lambda self, model, inputs, *rest: [
-                seen.extend(inputs["labels"].tolist()),
-                step(self, model, inputs, *rest),
-            ][1],
-        )
+        patch.setattr(CustomTrainer, "training_step", spy)
         patch.setattr(Resampler, "draw", lambda self, *args: [drawn.append(len(self.repeats)), draw(self, *args)][1])
         run = fit(
             FLAGS,
@@ -71,7 +69,7 @@ def shaped(tmp_path_factory):
 
 
 def test_only_the_training_part_is_balanced(shaped):
-    """40 rows of each class in each of three epochs of ten steps; the validation rows are as they were, and count once."""
+    """40 rows of each class in each of three epochs of ten steps; the 12 validation rows count once each."""
     run, seen, drawn = shaped
     assert Counter(seen) == {0: 120, 1: 120} and set(drawn) == {48}
     assert run.metrics["global_step"] == 30

@@ -32,14 +32,17 @@ def row_weights(labels: np.ndarray, task: str) -> np.ndarray:
     """
     if task == "single_label":
         return len(labels) / np.bincount(labels)[labels]
-    if task == "multi_aspect":
-        shares = [np.bincount(aspect) / len(labels) for aspect in labels.T]
-        rarest = np.min([share[aspect] for share, aspect in zip(shares, labels.T, strict=True)], axis=0)
-    else:
-        flags = np.column_stack([labels, ~labels.any(axis=1)]).astype(bool)
-        shares = [flags.mean(axis=0)]
-        rarest = np.where(flags, shares[0], np.inf).min(axis=1)
-    return np.sqrt(max(share.max() for share in shares) / rarest)  # eq. of r(I): the largest r(c) of the row's labels
+    rarest, commonest = np.full(len(labels), np.inf), 0.0
+    columns = labels.T if task == "multi_aspect" else [*labels.T, ~labels.any(axis=1)]
+    for column in columns:  # one after the other: a million rows of twenty aspects need no matrix of shares
+        shares = np.bincount(column) / len(labels)
+        if task == "multi_aspect":
+            np.minimum(rarest, shares[column], out=rarest)
+        else:
+            shares = shares[1:]
+            np.minimum(rarest, shares.sum(), out=rarest, where=column.astype(bool))
+        commonest = max(commonest, shares.max(initial=0.0))
+    return np.sqrt(commonest / rarest)  # the largest factor of a row's labels: that of its rarest
 
 
 def repeats(weights: np.ndarray, method: str) -> np.ndarray:

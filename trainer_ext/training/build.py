@@ -41,7 +41,7 @@ def build_trainer(
     resampler = None
     if args.data.balance != "none":
         resampler = make_resampler(train["labels"], task.name, args.data.balance)
-        print(f"balance {args.data.balance}: {len(resampler)} of {len(train)} training rows an epoch")
+        print(f"balance {args.data.balance}: an epoch shows {len(resampler)} rows, drawn from {len(train)}")
     trainer = CustomTrainer(
         model=model,
         args=training,
