@@ -2,9 +2,9 @@
 
 For each task and method an epoch's rows are drawn, as row numbers alone, and handed out one by one in random order as
 the data loader takes them: input rows per second of one core, all in. `peak` is the largest memory held meanwhile beyond
-the labels (tracemalloc, which numpy reports to) and `held` what is held after two epochs, both in bytes per input row.
-The labels are random: 10 classes from 40% down to 0.2%, 28 labels from 30% to 0.2%, 20 aspects of 4 classes. Last, a
-file of as many rows through `python -m trainer_ext.data.balance`, and its peak beyond that of a file of 1,000 rows.
+the labels (tracemalloc, which numpy reports to), `held` what is held after two epochs, in bytes per input row. The
+labels are random: 10 classes from 40% down to 0.2%, 28 labels from 30% to 0.2%, 20 aspects of 4 classes. Last, a file
+of as many rows through `python -m trainer_ext.data.balance`, and its peak beyond that of a file of 1,000 rows.
 """
 
 import argparse
@@ -78,16 +78,7 @@ def main() -> None:
     args = parser.parse_args()
     tasks = ("single_label", "multi_label", "multi_aspect")
     lines = [measure(task, method, args.rows) for task in tasks for method in METHODS]
-    headers = [
-        "task",
-        "method",
-        "an epoch",
-        "Mrows/s drawn",
-        "Mrows/s handed out",
-        "peak MB",
-        "bytes a row",
-        "4th epoch",
-    ]
+    headers = ["task", "method", "rows an epoch", "million rows/s", "peak", "held"]
     print(f"{args.rows} rows\n\n{table(lines, headers)}")
     with tempfile.TemporaryDirectory() as folder:
         _, small = measure_file(1_000, Path(folder))
