@@ -1,5 +1,11 @@
 """Balancing a million rows: `python benchmarks/balancing_speed.py`.
 
+For each task and method an epoch's rows are drawn, as row numbers alone, and handed out one by one in random order, as
+the data loader takes them: input rows per second of one core, all in. `peak` is the largest memory held meanwhile
+beyond the labels (tracemalloc, which numpy reports to), `held` what is held after two epochs, in bytes per input row.
+The labels are random: 10 classes from 40% down to 0.2%, 28 labels from 30% to 0.2%, 20 aspects of 4 classes. Last, a
+file of as many rows through `python -m trainer_ext.data.balance`, and its peak beyond that of a file of 1,000 rows.
+"""
 
 import argparse
 import json
