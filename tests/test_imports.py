@@ -19,8 +19,9 @@ ALLOWED = {
     "errors": set(),
     "files": set(),
     "optimisation": {"errors"},  # a part of `arguments`, by itself because of the length
-    "arguments": {"errors", "optimisation"},
-    "checks": {"arguments", "errors", "optimisation"},
+    "shaping": {"errors"},  # likewise
+    "arguments": {"errors", "optimisation", "shaping"},
+    "checks": {"arguments", "errors", "optimisation", "shaping"},
     "parsing": {"arguments", "checks", *LEAVES},
     "tasks": set(LEAVES),
     "data": {"arguments", "tasks", *LEAVES},
@@ -45,7 +46,8 @@ LIGHT = [
     *("trainer_ext/__init__.py", "trainer_ext/errors.py", "trainer_ext/files.py", "trainer_ext/data/__init__.py"),
     *("trainer_ext/data/readers.py", "trainer_ext/data/writers.py", "trainer_ext/data/labelled.py"),
     *("trainer_ext/data/joint.py", "trainer_ext/data/slu.py"),
-    *("trainer_ext/data/provenance.py", "trainer_ext/data/row_files.py"),
+    *("trainer_ext/data/cleaning.py", "trainer_ext/data/truncation.py", "trainer_ext/data/resample.py"),
+    *("trainer_ext/data/provenance.py", "trainer_ext/data/row_files.py", "trainer_ext/data/balance.py"),
     *("trainer_ext/reports/__init__.py", "trainer_ext/reports/tables.py"),
 ]
 

@@ -1,7 +1,7 @@
 """Every flag there is: four dataclasses and `parse()`, which joins a YAML recipe with the command line.
 
 A flag keeps the name `transformers.TrainingArguments` gives it wherever one exists. Imports nothing of ours but the
-error type and the part of it in `optimisation.py`, so that every other module may import it.
+error type and its parts in `optimisation.py` and `shaping.py`, so that every other module may import it.
 """
 
 from dataclasses import dataclass, field
@@ -11,6 +11,7 @@ import transformers
 from transformers.utils import is_torch_cuda_available
 
 from trainer_ext.optimisation import OptimisationArguments
+from trainer_ext.shaping import ShapingArguments
 
 SCRATCH_SIZES = ("none", "tiny", "mini", "small", "tinybert_4l", "tinybert_6l")
 CALIBRATIONS = ("none", "temperature", "thresholds", "both")
@@ -53,8 +54,8 @@ class ModelArguments:
 
 
 @dataclass
-class DataArguments:
-    """Which rows, and which of their columns."""
+class DataArguments(ShapingArguments):
+    """Which rows, which of their columns, and how they are shaped."""
 
     task: str = _choices(
         "single_label", ("single_label", "multi_label", "multi_aspect", "regression", "joint"), "What is predicted."

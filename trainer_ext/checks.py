@@ -5,6 +5,7 @@ import os
 from trainer_ext.arguments import CALIBRATIONS, SCRATCH_SIZES, Arguments
 from trainer_ext.errors import UserError, check_range
 from trainer_ext.optimisation import check_optimisation, parse_parameter_groups
+from trainer_ext.shaping import check_shaping
 
 
 def check_arguments(args: Arguments) -> None:
@@ -17,6 +18,7 @@ def check_arguments(args: Arguments) -> None:
     check_training(args)
     check_objective(args)
     check_joint(args)
+    check_shaping(args)
     check_files(args)
 
 

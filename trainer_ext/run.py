@@ -8,8 +8,10 @@ from pathlib import Path
 from transformers import set_seed
 
 from trainer_ext.arguments import Arguments
+from trainer_ext.data.cleaning import Cleaning
 from trainer_ext.data.dataset import build_dataset, data_hash, inputs_and_labels, load_rows
 from trainer_ext.data.labelled import label_space
+from trainer_ext.data.tokenize import model_texts
 from trainer_ext.errors import UserError
 from trainer_ext.files import write_json
 from trainer_ext.inference import load_predictor
@@ -46,8 +48,9 @@ def train(args: Arguments) -> dict[str, float]:
     if training.eval_strategy != "no" and not datasets["validation"]:
         raise UserError(f"eval_strategy {training.eval_strategy.value} needs validation rows, but there are none")
     set_seed(training.seed)
-    tokenizer = build_tokenizer(args.model, data, datasets["train"]["text"])
-    pipeline = pipeline_of(data, task, tokenizer, data_hash(datasets["train"]))
+    cleaning = Cleaning.from_flags(data.clean, data.stopwords_file)
+    tokenizer = build_tokenizer(args.model, data, model_texts(datasets["train"], cleaning))
+    pipeline = pipeline_of(data, task, tokenizer, cleaning, data_hash(datasets["train"]))
     model = build_model(args.model, data, task, tokenizer, pipeline, datasets["train"]["labels"])
     prepare_layers(model, args.model)
 

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from tokenizers import Tokenizer
 
+from trainer_ext.data.cleaning import Cleaning
+from trainer_ext.data.truncation import Truncation
 from trainer_ext.errors import UserError
 from trainer_ext.inference.session import OnnxSession
 from trainer_ext.tasks import TASKS, Calibration, Task
@@ -41,8 +43,16 @@ class Predictor:
         self.pipeline = pipeline
         self.batch_size = batch_size
         self.task: Task = build_task(pipeline)
-        tokenizer.enable_truncation(pipeline["max_length"])
+        self.cleaning = Cleaning.from_dict(pipeline.get("cleaning"))
         tokenizer.no_padding()
+        tokenizer.no_truncation()
+        self.cutter = Truncation.from_dict(pipeline.get("truncation")).cutter(
+            pipeline["max_length"],
+            tokenizer.num_special_tokens_to_add(False),
+            lambda marker: tokenizer.encode(marker, add_special_tokens=False).ids,
+        )
+        if self.cutter is None:
+            tokenizer.enable_truncation(pipeline["max_length"])
         self.tokenizer = tokenizer
 
     def logits(self, texts: Sequence[str]) -> Any:
@@ -52,9 +62,12 @@ class Predictor:
     def _outputs(self, items: list) -> list:
         """The task's output for each prepared item, in order."""
         if self.task.reads_words:  # the fast one does not keep which word a piece belongs to
-            encoded = self.tokenizer.encode_batch([item.words for item in items], is_pretokenized=True)
+            words = [self.cleaning.by_word(item.words) for item in items]
+            encoded = self.tokenizer.encode_batch(words, is_pretokenized=True)
         else:
-            encoded = self.tokenizer.encode_batch_fast(items)
+            encoded = self.tokenizer.encode_batch_fast(list(map(self.cleaning, items)))
+        if self.cutter is not None:
+            encoded = list(map(self.cutter, encoded))
         out: list = [None] * len(items)
         by_length = sorted(range(len(items)), key=lambda k: len(encoded[k].ids))
         for start in range(0, len(items), self.batch_size):
@@ -160,9 +173,10 @@ def read_pipeline(folder: Path) -> dict[str, Any]:
     if pipeline["task"] not in TASKS:
         raise UserError(f"{path}: task {pipeline['task']!r} is none of {', '.join(TASKS)}")
     space_class = TASKS[pipeline["task"]].label_space_class
-    for key, read in (("label_space", space_class.from_dict), ("calibration", Calibration.from_dict)):
+    readers = {"label_space": space_class, "calibration": Calibration, "cleaning": Cleaning, "truncation": Truncation}
+    for key, kind in readers.items():
         try:
-            read(pipeline.get(key))
+            kind.from_dict(pipeline.get(key))
         except (TypeError, AttributeError, KeyError) as error:
             raise UserError(f"{path}: the {key.replace('_', ' ')} is not readable: {error}") from error
     return pipeline

@@ -7,6 +7,8 @@ from typing import Any
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
 from trainer_ext.arguments import DataArguments, ModelArguments
+from trainer_ext.data.cleaning import Cleaning
+from trainer_ext.data.truncation import Truncation
 from trainer_ext.errors import UserError
 from trainer_ext.modeling.configuration import EncoderWithHeadConfig
 from trainer_ext.modeling.model import EncoderWithHead, from_pretrained_encoder
@@ -105,14 +107,18 @@ def check_positions(encoder, max_length: int) -> None:
         raise UserError(f"max_length {max_length} is more than the {positions - offset} positions of the encoder")
 
 
-def pipeline_of(data: DataArguments, task: Task, tokenizer: PreTrainedTokenizerBase, data_hash: str) -> dict[str, Any]:
+def pipeline_of(
+    data: DataArguments, task: Task, tokenizer: PreTrainedTokenizerBase, cleaning: Cleaning, data_hash: str
+) -> dict[str, Any]:
     """What inference needs beside the weights; travels in the checkpoint's config."""
     return {
         "task": task.name,
         "label_space": task.label_space.to_dict(),
         "text_column": data.text_column,
         "id_column": data.id_column,
+        "cleaning": cleaning.to_dict(),
         "max_length": data.max_length,
+        "truncation": Truncation(data.truncation, data.truncation_head_share, data.truncation_marker).to_dict(),
         "input_names": list(tokenizer.model_input_names),
         "pad_token_id": tokenizer.pad_token_id,
         "train_data_sha256": data_hash,

@@ -4,7 +4,10 @@ from datasets import Dataset
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, PrinterCallback, ProgressCallback
 
 from trainer_ext.arguments import Arguments
+from trainer_ext.data.cleaning import Cleaning
+from trainer_ext.data.resample import make_resampler
 from trainer_ext.data.tokenize import Collator, read_words_with_blanks, tokenize
+from trainer_ext.data.truncation import Truncation
 from trainer_ext.modeling import EncoderWithHead
 from trainer_ext.objectives.build import build_objective
 from trainer_ext.tasks import Task
@@ -21,7 +24,13 @@ def build_trainer(
     validation: Dataset | None,
 ) -> CustomTrainer:
     """Tokenise both data sets and join them with model, objective and callbacks."""
-    training, max_length, workers = args.training, args.data.max_length, args.data.preprocessing_num_workers
+    training, pipeline = args.training, model.config.pipeline  # as prediction will read it
+    preprocessing = {
+        "max_length": pipeline["max_length"],
+        "num_proc": args.data.preprocessing_num_workers,
+        "truncation": Truncation.from_dict(pipeline["truncation"]),
+        "cleaning": Cleaning.from_dict(pipeline["cleaning"]),
+    }
     callbacks = []
     if task.token_classes:
         training.label_names = ["labels", "token_labels"]
@@ -29,13 +38,18 @@ def build_trainer(
     if training.early_stopping_patience:
         callbacks.append(EarlyStoppingCallback(training.early_stopping_patience))
         training.restore_callback_states_from_checkpoint = True  # else a resumed run forgets its patience
+    resampler = None
+    if args.data.balance != "none":
+        resampler = make_resampler(train["labels"], task.name, args.data.balance)
+        print(f"balance {args.data.balance}: an epoch shows {len(resampler)} rows, drawn from {len(train)}")
     trainer = CustomTrainer(
         model=model,
         args=training,
         objective=build_objective(args.objective, task, train["labels"], training.label_smoothing_factor),
         task=task,
-        train_dataset=tokenize(train, tokenizer, max_length, workers),
-        eval_dataset=tokenize(validation, tokenizer, max_length, workers) if validation else None,
+        resampler=resampler,
+        train_dataset=tokenize(train, tokenizer, **preprocessing),
+        eval_dataset=tokenize(validation, tokenizer, **preprocessing) if validation else None,
         processing_class=tokenizer,
         data_collator=Collator(tokenizer),
         callbacks=callbacks,

@@ -13,12 +13,13 @@ from torch.utils.data import Sampler
 from transformers import EvalPrediction, Trainer, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 
+from trainer_ext.data.resample import Resampler
 from trainer_ext.objectives.base import HEADS, Objective
 from trainer_ext.tasks import Task
 from trainer_ext.training.adversarial import Adversary, adversarial_backward, build_adversary
 from trainer_ext.training.ema import EmaCallback
 from trainer_ext.training.parameter_groups import explicit_groups, parameter_groups
-from trainer_ext.training.sampler import LengthGroupedSampler
+from trainer_ext.training.sampler import BalancedSampler, LengthGroupedSampler
 
 
 class CustomTrainer(Trainer):
@@ -31,17 +32,21 @@ class CustomTrainer(Trainer):
     - Every term is logged by name (`loss_focal`, `loss_rdrop`) beside `loss`.
     - With `--adversarial` each micro-batch is run again with perturbed parameters and both gradients add up; what is
       reported as `loss` is the clean one, beside it `loss_adversarial`.
-    - Layer-wise learning rates; length-grouped batches that a resumed run repeats; no pickled arguments on disk.
+    - Layer-wise learning rates; length-grouped and balanced batches that a resumed run repeats; no pickled arguments on
+      disk.
 
     Args:
         objective: what to minimise.
         task: gives the metrics.
+        resampler: draws each epoch's training rows (`--balance`); None: each row once.
     """
 
-    def __init__(self, *args, objective: Objective, task: Task, **kwargs):
+    def __init__(self, *args, objective: Objective, task: Task, resampler: Resampler | None = None, **kwargs):
         super().__init__(*args, compute_metrics=self._compute_metrics, **kwargs)
         self.objective = objective
         self.task = task
+        self.resampler = resampler
+        self._train_dataloader = None
         self.adversary = build_adversary(self.args)
         self.average = EmaCallback(self.args.ema_decay) if self.args.ema_decay else None
         if self.average:
@@ -176,11 +181,24 @@ class CustomTrainer(Trainer):
         self._load_from_checkpoint(self.state.best_model_checkpoint or checkpoint)
 
     def _get_train_sampler(self, train_dataset=None) -> Sampler | None:
-        if not self.args.group_by_length:
+        grouped = self.args.group_by_length
+        if not grouped and self.resampler is None:
             return super()._get_train_sampler(train_dataset)
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
         rows = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return LengthGroupedSampler(self.train_dataset["length"], rows, seed)
+        if self.resampler is None:
+            return LengthGroupedSampler(self.train_dataset["length"], rows, seed)
+        return BalancedSampler(self.resampler, seed, self.train_dataset["length"] if grouped else None, rows)
+
+    def get_train_dataloader(self):
+        """`Trainer`'s, remembered for `num_examples`."""
+        self._train_dataloader = super().get_train_dataloader()
+        return self._train_dataloader
+
+    def num_examples(self, dataloader) -> int:
+        """Rows of one pass, which are not those of the data set where a resampler draws them; speeds count them."""
+        balanced = self.resampler is not None and dataloader is self._train_dataloader
+        return len(self.resampler) if balanced else super().num_examples(dataloader)
 
     def _get_eval_sampler(self, eval_dataset) -> Sampler | None:
         """Rows in their order, also with group_by_length: predictions must line up with the file."""

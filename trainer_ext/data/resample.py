@@ -1,0 +1,92 @@
+"""Balancing: how often each training row is shown in an epoch, as row numbers alone. Needs numpy only.
+
+    weight   of a row with one label      1 / (share of rows with its label)
+             of one with several labels   its largest sqrt(f / f_label), f being the share of the commonest label
+    repeats  proportional to the weight; the smallest is 1 (oversample: no row is lost), the largest is 1 (undersample:
+             no row is shown twice), or their mean is 1 (hybrid: the epoch keeps its length)
+
+With one label that makes every class as large as the largest, as small as the smallest, or of the mean size. With
+several a row brings its common labels along, so classes cannot be made equal; the square root and the largest factor of
+a row's labels are the repeat factors of Gupta, Dollar & Girshick 2019, LVIS (arXiv:1908.03195), section 5.1, with the
+commonest label's share as the threshold.
+
+Repeats that are no whole numbers are rounded up or down, another way in each epoch, by systematic sampling (Madow 1949,
+On the Theory of Systematic Sampling, II): on average a row is shown as often as its repeats say, while the length of an
+epoch and the sizes of classes stay the same.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+METHODS = ("oversample", "undersample", "hybrid")
+
+
+def row_weights(labels: np.ndarray, task: str) -> np.ndarray:
+    """Relative weight of each row, (N,), at least 1 for some row.
+
+    Args:
+        labels: class indices (N,) for `single_label` and (N, A) for `multi_aspect`; flags (N, C) for `multi_label`. A
+            row without a flag counts as having the label "none".
+        task: the name of the task.
+    """
+    if task == "single_label":
+        return len(labels) / np.bincount(labels)[labels]
+    rarest, commonest = np.full(len(labels), np.inf), 0.0
+    columns = labels.T if task == "multi_aspect" else [*labels.T, ~labels.any(axis=1)]
+    for column in columns:  # one after the other: a million rows of twenty aspects need no matrix of shares
+        shares = np.bincount(column) / len(labels)
+        if task == "multi_aspect":
+            np.minimum(rarest, shares[column], out=rarest)
+        else:
+            shares = shares[1:]
+            np.minimum(rarest, shares.sum(), out=rarest, where=column.astype(bool))
+        commonest = max(commonest, shares.max(initial=0.0))
+    return np.sqrt(commonest / rarest)  # the largest factor of a row's labels: that of its rarest
+
+
+def repeats(weights: np.ndarray, method: str) -> np.ndarray:
+    """How often each row is shown in an epoch on average, (N,); they add up to a whole number, the epoch's length."""
+    unit, whole = {"oversample": (np.min, np.ceil), "undersample": (np.max, np.floor), "hybrid": (np.mean, np.round)}[
+        method
+    ]
+    scaled = weights / unit(weights)
+    total = scaled.sum()
+    length = round(total) if np.isclose(total, round(total), rtol=1e-9) else whole(total)
+    return scaled * (length / total)
+
+
+@dataclass(frozen=True)
+class Resampler:
+    """Draws an epoch's rows.
+
+    Attributes:
+        repeats: of each row, (N,); the sum is the epoch's length.
+        groups: class of each row with one label, (N,), whose sizes are then exact; None: there are several labels.
+    """
+
+    repeats: np.ndarray
+    groups: np.ndarray | None
+
+    def __len__(self) -> int:
+        return round(self.repeats.sum())
+
+    def draw(self, seed: int, epoch: int) -> np.ndarray:
+        """Row numbers of an epoch (len(self),), ascending: a function of seed and epoch."""
+        generator = np.random.default_rng([seed, epoch])
+        order = generator.permutation(len(self.repeats))
+        if self.groups is not None:
+            order = order[np.argsort(self.groups[order], kind="stable")]
+        # Madow: of the points u, u + 1, u + 2, ... on the line of all repeats, those in a row's part; u away from the
+        # ends, so that rounding errors of the sum cannot move a point over the border of a class.
+        edges = np.floor(np.cumsum(self.repeats[order]) + generator.uniform(0.001, 0.999)).astype(np.int64)
+        counts = np.empty_like(edges)
+        counts[order] = np.diff(edges, prepend=0)
+        return np.repeat(np.arange(len(counts)), counts)
+
+
+def make_resampler(labels: np.ndarray, task: str, method: str) -> Resampler:
+    """For encoded labels of the training part, as `row_weights` takes them; `method` is one of `METHODS`."""
+    labels = np.asarray(labels)
+    groups = labels if task == "single_label" else None
+    return Resampler(repeats(row_weights(labels, task), method), groups)
