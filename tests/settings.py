@@ -12,6 +12,7 @@ from typing import Any
 import transformers
 
 from trainer_ext.arguments import DataArguments, ModelArguments, ObjectiveArguments, TrainingArguments
+from trainer_ext.shaping import CLEANING
 
 ALL = ("single_label", "multi_aspect", "multi_label", "regression", "joint")
 CLASSES = ("single_label", "multi_aspect", "multi_label")  # three classes each
@@ -77,6 +78,10 @@ SETTINGS = [
     Setting("smooth l1", {"regression_loss": "smooth_l1"}, ("regression",)),
     Setting("R-Drop", {"rdrop_alpha": 1.0}),
     Setting("slot weight", {"slot_loss_weight": 0.5}, ("joint",)),
+    # the rows
+    Setting("oversampling", {"balance": "oversample"}, CLASSES),
+    Setting("undersampling", {"balance": "undersample"}, CLASSES),
+    Setting("hybrid sampling", {"balance": "hybrid"}, CLASSES),
     # the optimisation
     Setting("layer-wise decay", {"layer_wise_lr_decay": 0.8}),
     Setting("head rate", {"head_lr_factor": 2.0}),
@@ -112,6 +117,11 @@ REFUSED: list[tuple[set[str], set[str], str]] = [
     ({"explicit groups"}, {"frozen embeddings"}, "a rate for what does not learn"),
     ({"frozen embeddings"}, {"FGM", "PGD"}, "they follow the gradient of the embeddings"),
     ({"from scratch"}, {"fresh top layer"}, "all layers are fresh"),
+    (
+        {"oversampling", "undersampling", "hybrid sampling"},
+        {"balanced weights", "effective weights", "focal, balanced", "focal, effective"},
+        "both correct for rare classes",
+    ),
     ({"constant rate"}, {"warm-up"}, "the rate is the same from the first step on"),
 ]
 
@@ -120,6 +130,8 @@ NOT_A_METHOD = {
     *("model_name_or_path", "config_overrides", "vocab_size", "trust_remote_code"),  # which encoder
     *("label_names", "do_train", "run_group", "run_tags"),
     *("task=single_label", "task=multi_label", "task=multi_aspect", "task=regression", "task=joint"),  # `tasks` above
+    *("truncation=tail", "truncation=head_tail"),  # what is read: tests/test_shaping.py
+    *(f"clean={step}" for step in ("none", *CLEANING)),
     *(f"from_scratch={size}" for size in ("mini", "small", "tinybert_4l", "tinybert_6l")),
 }
 
