@@ -27,7 +27,7 @@ ALLOWED = {
     "inference": {"data", "tasks", "modeling", *LEAVES},  # modeling: for a checkpoint's session, inside a function
     "modeling": {"arguments", "data", "tasks", *LEAVES},
     "objectives": {"arguments", "tasks", *LEAVES},
-    "tracking": {"arguments", "parsing", *LEAVES},
+    "tracking": {"arguments", "parsing", "reports", "tasks", *LEAVES},
     "reports": {"arguments", "parsing", "tasks", "inference", *LEAVES},
     "training": {"arguments", "optimisation", "data", "modeling", "objectives", "tasks", "tracking", *LEAVES},
     "run": {
@@ -46,6 +46,7 @@ LIGHT = [
     *("trainer_ext/data/readers.py", "trainer_ext/data/writers.py", "trainer_ext/data/labelled.py"),
     *("trainer_ext/data/joint.py", "trainer_ext/data/slu.py"),
     *("trainer_ext/reports/__init__.py", "trainer_ext/reports/tables.py"),
+    *(f"trainer_ext/tracking/{name}.py" for name in ("__init__", "__main__", "scores", "store", "resolve")),
 ]
 
 
