@@ -12,6 +12,7 @@ import argparse
 from pathlib import Path
 
 from trainer_ext.errors import ArgumentParser, UserError, run_main
+from trainer_ext.tracking.resolve import resolve_model
 
 
 def parse() -> argparse.Namespace:
@@ -19,7 +20,7 @@ def parse() -> argparse.Namespace:
     parser = ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("model", type=Path, help="checkpoint folder written by train.py")
+    parser.add_argument("model", help="checkpoint folder written by train.py, artifact:NAME:ALIAS or wandb:ENTITY/...")
     parser.add_argument("--output_dir", type=Path, required=True, help="where the ONNX files go")
     parser.add_argument("--eval_file", help="labelled rows for the gate (default: the validation file of the training)")
     parser.add_argument("--max_metric_drop", type=float, default=0.5, help="points INT8 may lose (default: 0.5)")
@@ -31,6 +32,7 @@ def parse() -> argparse.Namespace:
 def main() -> int:
     """Export, print the table, and say which file is good."""
     args = parse()
+    args.model = resolve_model(args.model)
     if not args.model.is_dir():
         raise UserError(f"model {args.model} does not exist")
     from trainer_ext.export.report import report_table

@@ -1,7 +1,7 @@
 """Predict: `python predict.py --model M (--text "..." ... | --input FILE) [--output FILE]`.
 
-M is a checkpoint or an ONNX folder. FILE is csv, tsv, jsonl, parquet or txt (.gz too), or - for standard input, with a
-text a line. The output is jsonl or csv by its ending, one row per input row in order; without it a table is printed.
+M is a checkpoint, an ONNX folder, artifact:NAME:ALIAS of the local store or wandb:ENTITY/PROJECT/NAME:ALIAS. FILE is
+csv, tsv, jsonl, parquet or txt (.gz too), or - for standard input, with a text a line. The output is jsonl or csv by its ending, one row per input row in order; without it a table is printed.
 With --evaluate the input is labelled, and the task's metrics are printed and saved.
 """
 
@@ -12,6 +12,7 @@ from trainer_ext.data.writers import check_output, screen_headers, screen_rows, 
 from trainer_ext.errors import ArgumentParser, UserError, run_main
 from trainer_ext.inference import Predictor, load_predictor
 from trainer_ext.inference.job import answer_rows, metrics_path, rows_of
+from trainer_ext.tracking.resolve import resolve_model
 
 ON_SCREEN = 200
 
@@ -21,7 +22,7 @@ def parse() -> argparse.Namespace:
     parser = ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--model", required=True, help="checkpoint or ONNX folder")
+    parser.add_argument("--model", required=True, help="folder, artifact:NAME:ALIAS or wandb:ENTITY/...")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--text", nargs="+", help="texts to answer for")
     source.add_argument("--input", help="file of rows, or - for standard input")
@@ -46,7 +47,9 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Load the model, then answer or evaluate."""
     args = parse()
-    predictor = load_predictor(args.model, args.num_threads, args.provider, args.batch_size, args.file_name)
+    predictor = load_predictor(
+        resolve_model(args.model), args.num_threads, args.provider, args.batch_size, args.file_name
+    )
     print(f"{args.model}: {predictor.task.name} on {predictor.session.provider}", file=sys.stderr)
     if args.evaluate:
         evaluate(predictor, args)

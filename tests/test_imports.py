@@ -46,7 +46,7 @@ LIGHT = [
     *("trainer_ext/data/readers.py", "trainer_ext/data/writers.py", "trainer_ext/data/labelled.py"),
     *("trainer_ext/data/joint.py", "trainer_ext/data/slu.py"),
     *("trainer_ext/reports/__init__.py", "trainer_ext/reports/tables.py"),
-    *(f"trainer_ext/tracking/{name}.py" for name in ("__init__", "__main__", "scores", "store", "resolve")),
+    *(f"trainer_ext/tracking/{name}.py" for name in ("__init__", "__main__", "scores", "store", "resolve", "server")),
 ]
 
 

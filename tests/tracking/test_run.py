@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer_ext.tracking.run import has_api_key
+from trainer_ext.tracking.server import has_api_key
 
 from ..conftest import ROOT, run_script
 

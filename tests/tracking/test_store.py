@@ -211,7 +211,9 @@ def test_command_line(store):
     assert lines[0].split() == ["artifact", "metric", "MB", "created", "(UTC)", "aliases"]
     assert lines[2].split()[:3] == ["reviews:v0", "f1_macro", "0.8125"] and lines[2].split()[-1] == "best"
     assert lines[4].split()[-1] == "latest" and len(lines) == 5
-    assert not {"torch", "wandb", "transformers"} & {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert not {"torch", "wandb", "transformers"} & {
+        line.rpartition("|")[2].strip() for line in done.stderr.splitlines()
+    }
     shown = run_ok(*module[2:], "show", "reviews:best", env=env).stdout
     assert "single_label" in shown and "file.txt" in shown and "fold" not in shown
     assert "reviews:v1: mine" in run_ok(*module[2:], "tag", "reviews:v1", "mine", env=env).stdout

@@ -1,4 +1,4 @@
-"""The local artifact store: `python -m trainer_ext.tracking list | show NAME[:ALIAS] | tag NAME:ALIAS NEWALIAS | gc`."""
+"""The local artifact store: `python -m trainer_ext.tracking list|show NAME[:ALIAS]|tag NAME:ALIAS NEWALIAS|gc`."""
 
 import argparse
 

@@ -1,7 +1,7 @@
 """Which of several artifacts is best, and what they are called: the same rules for the local store and for W&B."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from trainer_ext.errors import UserError
@@ -23,6 +23,15 @@ def is_better(new: Mapping[str, Any], old: Mapping[str, Any] | None) -> bool:
     if other is None or other != other or new.get("metric_name") != (old or {}).get("metric_name"):
         return True
     return value > other if new.get("greater_is_better", True) else value < other
+
+
+def best_of(versions: Iterable[Any]) -> Any:
+    """The one whose `.metadata` has the best value; the first of equals; None when none has a value."""
+    best = None
+    for version in versions:
+        if is_better(version.metadata, best and best.metadata):
+            best = version
+    return best
 
 
 def artifact_name(text: str) -> str:

@@ -2,7 +2,7 @@
 
     artifacts/blobs/ab/ab12...          content, read-only, stored once
     artifacts/names/NAME/v0.json        a version: its files, metadata and digest
-    artifacts/names/NAME/aliases.json   {"next": 1, "aliases": {"latest": 0, "best": 0}}: a version counts once `next` is past it
+    artifacts/names/NAME/aliases.json   {"next": 1, "aliases": {"latest": 0}}; v0 counts once `next` is past it
     artifacts/checkouts/DIGEST/         the files of a version under their names, hard links to the blobs
 
 Everything is written beside and renamed under one lock, so several processes may store at once and a killed one leaves
@@ -52,15 +52,10 @@ class Version:
 
 def sha256_of(path: Path) -> str:
     """Hex sha256 of a file's content."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else read_sha256(file)
-
-
-def read_sha256(file) -> str:
-    """`hashlib.file_digest` for Python 3.10."""
     digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
     return digest.hexdigest()
 
 
@@ -80,7 +75,7 @@ class Store:
         self.root = Path(root or os.environ.get(ROOT_VARIABLE) or "artifacts").absolute()
 
     def put(
-        self, name: str, files: Mapping[str, Path], metadata: Mapping[str, Any], aliases: Iterable[str] = ()
+        self, name: str, files: Mapping[str, Path | bytes], metadata: Mapping[str, Any], aliases: Iterable[str] = ()
     ) -> Version:
         """Store files as the next version of `name`, or take up the version that has the same content.
 
@@ -95,7 +90,7 @@ class Store:
         for inside in files:
             check_inside(inside)
         with self._locked():
-            entries = {inside: self._add_blob(Path(path)) for inside, path in sorted(files.items())}
+            entries = {inside: self._add_blob(source) for inside, source in sorted(files.items())}
             digest = content_digest({inside: entry["sha256"] for inside, entry in entries.items()})
             known = self.versions(name)
             version = next((old for old in known if old.digest == digest), None)
@@ -218,15 +213,15 @@ class Store:
         path = self._folder(name) / "aliases.json"
         return read_json(path) if path.is_file() else {"next": 0, "aliases": {}}
 
-    def _add_blob(self, path: Path) -> dict[str, Any]:
-        """Copy a file in under its digest; what is there already and whole stays."""
-        sha256 = sha256_of(path)
+    def _add_blob(self, source: Path | bytes) -> dict[str, Any]:
+        """Copy a file, or content, in under its digest; what is there already and whole stays."""
+        sha256 = hashlib.sha256(source).hexdigest() if isinstance(source, bytes) else sha256_of(source)
         blob = self.blob(sha256)
         if not is_intact(blob, sha256):
             blob.parent.mkdir(parents=True, exist_ok=True)
             beside = blob.with_name(f".{sha256}.{os.getpid()}.tmp")
             try:
-                shutil.copyfile(path, beside)
+                beside.write_bytes(source) if isinstance(source, bytes) else shutil.copyfile(source, beside)
                 beside.chmod(0o444)
                 os.replace(beside, blob)
             finally:
