@@ -1,9 +1,10 @@
 """Predict: `python predict.py --model M (--text "..." ... | --input FILE) [--output FILE]`.
 
 M is a checkpoint, an ONNX folder, or a folder of folds or seeds. Several (--model A --model B, or --model A-{0..4})
-answer together, by the mean of their probabilities unless --ensemble says otherwise. FILE is csv, tsv, jsonl, parquet or
-txt (.gz too), or - for standard input, with a text a line. The output is jsonl or csv by its ending, one row per input row
-in order; without it a table is printed. With --evaluate the input is labelled, and the task's metrics are printed and saved.
+answer together, by the mean of their probabilities unless --ensemble says otherwise. FILE is csv, tsv, jsonl, parquet
+or txt (.gz too), or - for standard input, with a text a line. The output is jsonl or csv by its ending, one row per
+input row in order; without it a table is printed. With --evaluate the input is labelled, and the task's metrics are
+printed and saved.
 """
 
 import argparse

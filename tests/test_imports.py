@@ -30,10 +30,12 @@ ALLOWED = {
     "tracking": {"arguments", "parsing", *LEAVES},
     "reports": {"arguments", "parsing", "tasks", "inference", *LEAVES},
     "training": {"arguments", "optimisation", "data", "modeling", "objectives", "tasks", "tracking", *LEAVES},
+    "folds": {"arguments", "parsing", "data", "tasks", "modeling", "inference", "reports", "training", *LEAVES},
     "run": {
-        *("arguments", "parsing", "data", "tasks", "modeling", "inference", "reports", "tracking", "training"),
+        *("arguments", "parsing", "data", "tasks", "modeling", "inference", "reports", "tracking", "training", "folds"),
         *LEAVES,
     },
+    "__main__": {"errors", "parsing", "run"},
     "notebook": {"parsing", "run", *LEAVES},
     "export": {"arguments", "data", "inference", "modeling", "reports", "tasks", *LEAVES},
 }

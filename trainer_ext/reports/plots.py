@@ -41,6 +41,23 @@ def learning_curves(history: Sequence[dict], metric: str, best_step: int | None,
     save(figure, path)
 
 
+def fold_curves(histories: dict[str, Sequence[dict]], metric: str, path: Path) -> None:
+    """Training loss on the left, the validation metric on the right, by optimizer step; a line for each model."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
+    colors = plt.get_cmap("viridis")(np.linspace(0, 0.9, len(histories)))
+    for color, (name, history) in zip(colors, histories.items(), strict=True):
+        for axis, key in ((left, "loss"), (right, f"eval_{metric}")):
+            points = [(entry["step"], entry[key]) for entry in history if key in entry]
+            if points:
+                axis.plot(*zip(*points, strict=True), color=color, marker="o", markersize=3, linewidth=1, label=name)
+    left.set(xlabel="step", title="training loss")
+    right.set(xlabel="step", title=f"validation {metric}")
+    if right.get_legend_handles_labels()[0] and len(histories) <= 12:
+        right.legend(fontsize=8)
+    figure.tight_layout()
+    save(figure, path)
+
+
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str], path: Path) -> None:
     """Counts (rows: true class, columns: predicted), coloured by the share of the row."""
     counts = np.zeros((len(classes), len(classes)), dtype=int)
