@@ -8,13 +8,14 @@ import csv
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from trainer_ext.arguments import DataArguments, FoldArguments
+from trainer_ext.data.dataset import load_rows
 from trainer_ext.data.labelled import raw_label, texts_and_labels
 from trainer_ext.data.readers import Row, require_columns
 from trainer_ext.data.splits import deal, dealer, strata_of, units_of
@@ -94,6 +95,24 @@ def claim_folds(
         writer.writerow([data.id_column or "row", *fold_columns(args.fold_repeats)])
         writer.writerows(zip(ids, *table.folds.tolist(), strict=True))
     return table
+
+
+def validation_rows_of(folder: Path, config: dict[str, Any], task: Task) -> list[Row]:
+    """The rows that the fold with this resolved configuration was validated on, from the fold file in `folder`.
+
+    Raises:
+        UserError: when the training file is not the one that the folds were made for.
+    """
+    if not (folder / "folds.csv").is_file():
+        return []
+    groups = []
+    for group in (DataArguments, FoldArguments):
+        names = {spec.name for spec in fields(group)}
+        groups.append(group(**{key: value for key, value in config.items() if key in names}))
+    data, args = groups
+    rows = load_rows(data, "train")
+    table = claim_folds(folder, args, data, rows, task, config["seed"])
+    return [rows[k] for k in table.validation_rows(args.fold)]
 
 
 def divide(

@@ -17,7 +17,8 @@ def summary_table(summary: dict[str, Any]) -> str:
     models = summary.get("folds") or summary["seeds"]
     shown = models if len(models) <= MOST_COLUMNS else {}
     parts = {**shown, "mean": summary["mean"], "std": summary["std"], together: summary[together]}
-    parts |= {name: summary[name] for name in ("test", "soup") if name in summary}
+    if "test" in summary:
+        parts["test"] = summary["test"]
     names = [name for name in summary["mean"] if not name.startswith(("f1_", "test_")) or is_mean_f1(name)]
     names.sort(key=lambda name: name != summary["metric"])  # the metric itself first
     rows = [[name, *(parts[part].get(name, "") for part in parts)] for name in names]
@@ -55,10 +56,12 @@ tags: [{args.data.task}]
 
 {what}, task `{args.data.task}`, {summary["validated_rows"]} validated rows.
 
+```text
 {summary_table(summary)}
+```
 
-{joined} Each model chose its best checkpoint on the rows it is scored on, which favours it a little.
-The curves are in `plots/`, every number in `cv.json`.
+{joined} Each model chose its best checkpoint on the rows it is scored on,
+which favours it a little. The curves are in `plots/`, every number in `cv.json`.
 
 ## Use
 

@@ -7,7 +7,7 @@ from trainer_ext.arguments import Arguments
 from trainer_ext.data.dataset import load_rows
 from trainer_ext.data.folds import fold_strategy
 from trainer_ext.data.labelled import label_space, read_labelled
-from trainer_ext.data.readers import require_columns
+from trainer_ext.data.readers import Row, require_columns
 from trainer_ext.errors import UserError
 from trainer_ext.files import write_json
 from trainer_ext.folds.card import summary_table, write_card
@@ -63,8 +63,20 @@ def prepare(args: Arguments) -> tuple[Scored, dict[str, Any]]:
         names = member_names(args)
         return scored_by_seeds(names, load_rows(data, "validation"), data.id_column), {"seeds": args.folds.seeds}
     table = fold_table(args, rows, task, Path(args.training.output_dir))
+    if args.folds.soup:
+        check_unseen(rows, load_rows(data, "validation"), task.required_columns(data.text_column, ())[0])
     print(f"{len(rows)} rows in {args.folds.folds} folds ({fold_strategy(args.folds, data.task)})", flush=True)
     return scored_by_folds(table, rows), table.about
+
+
+def check_unseen(rows: list[Row], judges: list[Row], column: str) -> None:
+    """Raise `UserError` when rows that judge a soup are among those the folds train on."""
+    seen = {str(row.values[column]).strip() for row in rows}
+    for row in judges:
+        if str(row.values[column]).strip() in seen:
+            raise UserError(
+                f"{row.where}: the text is in the training rows too, so it cannot judge a soup of the folds"
+            )
 
 
 def check_test_file(args: Arguments) -> None:

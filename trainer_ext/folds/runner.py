@@ -12,6 +12,7 @@ from pathlib import Path
 import trainer_ext
 from trainer_ext.arguments import Arguments
 from trainer_ext.errors import RunError, UserError
+from trainer_ext.files import write_text
 from trainer_ext.folds.members import is_finished, member_flags, member_names
 from trainer_ext.inference.predictor import read_json
 from trainer_ext.inference.session import available_cores
@@ -128,12 +129,11 @@ def run_module(module: str, arguments: Sequence[str], log: Path) -> None:
         UserError: for exit status 2, with its message.
         RunError: when it fails.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", module, *arguments], env=child_environment(1), capture_output=True, text=True
-    )
-    log.write_text(done.stdout + done.stderr, encoding="utf-8")
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, env=child_environment(1), stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode == 2:
         raise UserError(last_error(done.stderr))
     if done.returncode:
+        write_text(log, done.stdout + done.stderr)
         raise RunError(f"{module} failed (see {log}); the models are kept. Run the same command again")
     print(done.stdout, end="", flush=True)

@@ -42,18 +42,21 @@ def learning_curves(history: Sequence[dict], metric: str, best_step: int | None,
 
 
 def fold_curves(histories: dict[str, Sequence[dict]], metric: str, path: Path) -> None:
-    """Training loss on the left, the validation metric on the right, by optimizer step; a line for each model."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
+    """Training loss and validation metric (what was logged of them) by optimizer step; a line for each model."""
+    logged = {key for history in histories.values() for entry in history for key in entry}
+    keys = [key for key in ("loss", f"eval_{metric}") if key in logged]
+    if not keys:
+        return
+    figure, axes = plt.subplots(1, len(keys), figsize=(5.5 * len(keys), 4), squeeze=False)
     colors = plt.get_cmap("viridis")(np.linspace(0, 0.9, len(histories)))
-    for color, (name, history) in zip(colors, histories.items(), strict=True):
-        for axis, key in ((left, "loss"), (right, f"eval_{metric}")):
+    for axis, key in zip(axes.flat, keys, strict=True):
+        for color, (name, history) in zip(colors, histories.items(), strict=True):
             points = [(entry["step"], entry[key]) for entry in history if key in entry]
             if points:
                 axis.plot(*zip(*points, strict=True), color=color, marker="o", markersize=3, linewidth=1, label=name)
-    left.set(xlabel="step", title="training loss")
-    right.set(xlabel="step", title=f"validation {metric}")
-    if right.get_legend_handles_labels()[0] and len(histories) <= 12:
-        right.legend(fontsize=8)
+        axis.set(xlabel="step", title="training loss" if key == "loss" else f"validation {metric}")
+    if len(histories) <= 12:
+        axes.flat[-1].legend(fontsize=8)
     figure.tight_layout()
     save(figure, path)
 
