@@ -30,10 +30,15 @@ ALLOWED = {
     "tracking": {"arguments", "parsing", "reports", "tasks", *LEAVES},
     "reports": {"arguments", "parsing", "tasks", "inference", *LEAVES},
     "training": {"arguments", "optimisation", "data", "modeling", "objectives", "tasks", "tracking", *LEAVES},
-    "run": {
+    "folds": {
         *("arguments", "parsing", "data", "tasks", "modeling", "inference", "reports", "tracking", "training"),
         *LEAVES,
     },
+    "run": {
+        *("arguments", "parsing", "data", "tasks", "modeling", "inference", "reports", "tracking", "training", "folds"),
+        *LEAVES,
+    },
+    "__main__": {"errors", "parsing", "run"},
     "notebook": {"parsing", "run", *LEAVES},
     "export": {"arguments", "data", "inference", "modeling", "reports", "tasks", *LEAVES},
 }

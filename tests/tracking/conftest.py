@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from trainer_ext.arguments import Arguments
 from trainer_ext.notebook import environment_kept
 from trainer_ext.parsing import parse_values
-from trainer_ext.run import train
+from trainer_ext.run import run
 
 from ..conftest import TINY_ENCODER
 from ..wandb_server import WandbServer
@@ -50,22 +49,16 @@ def server():
         yield running
 
 
-def arguments(files: dict[str, Path], folder: Path, **flags) -> Arguments:
-    """Of a training of seconds that reports to W&B."""
+def train_one(files: dict[str, Path], folder: Path, **flags) -> dict[str, float]:
+    """A training of seconds in this process that reports to W&B; with `folds` and `fold` of one fold."""
     recipe = {
         **{"from_scratch": "tiny", "config_overrides": TINY_ENCODER, "vocab_size": 200, "max_length": 32},
-        **{"train_file": files["train"], "validation_file": files["validation"], "learning_rate": 5e-3},
-        **{"per_device_train_batch_size": 16, "max_steps": 6, "eval_strategy": "steps", "eval_steps": 3},
-        **{"save_steps": 3, "logging_steps": 2, "load_best_model_at_end": True, "metric_for_best_model": "f1_macro"},
-        **{"report_to": "wandb", "disable_tqdm": True, "pooling": "mean", "use_cpu": True, "output_dir": folder},
+        **{"train_file": files["train"], "learning_rate": 5e-3, "per_device_train_batch_size": 16, "max_steps": 6},
+        **{"eval_strategy": "steps", "eval_steps": 3, "save_steps": 3, "logging_steps": 2, "report_to": "wandb"},
+        **{"load_best_model_at_end": True, "metric_for_best_model": "f1_macro", "pooling": "mean"},
+        **{"disable_tqdm": True, "use_cpu": True, "output_dir": folder},
     }
-    return parse_values(recipe, flags)
-
-
-def train_one(files: dict[str, Path], folder: Path, fold: int | None = None, **flags) -> dict[str, float]:
-    """Train a model, or one of three folds, in this process."""
+    if "folds" not in flags:
+        recipe["validation_file"] = files["validation"]
     with environment_kept():
-        args = arguments(files, folder, **flags)
-        if fold is not None:
-            args.folds.folds, args.folds.fold = 3, fold
-        return train(args)
+        return run(parse_values(recipe, flags))

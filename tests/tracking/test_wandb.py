@@ -15,16 +15,15 @@ FILES = {
     *("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
     *("metrics.json", "README.md", "resolved_config.yaml"),
 }
+FLAGS = {"folds": 3, "rdrop_alpha": 1.0, "focal_gamma": 2.0, "run_tags": ["mine"]}
 
 
 @pytest.fixture(scope="module")
 def folds(server, topic_files, tmp_path_factory):
-    """home, and the metrics of three folds of `topics` that differ in their seed."""
+    """home, and the metrics of the three folds of `topics`."""
     home = tmp_path_factory.mktemp("folds")
-    flags = {"rdrop_alpha": 1.0, "focal_gamma": 2.0, "run_tags": ["mine"]}
     with client(server, home):
-        metrics = [train_one(topic_files, home / f"topics/fold-{k}", k, seed=k, **flags) for k in range(3)]
-    return home, metrics
+        return home, [train_one(topic_files, home / "topics", fold=k, **FLAGS) for k in range(3)]
 
 
 def test_a_run_per_fold(server, folds):
@@ -41,7 +40,7 @@ def test_a_run_per_fold(server, folds):
         assert run["summary"]["eval_f1_macro"] == fold["eval_f1_macro"]
         assert "confusion_matrix_table" in run["summary"] and "examples" in run["summary"]
         (table,) = [json.loads(data) for name, data in run["files"].items() if "table/examples" in name]
-        assert table["columns"] == ["text", "label", "label (predicted)"] and len(table["data"]) == 30
+        assert table["columns"] == ["text", "label", "label (predicted)"] and len(table["data"]) == 32
 
 
 def test_an_artifact_per_fold(server, folds):
@@ -58,7 +57,9 @@ def test_an_artifact_per_fold(server, folds):
         assert (metadata["metric_name"], metadata["metric_value"]) == ("f1_macro", values[k])
         assert (metadata["fold"], metadata["task"], len(metadata["data_hash"])) == (k, "single_label", 64)
         assert set(server.contents(name, 0)) == FILES
-        assert server.contents(name, 0)["model.safetensors"] == (home / f"topics/fold-{k}/model.safetensors").read_bytes()
+        assert (
+            server.contents(name, 0)["model.safetensors"] == (home / f"topics/fold-{k}/model.safetensors").read_bytes()
+        )
     store = Store(home / "store")
     assert store.names() == names and "best-fold" in store.get(f"{names[best]}:best").aliases
 
@@ -81,15 +82,17 @@ def test_staging_is_left_clean(folds):
 
 
 def test_another_process_predicts_from_the_server_alone(server, folds, topic_files, tmp_path):
-    """An empty cache, no store, another folder: it reproduces the metric, and opens no run."""
-    _, metrics = folds
+    """An empty cache, no store, another folder: it reproduces the metric out of fold, and opens no run."""
+    home, metrics = folds
     runs, elsewhere = len(server.runs), tmp_path / "elsewhere"
     elsewhere.mkdir()
-    with open(topic_files["validation"], encoding="utf-8") as file, open(elsewhere / "rows.csv", "w") as out:
-        csv.writer(out).writerows([("text", "label"), *(line.rstrip("\n").split("\t") for line in file)])
+    dealt = list(csv.DictReader(open(home / "topics/folds.csv", newline="")))
+    lines = topic_files["train"].read_text(encoding="utf-8").splitlines()
+    held_out = [line for line, row in zip(lines, dealt, strict=True) if row["fold"] == "1"]
+    (elsewhere / "rows.txt").write_text("\n".join(held_out) + "\n", encoding="utf-8")
     model = f"wandb:{ENTITY}/{PROJECT}/topics-fold-1:best"
     env = {**server.environment(tmp_path), "PYTHONPATH": str(ROOT)}
-    command = (ROOT / "predict.py", "--model", model, "--input", "rows.csv", "--evaluate")
+    command = (ROOT / "predict.py", "--model", model, "--input", "rows.txt", "--evaluate")
     run_ok(*command, env=env, cwd=elsewhere)
     again = json.loads((elsewhere / "rows.metrics.json").read_text())
     assert again["eval_f1_macro"] == pytest.approx(metrics[1]["eval_f1_macro"], abs=1e-9)
@@ -98,9 +101,23 @@ def test_another_process_predicts_from_the_server_alone(server, folds, topic_fil
 
 def test_the_same_training_again_is_no_new_version(server, folds, topic_files):
     home, _ = folds
-    flags = {"rdrop_alpha": 1.0, "focal_gamma": 2.0, "run_tags": ["mine"], "overwrite_output_dir": True}
     with client(server, home):
-        train_one(topic_files, home / "topics/fold-2", 2, seed=2, **flags)
+        train_one(topic_files, home / "topics", fold=2, overwrite_output_dir=True, **FLAGS)
     assert len(server.collections["topics-fold-2"]["versions"]) == 1
     assert len(Store(home / "store").versions("topics-fold-2")) == 1
     assert server.alias("topics-fold-2", "best") == 0
+
+
+def test_the_run_after_the_folds(server, folds, topic_files):
+    """`job_type=evaluate` in the same group: summary of cv.json and the table of oof.csv; finished folds are kept."""
+    home, metrics = folds
+    before = set(server.runs)
+    with client(server, home):
+        train_one(topic_files, home / "topics", **FLAGS)
+    (identity,) = set(server.runs) - before
+    run = server.runs[identity]
+    assert (run["displayName"], run["groupName"], run["jobType"]) == ("topics-cv", "topics", "evaluate")
+    assert run["summary"]["folds/fold-1/f1_macro"] == metrics[1]["eval_f1_macro"]
+    assert run["summary"]["mean/f1_macro"] == pytest.approx(sum(m["eval_f1_macro"] for m in metrics) / 3)
+    (table,) = [json.loads(data) for name, data in run["files"].items() if "table/predictions" in name]
+    assert len(table["data"]) == 96 and table["columns"][:3] == ["row", "fold", "label"]

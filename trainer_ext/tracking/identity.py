@@ -19,7 +19,7 @@ class Identity:
         run: of the W&B run: `run_name` (else `WANDB_NAME`, else the group, else the folder), and `-fold-K`.
         group: `run_group`, else `WANDB_RUN_GROUP`, else the folder that holds the folds; None for a single run.
         artifact: `GROUP-fold-K` (`GROUP-seed-S`), or the name of a single run.
-        member: `fold-K` or `seed-S`; empty for a single run.
+        member: `fold-K` or `seed-S`; empty for a single run, and for all folds together.
     """
 
     run: str
@@ -36,15 +36,13 @@ class Identity:
 def identify(args: Arguments) -> Identity:
     """The names of the run that `args` describe; a fold or a seed is known by its flags and its folder's name."""
     folder, member = Path(args.training.output_dir).absolute(), ""
-    if args.folds.folds or args.folds.seeds:
-        if MEMBER.fullmatch(folder.name):
-            folder, member = folder.parent, folder.name
-        elif args.folds.fold is not None:
-            member = f"fold-{args.folds.fold}"
+    several = bool(args.folds.folds or args.folds.seeds)
+    if several and MEMBER.fullmatch(folder.name):
+        folder, member = folder.parent, folder.name
     name = args.given.get("run_name") or os.environ.get("WANDB_NAME")
-    group = args.training.run_group or os.environ.get("WANDB_RUN_GROUP") or (folder.name if member else None)
+    group = args.training.run_group or os.environ.get("WANDB_RUN_GROUP") or (folder.name if several else None)
     suffix = f"-{member}" if member else ""
-    run = (name or (group if member else None) or folder.name) + suffix
+    run = (name or (group if several else None) or folder.name) + suffix
     return Identity(run, group, artifact_name(f"{group}{suffix}" if member else run), member)
 
 

@@ -58,9 +58,11 @@ def start_run(args: Arguments, job_type: str, name: str | None):
         "name": name or identity.run,
         "group": identity.group,
         "tags": tags(args),
-        "job_type": os.environ.get("WANDB_JOB_TYPE") or job_type,
+        "job_type": (os.environ.get("WANDB_JOB_TYPE") if job_type == "train" else None) or job_type,
         "config": resolved(args),
     }
+    if identity.group and os.environ.get("WANDB_RUN_ID"):  # else all folds would write into one run
+        options["id"] = f"{os.environ['WANDB_RUN_ID']}-{identity.member or job_type}"
     if mode == "online":
         try:
             check_reachable(wandb.setup().settings.base_url)
