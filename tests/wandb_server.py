@@ -5,7 +5,7 @@
         ...
         server.runs["id"]["summary"], server.alias("name", "best")
 
-`server.fault` may be set to a function of the path (`graphql/CommitArtifact`, `blob/...`, `files/...`) that returns `500`
+`server.fault` may be set to a function of the path (`graphql/CommitArtifact`, `blob/...`, `files/...`) that returns 500
 to answer with that status, `cut` to close the connection, or None.
 """
 

@@ -86,7 +86,8 @@ def test_another_process_predicts_from_the_server_alone(server, folds, topic_fil
     home, metrics = folds
     runs, elsewhere = len(server.runs), tmp_path / "elsewhere"
     elsewhere.mkdir()
-    dealt = list(csv.DictReader(open(home / "topics/folds.csv", newline="")))
+    with open(home / "topics/folds.csv", newline="") as file:
+        dealt = list(csv.DictReader(file))
     lines = topic_files["train"].read_text(encoding="utf-8").splitlines()
     held_out = [line for line, row in zip(lines, dealt, strict=True) if row["fold"] == "1"]
     (elsewhere / "rows.txt").write_text("\n".join(held_out) + "\n", encoding="utf-8")
