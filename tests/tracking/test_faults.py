@@ -17,8 +17,8 @@ from .conftest import client, train_one
 
 def sync(printed: str) -> None:
     """Run the last command that was printed, as its user would."""
-    folder = re.findall(r"`wandb sync (\S+)`", printed)[-1]
-    done = subprocess.run([sys.executable, "-m", "wandb", "sync", folder], capture_output=True, text=True, timeout=120)
+    command = re.findall(r"`wandb (sync .+?)`", printed)[-1].split()
+    done = subprocess.run([sys.executable, "-m", "wandb", *command], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
 
 

@@ -80,7 +80,7 @@ def finish_run(run, failed: bool) -> None:
     with unharmed(run, "everything"):
         run.finish(exit_code=int(failed))
         if offline:
-            print(f"W&B run kept offline: `wandb sync {run.settings.sync_dir}` uploads it")
+            print(f"W&B run kept offline: `{sync_command(run)}` uploads it")
 
 
 @contextmanager
@@ -89,4 +89,10 @@ def unharmed(run, what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # it raises many types
-        print(f"W&B did not take {what} ({in_one_line(error)}): `wandb sync {run.settings.sync_dir}` uploads it")
+        print(f"W&B did not take {what} ({in_one_line(error)}): `{sync_command(run)}` uploads it")
+
+
+def sync_command(run) -> str:
+    """What uploads a run from its folder on disk; of one that began online it needs to be told."""
+    online = "" if run.settings.mode == "offline" else "--include-online --include-synced "
+    return f"wandb sync {online}{run.settings.sync_dir}"

@@ -16,24 +16,31 @@ def upload(store: Store, version: Version, run: Any) -> None:
     them there when it is synced.
 
     Raises:
-        Exception: of many types, when the server did not take it.
+        Exception: of many types, when the server did not take it; then the run's log on disk has it for `wandb sync`.
     """
     import wandb
 
-    offline = run.settings.mode == "offline"
-    best = "best" in version.aliases
-    if not offline:
-        api = api_of(run)
-        found = find(api, version.name, "best")
-        best = is_better(version.metadata, found and found.metadata)
-    metadata = {**version.metadata, "sha256": version.digest}
-    artifact = wandb.Artifact(version.name, type=version.type, metadata=metadata)
+    artifact = wandb.Artifact(version.name, type=version.type, metadata={**version.metadata, "sha256": version.digest})
     for inside, entry in version.files.items():
         artifact.add_file(str(store.blob(entry["sha256"])), inside, policy="immutable", skip_cache=True)
-    digest = artifact.digest
-    run.log_artifact(artifact, aliases=["latest", *(["best"] if best else [])])
-    if offline:
+    aliases = [alias for alias in ("latest", "best") if alias in version.aliases]
+    if run.settings.mode == "offline":
+        run.log_artifact(artifact, aliases=aliases)
         return
+    try:
+        send(artifact, version, run)
+    except Exception:
+        # An online run keeps no record of its artifacts; this call, which offline runs make, writes one.
+        run._interface.publish_artifact(run, artifact, aliases, finalize=True)
+        raise
+
+
+def send(artifact: Any, version: Version, run: Any) -> None:
+    """Upload to a server that answers, `best` as judged by what it has; then ask for it and compare."""
+    api, digest = api_of(run), artifact.digest
+    best = find(api, version.name, "best")
+    better = is_better(version.metadata, best and best.metadata)
+    run.log_artifact(artifact, aliases=["latest", *(["best"] if better else [])])
     artifact.wait(timeout=SECONDS + version.size // BYTES_PER_SECOND)
     stored = api.artifact(f"{version.name}:{artifact.version}")
     if stored.digest != digest or stored.state != "COMMITTED":
