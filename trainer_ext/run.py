@@ -34,7 +34,6 @@ from trainer_ext.parsing import write_resolved
 from trainer_ext.reports.run_report import write_model_card, write_plots
 from trainer_ext.reports.tables import metrics_table
 from trainer_ext.tasks import TASKS
-from trainer_ext.tracking.media import log_validation
 from trainer_ext.tracking.publish import publish
 from trainer_ext.tracking.run import tracked_run
 from trainer_ext.training.build import build_trainer
@@ -119,9 +118,8 @@ def finish(args: Arguments, trainer: CustomTrainer, datasets: dict, summary: dic
     if has_members(args):
         save_outputs(folder, task, scored["validation"]["logits"], trainer.state.log_history)
     write_json(folder / "metrics.json", metrics)
-    if run is not None and datasets["validation"]:
-        log_validation(run, task, inputs_and_labels(datasets["validation"])[0], scored["validation"])
-    publish(args, run, metrics)
+    rows = datasets["validation"]
+    publish(args, run, metrics, (task, inputs_and_labels(rows)[0], scored["validation"]) if rows else None)
     print(
         f"\n{metrics_table(metrics)}\n\nThe best model (step {metrics['best_step']}), metrics.json, README.md and "
         f"plots/ are in {folder}"

@@ -85,8 +85,12 @@ def after_the_start(answer):
 
 @pytest.mark.parametrize(
     "fault",
-    [during_upload(500), during_upload("cut"), after_the_start(500), after_the_start("cut")],
-    ids=["500 at upload", "cut at upload", "500 from the first loss on", "cut from the first loss on"],
+    [
+        pytest.param(during_upload(500), id="500 at upload"),
+        pytest.param(during_upload("cut"), id="cut at upload", marks=pytest.mark.slow),
+        pytest.param(after_the_start(500), id="500 from the first loss on", marks=pytest.mark.slow),
+        pytest.param(after_the_start("cut"), id="cut from the first loss on"),
+    ],
 )
 def test_a_server_that_breaks(fresh, topic_files, tmp_path, capfd, fault):
     """The training ends well and says how to sync; then everything is there."""

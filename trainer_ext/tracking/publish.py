@@ -9,9 +9,10 @@ from trainer_ext.errors import UserError
 from trainer_ext.tasks import TASKS
 from trainer_ext.tracking import upload
 from trainer_ext.tracking.identity import Identity, identify
-from trainer_ext.tracking.run import unharmed
+from trainer_ext.tracking.media import log_validation
+from trainer_ext.tracking.run import sync_command, unharmed
 from trainer_ext.tracking.scores import best_of
-from trainer_ext.tracking.server import in_one_line
+from trainer_ext.tracking.server import answers, in_one_line
 from trainer_ext.tracking.store import Store, read_json
 
 # What loads the model, and what says how good it is and how it was made: no checkpoints, optimizers, plots or data.
@@ -23,8 +24,8 @@ FILES = (
 TIMINGS = ("train_runtime", "train_samples_per_second")  # else the same training again were another version
 
 
-def publish(args: Arguments, run: Any, metrics: dict[str, float]) -> None:
-    """Put the metrics into the run's summary, and make an artifact of the model in the output folder.
+def publish(args: Arguments, run: Any, metrics: dict[str, float], shown: tuple | None) -> None:
+    """Show W&B how good the model in the output folder is, and make an artifact of it.
 
     Runs that W&B tracks have one, and folds and seeds always; it goes into the local store, then to W&B. Nothing that
     goes wrong here ends the run: the model lies in its folder, and a line says what to do.
@@ -33,10 +34,16 @@ def publish(args: Arguments, run: Any, metrics: dict[str, float]) -> None:
         args: of the run; its folder holds the best model and its metrics.json.
         run: the W&B run, or None.
         metrics: what metrics.json holds.
+        shown: what `media.log_validation` shows: task, items and scores of the validation rows; None without any.
     """
-    identity = identify(args)
+    identity, there = identify(args), True
     if run is not None:
         run.summary.update(metrics)
+        there = run.settings.mode == "offline" or answers(run.settings.base_url)
+        if not there:
+            print(f"W&B has stopped answering: `{sync_command(run)}` uploads the run")
+        elif shown is not None:
+            log_validation(run, *shown)
     elif not identity.member:
         return
     folder, store = Path(args.training.output_dir), Store()
@@ -51,8 +58,9 @@ def publish(args: Arguments, run: Any, metrics: dict[str, float]) -> None:
     print(f"artifact:{version} ({', '.join(version.aliases)}) is in {store.root}")
     if run is not None:
         with unharmed(run, f"the artifact {version.name}, which is in the local store,"):
-            upload.upload(store, version, run)
-            upload.mark_best_fold(run, folds)
+            upload.upload(store, version, run, there)
+            if there:
+                upload.mark_best_fold(run, folds)
 
 
 def artifact_files(folder: Path) -> dict[str, Path | bytes]:

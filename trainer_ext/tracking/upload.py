@@ -9,11 +9,17 @@ from trainer_ext.tracking.store import Store, Version
 SECONDS, BYTES_PER_SECOND = 30, 500_000  # how long an upload may take
 
 
-def upload(store: Store, version: Version, run: Any) -> None:
+def upload(store: Store, version: Version, run: Any, answers: bool = True) -> None:
     """Log a version as an artifact of the run; online wait for it and compare digests.
 
     The files are handed over where the store keeps them, which nobody changes: no copies, and an offline run finds
     them there when it is synced.
+
+    Args:
+        store: that holds the version.
+        version: to upload.
+        run: an open W&B run.
+        answers: whether its server does; an online run whose server has gone only notes the artifact on disk.
 
     Raises:
         Exception: of many types, when the server did not take it; then the run's log on disk has it for `wandb sync`.
@@ -28,11 +34,14 @@ def upload(store: Store, version: Version, run: Any) -> None:
         run.log_artifact(artifact, aliases=aliases)
         return
     try:
-        send(artifact, version, run)
+        if answers:
+            send(artifact, version, run)
     except Exception:
-        # An online run keeps no record of its artifacts; this call, which offline runs make, writes one.
-        run._interface.publish_artifact(run, artifact, aliases, finalize=True)
+        answers = False
         raise
+    finally:
+        if not answers:  # an online run keeps no record of its artifacts; this call, an offline run's, writes one
+            run._interface.publish_artifact(run, artifact, aliases, finalize=True)
 
 
 def send(artifact: Any, version: Version, run: Any) -> None:
