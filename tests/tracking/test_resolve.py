@@ -110,6 +110,15 @@ def test_damage_on_the_way_is_found(published):
     assert not [path for path in resolve.cache_folder().rglob("*") if path.is_file()]
 
 
+def test_a_name_that_leads_out_is_refused(published, tmp_path):
+    """Whatever a server says, nothing is written outside the cache."""
+    (manifest,) = [name for name in published.blobs if name.startswith("manifest")]
+    published.blobs[manifest] = published.blobs[manifest].replace(b'"config.json"', b'"../../../config.json"')
+    with pytest.raises(UserError, match="cannot be downloaded: .*leads out of the artifact"):
+        resolve_model(f"{MODEL}:best")
+    assert not (tmp_path / "config.json").exists()
+
+
 def test_what_the_server_does_not_have(published):
     for reference in (f"{MODEL}:none", f"wandb:{ENTITY}/{PROJECT}/none:best", f"wandb:{ENTITY}/none/reviews:best"):
         with pytest.raises(UserError, match="model wandb:.*not found"):

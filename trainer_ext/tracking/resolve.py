@@ -17,7 +17,7 @@ from trainer_ext.errors import UserError
 from trainer_ext.files import write_json
 from trainer_ext.tracking.scores import NAME, split_reference
 from trainer_ext.tracking.server import check_reachable, has_api_key, in_one_line, set_limits
-from trainer_ext.tracking.store import Store, Version, content_digest, sha256_of
+from trainer_ext.tracking.store import Store, Version, check_inside, content_digest, sha256_of
 
 PLACE = re.compile(r"[A-Za-z0-9][\w.-]*")  # of an entity or project: nothing that leads out of a folder
 
@@ -114,6 +114,8 @@ def download(artifact: Any) -> Path:
     beside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(beside, ignore_errors=True)
     try:
+        for inside in artifact.manifest.entries:
+            check_inside(inside)
         artifact.download(root=str(beside / "files"), skip_cache=True)
         artifact.verify(root=str(beside / "files"))
         sha256s = digests_of(beside / "files")

@@ -66,7 +66,9 @@ def start_run(args: Arguments, job_type: str, name: str | None):
     if mode == "online":
         try:
             check_reachable(wandb.setup().settings.base_url)
-            return wandb.init(mode=mode, **options)
+            run = wandb.init(mode=mode, **options)
+            print(f"W&B run {run.name}: {run.url}")
+            return run
         except (wandb.errors.Error, OSError) as error:
             print(f"W&B does not answer ({in_one_line(error)}); going on offline, `wandb sync` uploads it")
             mode = "offline"
