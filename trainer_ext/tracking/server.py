@@ -12,13 +12,13 @@ from urllib.parse import urlsplit
 # A server that is slow, broken or gone must not hold a training up. The environment wins.
 LIMITS = {
     "WANDB_INIT_TIMEOUT": "20",
-    "WANDB_FINISH_TIMEOUT": "20",  # for what is still on its way at the end; it stays on disk for `wandb sync`
+    "WANDB_FINISH_TIMEOUT": "15",  # for what is still on its way at the end; it stays on disk for `wandb sync`
     "WANDB_FINISH_TIMEOUT_RAISES": "true",
-    "WANDB_HTTP_TIMEOUT": "10",
-    "WANDB__GRAPHQL_RETRY_MAX": "3",
-    "WANDB__GRAPHQL_RETRY_WAIT_MAX_SECONDS": "4",
-    "WANDB__FILE_TRANSFER_RETRY_MAX": "3",
-    "WANDB__FILE_TRANSFER_RETRY_WAIT_MAX_SECONDS": "4",
+    "WANDB_HTTP_TIMEOUT": "8",
+    "WANDB__GRAPHQL_RETRY_MAX": "2",
+    "WANDB__GRAPHQL_RETRY_WAIT_MAX_SECONDS": "2",
+    "WANDB__FILE_TRANSFER_RETRY_MAX": "2",
+    "WANDB__FILE_TRANSFER_RETRY_WAIT_MAX_SECONDS": "2",
     "WANDB_SILENT": "true",
 }
 
