@@ -1,7 +1,8 @@
-"""Export a checkpoint: `python export.py MODEL_DIR --output_dir DIR [--eval_file FILE] [--max_metric_drop 0.5]`.
+"""Export a checkpoint, or a folder of folds: `python export.py MODEL_DIR --output_dir DIR [--eval_file FILE]`.
 
 Writes model.onnx, model_quantized.onnx (dynamic INT8), tokenizer, config.json and export_report.json. The same labelled
-rows go through PyTorch, ONNX and INT8; exit status 1 and the report say so when one of them is not good.
+rows go through PyTorch, ONNX and INT8; exit status 1 and the report say so when one of them is not good. Of a folder
+of folds (or seeds) each model gets a folder of its own; `predict.py --model DIR` then answers with all of them.
 """
 
 import os
@@ -12,6 +13,7 @@ import argparse
 from pathlib import Path
 
 from trainer_ext.errors import ArgumentParser, UserError, run_main
+from trainer_ext.tracking.resolve import resolve_model
 
 
 def parse() -> argparse.Namespace:
@@ -19,7 +21,7 @@ def parse() -> argparse.Namespace:
     parser = ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("model", type=Path, help="checkpoint folder written by train.py")
+    parser.add_argument("model", help="checkpoint folder written by train.py, artifact:NAME:ALIAS or wandb:ENTITY/...")
     parser.add_argument("--output_dir", type=Path, required=True, help="where the ONNX files go")
     parser.add_argument("--eval_file", help="labelled rows for the gate (default: the validation file of the training)")
     parser.add_argument("--max_metric_drop", type=float, default=0.5, help="points INT8 may lose (default: 0.5)")
@@ -31,13 +33,22 @@ def parse() -> argparse.Namespace:
 def main() -> int:
     """Export, print the table, and say which file is good."""
     args = parse()
+    args.model = resolve_model(args.model)
     if not args.model.is_dir():
         raise UserError(f"model {args.model} does not exist")
+    from trainer_ext.export.folds import export_members, members_table
     from trainer_ext.export.report import report_table
     from trainer_ext.export.run import ExportOptions, export_model
+    from trainer_ext.inference.ensemble import members_of
     from trainer_ext.reports.tables import table
 
-    report = export_model(ExportOptions(**vars(args)))
+    options, members = ExportOptions(**vars(args)), [Path(name) for name in members_of(str(args.model))]
+    if members != [args.model]:
+        whole = export_members(options, members)
+        print(f"\n{members_table(whole)}\n")
+        print(f"{'Passed' if whole['passed'] else 'NOT passed'}. Use {args.output_dir} (all models together)")
+        return 0 if whole["passed"] else 1
+    report = export_model(options)
     print(f"\n{report_table(report)}\n")
     if args.benchmark:
         print(table([list(row.values()) for row in report["latency"]], list(report["latency"][0])), "\n")

@@ -1,8 +1,10 @@
 """Predict: `python predict.py --model M (--text "..." ... | --input FILE) [--output FILE]`.
 
-M is a checkpoint or an ONNX folder. FILE is csv, tsv, jsonl, parquet or txt (.gz too), or - for standard input, with a
-text a line. The output is jsonl or csv by its ending, one row per input row in order; without it a table is printed.
-With --evaluate the input is labelled, and the task's metrics are printed and saved.
+M is a checkpoint, an ONNX folder, a folder of folds or seeds, artifact:NAME:ALIAS of the local store or
+wandb:ENTITY/PROJECT/NAME:ALIAS. Several (--model A --model B, or --model A-{0..4}) answer together, by the mean of
+their probabilities unless --ensemble says otherwise. FILE is csv, tsv, jsonl, parquet or txt (.gz too), or - for
+standard input, with a text a line. The output is jsonl or csv by its ending, one row per input row in order; without
+it a table is printed. With --evaluate the input is labelled, and the task's metrics are printed and saved.
 """
 
 import argparse
@@ -11,7 +13,10 @@ import sys
 from trainer_ext.data.writers import check_output, screen_headers, screen_rows, write_answers
 from trainer_ext.errors import ArgumentParser, UserError, run_main
 from trainer_ext.inference import Predictor, load_predictor
+from trainer_ext.inference.combine import WAYS
+from trainer_ext.inference.ensemble import expand_braces
 from trainer_ext.inference.job import answer_rows, metrics_path, rows_of
+from trainer_ext.tracking.resolve import resolve_model
 
 ON_SCREEN = 200
 
@@ -21,7 +26,10 @@ def parse() -> argparse.Namespace:
     parser = ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--model", required=True, help="checkpoint or ONNX folder")
+    parser.add_argument(
+        "--model", required=True, action="append", help="folder or reference; may be given several times"
+    )
+    parser.add_argument("--ensemble", choices=WAYS, help="how several models answer together (default: mean)")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--text", nargs="+", help="texts to answer for")
     source.add_argument("--input", help="file of rows, or - for standard input")
@@ -46,8 +54,9 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Load the model, then answer or evaluate."""
     args = parse()
-    predictor = load_predictor(args.model, args.num_threads, args.provider, args.batch_size, args.file_name)
-    print(f"{args.model}: {predictor.task.name} on {predictor.session.provider}", file=sys.stderr)
+    models = [resolve_model(name) for model in args.model for name in expand_braces(model)]
+    predictor = load_predictor(models, args.num_threads, args.provider, args.batch_size, args.file_name, args.ensemble)
+    print(f"{', '.join(args.model)}: {predictor.task.name} on {predictor.session.provider}", file=sys.stderr)
     if args.evaluate:
         evaluate(predictor, args)
     rows = rows_of(predictor, args.text, args.input, labelled=args.evaluate)

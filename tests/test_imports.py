@@ -28,13 +28,18 @@ ALLOWED = {
     "inference": {"data", "tasks", "modeling", *LEAVES},  # modeling: for a checkpoint's session, inside a function
     "modeling": {"arguments", "data", "tasks", *LEAVES},
     "objectives": {"arguments", "tasks", *LEAVES},
-    "tracking": {"arguments", "parsing", *LEAVES},
+    "tracking": {"arguments", "parsing", "reports", "tasks", *LEAVES},
     "reports": {"arguments", "parsing", "tasks", "inference", *LEAVES},
     "training": {"arguments", "optimisation", "data", "modeling", "objectives", "tasks", "tracking", *LEAVES},
-    "run": {
+    "folds": {
         *("arguments", "parsing", "data", "tasks", "modeling", "inference", "reports", "tracking", "training"),
         *LEAVES,
     },
+    "run": {
+        *("arguments", "parsing", "data", "tasks", "modeling", "inference", "reports", "tracking", "training", "folds"),
+        *LEAVES,
+    },
+    "__main__": {"errors", "parsing", "run"},
     "notebook": {"parsing", "run", *LEAVES},
     "export": {"arguments", "data", "inference", "modeling", "reports", "tasks", *LEAVES},
 }
@@ -49,6 +54,7 @@ LIGHT = [
     *("trainer_ext/data/cleaning.py", "trainer_ext/data/truncation.py", "trainer_ext/data/resample.py"),
     *("trainer_ext/data/provenance.py", "trainer_ext/data/row_files.py", "trainer_ext/data/balance.py"),
     *("trainer_ext/reports/__init__.py", "trainer_ext/reports/tables.py"),
+    *(f"trainer_ext/tracking/{name}.py" for name in ("__init__", "__main__", "scores", "store", "resolve", "server")),
 ]
 
 

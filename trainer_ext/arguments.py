@@ -1,4 +1,4 @@
-"""Every flag there is: four dataclasses and `parse()`, which joins a YAML recipe with the command line.
+"""Every flag there is: five dataclasses and `parse()`, which joins a YAML recipe with the command line.
 
 A flag keeps the name `transformers.TrainingArguments` gives it wherever one exists. Imports nothing of ours but the
 error type and its parts in `optimisation.py` and `shaping.py`, so that every other module may import it.
@@ -16,6 +16,7 @@ from trainer_ext.shaping import ShapingArguments
 SCRATCH_SIZES = ("none", "tiny", "mini", "small", "tinybert_4l", "tinybert_6l")
 CALIBRATIONS = ("none", "temperature", "thresholds", "both")
 WEIGHT_METHODS = ("balanced", "effective")
+FOLD_STRATEGIES = ("kfold", "stratified", "multilabel_stratified", "group")
 LOWER_IS_BETTER = ("loss", "rmse", "ece")
 
 
@@ -105,6 +106,28 @@ class ObjectiveArguments:
 
 
 @dataclass
+class FoldArguments:
+    """Several models of one recipe: one per fold (cross-validation), or one per seed."""
+
+    folds: int = field(default=0, metadata={"help": "Cross-validation over train_file in K folds; 0: off."})
+    fold: int | None = field(default=None, metadata={"help": "Train this fold only, 0 to folds * fold_repeats - 1."})
+    fold_strategy: str | None = field(
+        default=None,
+        metadata={
+            "choices": FOLD_STRATEGIES,
+            "help": "How rows are dealt; default: stratified for single_label, else multilabel_stratified.",
+        },
+    )
+    group_column: str | None = field(default=None, metadata={"help": "Rows alike in it share a fold (group)."})
+    fold_repeats: int = field(default=1, metadata={"help": "Repeat the division into folds, shuffled anew."})
+    num_fold_workers: int = field(default=1, metadata={"help": "Folds or seeds trained at the same time."})
+    seeds: list[int] | None = field(default=None, metadata={"help": "One model per seed, e.g. 42 123 456."})
+    soup: bool = field(
+        default=False, metadata={"help": "Also average the weights of the folds or seeds, judged on validation_file."}
+    )
+
+
+@dataclass
 class TrainingArguments(OptimisationArguments, transformers.TrainingArguments):
     """`transformers.TrainingArguments` and what this project adds to the optimisation and its tracking."""
 
@@ -142,6 +165,7 @@ class Arguments:
     data: DataArguments
     objective: ObjectiveArguments
     training: TrainingArguments
+    folds: FoldArguments
     given: dict[str, Any]
 
 

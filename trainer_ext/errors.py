@@ -11,6 +11,14 @@ from collections.abc import Callable, Iterable
 class UserError(Exception):
     """Bad input: the message names the file, row or flag, the value seen and what was expected."""
 
+    status = 2  # the exit status of a script that ends with it
+
+
+class RunError(UserError):
+    """A part of a job failed (a fold, a seed) though its input was good; the message says how to go on."""
+
+    status = 1
+
 
 class ArgumentParser(argparse.ArgumentParser):
     """`argparse` whose errors are one `UserError` instead of a page of usage; unknown flags name the nearest."""
@@ -43,13 +51,13 @@ def near_choice(message: str) -> str:
 
 
 def run_main(main: Callable[[], int | None]) -> None:
-    """Run an entry script: a `UserError` becomes one line on stderr and exit status 2, without a traceback."""
+    """Run an entry script: a `UserError` becomes one line on stderr and its exit status, without a traceback."""
     try:
         status = main()
         sys.stdout.flush()  # a reader that went away shows here, not at exit where nothing can be done about it
     except UserError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
-        status = 2
+        status = error.status
     except BrokenPipeError:  # the reader of our output went away (`predict.py ... | head`)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0

@@ -11,14 +11,28 @@ from typing import Any
 import yaml
 from transformers import HfArgumentParser
 
-from trainer_ext.arguments import Arguments, DataArguments, ModelArguments, ObjectiveArguments, TrainingArguments
+from trainer_ext.arguments import (
+    Arguments,
+    DataArguments,
+    FoldArguments,
+    ModelArguments,
+    ObjectiveArguments,
+    TrainingArguments,
+)
 from trainer_ext.checks import check_arguments
 from trainer_ext.errors import UserError, did_you_mean, near_choice
 from trainer_ext.files import write_text
 
-GROUPS = (ModelArguments, DataArguments, ObjectiveArguments, TrainingArguments)
+GROUPS = (ModelArguments, DataArguments, ObjectiveArguments, TrainingArguments, FoldArguments)
 # Where a run writes, and how it was started, is not part of what it is.
-NOT_PART_OF_A_RECIPE = {"overwrite_output_dir", "resume_from_checkpoint", "local_rank", "logging_dir", "use_cpu"}
+NOT_PART_OF_A_RECIPE = {
+    "overwrite_output_dir",
+    "resume_from_checkpoint",
+    "local_rank",
+    "logging_dir",
+    "use_cpu",
+    "num_fold_workers",
+}
 
 
 class Parser(HfArgumentParser):
@@ -64,7 +78,7 @@ def parse_tokens(recipe: dict[str, Any], argv: list[str], where: str) -> Argumen
     tokens = to_tokens(values) + argv
     try:
         namespace, rest = parser.parse_known_args(tokens)
-        model, data, objective, training, *_ = parser.parse_args_into_dataclasses(
+        model, data, objective, training, folds, *_ = parser.parse_args_into_dataclasses(
             tokens, return_remaining_strings=True, look_for_args_file=False
         )
     except (ValueError, TypeError, ImportError, OSError) as error:  # TrainingArguments checks itself with these
@@ -72,7 +86,7 @@ def parse_tokens(recipe: dict[str, Any], argv: list[str], where: str) -> Argumen
     if rest:
         raise UserError(f"cannot place {' '.join(rest)!r} on the command line (the recipe comes first)")
     given = {name: getattr(namespace, name) for name in (*values, *cli_names)}
-    args = Arguments(model, data, objective, training, given)
+    args = Arguments(model, data, objective, training, folds, given)
     if "output_dir" not in given:
         raise UserError("no output_dir: say where the model goes with --output_dir")
     check_arguments(args)
@@ -140,7 +154,7 @@ def to_tokens(values: dict[str, Any]) -> list[str]:
 def resolved(args: Arguments) -> dict[str, Any]:
     """The flags that differ from their default or were given, in an order fit to read; secrets left out."""
     values = {}
-    for group in (args.data, args.model, args.objective, args.training):
+    for group in (args.data, args.folds, args.model, args.objective, args.training):
         for spec in fields(group):
             if not spec.init or spec.name in NOT_PART_OF_A_RECIPE or spec.name.endswith("_token"):
                 continue

@@ -14,8 +14,21 @@ from trainer_ext.data.labelled import label_space
 from trainer_ext.data.tokenize import model_texts
 from trainer_ext.errors import UserError
 from trainer_ext.files import write_json
+from trainer_ext.folds.members import (
+    as_member,
+    claim,
+    fold_rows,
+    has_members,
+    has_test_labels,
+    is_finished,
+    is_whole,
+    locked,
+)
+from trainer_ext.folds.outputs import save_outputs
+from trainer_ext.folds.run import run_members
 from trainer_ext.inference import load_predictor
 from trainer_ext.inference.calibrate import calibrate
+from trainer_ext.inference.predictor import read_json
 from trainer_ext.inference.scoring import score
 from trainer_ext.modeling.build import build_model, build_tokenizer, pipeline_of
 from trainer_ext.modeling.layers import prepare_layers
@@ -23,6 +36,7 @@ from trainer_ext.parsing import write_resolved
 from trainer_ext.reports.run_report import write_model_card, write_plots
 from trainer_ext.reports.tables import metrics_table
 from trainer_ext.tasks import TASKS
+from trainer_ext.tracking.publish import publish
 from trainer_ext.tracking.run import tracked_run
 from trainer_ext.training.build import build_trainer
 from trainer_ext.training.output_dir import claim_output_dir, stopped_early
@@ -34,17 +48,35 @@ SPLITS = ("train", "validation", "test")
 def run(args: Arguments) -> dict[str, float]:
     """Train, or evaluate with `do_train false`; returns what metrics.json (eval_results.json) holds."""
     TASKS[args.data.task].check_metric(args.training.metric_for_best_model, args.data.label_columns)
-    return train(args) if args.training.do_train else evaluate(args)
+    if not args.training.do_train:
+        return evaluate(args)
+    if is_whole(args):
+        return run_members(args)
+    return train_member(args) if has_members(args) else train(args)
+
+
+def train_member(args: Arguments) -> dict[str, float]:
+    """Train one fold or seed in its own folder, or take up where it was cut off."""
+    claim(args)
+    member = as_member(args)
+    folder = Path(member.training.output_dir)
+    with locked(folder):
+        if is_finished(folder, member) and not args.training.overwrite_output_dir:
+            print(f"{folder} is finished; --overwrite_output_dir true trains it again")
+            return read_json(folder / "metrics.json")
+        return train(member)
 
 
 def train(args: Arguments) -> dict[str, float]:
     """Data -> model -> objective -> trainer -> best model -> metrics, plots and card."""
     data, training, folder = args.data, args.training, Path(args.training.output_dir)
     checkpoint = claim_output_dir(training)
-    rows = {split: load_rows(data, split) for split in SPLITS}
+    rows = {split: load_rows(data, split) for split in splits_of(args)}
     kind = TASKS[data.task]
     task = kind(label_space(rows["train"], data.label_columns, data.label_names, kind, data.label_separator))
-    datasets = {split: build_dataset(rows[split], data, task) if rows[split] else None for split in SPLITS}
+    if args.folds.fold is not None:
+        rows |= fold_rows(args, rows["train"], task)  # after the labels: every fold has the same classes
+    datasets = {split: build_dataset(rows[split], data, task) if rows.get(split) else None for split in SPLITS}
     if training.eval_strategy != "no" and not datasets["validation"]:
         raise UserError(f"eval_strategy {training.eval_strategy.value} needs validation rows, but there are none")
     set_seed(training.seed)
@@ -86,14 +118,26 @@ def finish(args: Arguments, trainer: CustomTrainer, datasets: dict, summary: dic
     write_plots(folder / "plots", task, trainer.state, scored.get("validation"), task.default_metric)
     counts = {split: len(datasets[split] or ()) for split in SPLITS}
     write_model_card(folder, args, task, metrics, counts)
+    if has_members(args):
+        save_outputs(folder, task, scored["validation"]["logits"], trainer.state.log_history)
     write_json(folder / "metrics.json", metrics)
-    if run is not None:
-        run.summary.update(metrics)
+    rows = datasets["validation"]
+    publish(args, run, metrics, (task, inputs_and_labels(rows)[0], scored["validation"]) if rows else None)
     print(
         f"\n{metrics_table(metrics)}\n\nThe best model (step {metrics['best_step']}), metrics.json, README.md and "
         f"plots/ are in {folder}"
     )
     return metrics
+
+
+def splits_of(args: Arguments) -> list[str]:
+    """Which splits one training reads; not test rows without labels, which all folds predict together."""
+    skipped = set()
+    if args.folds.folds:
+        skipped.add("validation")  # each fold is validated on its own rows
+    if has_members(args) and args.data.test_file and not has_test_labels(args.data):
+        skipped.add("test")
+    return [split for split in SPLITS if split not in skipped]
 
 
 def evaluate(args: Arguments) -> dict[str, float]:

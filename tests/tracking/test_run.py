@@ -1,90 +1,106 @@
-"""The W&B run around a training, with the real client, offline."""
+"""The W&B run around a training, with the real client, in this process; names, tags, and what the environment says."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from trainer_ext.tracking.run import has_api_key
-
-from ..conftest import ROOT, run_script
-
-RUN = """
-import sys
-from trainer_ext.parsing import parse
+from trainer_ext.notebook import environment_kept
+from trainer_ext.parsing import parse, parse_values
+from trainer_ext.tracking.identity import identify, tags
 from trainer_ext.tracking.run import tracked_run
-args = parse(sys.argv[1:])
-with tracked_run(args) as run:
-    print("mode", None if run is None else run.settings.mode, flush=True)
-    if run is not None:
-        print("config", run.config["rdrop_alpha"], run.config["learning_rate"], run.name, run.group, flush=True)
-    if "fail" in args.training.run_name:
-        raise RuntimeError("training broke")
-"""
+from trainer_ext.tracking.server import answers, check_reachable, has_api_key
+
+from ..wandb_server import WandbServer
+from .conftest import client
 
 
 @pytest.fixture
-def flags(topic_flags, tmp_path):
-    return [
-        *topic_flags,
-        "--rdrop_alpha",
-        "2",
-        "--report_to",
-        "wandb",
-        "--run_group",
-        "g",
-        "--output_dir",
-        tmp_path / "o",
-    ]
+def args(topic_flags, tmp_path):
+    flags = ["--rdrop_alpha", "2", "--report_to", "wandb", "--run_group", "g", "--run_name", "first"]
+    return parse([*map(str, topic_flags), *flags, "--output_dir", str(tmp_path / "o")])
 
 
-def open_run(flags, tmp_path, **env):
-    """The code above in a process of its own, with no key and nothing of this machine's W&B settings."""
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
-    clean |= {"HOME": str(tmp_path), "NETRC": str(tmp_path / ".netrc"), "WANDB_DIR": str(tmp_path), **env}
-    command = [sys.executable, "-c", RUN, *map(str, flags)]
-    return subprocess.run(command, cwd=ROOT, env=clean, capture_output=True, text=True, timeout=120)
+@pytest.fixture
+def no_key(tmp_path):
+    """A client without a key, and nothing of this machine's settings."""
+    with WandbServer() as server, client(server, tmp_path, NETRC=str(tmp_path / ".netrc")):
+        del os.environ["WANDB_MODE"], os.environ["WANDB_API_KEY"]
+        yield server
 
 
-def test_offline_without_a_key_with_the_resolved_config(flags, tmp_path):
-    done = open_run([*flags, "--run_name", "first"], tmp_path)
-    assert done.returncode == 0, done.stderr[-2000:]
-    *lines, sync = done.stdout.splitlines()
-    assert lines == ["mode offline", "config 2 0.005 first g"]
-    assert Path(sync.split("`")[1].removeprefix("wandb sync ")).is_dir()
-    assert list(tmp_path.glob("wandb/offline-run-*/run-*.wandb")), "`wandb sync` has something to bring up"
+def test_offline_without_a_key_with_the_resolved_config(args, no_key, tmp_path, capsys):
+    with tracked_run(args) as run:
+        assert run.settings.mode == "offline"
+        assert (run.config["rdrop_alpha"], run.config["learning_rate"]) == (2, 0.005)
+        assert (run.name, run.group, run.job_type, run.project) == ("first", "g", "train", "project")
+        assert run.tags == ("tiny-scratch", "single_label", "rdrop")
+    command = capsys.readouterr().out.split("`")[1]
+    assert Path(command.removeprefix("wandb sync ")).is_dir() and list(Path(command.split()[-1]).glob("run-*.wandb"))
+    assert not no_key.requests
 
 
-def test_it_is_finished_when_the_training_breaks(flags, tmp_path):
-    done = open_run([*flags, "--run_name", "fail"], tmp_path)
-    assert done.returncode == 1 and "training broke" in done.stderr
+def test_it_is_finished_when_the_training_breaks(args, no_key, tmp_path):
+    with pytest.raises(RuntimeError, match="training broke"), tracked_run(args):
+        raise RuntimeError("training broke")
     log = "".join(path.read_text() for path in tmp_path.glob("wandb/offline-run-*/logs/debug.log"))
     assert "finishing run" in log
 
 
-def test_off_on_request(flags, tmp_path):
-    assert open_run([*flags, "--run_name", "x", "--report_to", "none"], tmp_path).stdout == "mode None\n"
-    assert open_run([*flags, "--run_name", "x"], tmp_path, WANDB_MODE="disabled").stdout == "mode None\n"
+def test_off_on_request(args, no_key, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    with tracked_run(args) as run:
+        assert run is None
+    monkeypatch.delenv("WANDB_MODE")
+    args.training.report_to = []
+    with tracked_run(args) as run:
+        assert run is None
     assert not (tmp_path / "wandb").exists()
 
 
-def test_a_server_that_is_not_there_does_not_end_the_training(flags, tmp_path):
-    env = {"WANDB_API_KEY": "x" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1"}
-    done = open_run([*flags, "--run_name", "x"], tmp_path, **env)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert "going on offline" in done.stdout and "mode offline" in done.stdout
+def test_variables_of_wandb_keep_their_meaning(args, tmp_path):
+    """Flags win over them; one `WANDB_RUN_ID` for all folds does not put these into one run."""
+    named = {"WANDB_NAME": "env-name", "WANDB_RUN_GROUP": "env-group", "WANDB_TAGS": "a,b", "WANDB_JOB_TYPE": "tuning"}
+    args.training.run_group = None
+    with WandbServer() as server, client(server, tmp_path, WANDB_RUN_ID="fixed", **named):
+        with tracked_run(args) as run:
+            assert (run.name, run.group, run.job_type) == ("first", "env-group", "tuning")
+            assert run.tags[-2:] == ("a", "b") and run.id == "fixed-train"
+        assert server.runs["fixed-train"]["state"] == "finished"
 
 
-def test_training_logs_every_term_into_the_run(topic_flags, tmp_path):
-    env = {"WANDB_MODE": "offline", "WANDB_DIR": str(tmp_path)}
-    flags = ["--report_to", "wandb", "--rdrop_alpha", "1", "--max_steps", "6", "--output_dir", tmp_path / "out"]
-    done = run_script("train.py", *topic_flags, *flags, env=env)
-    assert done.returncode == 0, done.stderr[-2000:]
-    stored = b"".join(path.read_bytes() for path in tmp_path.glob("wandb/offline-run-*/*.wandb"))
-    for name in (b"train/loss_rdrop", b"train/loss_cross_entropy", b"eval/f1_macro", b"layer_wise_lr_decay"):
-        assert name in stored, name
+def named(monkeypatch, folder="outputs/essays", environment=(), **flags):
+    """`identify` for flags and W&B variables."""
+    for name in ("WANDB_NAME", "WANDB_RUN_GROUP"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in dict(environment).items():
+        monkeypatch.setenv(name, value)
+    recipe = {"task": "regression", "label_columns": ["a"], "from_scratch": "tiny", "train_file": __file__}
+    with environment_kept():
+        args = parse_values({**recipe, "output_dir": folder, "report_to": "none"}, flags)
+    identity = identify(args)
+    return identity.run, identity.group, identity.artifact, identity.fold
+
+
+def test_names(monkeypatch, tmp_path):
+    """A single run by its folder; folds by the group; seeds likewise; what W&B does not take in a name becomes -."""
+    assert named(monkeypatch) == ("essays", None, "essays", None)
+    assert named(monkeypatch, run_name="my run") == ("my run", None, "my-run", None)
+    assert named(monkeypatch, environment={"WANDB_NAME": "x"}) == ("x", None, "x", None)
+    whole = {"folds": 3, "eval_strategy": "epoch"}
+    assert named(monkeypatch, **whole) == ("essays", "essays", "essays", None)
+    fold = {"folder": "outputs/essays/fold-2", **whole}
+    assert named(monkeypatch, **fold) == ("essays-fold-2", "essays", "essays-fold-2", 2)
+    assert named(monkeypatch, **fold, run_group="g") == ("g-fold-2", "g", "g-fold-2", 2)
+    assert named(monkeypatch, **fold, run_group="g", run_name="n") == ("n-fold-2", "g", "g-fold-2", 2)
+    assert named(monkeypatch, **fold, environment={"WANDB_RUN_GROUP": "e"}) == ("e-fold-2", "e", "e-fold-2", 2)
+    assert named(monkeypatch, "outputs/fold-2") == ("fold-2", None, "fold-2", None), "only a folder that is called so"
+
+
+def test_tags(args):
+    args.objective.focal_gamma, args.training.adversarial, args.training.run_tags = 2.0, "fgm", ["x" * 99, "rdrop"]
+    args.model.model_name_or_path = "hub/encoder-base"
+    assert tags(args) == ["encoder-base", "single_label", "focal", "rdrop", "fgm", "x" * 64]
 
 
 def test_has_api_key(tmp_path, monkeypatch):
@@ -98,3 +114,21 @@ def test_has_api_key(tmp_path, monkeypatch):
     assert not has_api_key()
     monkeypatch.setenv("WANDB_API_KEY", "x")
     assert has_api_key()
+
+
+def test_whether_a_server_answers(monkeypatch):
+    """A refusal is an answer; errors of its own, a cut connection and silence are none."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with WandbServer() as server:
+        check_reachable(server.url)
+        assert answers(server.url)
+        for fault, expected in ((401, True), (500, False), ("cut", False)):
+            server.fault = lambda path, fault=fault: fault
+            assert answers(server.url) is expected
+    with pytest.raises(OSError):
+        check_reachable(server.url)
+    assert not answers(server.url)
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY")
+    monkeypatch.delenv("no_proxy", raising=False)
+    check_reachable("http://wandb.example.org")  # only the proxy could tell

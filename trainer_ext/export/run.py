@@ -8,8 +8,9 @@ from typing import Any
 
 import yaml
 
+from trainer_ext.data.folds import validation_rows_of
 from trainer_ext.data.labelled import read_labelled, texts_and_labels
-from trainer_ext.data.readers import require_columns
+from trainer_ext.data.readers import Row, require_columns
 from trainer_ext.errors import UserError
 from trainer_ext.export import gate
 from trainer_ext.export.latency import latency_table
@@ -18,6 +19,7 @@ from trainer_ext.export.report import build_report
 from trainer_ext.export.to_onnx import export_onnx
 from trainer_ext.files import write_json
 from trainer_ext.inference import Predictor, load_predictor
+from trainer_ext.tasks import Task
 
 THREADS = 1
 
@@ -96,10 +98,12 @@ def quantise_until_good(
 
 def evaluation_rows(options: ExportOptions, predictor: Predictor) -> tuple[list[str], list]:
     """Texts and labels from --eval_file, else from the validation file the checkpoint was chosen on."""
+    task, text_column = predictor.task, predictor.pipeline["text_column"]
+    if not options.eval_file and (rows := recorded_fold_rows(options.model, task)):
+        return texts_and_labels(rows[: options.max_eval_samples], text_column, task)
     path = options.eval_file or recorded_validation_file(options.model)
     if not path:
         raise UserError("no rows to prove the export on: give --eval_file (the checkpoint records no validation file)")
-    task, text_column = predictor.task, predictor.pipeline["text_column"]
     columns = task.required_columns(text_column, task.label_space.columns)
     rows = []
     for row in read_labelled(path, task.name):
@@ -112,10 +116,23 @@ def evaluation_rows(options: ExportOptions, predictor: Predictor) -> tuple[list[
     return texts_and_labels(rows, text_column, task)
 
 
+def recorded_config(model: Path) -> dict[str, Any]:
+    """The checkpoint's resolved_config.yaml; empty where it has none."""
+    try:
+        return dict(yaml.safe_load((model / "resolved_config.yaml").read_text(encoding="utf-8")))
+    except (OSError, yaml.YAMLError, TypeError, ValueError):
+        return {}
+
+
 def recorded_validation_file(model: Path) -> str | None:
     """`validation_file` of the checkpoint's resolved_config.yaml, where that file is still there."""
-    try:
-        path = yaml.safe_load((model / "resolved_config.yaml").read_text(encoding="utf-8")).get("validation_file")
-    except (OSError, yaml.YAMLError, AttributeError):
-        return None
+    path = recorded_config(model).get("validation_file")
     return path if path and Path(path).is_file() else None
+
+
+def recorded_fold_rows(model: Path, task: Task) -> list[Row]:
+    """The rows that a fold was validated on; none when the checkpoint is no fold, or its training file has gone."""
+    config = recorded_config(model)
+    if "fold" not in config or not Path(str(config.get("train_file"))).is_file():
+        return []
+    return validation_rows_of(model.parent, config, task)

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainer_ext.files import write_json
-from trainer_ext.inference.predictor import load_predictor, read_json
+from trainer_ext.inference.predictor import load_single, read_json
 from trainer_ext.inference.scoring import score
 from trainer_ext.tasks import Calibration
 
 
 def calibrate(folder: Path, texts: Sequence[str], labels: Sequence, what: str, batch_size: int) -> Calibration:
     """Fit `what` (temperature, thresholds or both) on the rows and keep it in the checkpoint's config."""
-    predictor = load_predictor(folder, batch_size=batch_size)
+    predictor = load_single(folder, batch_size=batch_size)
     scored = score(predictor, texts, labels, "calibration")
     fitted = predictor.task.fit_calibration(scored["logits"], scored["labels"], what)
     config = read_json(folder / "config.json")

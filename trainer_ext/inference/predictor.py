@@ -57,9 +57,9 @@ class Predictor:
 
     def logits(self, texts: Sequence[str]) -> Any:
         """Logits (N, *head_shape), float32, in the order of the texts; several heads as the task stacks them."""
-        return self.task.stack(self._outputs([self.task.prepare(text) for text in texts]))
+        return self.task.stack(self.outputs([self.task.prepare(text) for text in texts]))
 
-    def _outputs(self, items: list) -> list:
+    def outputs(self, items: list) -> list:
         """The task's output for each prepared item, in order."""
         if self.task.reads_words:  # the fast one does not keep which word a piece belongs to
             words = [self.cleaning.by_word(item.words) for item in items]
@@ -100,7 +100,7 @@ class Predictor:
         """Items and outputs; holds a window of texts at a time, so any number may stream through."""
         items = map(self.task.prepare, texts)
         while window := list(islice(items, self.batch_size * WINDOW)):
-            yield from zip(window, self._outputs(window), strict=True)
+            yield from zip(window, self.outputs(window), strict=True)
 
     def predict_iter(self, texts: Iterable[str]) -> Iterator[dict[str, Any]]:
         """One answer a text, in order."""
@@ -111,14 +111,14 @@ class Predictor:
         return list(self.predict_iter(texts))
 
 
-def load_predictor(
+def load_single(
     path: str | Path,
     num_threads: int | None = None,
     provider: str = "auto",
     batch_size: int = 8,
     file_name: str | None = None,
 ) -> Predictor:
-    """A predictor from a checkpoint or an ONNX folder.
+    """A predictor from one checkpoint or ONNX folder; `load_predictor` takes several, too.
 
     Args:
         path: folder written by `train.py` or `export.py`.

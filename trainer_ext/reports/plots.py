@@ -41,6 +41,26 @@ def learning_curves(history: Sequence[dict], metric: str, best_step: int | None,
     save(figure, path)
 
 
+def fold_curves(histories: dict[str, Sequence[dict]], metric: str, path: Path) -> None:
+    """Training loss and validation metric (what was logged of them) by optimizer step; a line for each model."""
+    logged = {key for history in histories.values() for entry in history for key in entry}
+    keys = [key for key in ("loss", f"eval_{metric}") if key in logged]
+    if not keys:
+        return
+    figure, axes = plt.subplots(1, len(keys), figsize=(5.5 * len(keys), 4), squeeze=False)
+    colors = plt.get_cmap("viridis")(np.linspace(0, 0.9, len(histories)))
+    for axis, key in zip(axes.flat, keys, strict=True):
+        for color, (name, history) in zip(colors, histories.items(), strict=True):
+            points = [(entry["step"], entry[key]) for entry in history if key in entry]
+            if points:
+                axis.plot(*zip(*points, strict=True), color=color, marker="o", markersize=3, linewidth=1, label=name)
+        axis.set(xlabel="step", title="training loss" if key == "loss" else f"validation {metric}")
+    if len(histories) <= 12:
+        axes.flat[-1].legend(fontsize=8)
+    figure.tight_layout()
+    save(figure, path)
+
+
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str], path: Path) -> None:
     """Counts (rows: true class, columns: predicted), coloured by the share of the row."""
     counts = np.zeros((len(classes), len(classes)), dtype=int)

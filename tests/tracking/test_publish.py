@@ -1,0 +1,100 @@
+"""Which runs make artifacts without W&B, and what the tables of a run show."""
+
+import json
+
+import numpy as np
+import pytest
+
+from trainer_ext.tasks import TASKS
+from trainer_ext.tasks.joint import JointLabelSpace
+from trainer_ext.tasks.label_space import LabelSpace
+from trainer_ext.tracking.media import classes_of, examples
+from trainer_ext.tracking.publish import artifact_files
+from trainer_ext.tracking.store import Store
+
+from .conftest import train_one
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRAINER_EXT_ARTIFACTS", str(tmp_path / "store"))
+    return Store()
+
+
+def test_folds_without_a_tracker_are_stored_and_plain_runs_are_not(topic_files, tmp_path, store):
+    train_one(topic_files, tmp_path / "plain", report_to="none")
+    assert store.names() == []
+    metrics = train_one(topic_files, tmp_path / "mine", report_to="none", folds=2, fold=1, run_group="g")
+    version = store.get("g-fold-1:best")
+    assert version.metadata["metric_value"] == metrics["eval_f1_macro"] and version.metadata["fold"] == 1
+    assert version.aliases == ("best", "best-fold", "latest")
+    stored = json.loads((store.checkout(version) / "metrics.json").read_text())
+    assert stored == {name: value for name, value in metrics.items() if not name.startswith("train_")}
+
+
+def test_a_store_that_cannot_be_written_ends_nothing(topic_files, tmp_path, store, capsys):
+    store.root.write_text("a file")
+    metrics = train_one(topic_files, tmp_path / "mine", report_to="none", seeds=[7])
+    assert json.loads((tmp_path / "mine/seed-7/metrics.json").read_text()) == metrics
+    assert "the model was not stored as an artifact" in capsys.readouterr().out
+
+
+def test_what_goes_into_an_artifact(tmp_path):
+    """Neither checkpoints nor optimizers, data, logs or whatever else lies in the folder."""
+    wanted = ["README.md", "config.json", "merges.txt", "model.safetensors", "resolved_config.yaml", "tokenizer.json"]
+    wanted += ["spiece.model", "vocab.txt"]
+    for name in (*wanted, "optimizer.pt", "training_args.bin", "train.log", "rows.csv", ".netrc", "trainer_state.json"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "metrics.json").write_text('{"eval_x": 1, "train_runtime": 2.5}')
+    for folder in ("checkpoint-6", "plots", "data"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "model.safetensors").write_text("x")
+    files = artifact_files(tmp_path)
+    assert sorted(files) == sorted([*wanted, "metrics.json"])
+    assert json.loads(files["metrics.json"]) == {"eval_x": 1}
+
+
+def task(name, columns, classes):
+    return TASKS[name](LabelSpace(tuple(columns), tuple(classes), tuple(classes)))
+
+
+def test_tables_of_every_task():
+    """One class per answer makes a matrix; labels and predictions are names, or numbers."""
+    texts = ["first", "x" * 900]
+    single = task("single_label", ["label"], ["a", "b"])
+    scored = {"labels": np.array([0, 1]), "logits": np.array([[2.0, 1.0], [3.0, 0.0]])}
+    columns, rows = examples(single, texts, scored)
+    assert columns == ["text", "label", "label (predicted)"]
+    assert rows == [["first", "a", "a"], ["x" * 500, "b", "a"]]
+    assert [part.tolist() for part in classes_of(single, scored)] == [[0, 1], [0, 0]]
+
+    aspects = task("multi_aspect", ["food", "staff"], ["bad", "good"])
+    scored = {"labels": np.array([[0, 1]]), "logits": np.array([[[0.0, 1.0], [0.0, 1.0]]])}
+    columns, rows = examples(aspects, texts[:1], scored)
+    assert columns == ["text", "food", "staff", "food (predicted)", "staff (predicted)"]
+    assert rows == [["first", "bad", "good", "good", "good"]]
+    assert [part.tolist() for part in classes_of(aspects, scored)] == [[0, 1], [1, 1]]
+
+    labels = task("multi_label", ["labels"], ["joy", "fear", "hope"])
+    scored = {"labels": np.array([[1.0, 0.0, 1.0]]), "logits": np.array([[-1.0, 2.0, 3.0]])}
+    assert examples(labels, texts[:1], scored) == (
+        ["text", "labels", "labels (predicted)"],
+        [["first", "joy, hope", "fear, hope"]],
+    )
+    assert classes_of(labels, scored) is None
+
+    scores = task("regression", ["x", "y"], [])
+    scored = {"labels": np.array([[1.0, 2.0]]), "logits": np.array([[1.5, 2.5]], dtype=np.float32)}
+    assert examples(scores, texts[:1], scored)[1] == [["first", 1.0, 2.0, 1.5, 2.5]]
+    assert classes_of(scores, scored) is None
+
+
+def test_tables_of_intents():
+    """Words as a text; an intent that no training row has is no class of the matrix."""
+    joint = TASKS["joint"](JointLabelSpace(("intent",), ("play", "stop"), ("play", "stop"), tags=("O", "B-song")))
+    logits = (np.array([[1.0, 0.0], [1.0, 0.0]]), [np.zeros((1, 2)), np.zeros((2, 2))])
+    scored = {"labels": (np.array([1, -200]), [np.array([0]), np.array([0, 1])]), "logits": logits}
+    columns, rows = examples(joint, [["stop"], ["play", "it"]], scored)
+    assert columns == ["text", "intent", "intent (predicted)"]
+    assert rows == [["stop", "stop", "play"], ["play it", "(unseen)", "play"]]
+    assert [part.tolist() for part in classes_of(joint, scored)] == [[1], [0]]

@@ -1,0 +1,93 @@
+"""All folds (or seeds) of a run, from the fold file to the table of scores."""
+
+from pathlib import Path
+from typing import Any
+
+from trainer_ext.arguments import Arguments
+from trainer_ext.data.dataset import load_rows
+from trainer_ext.data.folds import fold_strategy
+from trainer_ext.data.labelled import label_space, read_labelled
+from trainer_ext.data.readers import Row, require_columns
+from trainer_ext.errors import UserError
+from trainer_ext.files import write_json
+from trainer_ext.folds.card import summary_table, write_card
+from trainer_ext.folds.members import claim, fold_table, member_names
+from trainer_ext.folds.outputs import load_history
+from trainer_ext.folds.runner import run_module, train_members
+from trainer_ext.folds.summary import Scored, scored_by_folds, scored_by_seeds, summarise
+from trainer_ext.inference.predictor import read_json
+from trainer_ext.reports import plots
+from trainer_ext.tasks import TASKS
+from trainer_ext.tracking.evaluation import log_evaluation
+
+
+def run_members(args: Arguments) -> dict[str, float]:
+    """Train every fold or seed that is not finished, then join their predictions.
+
+    Returns:
+        `oof_*` (for seeds `ensemble_*`), `mean_*` and `std_*`, which are in cv.json too.
+
+    Raises:
+        UserError: for bad flags or rows, and for a folder that holds another run or other data.
+        RunError: when a fold failed.
+    """
+    if args.training.world_size > 1:
+        raise UserError("folds and seeds start their own processes: run them without torchrun or accelerate launch")
+    folder = Path(args.training.output_dir)
+    check_test_file(args)
+    scored, about = prepare(args)
+    train_members(args)
+    summary = summarise(args, scored, about)
+    if args.data.test_file:
+        run_module("trainer_ext.folds.submission", [str(folder)], folder / "submission.log")
+        if (folder / "test_metrics.json").is_file():
+            summary["test"] = read_json(folder / "test_metrics.json")
+            write_json(folder / "cv.json", summary)
+    if args.folds.soup:
+        run_module("trainer_ext.folds.soup", [str(folder)], folder / "soup.log")
+        summary["soup"] = read_json(folder / "soup" / "soup.json")
+        write_json(folder / "cv.json", summary)
+    histories = {name: load_history(folder / name) for name in scored.parts}
+    plots.fold_curves(histories, summary["metric"], folder / "plots" / "learning_curves.png")
+    write_card(folder, args, summary)
+    log_evaluation(args, summary, folder / ("validation.csv" if args.folds.seeds else "oof.csv"))
+    print(f"\n{summary_table(summary)}\n\nThe models, cv.json, README.md and plots/ are in {folder}")
+    together = "ensemble" if args.folds.seeds else "oof"
+    return {f"{part}_{name}": value for part in (together, "mean", "std") for name, value in summary[part].items()}
+
+
+def prepare(args: Arguments) -> tuple[Scored, dict[str, Any]]:
+    """Claim the folder, and say which rows each model is validated on."""
+    data, rows, kind = args.data, load_rows(args.data, "train"), TASKS[args.data.task]
+    task = kind(label_space(rows, data.label_columns, data.label_names, kind, data.label_separator))
+    claim(args)
+    if args.folds.seeds:
+        names = member_names(args)
+        return scored_by_seeds(names, load_rows(data, "validation"), data.id_column), {"seeds": args.folds.seeds}
+    table = fold_table(args, rows, task, Path(args.training.output_dir))
+    if args.folds.soup:
+        check_unseen(rows, load_rows(data, "validation"), task.required_columns(data.text_column, ())[0])
+    print(f"{len(rows)} rows in {args.folds.folds} folds ({fold_strategy(args.folds, data.task)})", flush=True)
+    return scored_by_folds(table, rows), table.about
+
+
+def check_unseen(rows: list[Row], judges: list[Row], column: str) -> None:
+    """Raise `UserError` when rows that judge a soup are among those the folds train on."""
+    seen = {str(row.values[column]).strip() for row in rows}
+    for row in judges:
+        if str(row.values[column]).strip() in seen:
+            raise UserError(
+                f"{row.where}: the text is in the training rows too, so it cannot judge a soup of the folds"
+            )
+
+
+def check_test_file(args: Arguments) -> None:
+    """Find out before hours of training whether the test rows can be predicted: they need no labels."""
+    data = args.data
+    if not data.test_file:
+        return
+    first = next(read_labelled(data.test_file, data.task), None)
+    if first is None:
+        raise UserError(f"{data.test_file} is empty: it has no rows")
+    text = "tokens" if TASKS[data.task].reads_words else data.text_column
+    require_columns(first, [text, *filter(None, [data.id_column])], data.test_file)

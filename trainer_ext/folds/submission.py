@@ -1,0 +1,58 @@
+"""`python -m trainer_ext.folds.submission FOLDER`: the test rows, predicted by all folds (or seeds) together.
+
+Writes submission.csv (the id column and the label columns), and test_metrics.json when the rows are labelled. A process
+of its own, so that the one that started the folds loads no model.
+"""
+
+import csv
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from trainer_ext.arguments import Arguments
+from trainer_ext.data.joint import tokens_of
+from trainer_ext.data.labelled import read_labelled, texts_and_labels
+from trainer_ext.data.readers import text_of
+from trainer_ext.errors import run_main
+from trainer_ext.files import atomic_writer, write_json
+from trainer_ext.folds.members import has_test_labels
+from trainer_ext.folds.tables import predicted_labels
+from trainer_ext.inference import load_predictor
+from trainer_ext.parsing import parse
+
+
+def submit(args: Arguments, folder: Path) -> None:
+    """Predict, one output a row in order; with labels score the same outputs."""
+    data = args.data
+    size = args.training.per_device_eval_batch_size
+    predictor = load_predictor(folder, batch_size=size, file_name="model.safetensors")
+    task, labelled = predictor.task, has_test_labels(data)
+    rows = list(read_labelled(data.test_file, data.task))
+    texts = [tokens_of(row) if task.reads_words else text_of(row, data.text_column) for row in rows]
+    kept = []
+    with atomic_writer(folder / "submission.csv", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        outputs = tqdm(predictor.logits_iter(texts), total=len(rows), desc="test", unit="row")
+        for number, (row, output) in enumerate(zip(rows, outputs, strict=True), 1):
+            name = row.values[data.id_column] if data.id_column else number
+            record = {data.id_column or "row": name} | predicted_labels(task, output)
+            if number == 1:
+                writer.writerow(record)
+            writer.writerow(record.values())
+            if labelled:
+                kept.append(output)
+    if labelled:
+        _, labels = texts_and_labels(rows, data.text_column, task)
+        write_json(folder / "test_metrics.json", task.compute_metrics(task.stack(kept), task.stack_labels(labels)))
+    print(f"submission.csv: {len(rows)} rows of {data.test_file}")
+
+
+def main() -> None:
+    """The folder's own recipe says what the test rows are."""
+    folder = Path(sys.argv[1])
+    submit(parse([str(folder / "resolved_config.yaml")]), folder)
+
+
+if __name__ == "__main__":
+    run_main(main)

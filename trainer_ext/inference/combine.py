@@ -1,0 +1,132 @@
+"""Outputs of several models for the same row made one. Needs NumPy only.
+
+The result has the form of a single model's output (logits), so that the task decodes, scores and calibrates it as ever:
+probabilities p come back as log p (log(p / (1 - p)) for multi_label), whose softmax (sigmoid) they are.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from trainer_ext.errors import UserError
+from trainer_ext.tasks import Calibration, Task
+from trainer_ext.tasks.base import sigmoid, softmax
+from trainer_ext.tasks.multi_label import THRESHOLD
+
+WAYS = ("mean", "logits", "vote", "weighted")
+TIE_BREAK = 1e-3  # of a vote: what the probabilities count beside the votes
+SMALLEST = 1e-12
+
+
+def joint_task(names: Sequence[str], tasks: Sequence[Task]) -> Task:
+    """The task of the ensemble: the members' label space, the mean of their thresholds and biases.
+
+    Raises:
+        UserError: when tasks or label spaces differ, naming both models.
+    """
+    first = tasks[0]
+    for name, task in zip(names, tasks, strict=True):
+        for what, one, other in (
+            ("task", first.name, task.name),
+            ("labels", first.label_space.to_dict(), task.label_space.to_dict()),
+        ):
+            if one != other:
+                raise UserError(
+                    f"models {names[0]} and {name} cannot answer together: their {what} differ: {one} and {other}"
+                )
+    given = [task.calibration for task in tasks]
+    thresholds = bias = None
+    if any(c.thresholds for c in given):
+        classes = len(first.label_space.classes)
+        thresholds = mean_of([c.thresholds or (THRESHOLD,) * classes for c in given])
+    if any(c.bias for c in given):
+        bias = mean_of([c.bias or (0.0,) * len(first.label_space.classes) for c in given])
+    return type(first)(first.label_space, Calibration(1.0, thresholds, bias))
+
+
+def mean_of(vectors: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    """Element by element."""
+    return tuple(np.mean(vectors, axis=0).tolist())
+
+
+def combine(tasks: Sequence[Task], outputs: Sequence[Any], how: str = "mean", weights: Sequence[float] | None = None):
+    """One output from those of each model for the same row (or, but for `joint`, for the same rows).
+
+    Args:
+        tasks: of each model, with its calibration.
+        outputs: of each model: logits (..., *head_shape); for `joint` the pair of a row.
+        how: mean (of probabilities; of scores in regression), logits (their mean), vote (of decisions; the mean of the
+            probabilities decides between equals), weighted (mean of probabilities with `weights`).
+        weights: of each model, for weighted.
+    """
+    weights = np.asarray(weights) / np.sum(weights) if how == "weighted" else None
+    if tasks[0].name == "joint":
+        heads = (combine_head(tasks, arrays, how, weights) for arrays in zip(*outputs, strict=True))
+        return tuple(heads)
+    return combine_head(tasks, outputs, how, weights)
+
+
+def combine_head(
+    tasks: Sequence[Task], heads: Sequence[np.ndarray], how: str, weights: np.ndarray | None
+) -> np.ndarray:
+    """`combine` for one array a model, classes in the last axis."""
+    if tasks[0].name == "regression":
+        return np.average(heads, axis=0, weights=weights)
+    scaled = [head / task.calibration.temperature for task, head in zip(tasks, heads, strict=True)]
+    if how == "logits":
+        return np.mean(scaled, axis=0)
+    flags = tasks[0].name == "multi_label"
+    p = np.average([sigmoid(head) if flags else softmax(head) for head in scaled], axis=0, weights=weights)
+    if how == "vote":
+        votes = np.mean([decisions(task, head, flags) for task, head in zip(tasks, heads, strict=True)], axis=0)
+        p = (votes + TIE_BREAK * p) / (1 + TIE_BREAK)
+    p = p.clip(SMALLEST, 1 - SMALLEST)
+    return np.log(p) - np.log1p(-p) if flags else np.log(p)
+
+
+def decisions(task: Task, head: np.ndarray, flags: bool) -> np.ndarray:
+    """What a model decides, as flags shaped as its logits."""
+    if flags:
+        return task.predictions(head)
+    chosen = head.argmax(axis=-1) if task.name == "joint" else task.predictions(head)
+    return np.eye(head.shape[-1])[chosen]
+
+
+def loss(task: Task, outputs: Any, labels: Any) -> float:
+    """What weights are fitted on: the mean squared error in regression, else the negative log-likelihood in nats."""
+    if task.name == "regression":
+        return float(((outputs - labels) ** 2).mean())
+    if task.name == "joint":
+        (intents, tags), (gold, gold_tags) = outputs, labels
+        tags, gold_tags = np.concatenate(list(tags)), np.concatenate(list(gold_tags))
+        known = [task.nll(x[y >= 0], y[y >= 0], 1.0) for x, y in ((intents, gold), (tags, gold_tags)) if (y >= 0).any()]
+        return float(np.sum(known))
+    return task.nll(outputs, labels, task.calibration.temperature)
+
+
+def inverse_loss_weights(losses: Sequence[float]) -> list[float]:
+    """Weights of models that were each scored on rows of their own: 1 / loss, which sum to 1."""
+    inverse = 1 / np.maximum(losses, SMALLEST)
+    return (inverse / inverse.sum()).tolist()
+
+
+def fit_weights(tasks: Sequence[Task], outputs: Sequence[np.ndarray], labels: np.ndarray) -> list[float]:
+    """The weights (at least 0, sum 1) of the smallest loss of the weighted mean, for models scored on the same rows.
+
+    SLSQP from equal weights; the problem is convex. `joint`, whose rows differ in length, takes 1 / loss instead.
+    """
+    if tasks[0].name == "joint":
+        return inverse_loss_weights([loss(task, out, labels) for task, out in zip(tasks, outputs, strict=True)])
+    from scipy.optimize import minimize
+
+    whole, count = joint_task([""] * len(tasks), tasks), len(tasks)
+    found = minimize(
+        lambda w: loss(whole, combine(tasks, outputs, "weighted", np.maximum(w, SMALLEST)), labels),
+        np.full(count, 1 / count),
+        bounds=[(0, 1)] * count,
+        constraints={"type": "eq", "fun": lambda w: w.sum() - 1},
+        method="SLSQP",
+    )
+    weights = np.maximum(found.x, 0)
+    return (weights / weights.sum()).tolist()

@@ -1,0 +1,180 @@
+"""Several models behind the interface of one: folders of folds or seeds, or any models with the same labels."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from trainer_ext.errors import UserError
+from trainer_ext.inference.combine import WAYS, combine, joint_task
+from trainer_ext.inference.predictor import WINDOW, Predictor, load_single, read_json
+
+ROWS_AT_A_TIME = 4096  # that each model answers before it makes room for the next, when they do not fit together
+MEMBER = re.compile(r"(fold|seed)-\d+")
+
+
+class EnsemblePredictor(Predictor):
+    """Answers with several models; the interface of a `Predictor`.
+
+    Args:
+        names: of the models, for messages.
+        loaders: `load()` of each model. With `together` false each window of rows loads them one after another.
+        how: mean, logits, vote or weighted.
+        weights: of each model, for weighted.
+        together: whether all models are kept in memory.
+    """
+
+    def __init__(self, names: Sequence[str], loaders: Sequence, how: str, weights, together: bool = True):
+        self.members: list[Predictor] = []
+        self.tasks, self.how, self.weights, self._loaders = [], how, weights, loaders
+        for load in loaders:
+            member = load()
+            self.tasks.append(member.task)
+            if together:
+                self.members.append(member)
+        self.task = joint_task(names, self.tasks)
+        self.pipeline, self._batch_size = member.pipeline, member.batch_size
+        self.session = _Provider(member.session.provider)
+
+    @property
+    def batch_size(self) -> int:
+        """Rows in one run of each model."""
+        return self._batch_size
+
+    @batch_size.setter
+    def batch_size(self, rows: int) -> None:
+        self._batch_size = rows
+        for member in self.members:
+            member.batch_size = rows
+
+    def outputs(self, items: list) -> list:
+        """The ensemble's output for each prepared item, in order."""
+        of_members = []
+        for k, load in enumerate(self._loaders):
+            member = self.members[k] if self.members else load()
+            of_members.append(member.outputs(items))
+            del member
+        return [combine(self.tasks, row, self.how, self.weights) for row in zip(*of_members, strict=True)]
+
+    def _windows(self, texts: Iterable[str]) -> Iterator[tuple[Any, Any]]:
+        items = map(self.task.prepare, texts)
+        size = self.batch_size * WINDOW if self.members else ROWS_AT_A_TIME
+        while window := list(islice(items, size)):
+            yield from zip(window, self.outputs(window), strict=True)
+
+
+class _Provider:
+    """Stands for the sessions of several models, which share a provider."""
+
+    def __init__(self, provider: str):
+        self.provider = provider
+
+
+def load_predictor(
+    path: str | os.PathLike | Sequence[str | os.PathLike],
+    num_threads: int | None = None,
+    provider: str = "auto",
+    batch_size: int = 8,
+    file_name: str | None = None,
+    ensemble: str | None = None,
+    memory: int | None = None,
+) -> Predictor:
+    """A predictor from a checkpoint, an ONNX folder, a folder of folds or seeds, or a list of any of these.
+
+    Args:
+        path: folders written by `train.py` or `export.py`; `name-{0..4}` stands for name-0 to name-4.
+        num_threads: None: the cores this process may use.
+        provider: auto, cpu or cuda.
+        batch_size: rows in one run.
+        file_name: which ONNX file; None: the one the export report chose.
+        ensemble: how several models answer together: mean (of probabilities, or scores; the default), logits, vote or
+            weighted (weights fitted on the out-of-fold predictions, from the folders' cv.json).
+        memory: bytes that the models may take together; more than that are loaded one after another. None: half of
+            what is free.
+
+    Raises:
+        UserError: when a folder is not there, not a model, or broken, or when models do not fit together.
+    """
+    if ensemble is not None and ensemble not in WAYS:
+        raise UserError(f"ensemble {ensemble!r} is none of {', '.join(WAYS)}")
+    given = [path] if isinstance(path, (str, os.PathLike)) else list(path)
+    groups = [members_of(name) for item in given for name in expand_braces(str(item))]
+    names = [name for group in groups for name in group]
+    if not names:
+        raise UserError("no model: give at least one")
+
+    def loader(name: str):
+        return lambda: load_single(name, num_threads, provider, batch_size, file_name)
+
+    if len(names) == 1:
+        return loader(names[0])()
+    weights = None if ensemble != "weighted" else [w for group in groups for w in weights_of(group)]
+    size = sum(size_of(Path(name), file_name) for name in names)
+    together = size <= (free_memory() / 2 if memory is None else memory)
+    predictor = EnsemblePredictor(names, list(map(loader, names)), ensemble or "mean", weights, together)
+    if ensemble == "vote" and predictor.task.name == "regression":
+        raise UserError("ensemble vote is for classes, but the models are for regression; use mean")
+    return predictor
+
+
+def expand_braces(name: str) -> list[str]:
+    """`a-{0..2}` as a-0, a-1, a-2 and `a-{x,y}` as a-x, a-y, as a shell would; anything else as it is."""
+    found = re.search(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}", name)
+    if not found:
+        return [name]
+    low, high, listed = found.groups()
+    inner = listed.split(",") if listed else map(str, range(int(low), int(high) + 1))
+    return [rest for item in inner for rest in expand_braces(name[: found.start()] + item + name[found.end() :])]
+
+
+def members_of(name: str) -> list[str]:
+    """The fold-k (or seed-s) models in a folder that train.py or export.py filled; any other name as it is.
+
+    Raises:
+        UserError: when the folder's fold file names more folds than there are models.
+    """
+    folder = Path(name)
+    if not folder.is_dir() or (folder / "config.json").is_file():
+        return [name]
+    found = [p for p in folder.iterdir() if MEMBER.fullmatch(p.name) and (p / "config.json").is_file()]
+    about = read_json(folder / "folds.json") if (folder / "folds.json").is_file() else {}
+    missing = {f"fold-{k}" for k in range(about.get("folds", 0) * about.get("fold_repeats", 1))}
+    missing -= {path.name for path in found}
+    if missing:
+        raise UserError(f"model {name} is not complete: {', '.join(sorted(missing))} not trained yet")
+    return [str(path) for path in sorted(found, key=lambda p: int(p.name[5:]))] or [name]
+
+
+def weights_of(group: Sequence[str]) -> list[float]:
+    """Weights of the models of one folder, which sum to 1, from the cv.json beside them.
+
+    Raises:
+        UserError: when there is none.
+    """
+    path = Path(group[0]).parent / "cv.json"
+    stored = read_json(path).get("weights", {}) if path.is_file() else {}
+    chosen = [stored.get(Path(name).name) for name in group]
+    if None in chosen:
+        raise UserError(f"ensemble weighted needs weights fitted on out-of-fold predictions, but {path} has none")
+    return [weight / sum(chosen) for weight in chosen]
+
+
+def size_of(folder: Path, file_name: str | None) -> int:
+    """Bytes of a model's largest file, which is what it takes in memory."""
+    names = [file_name] if file_name else [path.name for path in folder.glob("model*")] if folder.is_dir() else []
+    return max(((folder / name).stat().st_size for name in names if (folder / name).is_file()), default=0)
+
+
+def free_memory() -> float:
+    """Bytes this process may still take: what the system calls available, within the container's limit."""
+    free = float("inf")
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = 1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1])
+    with suppress(OSError, ValueError):
+        limit, used = (int(Path("/sys/fs/cgroup", name).read_text()) for name in ("memory.max", "memory.current"))
+        free = min(free, limit - used)
+    return free

@@ -1,0 +1,93 @@
+"""The model of a run as an artifact: into the local store, and from there to W&B."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from trainer_ext.arguments import LOWER_IS_BETTER, Arguments
+from trainer_ext.errors import UserError
+from trainer_ext.tasks import TASKS
+from trainer_ext.tracking import upload
+from trainer_ext.tracking.identity import Identity, identify
+from trainer_ext.tracking.media import log_validation
+from trainer_ext.tracking.run import sync_command, unharmed
+from trainer_ext.tracking.scores import best_of
+from trainer_ext.tracking.server import answers, in_one_line
+from trainer_ext.tracking.store import Store, read_json
+
+# What loads the model, and what says how good it is and how it was made: no checkpoints, optimizers, plots or data.
+FILES = (
+    *("config.json", "model*.safetensors", "model.safetensors.index.json", "model*.onnx", "export_report.json"),
+    *("tokenizer*.json", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.model"),
+    *("metrics.json", "README.md", "resolved_config.yaml"),
+)
+TIMINGS = ("train_runtime", "train_samples_per_second")  # else the same training again were another version
+
+
+def publish(args: Arguments, run: Any, metrics: dict[str, float], shown: tuple | None) -> None:
+    """Show W&B how good the model in the output folder is, and make an artifact of it.
+
+    Runs that W&B tracks have one, and folds and seeds always; it goes into the local store, then to W&B. Nothing that
+    goes wrong here ends the run: the model lies in its folder, and a line says what to do.
+
+    Args:
+        args: of the run; its folder holds the best model and its metrics.json.
+        run: the W&B run, or None.
+        metrics: what metrics.json holds.
+        shown: what `media.log_validation` shows: task, items and scores of the validation rows; None without any.
+    """
+    identity, there = identify(args), True
+    if run is not None:
+        run.summary.update(metrics)
+        there = run.settings.mode == "offline" or answers(run.settings.base_url)
+        if not there:
+            print(f"W&B has stopped answering: `{sync_command(run)}` uploads the run")
+        elif shown is not None:
+            log_validation(run, *shown)
+    elif not identity.member:
+        return
+    folder, store = Path(args.training.output_dir), Store()
+    try:
+        version = store.put(identity.artifact, artifact_files(folder), describe(args, metrics, identity.fold))
+        folds = folds_of(store, identity)
+        if (best := best_of([v for name in folds for v in store.versions(name) if "best" in v.aliases])) is not None:
+            store.tag(str(best), "best-fold", folds)
+    except (OSError, UserError) as error:
+        print(f"the model was not stored as an artifact ({in_one_line(error)}); it is in {folder}")
+        return
+    print(f"artifact:{version} ({', '.join(version.aliases)}) is in {store.root}")
+    if run is not None:
+        with unharmed(run, f"the artifact {version.name}, which is in the local store,"):
+            upload.upload(store, version, run, there)
+            if there:
+                upload.mark_best_fold(run, folds)
+
+
+def artifact_files(folder: Path) -> dict[str, Path | bytes]:
+    """By name what of an output folder belongs into an artifact."""
+    files = {path.name: path for pattern in FILES for path in sorted(folder.glob(pattern)) if path.is_file()}
+    metrics = {name: value for name, value in read_json(folder / "metrics.json").items() if name not in TIMINGS}
+    return files | {"metrics.json": (json.dumps(metrics, indent=2) + "\n").encode()}
+
+
+def describe(args: Arguments, metrics: dict[str, float], fold: int | None) -> dict[str, Any]:
+    """Metadata: the validation metric that chose the model and its value, fold, task and the hash of the data."""
+    pipeline = read_json(Path(args.training.output_dir) / "config.json")["pipeline"]
+    chosen = (args.training.metric_for_best_model or "").removeprefix("eval_")
+    name = chosen if f"eval_{chosen}" in metrics else TASKS[pipeline["task"]].default_metric
+    return {
+        "task": pipeline["task"],
+        "metric_name": name,
+        "metric_value": metrics.get(f"eval_{name}"),
+        "greater_is_better": not any(word in name for word in LOWER_IS_BETTER),
+        "fold": fold,
+        "data_hash": pipeline["train_data_sha256"],
+    }
+
+
+def folds_of(store: Store, identity: Identity) -> list[str]:
+    """Names of the artifacts of the folds of the same group that are in the store; none for other runs."""
+    if identity.fold is None:
+        return []
+    start = identity.artifact.removesuffix(str(identity.fold))
+    return [name for name in store.names() if name.startswith(start) and name.removeprefix(start).isdecimal()]
