@@ -9,9 +9,11 @@ import os
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import argparse
+from dataclasses import fields
 from pathlib import Path
 
 from trainer_ext.errors import ArgumentParser, UserError, run_main
+from trainer_ext.file_options import add_file_flags, file_options
 
 
 def parse() -> argparse.Namespace:
@@ -25,6 +27,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--max_metric_drop", type=float, default=0.5, help="points INT8 may lose (default: 0.5)")
     parser.add_argument("--max_eval_samples", type=int, help="use only the first N rows of the file")
     parser.add_argument("--benchmark", action="store_true", help="add a latency table: batches of 1, 8 and 32")
+    add_file_flags(parser)
     return parser.parse_args()
 
 
@@ -37,7 +40,8 @@ def main() -> int:
     from trainer_ext.export.run import ExportOptions, export_model
     from trainer_ext.reports.tables import table
 
-    report = export_model(ExportOptions(**vars(args)))
+    names = [field.name for field in fields(ExportOptions) if field.name != "files"]
+    report = export_model(ExportOptions(**{name: getattr(args, name) for name in names}, files=file_options(args)))
     print(f"\n{report_table(report)}\n")
     if args.benchmark:
         print(table([list(row.values()) for row in report["latency"]], list(report["latency"][0])), "\n")

@@ -4,12 +4,15 @@ A flag keeps the name `transformers.TrainingArguments` gives it wherever one exi
 error type and the part of it in `optimisation.py`, so that every other module may import it.
 """
 
+import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import transformers
 from transformers.utils import is_torch_cuda_available
 
+from trainer_ext.file_options import FileOptions
 from trainer_ext.optimisation import OptimisationArguments
 
 SCRATCH_SIZES = ("none", "tiny", "mini", "small", "tinybert_4l", "tinybert_6l")
@@ -53,7 +56,7 @@ class ModelArguments:
 
 
 @dataclass
-class DataArguments:
+class DataArguments(FileOptions):
     """Which rows, and which of their columns."""
 
     task: str = _choices(
@@ -73,12 +76,22 @@ class DataArguments:
     id_column: str | None = field(default=None, metadata={"help": "Column that names a row in the answers."})
     label_names: list[str] | None = field(
         default=None,
-        metadata={"help": "Classes in order. name=value maps a raw value; else values are names or 0..n-1."},
+        metadata={
+            "help": "Classes in order, or a file of them (a line each, or a JSON list). name=value maps a raw value; "
+            "else values are names or 0..n-1."
+        },
     )
     max_length: int = field(default=128, metadata={"help": "Longest input in tokens, special tokens included."})
     preprocessing_num_workers: int | None = field(default=None, metadata={"help": "Processes that tokenise."})
     max_train_samples: int | None = field(default=None, metadata={"help": "Use only the first N training rows."})
     max_eval_samples: int | None = field(default=None, metadata={"help": "Use only the first N validation rows."})
+
+    def __post_init__(self):
+        path = Path(self.label_names[0]) if self.label_names and len(self.label_names) == 1 else None
+        if path and path.suffix in (".txt", ".json") and not path.is_file():
+            raise ValueError(f"label_names: {path} does not exist")
+        if path and path.is_file():
+            self.label_names = read_names(path)
 
 
 @dataclass
@@ -142,6 +155,18 @@ class Arguments:
     objective: ObjectiveArguments
     training: TrainingArguments
     given: dict[str, Any]
+
+
+def read_names(path: Path) -> list[str]:
+    """Class names from a file: a JSON list, or one a line."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        names = json.loads(text) if path.suffix == ".json" else text.split("\n")
+    except ValueError as error:
+        raise ValueError(f"label_names: {path} cannot be read: {error}") from error
+    if not isinstance(names, list):
+        raise ValueError(f"label_names: {path} holds no JSON list of names")
+    return [str(name).strip() for name in names if str(name).strip()]
 
 
 def word_or_numbers(name: str, value: list[str] | None) -> str | list[float] | None:

@@ -307,7 +307,7 @@ def test_missing_file_and_folder(tmp_path, ending):
 def test_unknown_ending(tmp_path, name):
     """Named, with the ones we read."""
     message = refusal(write(tmp_path / name, "x"))
-    assert "unknown ending" in message and "csv, tsv, jsonl, parquet, txt" in message
+    assert "unknown ending" in message and "csv, tsv, jsonl, json, parquet, txt" in message
 
 
 @pytest.mark.parametrize("ending", FILES)

@@ -2,12 +2,12 @@
 
 import hashlib
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 
 from datasets import ClassLabel, Dataset
 
 from trainer_ext.arguments import DataArguments
-from trainer_ext.data.labelled import read_labelled, texts_and_labels
+from trainer_ext.data.labelled import labelled_rows, texts_and_labels
 from trainer_ext.data.readers import Row, require_columns
 from trainer_ext.errors import UserError
 from trainer_ext.tasks import TASKS, Task
@@ -19,21 +19,26 @@ def load_rows(data: DataArguments, split: str) -> list[Row]:
     Raises:
         UserError: for an empty file or a missing column, before any row is used.
     """
-    path = getattr(data, f"{split}_file")
+    if not data.dataset_name and not getattr(data, f"{split}_file"):
+        return []
+    return list(stream_rows(data, split))
+
+
+def stream_rows(data: DataArguments, split: str) -> Iterator[Row]:
+    """The same one by one, for a split that is given."""
+    path, task = getattr(data, f"{split}_file"), TASKS[data.task]
     if data.dataset_name:
         source, rows = f"{data.dataset_name}[{split}]", hub_rows(data, split)
-    elif path:
-        source, rows = path, read_labelled(path, data.task)
     else:
-        return []
-    limit = data.max_train_samples if split == "train" else data.max_eval_samples
-    rows = list(islice(rows, limit))
-    if not rows and not data.dataset_name:
+        source, rows = path, labelled_rows(path, task, data.text_column, data.label_columns, data)
+    first = next(rows, None)
+    if first is None and not data.dataset_name:
         raise UserError(f"{source} is empty: it has no rows")
-    for row in rows[:1]:
-        needed = TASKS[data.task].required_columns(data.text_column, data.label_columns)
-        require_columns(row, [*needed, *filter(None, [data.id_column])], source)
-    return rows
+    if first is not None:
+        needed = task.required_columns(data.text_column, data.label_columns)
+        require_columns(first, [*needed, *filter(None, [data.id_column])], source)
+        limit = data.max_train_samples if split == "train" else data.max_eval_samples
+        yield from islice(chain([first], rows), limit)
 
 
 def hub_rows(data: DataArguments, split: str) -> Iterator[Row]:

@@ -2,20 +2,21 @@
 
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from trainer_ext.data.labelled import read_labelled, texts_and_labels
-from trainer_ext.data.readers import require_columns
+from trainer_ext.data.labelled import labelled_rows, texts_and_labels
 from trainer_ext.errors import UserError
 from trainer_ext.export import gate
 from trainer_ext.export.latency import latency_table
 from trainer_ext.export.quantise import SETTINGS, quantise
 from trainer_ext.export.report import build_report
 from trainer_ext.export.to_onnx import export_onnx
+from trainer_ext.file_options import FileOptions
 from trainer_ext.files import write_json
 from trainer_ext.inference import Predictor, load_predictor
 
@@ -32,6 +33,8 @@ class ExportOptions:
     max_metric_drop: float
     max_eval_samples: int | None
     benchmark: bool
+    files: FileOptions = field(default_factory=FileOptions)
+    """How `eval_file` is written; the training's own validation file is read as the training read it."""
 
 
 def export_model(options: ExportOptions) -> dict[str, Any]:
@@ -96,26 +99,24 @@ def quantise_until_good(
 
 def evaluation_rows(options: ExportOptions, predictor: Predictor) -> tuple[list[str], list]:
     """Texts and labels from --eval_file, else from the validation file the checkpoint was chosen on."""
-    path = options.eval_file or recorded_validation_file(options.model)
+    path, files = (options.eval_file, options.files) if options.eval_file else recorded_validation_file(options.model)
     if not path:
         raise UserError("no rows to prove the export on: give --eval_file (the checkpoint records no validation file)")
     task, text_column = predictor.task, predictor.pipeline["text_column"]
-    columns = task.required_columns(text_column, task.label_space.columns)
-    rows = []
-    for row in read_labelled(path, task.name):
-        require_columns(row, columns, path)
-        rows.append(row)
-        if len(rows) == options.max_eval_samples:
-            break
+    rows = labelled_rows(path, task, text_column, task.label_space.columns, files)
+    rows = list(islice(rows, options.max_eval_samples or None))
     if not rows:
         raise UserError(f"{path} is empty: it has no rows")
     return texts_and_labels(rows, text_column, task)
 
 
-def recorded_validation_file(model: Path) -> str | None:
-    """`validation_file` of the checkpoint's resolved_config.yaml, where that file is still there."""
+def recorded_validation_file(model: Path) -> tuple[str | None, FileOptions]:
+    """`validation_file` and its reading flags in the resolved_config.yaml, where that file still exists."""
     try:
-        path = yaml.safe_load((model / "resolved_config.yaml").read_text(encoding="utf-8")).get("validation_file")
+        values = yaml.safe_load((model / "resolved_config.yaml").read_text(encoding="utf-8"))
+        path = values.get("validation_file")
     except (OSError, yaml.YAMLError, AttributeError):
-        return None
-    return path if path and Path(path).is_file() else None
+        return None, FileOptions()
+    names = {spec.name for spec in fields(FileOptions)}
+    files = FileOptions(**{name: value for name, value in values.items() if name in names})
+    return (path if path and Path(path).is_file() else None), files
