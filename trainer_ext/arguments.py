@@ -83,6 +83,10 @@ class DataArguments(FileOptions):
     )
     max_length: int = field(default=128, metadata={"help": "Longest input in tokens, special tokens included."})
     preprocessing_num_workers: int | None = field(default=None, metadata={"help": "Processes that tokenise."})
+    streaming: bool = field(
+        default=False,
+        metadata={"help": "Read the training rows as they are needed, for files larger than memory; needs max_steps."},
+    )
     max_train_samples: int | None = field(default=None, metadata={"help": "Use only the first N training rows."})
     max_eval_samples: int | None = field(default=None, metadata={"help": "Use only the first N validation rows."})
 

@@ -20,6 +20,7 @@ def check_arguments(args: Arguments) -> None:
     check_objective(args)
     check_joint(args)
     check_files(args)
+    check_streaming(args)
 
 
 def check_model(args: Arguments) -> None:
@@ -171,6 +172,27 @@ def check_files(args: Arguments) -> None:
         raise UserError(f"label_separator {data.label_separator!r} is for multi_label, but the task is {data.task}")
     if data.task == "single_label" and len(data.label_columns) != 1:
         raise UserError(f"single_label takes one label column, but label_columns names {len(data.label_columns)}")
+
+
+def check_streaming(args: Arguments) -> None:
+    """What needs all training rows at once cannot have them with streaming."""
+    if not args.data.streaming:
+        return
+    training, objective = args.training, args.objective
+    if not training.do_train:
+        raise UserError("streaming true is for training, but do_train is false")
+    if training.max_steps <= 0:
+        raise UserError(f"streaming true needs max_steps above 0, but it is {training.max_steps}")
+    if training.group_by_length:
+        raise UserError(
+            "streaming true cannot sort rows by their length: group_by_length must be false, but it is true"
+        )
+    for name in ("class_weights", "focal_alpha"):
+        if isinstance(getattr(objective, name), str):
+            raise UserError(
+                f"{name} {getattr(objective, name)} counts all training rows, which streaming true does not hold: "
+                "give numbers"
+            )
 
 
 def check_reading(data: DataArguments) -> None:

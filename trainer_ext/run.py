@@ -10,6 +10,8 @@ from transformers import set_seed
 from trainer_ext.arguments import Arguments
 from trainer_ext.data.dataset import build_dataset, data_hash, inputs_and_labels, load_rows
 from trainer_ext.data.labelled import label_space
+from trainer_ext.data.streaming import build_split, rows_of
+from trainer_ext.data.summary import print_summary
 from trainer_ext.errors import UserError
 from trainer_ext.files import write_json
 from trainer_ext.inference import load_predictor
@@ -39,14 +41,15 @@ def train(args: Arguments) -> dict[str, float]:
     """Data -> model -> objective -> trainer -> best model -> metrics, plots and card."""
     data, training, folder = args.data, args.training, Path(args.training.output_dir)
     checkpoint = claim_output_dir(training)
-    rows = {split: load_rows(data, split) for split in SPLITS}
+    rows = {split: rows_of(data, split) for split in SPLITS}
     kind = TASKS[data.task]
     task = kind(label_space(rows["train"], data.label_columns, data.label_names, kind, data.label_separator))
-    datasets = {split: build_dataset(rows[split], data, task) if rows[split] else None for split in SPLITS}
+    datasets = {split: build_split(rows.pop(split), data, task) for split in SPLITS}
     if training.eval_strategy != "no" and not datasets["validation"]:
         raise UserError(f"eval_strategy {training.eval_strategy.value} needs validation rows, but there are none")
     set_seed(training.seed)
     tokenizer = build_tokenizer(args.model, data, datasets["train"]["text"])
+    print_summary(datasets, tokenizer, data.max_length)
     pipeline = pipeline_of(data, task, tokenizer, data_hash(datasets["train"]))
     model = build_model(args.model, data, task, tokenizer, pipeline, datasets["train"]["labels"])
     prepare_layers(model, args.model)

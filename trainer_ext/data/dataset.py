@@ -1,7 +1,7 @@
 """From files (or a hub data set) to labelled `datasets.Dataset`s, every row checked."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 
 from datasets import ClassLabel, Dataset
@@ -65,6 +65,11 @@ def build_dataset(rows: list[Row], data: DataArguments, task: Task) -> Dataset:
 
     Where the task reads words there are `words` too, and `token_labels`, one for each word.
     """
+    return Dataset.from_dict(columns_of(rows, data, task))
+
+
+def columns_of(rows: Sequence[Row], data: DataArguments, task: Task) -> dict[str, Sequence]:
+    """The columns of `build_dataset`, every row checked."""
     texts, labels = texts_and_labels(rows, data.text_column, task)
     columns = {"text": texts, "labels": labels}
     if task.reads_words:
@@ -72,7 +77,7 @@ def build_dataset(rows: list[Row], data: DataArguments, task: Task) -> Dataset:
         columns = {"text": [" ".join(t) for t in texts], "words": texts, "labels": intents, "token_labels": tags}
     if data.id_column:
         columns["id"] = [str(row.values.get(data.id_column)) for row in rows]
-    return Dataset.from_dict(columns)
+    return columns
 
 
 def inputs_and_labels(dataset: Dataset) -> tuple[list, list]:
@@ -84,7 +89,14 @@ def inputs_and_labels(dataset: Dataset) -> tuple[list, list]:
 
 def data_hash(dataset: Dataset) -> str:
     """sha256 over texts and labels in order: equal for equal training data, wherever it is stored."""
+    if not isinstance(dataset, Dataset):
+        return dataset.sha256  # a streamed one counted and hashed its rows in one go
+    return hash_of(zip(*inputs_and_labels(dataset), strict=True))
+
+
+def hash_of(pairs: Iterable[tuple]) -> str:
+    """The same over (text, labels) pairs."""
     digest = hashlib.sha256()
-    for text, labels in zip(*inputs_and_labels(dataset), strict=True):
+    for text, labels in pairs:
         digest.update(f"{text}\x1f{labels}\x1e".encode("utf-8", "surrogatepass"))
     return digest.hexdigest()

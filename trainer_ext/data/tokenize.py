@@ -1,10 +1,17 @@
 """Texts to token ids in batches, and ragged rows to padded batches."""
 
+import hashlib
+import json
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
+from datasets import Dataset, config, is_caching_enabled
+from datasets import __version__ as datasets_version
+from tokenizers import __version__ as tokenizers_version
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import PreTrainedTokenizerBase
 from transformers.data.data_collator import pad_without_fast_tokenizer_warning
@@ -17,9 +24,23 @@ def tokenize(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: i
     """Add the tokenizer's columns (ragged, at most `max_length` tokens) and `length` in tokens.
 
     Where there are `words`, their `token_labels` become labels of tokens: a word's at its first piece, -100 elsewhere.
+    The result lies in a file under the cache of `datasets`, and is taken from there when rows, tokenizer and settings
+    are the same again.
     """
+    encode = encoder(tokenizer, max_length)
+    key = cache_key(dataset, tokenizer, {"max_length": max_length})
+    file = cache_file(key) if is_caching_enabled() else None
+    workers = num_proc if num_proc and num_proc > 1 and len(dataset) >= num_proc else None
+    return dataset.map(
+        encode, batched=True, num_proc=workers, desc="tokenising", cache_file_name=file, new_fingerprint=key
+    )
+
+
+def encoder(tokenizer: PreTrainedTokenizerBase, max_length: int) -> Callable[[dict[str, list]], dict[str, list]]:
+    """The function that tokenises a batch of columns."""
 
     def encode(batch: dict[str, list]) -> dict[str, list]:
+        """New columns for a batch."""
         by_word = "words" in batch
         texts = batch["words"] if by_word else batch["text"]
         encoded = tokenizer(texts, truncation=True, max_length=max_length, is_split_into_words=by_word)
@@ -30,7 +51,32 @@ def tokenize(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: i
             ]
         return columns
 
-    return dataset.map(encode, batched=True, num_proc=num_proc, desc="tokenising")
+    return encode
+
+
+def cache_key(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, settings: dict[str, Any]) -> str:
+    """Hex digest of everything the tokenised rows are a function of: rows, tokenizer, settings, and this file."""
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    state |= {"truncation": None, "padding": None}  # left over from the last call, and set anew by each
+    content = {
+        "rows": dataset._fingerprint,  # of rows in memory this is a hash of their content
+        "tokenizer": state,
+        "inputs": [list(tokenizer.model_input_names), tokenizer.truncation_side],
+        "settings": settings,
+        "versions": [datasets_version, tokenizers_version],
+        "code": Path(__file__).read_text(encoding="utf-8"),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def cache_file(key: str) -> str | None:
+    """Where rows with this key are kept; None where nothing can be written."""
+    folder = Path(config.HF_DATASETS_CACHE) / "trainer_ext"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return str(folder / f"tokens-{key}.arrow") if os.access(folder, os.W_OK) else None
 
 
 def label_first_pieces(word_ids: list[int | None], labels: list[int]) -> list[int]:

@@ -4,7 +4,8 @@ from datasets import Dataset
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, PrinterCallback, ProgressCallback
 
 from trainer_ext.arguments import Arguments
-from trainer_ext.data.tokenize import Collator, read_words_with_blanks, tokenize
+from trainer_ext.data.streaming import StreamedDataset, TokenStream
+from trainer_ext.data.tokenize import Collator, encoder, read_words_with_blanks, tokenize
 from trainer_ext.modeling import EncoderWithHead
 from trainer_ext.objectives.build import build_objective
 from trainer_ext.tasks import Task
@@ -17,7 +18,7 @@ def build_trainer(
     task: Task,
     model: EncoderWithHead,
     tokenizer: PreTrainedTokenizerBase,
-    train: Dataset,
+    train: Dataset | StreamedDataset,
     validation: Dataset | None,
 ) -> CustomTrainer:
     """Tokenise both data sets and join them with model, objective and callbacks."""
@@ -29,12 +30,17 @@ def build_trainer(
     if training.early_stopping_patience:
         callbacks.append(EarlyStoppingCallback(training.early_stopping_patience))
         training.restore_callback_states_from_checkpoint = True  # else a resumed run forgets its patience
+    if isinstance(train, StreamedDataset):
+        seed = training.seed if training.data_seed is None else training.data_seed
+        tokenised = TokenStream(train, encoder(tokenizer, max_length), seed)
+    else:
+        tokenised = tokenize(train, tokenizer, max_length, workers)
     trainer = CustomTrainer(
         model=model,
         args=training,
         objective=build_objective(args.objective, task, train["labels"], training.label_smoothing_factor),
         task=task,
-        train_dataset=tokenize(train, tokenizer, max_length, workers),
+        train_dataset=tokenised,
         eval_dataset=tokenize(validation, tokenizer, max_length, workers) if validation else None,
         processing_class=tokenizer,
         data_collator=Collator(tokenizer),
