@@ -25,7 +25,7 @@ ALLOWED = {
     "checks": {"arguments", "errors", "file_options", "optimisation"},
     "parsing": {"arguments", "checks", *LEAVES},
     "tasks": set(LEAVES),
-    "data": {"arguments", "parsing", "tasks", *LEAVES}  # parsing: the report takes a recipe,
+    "data": {"arguments", "parsing", "tasks", *LEAVES},  # parsing: the report takes a recipe
     "inference": {"data", "tasks", "modeling", *LEAVES},  # modeling: for a checkpoint's session, inside a function
     "modeling": {"arguments", "data", "tasks", *LEAVES},
     "objectives": {"arguments", "tasks", *LEAVES},
