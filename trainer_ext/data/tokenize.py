@@ -16,12 +16,13 @@ from tokenizers.pre_tokenizers import ByteLevel
 from transformers import PreTrainedTokenizerBase
 from transformers.data.data_collator import pad_without_fast_tokenizer_warning
 
-NOT_FOR_THE_MODEL = ("length", "text", "id", "words")
+TEXTS = ("text", "words", "id")
+NOT_FOR_THE_MODEL = ("length", *TEXTS)
 IGNORE = -100
 
 
 def tokenize(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, num_proc: int | None) -> Dataset:
-    """Add the tokenizer's columns (ragged, at most `max_length` tokens) and `length` in tokens.
+    """The tokenizer's columns (ragged, at most `max_length` tokens) and `length` in tokens instead of the texts.
 
     Where there are `words`, their `token_labels` become labels of tokens: a word's at its first piece, -100 elsewhere.
     The result lies in a file under the cache of `datasets`, and is taken from there when rows, tokenizer and settings
@@ -32,7 +33,13 @@ def tokenize(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: i
     file = cache_file(key) if is_caching_enabled() else None
     workers = num_proc if num_proc and num_proc > 1 and len(dataset) >= num_proc else None
     return dataset.map(
-        encode, batched=True, num_proc=workers, desc="tokenising", cache_file_name=file, new_fingerprint=key
+        encode,
+        batched=True,
+        num_proc=workers,
+        remove_columns=[name for name in TEXTS if name in dataset.column_names],  # else they are written once more
+        desc="tokenising",
+        cache_file_name=file,
+        new_fingerprint=key,
     )
 
 
