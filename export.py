@@ -10,9 +10,11 @@ import os
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import argparse
+from dataclasses import fields
 from pathlib import Path
 
 from trainer_ext.errors import ArgumentParser, UserError, run_main
+from trainer_ext.file_options import add_file_flags, file_options
 from trainer_ext.tracking.resolve import resolve_model
 
 
@@ -27,6 +29,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--max_metric_drop", type=float, default=0.5, help="points INT8 may lose (default: 0.5)")
     parser.add_argument("--max_eval_samples", type=int, help="use only the first N rows of the file")
     parser.add_argument("--benchmark", action="store_true", help="add a latency table: batches of 1, 8 and 32")
+    add_file_flags(parser)
     return parser.parse_args()
 
 
@@ -42,7 +45,9 @@ def main() -> int:
     from trainer_ext.inference.ensemble import members_of
     from trainer_ext.reports.tables import table
 
-    options, members = ExportOptions(**vars(args)), [Path(name) for name in members_of(str(args.model))]
+    names = [field.name for field in fields(ExportOptions) if field.name != "files"]
+    options = ExportOptions(**{name: getattr(args, name) for name in names}, files=file_options(args))
+    members = [Path(name) for name in members_of(str(args.model))]
     if members != [args.model]:
         whole = export_members(options, members)
         print(f"\n{members_table(whole)}\n")

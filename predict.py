@@ -2,16 +2,19 @@
 
 M is a checkpoint, an ONNX folder, a folder of folds or seeds, artifact:NAME:ALIAS of the local store or
 wandb:ENTITY/PROJECT/NAME:ALIAS. Several (--model A --model B, or --model A-{0..4}) answer together, by the mean of
-their probabilities unless --ensemble says otherwise. FILE is csv, tsv, jsonl, parquet or txt (.gz too), or - for
-standard input, with a text a line. The output is jsonl or csv by its ending, one row per input row in order; without
-it a table is printed. With --evaluate the input is labelled, and the task's metrics are printed and saved.
+their probabilities unless --ensemble says otherwise. FILE is csv, tsv, jsonl, json, parquet or txt (.gz too; the reading
+flags are train.py's), or - for standard input, with a text a line. The output is jsonl or csv by its ending, one row per
+input row in order; without it a table is printed. With --evaluate the input is labelled, and the task's metrics are
+printed and saved.
 """
 
 import argparse
 import sys
 
+from trainer_ext.data.readers import file_format
 from trainer_ext.data.writers import check_output, screen_headers, screen_rows, write_answers
 from trainer_ext.errors import ArgumentParser, UserError, run_main
+from trainer_ext.file_options import add_file_flags, file_options
 from trainer_ext.inference import Predictor, load_predictor
 from trainer_ext.inference.combine import WAYS
 from trainer_ext.inference.ensemble import expand_braces
@@ -41,11 +44,15 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batch_size", type=int, default=8, help="rows in one run (default: 8)")
     parser.add_argument("--provider", default="auto", help="auto, cpu or cuda (default: auto)")
     parser.add_argument("--num_threads", type=int, help="default: the cores this process may use")
+    add_file_flags(parser)
     args = parser.parse_args()
     if args.batch_size < 1 or (args.num_threads is not None and args.num_threads < 1):
         raise UserError("--batch_size and --num_threads must be at least 1")
     if args.evaluate and not args.input:
         raise UserError("--evaluate needs labelled rows: give --input FILE")
+    if args.drop_missing and not args.evaluate:
+        raise UserError("--drop_missing is for --evaluate: without it each row gets its answer, also an empty one")
+    file_options(args).check([file_format(args.input, file_options(args))] if args.input else [])
     if args.output:
         check_output(args.output)
     return args
@@ -59,7 +66,7 @@ def main() -> None:
     print(f"{', '.join(args.model)}: {predictor.task.name} on {predictor.session.provider}", file=sys.stderr)
     if args.evaluate:
         evaluate(predictor, args)
-    rows = rows_of(predictor, args.text, args.input, labelled=args.evaluate)
+    rows = rows_of(predictor, args.text, args.input, labelled=args.evaluate, options=file_options(args))
     answers = answer_rows(predictor, rows, args.text_column, args.id_column)
     if args.output:
         count = write_answers(args.output, progress(answers))
@@ -93,18 +100,16 @@ def print_answers(answers) -> None:
 
 def evaluate(predictor: Predictor, args: argparse.Namespace) -> None:
     """Score the model on labelled rows; imports the metric libraries only now."""
-    from trainer_ext.data.labelled import read_labelled, texts_and_labels
-    from trainer_ext.data.readers import require_columns
+    from trainer_ext.data.labelled import labelled_rows, texts_and_labels
     from trainer_ext.files import write_json
     from trainer_ext.inference.scoring import score
     from trainer_ext.reports.tables import metrics_table
 
     task = predictor.task
-    rows = list(read_labelled(args.input, task.name))
+    text_column = args.text_column or predictor.pipeline["text_column"]
+    rows = list(labelled_rows(args.input, task, text_column, task.label_space.columns, file_options(args)))
     if not rows:
         raise UserError(f"{args.input} is empty: it has no rows")
-    text_column = args.text_column or predictor.pipeline["text_column"]
-    require_columns(rows[0], task.required_columns(text_column, task.label_space.columns), args.input)
     scores = score(predictor, *texts_and_labels(rows, text_column, task))["metrics"]
     metrics = {f"eval_{name}": value for name, value in scores.items()}
     path = metrics_path(args.output, args.input)

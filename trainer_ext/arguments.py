@@ -4,12 +4,15 @@ A flag keeps the name `transformers.TrainingArguments` gives it wherever one exi
 error type and its parts in `optimisation.py` and `shaping.py`, so that every other module may import it.
 """
 
+import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import transformers
 from transformers.utils import is_torch_cuda_available
 
+from trainer_ext.file_options import FileOptions
 from trainer_ext.optimisation import OptimisationArguments
 from trainer_ext.shaping import ShapingArguments
 
@@ -55,8 +58,8 @@ class ModelArguments:
 
 
 @dataclass
-class DataArguments(ShapingArguments):
-    """Which rows, which of their columns, and how they are shaped."""
+class DataArguments(ShapingArguments, FileOptions):
+    """Which rows, which of their columns, how they are written and how they are shaped."""
 
     task: str = _choices(
         "single_label", ("single_label", "multi_label", "multi_aspect", "regression", "joint"), "What is predicted."
@@ -75,12 +78,27 @@ class DataArguments(ShapingArguments):
     id_column: str | None = field(default=None, metadata={"help": "Column that names a row in the answers."})
     label_names: list[str] | None = field(
         default=None,
-        metadata={"help": "Classes in order. name=value maps a raw value; else values are names or 0..n-1."},
+        metadata={
+            "help": "Classes in order, or a file of them (a line each, or a JSON list). name=value maps a raw value; "
+            "else values are names or 0..n-1."
+        },
     )
     max_length: int = field(default=128, metadata={"help": "Longest input in tokens, special tokens included."})
     preprocessing_num_workers: int | None = field(default=None, metadata={"help": "Processes that tokenise."})
+    streaming: bool = field(
+        default=False,
+        metadata={"help": "Read the training rows as they are needed, for files larger than memory; needs max_steps."},
+    )
     max_train_samples: int | None = field(default=None, metadata={"help": "Use only the first N training rows."})
     max_eval_samples: int | None = field(default=None, metadata={"help": "Use only the first N validation rows."})
+
+    def __post_init__(self):
+        super().__post_init__()
+        path = Path(self.label_names[0]) if self.label_names and len(self.label_names) == 1 else None
+        if path and path.suffix in (".txt", ".json") and not path.is_file():
+            raise ValueError(f"label_names: {path} does not exist")
+        if path and path.is_file():
+            self.label_names = read_names(path)
 
 
 @dataclass
@@ -167,6 +185,18 @@ class Arguments:
     training: TrainingArguments
     folds: FoldArguments
     given: dict[str, Any]
+
+
+def read_names(path: Path) -> list[str]:
+    """Class names from a file: a JSON list, or one a line."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        names = json.loads(text) if path.suffix == ".json" else text.split("\n")
+    except ValueError as error:
+        raise ValueError(f"label_names: {path} cannot be read: {error}") from error
+    if not isinstance(names, list):
+        raise ValueError(f"label_names: {path} holds no JSON list of names")
+    return [str(name).strip() for name in names if str(name).strip()]
 
 
 def word_or_numbers(name: str, value: list[str] | None) -> str | list[float] | None:

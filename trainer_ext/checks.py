@@ -1,9 +1,11 @@
 """Contradictions between flags, found before any data is read; each is reported with both values."""
 
 import os
+from dataclasses import fields
 
-from trainer_ext.arguments import CALIBRATIONS, SCRATCH_SIZES, Arguments
+from trainer_ext.arguments import CALIBRATIONS, SCRATCH_SIZES, Arguments, DataArguments
 from trainer_ext.errors import UserError, check_range
+from trainer_ext.file_options import FileOptions, ending_of
 from trainer_ext.optimisation import check_optimisation, parse_parameter_groups
 from trainer_ext.shaping import check_shaping
 
@@ -21,6 +23,7 @@ def check_arguments(args: Arguments) -> None:
     check_shaping(args)
     check_folds(args)
     check_files(args)
+    check_streaming(args)
 
 
 def check_model(args: Arguments) -> None:
@@ -229,6 +232,7 @@ def check_files(args: Arguments) -> None:
             raise UserError(
                 f"{flag}: {path} does not exist" if not os.path.exists(path) else f"{flag}: {path} is a folder"
             )
+    check_reading(data)
     if data.task == "multi_aspect" and len(data.label_columns) < 2 and "label_columns" not in args.given:
         raise UserError("multi_aspect needs --label_columns: one column per aspect")
     if not data.label_separator:
@@ -237,3 +241,47 @@ def check_files(args: Arguments) -> None:
         raise UserError(f"label_separator {data.label_separator!r} is for multi_label, but the task is {data.task}")
     if data.task == "single_label" and len(data.label_columns) != 1:
         raise UserError(f"single_label takes one label column, but label_columns names {len(data.label_columns)}")
+
+
+def check_streaming(args: Arguments) -> None:
+    """What needs all training rows at once cannot have them with streaming."""
+    if not args.data.streaming:
+        return
+    training, objective = args.training, args.objective
+    if not training.do_train:
+        raise UserError("streaming true is for training, but do_train is false")
+    if training.max_steps <= 0:
+        raise UserError(f"streaming true needs max_steps above 0, but it is {training.max_steps}")
+    if training.group_by_length:
+        raise UserError(
+            "streaming true cannot sort rows by their length: group_by_length must be false, but it is true"
+        )
+    if args.data.balance != "none":
+        raise UserError(f"balance {args.data.balance} draws from all training rows, which streaming true does not hold")
+    if args.folds.folds:
+        raise UserError(f"folds {args.folds.folds} divides all training rows, which streaming true does not hold")
+    for name in ("class_weights", "focal_alpha"):
+        if isinstance(getattr(objective, name), str):
+            raise UserError(
+                f"{name} {getattr(objective, name)} counts all training rows, which streaming true does not hold: "
+                "give numbers"
+            )
+
+
+def check_reading(data: DataArguments) -> None:
+    """Reading flags that the files, or the task, take no account of."""
+    paths = [path for path in (data.train_file, data.validation_file, data.test_file) if path]
+    for spec in fields(FileOptions):
+        if getattr(data, spec.name) == spec.default:
+            continue
+        if data.dataset_name and spec.name != "drop_missing":
+            raise UserError(
+                f"{spec.name} {getattr(data, spec.name)} is for files, not dataset_name {data.dataset_name}"
+            )
+        if data.task == "joint" and spec.name != "file_format":
+            raise UserError(f"{spec.name} {getattr(data, spec.name)} is not for the files of the task joint")
+    if data.task == "joint" and data.file_format in ("csv", "tsv", "txt"):
+        raise UserError(f"file_format {data.file_format} is not for the task joint: its text files are told by content")
+    if data.task != "joint":
+        formats = {data.file_format} if data.file_format != "auto" else {ending_of(path) for path in paths}
+        data.check(sorted(formats))

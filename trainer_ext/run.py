@@ -11,7 +11,9 @@ from trainer_ext.arguments import Arguments
 from trainer_ext.data.cleaning import Cleaning
 from trainer_ext.data.dataset import build_dataset, data_hash, inputs_and_labels, load_rows
 from trainer_ext.data.labelled import label_space
-from trainer_ext.data.tokenize import model_texts
+from trainer_ext.data.streaming import build_split, rows_of
+from trainer_ext.data.summary import print_summary
+from trainer_ext.data.tokenize import ModelTexts
 from trainer_ext.errors import UserError
 from trainer_ext.files import write_json
 from trainer_ext.folds.members import (
@@ -71,17 +73,18 @@ def train(args: Arguments) -> dict[str, float]:
     """Data -> model -> objective -> trainer -> best model -> metrics, plots and card."""
     data, training, folder = args.data, args.training, Path(args.training.output_dir)
     checkpoint = claim_output_dir(training)
-    rows = {split: load_rows(data, split) for split in splits_of(args)}
+    rows = {split: rows_of(data, split) for split in splits_of(args)}
     kind = TASKS[data.task]
     task = kind(label_space(rows["train"], data.label_columns, data.label_names, kind, data.label_separator))
     if args.folds.fold is not None:
         rows |= fold_rows(args, rows["train"], task)  # after the labels: every fold has the same classes
-    datasets = {split: build_dataset(rows[split], data, task) if rows.get(split) else None for split in SPLITS}
+    datasets = {split: build_split(rows.pop(split, []), data, task) for split in SPLITS}
     if training.eval_strategy != "no" and not datasets["validation"]:
         raise UserError(f"eval_strategy {training.eval_strategy.value} needs validation rows, but there are none")
     set_seed(training.seed)
     cleaning = Cleaning.from_flags(data.clean, data.stopwords_file)
-    tokenizer = build_tokenizer(args.model, data, model_texts(datasets["train"], cleaning))
+    tokenizer = build_tokenizer(args.model, data, ModelTexts(datasets["train"], cleaning))
+    print_summary(datasets, tokenizer, data.max_length)
     pipeline = pipeline_of(data, task, tokenizer, cleaning, data_hash(datasets["train"]))
     model = build_model(args.model, data, task, tokenizer, pipeline, datasets["train"]["labels"])
     prepare_layers(model, args.model)

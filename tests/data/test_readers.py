@@ -15,6 +15,7 @@ from pyarrow import parquet
 
 from trainer_ext.data.readers import Row, file_format, read_rows, require_columns, text_of
 from trainer_ext.errors import UserError
+from trainer_ext.file_options import FileOptions
 
 # Whatever a text may hold, and what readers trip over more often than chance would bring it.
 TROUBLE = st.sampled_from(
@@ -307,7 +308,7 @@ def test_missing_file_and_folder(tmp_path, ending):
 def test_unknown_ending(tmp_path, name):
     """Named, with the ones we read."""
     message = refusal(write(tmp_path / name, "x"))
-    assert "unknown ending" in message and "csv, tsv, jsonl, parquet, txt" in message
+    assert "unknown ending" in message and "csv, tsv, jsonl, json, parquet, txt" in message
 
 
 @pytest.mark.parametrize("ending", FILES)
@@ -421,3 +422,92 @@ def test_any_txt_comes_back(folder, rows, line_end):
     assert values(path, split_label=None) == [{"text": row} for row in rows]
     path = write(folder / "labelled.txt", "\ufeff" + "".join(f"{row}\t{k}{line_end}" for k, row in enumerate(rows)))
     assert values(path) == [{"text": row, "label": str(k)} for k, row in enumerate(rows)]
+
+
+# --- files whose ending does not say how they are written -----------------------------------------------------------
+
+
+def test_format_by_flag(tmp_path):
+    """jsonl under .txt (SciCite), and a name without any ending."""
+    for name in ("train.txt", "rows"):
+        path = write(tmp_path / name, FILES["jsonl"])
+        assert values(path, options=FileOptions(file_format="jsonl")) == values(write(tmp_path / "a.csv", FILES["csv"]))
+
+
+def test_unknown_ending_names_the_flag(tmp_path):
+    assert "--file_format" in refusal(write(tmp_path / "stsa.binary.train", "1 a"))
+
+
+def test_label_before_the_text(tmp_path):
+    """SST-2: the first blank separates, the others are text."""
+    options = FileOptions(file_format="txt", delimiter="space", column_names=["label", "text"])
+    path = write(tmp_path / "stsa.binary.dev", "1 a  fine\tfilm . \r\n\n0 bad\n")
+    assert values(path, options=options) == [{"label": "1", "text": "a  fine\tfilm . "}, {"label": "0", "text": "bad"}]
+    with pytest.raises(UserError, match=r"row 2 \(line 3\): 1 fields where column_names has 2"):
+        values(write(tmp_path / "a.txt", "1 a\n\nbad\n"), options=options)
+
+
+def test_quotes_as_text(tmp_path):
+    """GoEmotions: no header, quotes that open and never close, rows by line."""
+    path = write(tmp_path / "a.tsv", '"so\t27\ta1\nit\'s "ok"\t1,2\ta2\n"\t""\t\n')
+    options = FileOptions(column_names=["text", "labels", "id"], quoting="none")
+    rows = list(read_rows(path, options=options))
+    assert [tuple(row.values.values()) for row in rows] == [
+        ('"so', "27", "a1"),
+        ('it\'s "ok"', "1,2", "a2"),
+        ('"', '""', ""),
+    ]
+    assert rows[1].where == f"{path}, row 2 (line 2)"
+    with pytest.raises(UserError, match=r"row 2 \(line 2\): 2 fields where column_names has 3"):
+        values(write(tmp_path / "b.tsv", "a\tb\tc\nd\te\n"), options=options)
+
+
+def test_quotes_as_text_below_a_header(tmp_path):
+    assert values(write(tmp_path / "a.csv", '"a";b\r\n\r\nx;"y\r\n'), options=FileOptions("csv", ";", "none")) == [
+        {'"a"': "x", "b": '"y'}
+    ]
+
+
+def test_no_header_with_quotes(tmp_path):
+    """The first record is a row."""
+    path = write(tmp_path / "a.csv", '1;"a;\n""b"""\n2;c\n')
+    options = FileOptions(delimiter=";", column_names=["label", "text"])
+    assert values(path, options=options) == [{"label": "1", "text": 'a;\n"b"'}, {"label": "2", "text": "c"}]
+
+
+CELLS = TEXTS.map(lambda text: text.replace("\n", "").replace("\r", "").replace("\t", ""))
+
+
+@settings(deadline=None)
+@given(
+    rows=st.lists(st.tuples(CELLS, CELLS, CELLS), max_size=6),
+    line_end=st.sampled_from(["\n", "\r\n"]),
+    bom=st.sampled_from(["", "\ufeff"]),
+)
+def test_any_unquoted_table_comes_back(folder, rows, line_end, bom):
+    """Of three columns, so that no row is a blank line."""
+    path = write(folder / "rows.tsv", bom + "".join("\t".join(row) + line_end for row in rows))
+    options = FileOptions(column_names=["a", "b", "c"], quoting="none")
+    starts = rows and not bom and rows[0][0].startswith("\ufeff")  # that one cannot be told from a BOM
+    found = [tuple(row.values()) for row in values(path, options=options)]
+    assert found[bool(starts) :] == rows[bool(starts) :] and len(found) == len(rows)
+
+
+@settings(deadline=None)
+@given(rows=st.lists(st.tuples(TEXTS, TEXTS), max_size=6), delimiter=st.sampled_from([";", "|", " ", "\t"]))
+def test_any_csv_without_header_comes_back(folder, rows, delimiter):
+    """Quoted as ever; another delimiter."""
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer, delimiter=delimiter, quoting=csv.QUOTE_ALL).writerows(rows)
+    path = write(folder / "rows.csv", "\ufeff" + buffer.getvalue())
+    options = FileOptions(delimiter=delimiter, column_names=["a", "b"])
+    assert [tuple(row.values()) for row in values(path, options=options)] == rows
+
+
+@settings(deadline=None)
+@given(rows=st.lists(st.tuples(st.text("ab1", min_size=1, max_size=3), LINE_TEXTS), max_size=6))
+def test_any_labelled_line_comes_back(folder, rows):
+    """`label text`, where the text may hold blanks and tabs."""
+    path = write(folder / "rows.train", "".join(f"{label} {text}\n" for label, text in rows))
+    options = FileOptions(file_format="txt", delimiter=" ", column_names=["label", "text"])
+    assert [tuple(row.values()) for row in values(path, options=options)] == rows

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer_ext.data.joint import joint_label_space, words_and_labels
+from trainer_ext.data.labelled import read_labelled
 from trainer_ext.data.readers import Row
 from trainer_ext.data.slu import parse_inline, read_inline, read_slu, read_token_lines, tag_characters
-from trainer_ext.data.smp import convert
+from trainer_ext.data.smp import read_smp
 from trainer_ext.errors import UserError
 from trainer_ext.tasks.joint import Joint
 
@@ -252,7 +253,7 @@ def test_smp(tmp_path, capsys):
         {"text": "A对A队 B", "domain": "match", "intent": "QUERY", "slots": {"name": ["A", "B"], "team": "A队"}},
         {"text": "去佛山站", "domain": "map", "intent": "ROUTE", "slots": {"city": "佛山", "station": "佛山站"}},
     ]
-    rows = list(convert(write(tmp_path / "a.json", json.dumps(records))))
+    rows = [row.values for row in read_labelled(write(tmp_path / "a.json", json.dumps(records)), "joint")]
     assert rows[0] == {
         "text": "打开uc",
         "tokens": ["打", "开", "u", "c"],
@@ -261,21 +262,24 @@ def test_smp(tmp_path, capsys):
     }
     assert rows[1]["slots"] == ["B-name", "O", "B-team", "I-team", "B-name"]  # the longer value took its place first
     assert rows[2]["slots"] == ["O", "B-station", "I-station", "I-station"]
-    assert "record 3: left out city '佛山'" in capsys.readouterr().err
+    assert "row 3 (line 1): left out city '佛山'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     "content, words",
     [
-        ('[{"text": "a", "domain": "d", "intent": "i", "slots": {"n": "b"}}]', "record 1: the value 'b' of slot 'n'"),
-        ('[{"text": "a"}]', "record 1: there is no 'domain'"),
-        ("{}", "expected a JSON array"),
-        ("[", "not valid JSON"),
+        (
+            '[{"text": "a", "domain": "d", "intent": "i", "slots": {"n": "b"}}]',
+            r"row 1 \(line 1\): the value 'b' of slot 'n'",
+        ),
+        ('[{"text": "a"}]', "row 1 .*: 'domain' must be a str, got None"),
+        ("{}", "row 1 .*: 'text' must be a str"),
+        ("[", "row 1 .*: not JSON: Expecting value"),
     ],
 )
 def test_smp_refuses(content, words, tmp_path):
     with pytest.raises(UserError, match=words):
-        list(convert(write(tmp_path / "a.json", content)))
+        list(read_smp(write(tmp_path / "a.json", content)))
 
 
 # --- the real files -------------------------------------------------------------------------------------------------
@@ -306,7 +310,7 @@ def test_row_counts_of_the_corpora(name):
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"the corpora are not at {DATA}")
 @pytest.mark.parametrize("year, count", [(2019, 2579), (2020, 5024)])
 def test_row_counts_of_smp(year, count):
-    assert len(list(convert(str(DATA / f"smp_ecdt_nlu/{year}train.json")))) == count
+    assert len(list(read_smp(str(DATA / f"smp_ecdt_nlu/{year}train.json")))) == count
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"the corpora are not at {DATA}")

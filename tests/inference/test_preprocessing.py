@@ -8,7 +8,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AddedToken, PreTrainedTokenizerFast
 
 from trainer_ext.data.cleaning import Cleaning
-from trainer_ext.data.tokenize import model_texts, tokenize
+from trainer_ext.data.tokenize import ModelTexts, tokenize
 from trainer_ext.data.truncation import Truncation
 from trainer_ext.inference.predictor import Predictor
 from trainer_ext.modeling.scratch import train_tokenizer
@@ -111,8 +111,8 @@ def test_texts_that_cleaning_empties_are_counted(tokenizer, capsys):
 
 def test_the_vocabulary_is_trained_on_clean_texts():
     cleaning = Cleaning(("halfwidth",))
-    assert list(model_texts(Dataset.from_dict({"text": ["ＡＢ"]}), cleaning)) == ["AB"]
-    assert list(model_texts(Dataset.from_dict({"text": ["Ａ Ｂ"], "words": [["Ａ", "Ｂ"]]}), cleaning)) == ["A B"]
+    assert list(ModelTexts(Dataset.from_dict({"text": ["ＡＢ"]}), cleaning)) == ["AB"]
+    assert list(ModelTexts(Dataset.from_dict({"text": ["Ａ Ｂ"], "words": [["Ａ", "Ｂ"]]}), cleaning)) == ["A B"]
 
 
 def test_words_are_cleaned_one_by_one_and_slots_point_into_the_text_as_given(tokenizer):

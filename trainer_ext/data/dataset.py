@@ -1,13 +1,13 @@
 """From files (or a hub data set) to labelled `datasets.Dataset`s, every row checked."""
 
 import hashlib
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 
 from datasets import ClassLabel, Dataset
 
 from trainer_ext.arguments import DataArguments
-from trainer_ext.data.labelled import read_labelled, texts_and_labels
+from trainer_ext.data.labelled import labelled_rows, texts_and_labels
 from trainer_ext.data.provenance import originals_only
 from trainer_ext.data.readers import Row, require_columns
 from trainer_ext.errors import UserError
@@ -21,21 +21,28 @@ def load_rows(data: DataArguments, split: str) -> list[Row]:
         UserError: for an empty file or a missing column, before any row is used; for rows to evaluate on that were made
             from others.
     """
-    path = getattr(data, f"{split}_file")
+    if not data.dataset_name and not getattr(data, f"{split}_file"):
+        return []
+    return list(stream_rows(data, split))
+
+
+def stream_rows(data: DataArguments, split: str) -> Iterator[Row]:
+    """The same one by one, for a split that is given."""
+    path, task = getattr(data, f"{split}_file"), TASKS[data.task]
     if data.dataset_name:
         source, rows = f"{data.dataset_name}[{split}]", hub_rows(data, split)
-    elif path:
-        source, rows = path, read_labelled(path, data.task)
     else:
-        return []
-    limit = data.max_train_samples if split == "train" else data.max_eval_samples
-    rows = list(islice(rows if split == "train" else originals_only(rows), limit))
-    if not rows and not data.dataset_name:
+        source, rows = path, labelled_rows(path, task, data.text_column, data.label_columns, data)
+    if split != "train":
+        rows = originals_only(rows)
+    first = next(rows, None)
+    if first is None and not data.dataset_name:
         raise UserError(f"{source} is empty: it has no rows")
-    for row in rows[:1]:
-        needed = TASKS[data.task].required_columns(data.text_column, data.label_columns)
-        require_columns(row, [*needed, *filter(None, [data.id_column])], source)
-    return rows
+    if first is not None:
+        needed = task.required_columns(data.text_column, data.label_columns)
+        require_columns(first, [*needed, *filter(None, [data.id_column])], source)
+        limit = data.max_train_samples if split == "train" else data.max_eval_samples
+        yield from islice(chain([first], rows), limit)
 
 
 def hub_rows(data: DataArguments, split: str) -> Iterator[Row]:
@@ -62,6 +69,11 @@ def build_dataset(rows: list[Row], data: DataArguments, task: Task) -> Dataset:
 
     Where the task reads words there are `words` too, and `token_labels`, one for each word.
     """
+    return Dataset.from_dict(columns_of(rows, data, task))
+
+
+def columns_of(rows: Sequence[Row], data: DataArguments, task: Task) -> dict[str, Sequence]:
+    """The columns of `build_dataset`, every row checked."""
     texts, labels = texts_and_labels(rows, data.text_column, task)
     columns = {"text": texts, "labels": labels}
     if task.reads_words:
@@ -69,7 +81,7 @@ def build_dataset(rows: list[Row], data: DataArguments, task: Task) -> Dataset:
         columns = {"text": [" ".join(t) for t in texts], "words": texts, "labels": intents, "token_labels": tags}
     if data.id_column:
         columns["id"] = [str(row.values.get(data.id_column)) for row in rows]
-    return Dataset.from_dict(columns)
+    return columns
 
 
 def inputs_and_labels(dataset: Dataset) -> tuple[list, list]:
@@ -81,7 +93,14 @@ def inputs_and_labels(dataset: Dataset) -> tuple[list, list]:
 
 def data_hash(dataset: Dataset) -> str:
     """sha256 over texts and labels in order: equal for equal training data, wherever it is stored."""
+    if not isinstance(dataset, Dataset):
+        return dataset.sha256  # a streamed one counted and hashed its rows in one go
+    return hash_of(zip(*inputs_and_labels(dataset), strict=True))
+
+
+def hash_of(pairs: Iterable[tuple]) -> str:
+    """The same over (text, labels) pairs."""
     digest = hashlib.sha256()
-    for text, labels in zip(*inputs_and_labels(dataset), strict=True):
+    for text, labels in pairs:
         digest.update(f"{text}\x1f{labels}\x1e".encode("utf-8", "surrogatepass"))
     return digest.hexdigest()

@@ -1,7 +1,7 @@
 """Rows of intents and slots to encoded labels, every row checked. Needs no framework."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from trainer_ext.data.readers import Row, check_characters
 from trainer_ext.errors import UserError
@@ -9,11 +9,11 @@ from trainer_ext.tasks.chunks import check_tag
 from trainer_ext.tasks.joint import Joint, JointLabelSpace, check_tokens
 
 
-def joint_label_space(rows: Sequence[Row]) -> JointLabelSpace:
-    """Intents and tags of the training rows, and whether their tokens are characters."""
+def joint_label_space(rows: Iterable[Row]) -> JointLabelSpace:
+    """Intents and tags of the training rows, and whether their tokens are characters; goes through rows thrice."""
     intents = (raw_intent(row) for row in rows)
-    tagged = [tokens_and_tags(row) for row in rows]
-    return JointLabelSpace.from_rows(intents, [tags for _, tags in tagged], [tokens for tokens, _ in tagged])
+    tags = (tokens_and_tags(row)[1] for row in rows)
+    return JointLabelSpace.from_rows(intents, tags, (tokens_of(row) for row in rows))
 
 
 def raw_intent(row: Row) -> str:

@@ -1,19 +1,65 @@
 """Rows to texts and encoded labels, every row checked. Needs no framework: training and `predict.py` share it."""
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from trainer_ext.data.joint import joint_label_space, words_and_labels
-from trainer_ext.data.readers import Row, read_rows, text_of
+from trainer_ext.data.readers import DEFAULTS, Row, read_rows, require_columns, text_of
 from trainer_ext.data.slu import read_slu
+from trainer_ext.data.smp import read_smp
 from trainer_ext.errors import UserError
+from trainer_ext.file_options import FileOptions, ending_of
 from trainer_ext.tasks import LabelSpace, Task
 from trainer_ext.tasks.joint import Joint
 
 
-def read_labelled(path: str, task: str) -> Iterator[Row]:
+def read_labelled(path: str, task: str, options: FileOptions = DEFAULTS) -> Iterator[Row]:
     """Every row of a labelled file, in the formats that the task called `task` has."""
-    return read_slu(path) if task == Joint.name else read_rows(path)
+    if task != Joint.name:
+        return read_rows(path, options=options)
+    kind = ending_of(path) if options.file_format == "auto" else options.file_format
+    return read_smp(path) if kind == "json" else read_slu(path, options)
+
+
+def labelled_rows(
+    path: str, task: type[Task] | Task, text_column: str, label_columns: Sequence[str], options: FileOptions = DEFAULTS
+) -> Iterator[Row]:
+    """The same with the columns looked for, and with `drop_missing` without the rows that have no text or label.
+
+    Raises:
+        UserError: for a column that is not there.
+    """
+    rows = read_labelled(path, task.name, options)
+    first = next(rows, None)
+    if first is None:
+        return
+    require_columns(first, task.required_columns(text_column, label_columns), path)
+    rows = chain([first], rows)
+    yield from drop_missing(rows, task, text_column, label_columns, path) if options.drop_missing else rows
+
+
+def drop_missing(
+    rows: Iterable[Row], task: type[Task] | Task, text_column: str, label_columns: Sequence[str], path: str
+) -> Iterator[Row]:
+    """Rows with text and labels; at the end says on stderr which were left out."""
+    left_out, named = 0, []
+    for row in rows:
+        gaps = (text_column, *(() if task.takes_lists else label_columns))
+        if any(is_missing(row.values.get(column)) for column in gaps):
+            left_out += 1
+            named += [row.where.removeprefix(f"{path}, ")] if len(named) < 5 else []
+        else:
+            yield row
+    if left_out:
+        more = ", ..." if left_out > len(named) else ""
+        print(f"note: {path}: left out {left_out} without text or label: {', '.join(named)}{more}", file=sys.stderr)
+
+
+def is_missing(value: Any) -> bool:
+    """Nothing, blank text, or NaN, which is how parquet may store a gap."""
+    return value is None or value != value or str(value).strip() == ""
 
 
 def label_space(
@@ -39,7 +85,7 @@ def raw_label(row: Row, column: str, task: type[Task] | Task = Task) -> Any:
     value = row.values.get(column)
     if task.takes_lists and isinstance(value, (list, str)):
         return value
-    if value is None or value != value or str(value).strip() == "":  # NaN is how parquet may store a gap
+    if is_missing(value):
         raise UserError(f"{row.where}: the label in column {column!r} is missing")
     return str(value)
 

@@ -1,28 +1,29 @@
 """One reader for every row of every file format, for training and for prediction; streams and needs no framework.
 
-Formats, by the ending before an optional `.gz`:
-    csv, tsv: a header row, RFC 4180 quotes (line breaks and quotes inside fields), BOM or not, LF or CRLF;
+Formats, by the ending (before `.gz` or `.part1.gz`) or by `file_format`:
+    csv, tsv: a header row, RFC 4180 quotes (line breaks and quotes inside fields), BOM or not, LF or CRLF; with
+              `column_names` no header, with `quoting none` no quotes;
     jsonl:    one object a line;
+    json:     an array of objects (or jsonl under this name: the first character tells);
     parquet:  through pyarrow;
-    txt:      no header: `text`, or `text<TAB>label` (split at the last tab); columns are called text and label.
+    txt:      no header, no quotes: `text`, or `text<TAB>label` (cut at the last tab), in columns called text and label.
+              With `column_names` a line is cut at the first delimiters, and the last column takes the rest.
 `-` is standard input, read as txt.
 """
 
 import csv
 import gzip
-import io
-import json
-import sys
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any
 
+from trainer_ext.data.json_files import Record, read_json, read_jsonl
+from trainer_ext.data.opening import check_file, open_text
 from trainer_ext.errors import UserError
+from trainer_ext.file_options import FORMATS, FileOptions, ending_of
 
-FORMATS = ("csv", "tsv", "jsonl", "parquet", "txt")
+DEFAULTS = FileOptions()
 csv.field_size_limit(2**31 - 1)
 
 
@@ -34,22 +35,30 @@ class Row:
     where: str
 
 
-def read_rows(path: str, split_label: Callable[[str], bool] | None = lambda tail: True) -> Iterator[Row]:
+def read_rows(
+    path: str, split_label: Callable[[str], bool] | None = lambda tail: True, options: FileOptions = DEFAULTS
+) -> Iterator[Row]:
     """Yield every row of a file, in order.
 
     Args:
         path: the file, or `-` for standard input.
         split_label: for txt: whether what follows the last tab is a label. None: lines are text as a whole.
+        options: how the file is written, where its ending does not say so.
 
     Raises:
         UserError: for a missing file, an unknown ending, or a record that cannot be read, with file and row.
     """
-    readers = {"csv": read_delimited, "tsv": read_delimited, "jsonl": read_jsonl, "parquet": read_parquet}
+    kind = file_format(path, options)
     try:
-        if file_format(path) == "txt":
-            yield from read_txt(path, split_label)
+        if kind in ("csv", "tsv"):
+            yield from read_delimited(path, options.separator or {"csv": ",", "tsv": "\t"}[kind], options)
+        elif kind == "txt" and options.column_names:
+            yield from read_columns(path, options.separator or "\t", options.column_names)
+        elif kind == "txt":
+            yield from read_txt(path, split_label, options.separator or "\t")
         else:
-            yield from readers[file_format(path)](path)
+            records = {"jsonl": read_jsonl, "json": read_json, "parquet": read_parquet}[kind](path)
+            yield from (Row(values, where) for values, where in records)
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text: byte {error.object[error.start]:#04x} ({error.reason})") from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
@@ -58,57 +67,52 @@ def read_rows(path: str, split_label: Callable[[str], bool] | None = lambda tail
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def file_format(path: str) -> str:
-    """`csv`, `tsv`, `jsonl`, `parquet` or `txt`, from the file's ending."""
+def file_format(path: str, options: FileOptions = DEFAULTS) -> str:
+    """The format that `options` name, else by the file's ending; standard input is txt."""
+    if options.file_format != "auto":
+        return options.file_format
     if path == "-":
         return "txt"
-    ending = Path(path.removesuffix(".gz")).suffix.lstrip(".").lower()
+    ending = ending_of(path)
     if ending not in FORMATS:
-        raise UserError(f"{path}: unknown ending {ending!r}; expected one of {', '.join(FORMATS)} (or these with .gz)")
+        raise UserError(
+            f"{path}: unknown ending {ending!r}; expected one of {', '.join(FORMATS)} (or these with .gz), "
+            "or say what it is with --file_format"
+        )
     return ending
 
 
-@contextmanager
-def open_text(path: str, newline: str | None) -> Iterator[IO[str]]:
-    """Open a text file (UTF-8, BOM dropped, gz unpacked) or standard input."""
-    if path == "-":
-        if isinstance(sys.stdin, io.TextIOWrapper):  # read as a file is, whatever the locale says
-            sys.stdin.reconfigure(encoding="utf-8-sig", errors="strict", newline=newline)
-        yield sys.stdin
-        return
-    check_file(path)
-    opener = gzip.open if path.endswith(".gz") else open
-    with opener(path, "rt", encoding="utf-8-sig", newline=newline) as file:
-        yield file
-
-
-def check_file(path: str) -> None:
-    """Raise `UserError` unless `path` is a file."""
-    if not Path(path).is_file():
-        raise UserError(f"{path} does not exist" if not Path(path).exists() else f"{path} is not a file")
-
-
-def read_delimited(path: str) -> Iterator[Row]:
+def read_delimited(path: str, delimiter: str, options: FileOptions) -> Iterator[Row]:
     """csv and tsv; a record with more or fewer fields than the header is an error, never dropped or padded."""
-    delimiter = "," if file_format(path) == "csv" else "\t"
-    with open_text(path, newline="") as file:
-        reader = csv.reader(file, delimiter=delimiter, strict=True)
-        number = 0
+    unquoted = options.quoting == "none"
+    with open_text(path, newline="\n" if unquoted else "") as file:
+        records = split_lines(file, delimiter) if unquoted else csv.reader(file, delimiter=delimiter, strict=True)
+        number, line = 0, 0
+        lines = (lambda: line) if unquoted else (lambda: records.line_num)
         try:
-            header = next((fields for fields in reader if fields), None)
-            if header is None:
-                return
-            check_header(path, header)
-            for fields in reader:
+            header = options.column_names
+            for record in records:
+                line, fields = record if unquoted else (0, record)
                 if not fields:  # a blank line between records, as csv.DictReader skips it
                     continue
+                if header is None:
+                    check_header(path, header := fields)
+                    continue
                 number += 1
-                where = f"{path}, row {number} (line {reader.line_num})"
+                where = f"{path}, row {number} (line {lines()})"
                 if len(fields) != len(header):
-                    raise UserError(f"{where}: {len(fields)} fields where the header has {len(header)}")
+                    expected = "column_names has" if options.column_names else "the header has"
+                    raise UserError(f"{where}: {len(fields)} fields where {expected} {len(header)}")
                 yield Row(dict(zip(header, fields, strict=True)), where)
         except csv.Error as error:
-            raise UserError(f"{path}, row {number + 1} (line {reader.line_num}): {error}") from error
+            raise UserError(f"{path}, row {number + 1} (line {lines()}): {error}") from error
+
+
+def split_lines(file: IO[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Line numbers and fields of lines whose quotes are text; no fields for a blank line."""
+    for number, line in enumerate(file, 1):
+        line = line.removesuffix("\n").removesuffix("\r")
+        yield number, line.split(delimiter) if line else []
 
 
 def check_header(path: str, header: list[str]) -> None:
@@ -118,27 +122,7 @@ def check_header(path: str, header: list[str]) -> None:
         raise UserError(f"{path}: the header names {', '.join(map(repr, twice))} more than once")
 
 
-def read_jsonl(path: str) -> Iterator[Row]:
-    """One JSON object a line; blank lines are skipped."""
-    with open_text(path, newline="\n") as file:
-        number = 0
-        for line_number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            number += 1
-            where = f"{path}, row {number} (line {line_number})"
-            try:
-                values = json.loads(line.rstrip())
-            except json.JSONDecodeError as error:
-                raise UserError(f"{where}: not JSON: {error.msg} at column {error.colno}") from error
-            except (ValueError, RecursionError) as error:  # a number of thousands of digits, or of nested brackets
-                raise UserError(f"{where}: JSON that cannot be read: {error}") from error
-            if not isinstance(values, dict):
-                raise UserError(f"{where}: expected a JSON object, got {type(values).__name__}")
-            yield Row(values, where)
-
-
-def read_parquet(path: str) -> Iterator[Row]:
+def read_parquet(path: str) -> Iterator[Record]:
     """Parquet in batches, so that memory does not grow with the file."""
     import pyarrow
     from pyarrow import parquet
@@ -151,13 +135,32 @@ def read_parquet(path: str) -> Iterator[Row]:
         for batch in file.iter_batches(batch_size=1024):
             for values in batch.to_pylist():
                 number += 1
-                yield Row(values, f"{path}, row {number}")
+                yield values, f"{path}, row {number}"
     except pyarrow.ArrowException as error:
         raise UserError(f"{path} is not a parquet file: {error}") from error
 
 
-def read_txt(path: str, split_label: Callable[[str], bool] | None) -> Iterator[Row]:
-    """`text` or `text<TAB>label` a line. From standard input a blank line is a row: one answer per line."""
+def read_txt(path: str, split_label: Callable[[str], bool] | None, delimiter: str) -> Iterator[Row]:
+    """`text` or `text<TAB>label` a line, cut at the last delimiter."""
+    for where, line in lines_of(path):
+        text, found, tail = line.rpartition(delimiter)
+        if found and split_label is not None and split_label(tail):
+            yield Row({"text": text, "label": tail}, where)
+        else:
+            yield Row({"text": line}, where)
+
+
+def read_columns(path: str, delimiter: str, names: Sequence[str]) -> Iterator[Row]:
+    """A line cut at the first delimiters; the last column takes the rest, delimiters and all."""
+    for where, line in lines_of(path):
+        fields = line.split(delimiter, len(names) - 1)
+        if len(fields) != len(names):
+            raise UserError(f"{where}: {len(fields)} fields where column_names has {len(names)}")
+        yield Row(dict(zip(names, fields, strict=True)), where)
+
+
+def lines_of(path: str) -> Iterator[tuple[str, str]]:
+    """Place and content of each line. From standard input a blank line is a row: one answer per line."""
     with open_text(path, newline="\n") as file:
         number = 0
         for line_number, line in enumerate(file, 1):
@@ -165,12 +168,7 @@ def read_txt(path: str, split_label: Callable[[str], bool] | None) -> Iterator[R
             if not line.strip() and path != "-":
                 continue
             number += 1
-            where = f"{path}, row {number} (line {line_number})" if number != line_number else f"{path}, row {number}"
-            text, tab, tail = line.rpartition("\t")
-            if tab and split_label is not None and split_label(tail):
-                yield Row({"text": text, "label": tail}, where)
-            else:
-                yield Row({"text": line}, where)
+            yield f"{path}, row {number}" + (f" (line {line_number})" if number != line_number else ""), line
 
 
 def require_columns(row: Row, columns: list[str], path: str) -> None:

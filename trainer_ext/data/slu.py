@@ -19,22 +19,24 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, zip_longest
 from pathlib import Path
 
-from trainer_ext.data.readers import Row, check_characters, open_text, read_rows
+from trainer_ext.data.opening import open_text
+from trainer_ext.data.readers import DEFAULTS, Row, check_characters, read_rows
 from trainer_ext.errors import UserError
+from trainer_ext.file_options import FileOptions, ending_of
 from trainer_ext.tasks.chunks import OUTSIDE, check_tag
 
 MARK = re.compile(r"<(/?)([A-Za-z_][\w.-]*)>")
 CORRECTION = "||"
 
 
-def read_slu(path: str) -> Iterator[Row]:
-    """Yield every row of a labelled file, in order.
+def read_slu(path: str, options: FileOptions = DEFAULTS) -> Iterator[Row]:
+    """Yield every row of a labelled file, in order; `options` may say that it is jsonl or parquet.
 
     Raises:
         UserError: for a file that cannot be read or a malformed row, with file, row, line and value.
     """
-    if path.removesuffix(".gz").endswith((".jsonl", ".parquet")):
-        yield from read_rows(path)
+    if (ending_of(path) if options.file_format == "auto" else options.file_format) in ("jsonl", "parquet"):
+        yield from read_rows(path, options=options)
         return
     try:
         with open_text(path, newline="\n") as file:

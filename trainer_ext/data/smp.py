@@ -1,4 +1,6 @@
-"""SMP ECDT's JSON to rows for the task `joint`: `python -m trainer_ext.data.smp IN.json OUT.jsonl`.
+"""SMP ECDT's JSON to rows for the task `joint`, which reads a .json file so; as a script it writes them out:
+
+    python -m trainer_ext.data.smp IN.json OUT.jsonl
 
 IN is a JSON array of `{"text", "domain", "intent", "slots": {name: value or list of values}}`; each line of OUT is
 `{"text", "tokens", "slots", "intent"}` with the text's characters (no blanks) as tokens, BIO tags, and
@@ -11,36 +13,28 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
+from trainer_ext.data.readers import Row, read_rows
 from trainer_ext.data.slu import tag_characters
 from trainer_ext.errors import ArgumentParser, UserError, run_main
+from trainer_ext.file_options import FileOptions
 from trainer_ext.files import atomic_writer
 
 
-def convert(path: str) -> Iterator[dict[str, Any]]:
+def read_smp(path: str) -> Iterator[Row]:
     """The converted rows, in order.
 
     Raises:
-        UserError: for a record without these keys, or a value that is not in its text, with file, record and value.
+        UserError: for a record without these keys, or a value that is not in its text, with file, row and value.
     """
-    try:
-        records = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
-        raise UserError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(records, list):
-        raise UserError(f"{path}: expected a JSON array, got {type(records).__name__}")
-    for number, record in enumerate(records, 1):
-        where = f"{path}, record {number}"
-        missing = [key for key in ("text", "domain", "intent", "slots") if key not in record]
-        if missing:
-            raise UserError(f"{where}: there is no {missing[0]!r}")
-        tokens, tags = tag_characters(record["text"], locate(where, record["text"], record["slots"]))
-        intent = f"{record['domain']}/{record['intent']}"
-        yield {"text": record["text"], "tokens": tokens, "slots": tags, "intent": intent}
+    for row in read_rows(path, options=FileOptions(file_format="json")):
+        values = row.values
+        for key, kind in (("text", str), ("domain", str), ("intent", str), ("slots", dict)):
+            if not isinstance(values.get(key), kind):
+                raise UserError(f"{row.where}: {key!r} must be a {kind.__name__}, got {values.get(key)!r:.80}")
+        tokens, tags = tag_characters(values["text"], locate(row.where, values["text"], values["slots"]))
+        intent = f"{values['domain']}/{values['intent']}"
+        yield Row({"text": values["text"], "tokens": tokens, "slots": tags, "intent": intent}, row.where)
 
 
 def locate(where: str, text: str, slots: dict[str, str | list[str]]) -> list[tuple[int, int, str]]:
@@ -66,7 +60,7 @@ def main() -> None:
     parser.add_argument("output", help="where the jsonl goes")
     args = parser.parse_args()
     with atomic_writer(args.output) as file:
-        count = sum(bool(file.write(json.dumps(row, ensure_ascii=False) + "\n")) for row in convert(args.input))
+        count = sum(bool(file.write(json.dumps(row.values, ensure_ascii=False) + "\n")) for row in read_smp(args.input))
     print(f"{count} rows -> {args.output}")
 
 

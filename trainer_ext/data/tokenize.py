@@ -1,12 +1,18 @@
 """Texts to token ids in batches, and ragged rows to padded batches."""
 
+import hashlib
+import json
+import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
+from datasets import Dataset, config, is_caching_enabled
+from datasets import __version__ as datasets_version
+from tokenizers import __version__ as tokenizers_version
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import PreTrainedTokenizerBase
 from transformers.data.data_collator import pad_without_fast_tokenizer_warning
@@ -14,7 +20,8 @@ from transformers.data.data_collator import pad_without_fast_tokenizer_warning
 from trainer_ext.data.cleaning import Cleaning
 from trainer_ext.data.truncation import Tokens, Truncation
 
-NOT_FOR_THE_MODEL = ("length", "text", "id", "words")
+TEXTS = ("text", "words", "id")
+NOT_FOR_THE_MODEL = ("length", *TEXTS)
 IGNORE = -100
 
 
@@ -26,19 +33,50 @@ def tokenize(
     truncation: Truncation = Truncation(),  # noqa: B008 (immutable)
     cleaning: Cleaning = Cleaning(),  # noqa: B008
 ) -> Dataset:
-    """Add the tokenizer's columns (ragged, at most `max_length` tokens) and `length` in tokens; texts stay as they are.
+    """The tokenizer's columns (ragged, at most `max_length` tokens) and `length` in tokens instead of the texts.
 
     Where there are `words`, their `token_labels` become labels of tokens: a word's at its first piece, -100 elsewhere.
+    The result lies in a file under the cache of `datasets`, and is taken from there when rows, tokenizer and settings
+    are the same again.
 
     Raises:
         UserError: when `max_length` has no room for the truncation's marker.
     """
-    special = tokenizer.num_special_tokens_to_add()
+    encode = encoder(tokenizer, max_length, truncation, cleaning)
+    settings = {"max_length": max_length, "truncation": truncation.to_dict(), "cleaning": cleaning.to_dict()}
+    key = cache_key(dataset, tokenizer, settings)
+    file = cache_file(key) if is_caching_enabled() else None
+    workers = num_proc if num_proc and num_proc > 1 and len(dataset) >= num_proc else None
+    tokens = dataset.map(
+        encode,
+        batched=True,
+        num_proc=workers,
+        remove_columns=[name for name in TEXTS if name in dataset.column_names],  # else they are written once more
+        desc="tokenising",
+        cache_file_name=file,
+        new_fingerprint=key,
+    )
+    steps, special = cleaning.steps, tokenizer.num_special_tokens_to_add()
+    if steps and (empty := sum(length <= special for length in tokens["length"])):
+        print(f"note: clean {' '.join(steps)} leaves nothing of {empty} of {len(tokens)} texts", file=sys.stderr)
+    return tokens
+
+
+def encoder(
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    truncation: Truncation = Truncation(),  # noqa: B008 (immutable)
+    cleaning: Cleaning = Cleaning(),  # noqa: B008
+) -> Callable[[dict[str, list]], dict[str, list]]:
+    """The function that tokenises a batch of columns."""
     cutter = truncation.cutter(
-        max_length, special, lambda marker: tokenizer(marker, add_special_tokens=False)["input_ids"]
+        max_length,
+        tokenizer.num_special_tokens_to_add(),
+        lambda marker: tokenizer(marker, add_special_tokens=False)["input_ids"],
     )
 
     def encode(batch: dict[str, list]) -> dict[str, list]:
+        """New columns for a batch."""
         by_word = "words" in batch
         texts = list(map(cleaning.by_word, batch["words"])) if by_word else list(map(cleaning, batch["text"]))
         if cutter is None:
@@ -54,12 +92,7 @@ def tokenize(
             ]
         return columns
 
-    tokens = dataset.map(encode, batched=True, num_proc=num_proc, desc="tokenising")
-    if cleaning.steps and (empty := sum(length <= special for length in tokens["length"])):
-        print(
-            f"note: clean {' '.join(cleaning.steps)} leaves nothing of {empty} of {len(tokens)} texts", file=sys.stderr
-        )
-    return tokens
+    return encode
 
 
 def cut_columns(rows: Iterable[Tokens], names: Iterable[str]) -> dict[str, list]:
@@ -69,11 +102,41 @@ def cut_columns(rows: Iterable[Tokens], names: Iterable[str]) -> dict[str, list]
     return {name: columns[name] for name in names}
 
 
-def model_texts(dataset: Dataset, cleaning: Cleaning) -> Iterator[str]:
-    """The texts as the model reads them; what a vocabulary is trained on."""
-    if "words" in dataset.column_names:
-        return (" ".join(cleaning.by_word(words)) for words in dataset["words"])
-    return map(cleaning, dataset["text"])
+def cache_key(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, settings: dict[str, Any]) -> str:
+    """Hex digest of everything the tokenised rows are a function of: rows, tokenizer, settings, and this file."""
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    state |= {"truncation": None, "padding": None}  # left over from the last call, and set anew by each
+    content = {
+        "rows": dataset._fingerprint,  # of rows in memory this is a hash of their content
+        "tokenizer": state,
+        "inputs": [list(tokenizer.model_input_names), tokenizer.truncation_side],
+        "settings": settings,
+        "versions": [datasets_version, tokenizers_version],
+        "code": Path(__file__).read_text(encoding="utf-8"),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def cache_file(key: str) -> str | None:
+    """Where rows with this key are kept; None where nothing can be written."""
+    folder = Path(config.HF_DATASETS_CACHE) / "trainer_ext"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return str(folder / f"tokens-{key}.arrow") if os.access(folder, os.W_OK) else None
+
+
+class ModelTexts:
+    """The texts of a data set as the model reads them, any number of times: what a vocabulary is trained on."""
+
+    def __init__(self, dataset: Any, cleaning: Cleaning):
+        self.dataset, self.cleaning = dataset, cleaning
+
+    def __iter__(self) -> Iterator[str]:
+        if "words" in getattr(self.dataset, "column_names", ()):
+            return (" ".join(self.cleaning.by_word(words)) for words in self.dataset["words"])
+        return map(self.cleaning, self.dataset["text"])
 
 
 def label_first_pieces(word_ids: list[int | None], labels: list[int]) -> list[int]:

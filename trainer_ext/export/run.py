@@ -2,21 +2,23 @@
 
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from trainer_ext.data.folds import validation_rows_of
-from trainer_ext.data.labelled import read_labelled, texts_and_labels
-from trainer_ext.data.readers import Row, require_columns
+from trainer_ext.data.labelled import labelled_rows, texts_and_labels
+from trainer_ext.data.readers import Row
 from trainer_ext.errors import UserError
 from trainer_ext.export import gate
 from trainer_ext.export.latency import latency_table
 from trainer_ext.export.quantise import SETTINGS, quantise
 from trainer_ext.export.report import build_report
 from trainer_ext.export.to_onnx import export_onnx
+from trainer_ext.file_options import FileOptions
 from trainer_ext.files import write_json
 from trainer_ext.inference import Predictor, load_predictor
 from trainer_ext.tasks import Task
@@ -34,6 +36,8 @@ class ExportOptions:
     max_metric_drop: float
     max_eval_samples: int | None
     benchmark: bool
+    files: FileOptions = field(default_factory=FileOptions)
+    """How `eval_file` is written; the training's own validation file is read as the training read it."""
 
 
 def export_model(options: ExportOptions) -> dict[str, Any]:
@@ -101,16 +105,11 @@ def evaluation_rows(options: ExportOptions, predictor: Predictor) -> tuple[list[
     task, text_column = predictor.task, predictor.pipeline["text_column"]
     if not options.eval_file and (rows := recorded_fold_rows(options.model, task)):
         return texts_and_labels(rows[: options.max_eval_samples], text_column, task)
-    path = options.eval_file or recorded_validation_file(options.model)
+    path, files = (options.eval_file, options.files) if options.eval_file else recorded_validation_file(options.model)
     if not path:
         raise UserError("no rows to prove the export on: give --eval_file (the checkpoint records no validation file)")
-    columns = task.required_columns(text_column, task.label_space.columns)
-    rows = []
-    for row in read_labelled(path, task.name):
-        require_columns(row, columns, path)
-        rows.append(row)
-        if len(rows) == options.max_eval_samples:
-            break
+    rows = labelled_rows(path, task, text_column, task.label_space.columns, files)
+    rows = list(islice(rows, options.max_eval_samples or None))
     if not rows:
         raise UserError(f"{path} is empty: it has no rows")
     return texts_and_labels(rows, text_column, task)
@@ -124,10 +123,12 @@ def recorded_config(model: Path) -> dict[str, Any]:
         return {}
 
 
-def recorded_validation_file(model: Path) -> str | None:
-    """`validation_file` of the checkpoint's resolved_config.yaml, where that file is still there."""
-    path = recorded_config(model).get("validation_file")
-    return path if path and Path(path).is_file() else None
+def recorded_validation_file(model: Path) -> tuple[str | None, FileOptions]:
+    """`validation_file` and its reading flags in the resolved_config.yaml, where that file still exists."""
+    values, names = recorded_config(model), {spec.name for spec in fields(FileOptions)}
+    files = FileOptions(**{name: value for name, value in values.items() if name in names})
+    path = values.get("validation_file")
+    return (path if path and Path(path).is_file() else None), files
 
 
 def recorded_fold_rows(model: Path, task: Task) -> list[Row]:

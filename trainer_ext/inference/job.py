@@ -7,13 +7,18 @@ from typing import Any
 
 from trainer_ext.data.joint import tokens_of
 from trainer_ext.data.labelled import read_labelled
-from trainer_ext.data.readers import Row, check_characters, read_rows, require_columns, text_of
+from trainer_ext.data.readers import DEFAULTS, Row, check_characters, read_rows, require_columns, text_of
 from trainer_ext.errors import UserError
+from trainer_ext.file_options import FileOptions
 from trainer_ext.inference.predictor import Predictor
 
 
 def rows_of(
-    predictor: Predictor, texts: Sequence[str] | None, path: str | None, labelled: bool = False
+    predictor: Predictor,
+    texts: Sequence[str] | None,
+    path: str | None,
+    labelled: bool = False,
+    options: FileOptions = DEFAULTS,
 ) -> Iterator[Row]:
     """Rows from `--text` or `--input`. In a txt file a known label behind the last tab is not part of the text.
 
@@ -22,8 +27,8 @@ def rows_of(
     if texts is not None:
         return (Row({"text": text}, f"--text {number}") for number, text in enumerate(texts, 1))
     if predictor.task.reads_words:
-        return read_labelled(path, predictor.task.name) if labelled else read_rows(path, None)
-    return read_rows(path, predictor.task.is_label)
+        return read_labelled(path, predictor.task.name, options) if labelled else read_rows(path, None, options)
+    return read_rows(path, predictor.task.is_label, options)
 
 
 def answer_rows(

@@ -35,11 +35,10 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, max_length: int) -> P
     which is why the alphabet is chosen here). Characters seen once become `[UNK]`, so that `[UNK]` is trained.
 
     Args:
-        texts: the training texts.
+        texts: the training texts, which are gone through twice.
         vocab_size: upper bound on the vocabulary, special tokens included.
         max_length: stored as `model_max_length`.
     """
-    texts = list(texts)
     normalizer = normalizers.Sequence(
         [normalizers.NFKC(), normalizers.BertNormalizer(handle_chinese_chars=True, lowercase=True, strip_accents=False)]
     )
@@ -59,7 +58,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, max_length: int) -> P
     )
 
 
-def choose_alphabet(texts: list[str], room: int, normalizer, words) -> list[str]:
+def choose_alphabet(texts: Iterable[str], room: int, normalizer, words) -> list[str]:
     """At most `room` pieces: the commonest characters seen twice or more, with `##x` for those seen inside a word."""
     counts: Counter[str] = Counter()
     inside: set[str] = set()
@@ -75,7 +74,7 @@ def choose_alphabet(texts: list[str], room: int, normalizer, words) -> list[str]
     return pieces
 
 
-def train_bpe(texts: list[str], alphabet: list[str], vocab_size: int, normalizer, words) -> models.BPE:
+def train_bpe(texts: Iterable[str], alphabet: list[str], vocab_size: int, normalizer, words) -> models.BPE:
     """A BPE model over `alphabet`, the same on every run.
 
     The trainer numbers continuing pieces (`##x`) in hash order, and breaks ties between merges by number. Naming the

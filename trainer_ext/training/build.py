@@ -6,7 +6,8 @@ from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, Printer
 from trainer_ext.arguments import Arguments
 from trainer_ext.data.cleaning import Cleaning
 from trainer_ext.data.resample import make_resampler
-from trainer_ext.data.tokenize import Collator, read_words_with_blanks, tokenize
+from trainer_ext.data.streaming import StreamedDataset, TokenStream
+from trainer_ext.data.tokenize import Collator, encoder, read_words_with_blanks, tokenize
 from trainer_ext.data.truncation import Truncation
 from trainer_ext.modeling import EncoderWithHead
 from trainer_ext.objectives.build import build_objective
@@ -20,14 +21,14 @@ def build_trainer(
     task: Task,
     model: EncoderWithHead,
     tokenizer: PreTrainedTokenizerBase,
-    train: Dataset,
+    train: Dataset | StreamedDataset,
     validation: Dataset | None,
 ) -> CustomTrainer:
     """Tokenise both data sets and join them with model, objective and callbacks."""
-    training, pipeline = args.training, model.config.pipeline  # as prediction will read it
-    preprocessing = {
+    training, workers = args.training, args.data.preprocessing_num_workers
+    pipeline = model.config.pipeline  # as prediction will read it
+    reading = {
         "max_length": pipeline["max_length"],
-        "num_proc": args.data.preprocessing_num_workers,
         "truncation": Truncation.from_dict(pipeline["truncation"]),
         "cleaning": Cleaning.from_dict(pipeline["cleaning"]),
     }
@@ -42,14 +43,19 @@ def build_trainer(
     if args.data.balance != "none":
         resampler = make_resampler(train["labels"], task.name, args.data.balance)
         print(f"balance {args.data.balance}: an epoch shows {len(resampler)} rows, drawn from {len(train)}")
+    if isinstance(train, StreamedDataset):
+        seed = training.seed if training.data_seed is None else training.data_seed
+        tokenised = TokenStream(train, encoder(tokenizer, **reading), seed)
+    else:
+        tokenised = tokenize(train, tokenizer, num_proc=workers, **reading)
     trainer = CustomTrainer(
         model=model,
         args=training,
         objective=build_objective(args.objective, task, train["labels"], training.label_smoothing_factor),
         task=task,
         resampler=resampler,
-        train_dataset=tokenize(train, tokenizer, **preprocessing),
-        eval_dataset=tokenize(validation, tokenizer, **preprocessing) if validation else None,
+        train_dataset=tokenised,
+        eval_dataset=tokenize(validation, tokenizer, num_proc=workers, **reading) if validation else None,
         processing_class=tokenizer,
         data_collator=Collator(tokenizer),
         callbacks=callbacks,

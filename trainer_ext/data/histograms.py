@@ -1,0 +1,159 @@
+"""PNG pictures of a data report. matplotlib is imported here only."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from matplotlib import font_manager
+from matplotlib.ft2font import FT2Font
+
+SHOWN = 40  # classes in one picture
+
+
+def length_histogram(lengths: Mapping[str, Sequence[int]], unit: str, limits: Iterable[int], path: Path) -> None:
+    """Share of the texts by length, a line a file, up to the longest 1%; the max_lengths as dashed lines."""
+    figure, axis = plt.subplots(figsize=(8, 4))
+    fallback = font_for("".join(lengths))
+    top = max((int(np.percentile(np.asarray(values), 99)) for values in lengths.values() if len(values)), default=1)
+    edges = np.linspace(0, max(top, 10), min(60, max(top, 10)) + 1)
+    for k, (name, values) in enumerate(lengths.items(), 1):
+        if len(values):
+            clipped = np.minimum(np.asarray(values), edges[-1])
+            weights = np.full(len(values), 1 / len(values))
+            label = drawable(name, fallback, f"file {k}")
+            axis.hist(clipped, bins=edges, weights=weights, histtype="step", label=f"{label} ({len(values)})")
+    for limit in limits:
+        if limit <= edges[-1]:
+            axis.axvline(limit, color="gray", linestyle="--", linewidth=0.8)
+            axis.text(
+                limit, 1.01, str(limit), transform=axis.get_xaxis_transform(), ha="center", fontsize=7, rotation=90
+            )
+    axis.set(xlabel=f"{unit} (the last bar holds everything longer)", ylabel="share of the texts")
+    axis.legend(prop={"family": families(fallback)})
+    save(figure, path)
+
+
+def class_bars(counts: Mapping[str, Mapping[str, int]], title: str, path: Path) -> None:
+    """Rows of each class, a bar a file, the first file's largest class on top.
+
+    Where no installed font has the characters of a name, the class is called by its place (`#3`), as data_report.json
+    counts them.
+    """
+    names = list(dict.fromkeys(name for by_class in counts.values() for name in by_class))
+    shown, fallback = names[:SHOWN], font_for("".join([*names[:SHOWN], *counts, title]))
+    figure, axis = plt.subplots(figsize=(8, 1.2 + 0.3 * len(shown) * max(1, len(counts) / 2)))
+    height = 0.8 / max(1, len(counts))
+    for k, (file, by_class) in enumerate(counts.items()):
+        places = [row + k * height for row in range(len(shown))]
+        values = [by_class.get(name, 0) for name in shown]
+        axis.barh(places, values, height=height, label=drawable(file, fallback, f"file {k + 1}"))
+        for place, value in zip(places, values, strict=True):
+            axis.text(value, place, f" {value}", va="center", fontsize=7)
+    labels = [drawable(name, fallback, f"#{k}") for k, name in enumerate(shown, 1)]
+    axis.set_yticks(
+        [row + height * (len(counts) - 1) / 2 for row in range(len(shown))], labels, family=families(fallback)
+    )
+    axis.invert_yaxis()
+    more = f" (the first {SHOWN} of {len(names)})" if len(names) > SHOWN else ""
+    axis.set_title(drawable(title, fallback, "classes") + more, family=families(fallback))
+    axis.set_xlabel("rows")
+    axis.margins(x=0.1)
+    if len(counts) > 1:
+        axis.legend(prop={"family": families(fallback)}, bbox_to_anchor=(1.01, 1), loc="upper left")
+    save(figure, path)
+
+
+def aspect_bars(classes: Mapping[str, Mapping[str, int]], title: str, path: Path) -> None:
+    """A bar for each label column, cut into the shares of its classes."""
+    names = sorted({name for counts in classes.values() for name in counts})
+    fallback = font_for("".join([*names, *classes, title]))
+    figure, axis = plt.subplots(figsize=(9, 1.2 + 0.3 * len(classes)))
+    left = np.zeros(len(classes))
+    for k, name in enumerate(names, 1):
+        shares = np.array([counts.get(name, 0) / max(1, sum(counts.values())) for counts in classes.values()])
+        axis.barh(range(len(classes)), shares, left=left, label=drawable(name, fallback, f"#{k}"))
+        left += shares
+    labels = [drawable(column, fallback, f"column {k}") for k, column in enumerate(classes, 1)]
+    axis.set_yticks(range(len(classes)), labels, family=families(fallback))
+    axis.invert_yaxis()
+    axis.set(xlim=(0, 1), xlabel="share of the rows")
+    axis.set_title(drawable(title, fallback, "classes"), family=families(fallback))
+    axis.legend(prop={"family": families(fallback)}, bbox_to_anchor=(1.01, 1), loc="upper left")
+    save(figure, path)
+
+
+def target_histogram(targets: Mapping[str, Sequence[float]], title: str, path: Path) -> None:
+    """How the scores of each target are spread, one panel a target."""
+    columns = min(3, len(targets))
+    rows = -(-len(targets) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(4 * columns, 3 * rows), squeeze=False)
+    fallback = font_for("".join([*targets, title]))
+    for axis in axes.flat[len(targets) :]:
+        axis.axis("off")
+    for k, (name, values) in enumerate(targets.items()):
+        distinct = len(np.unique(np.asarray(values)))
+        axes.flat[k].hist(values, bins=min(40, max(10, distinct * 2 - 1)))
+        axes.flat[k].set_title(drawable(name, fallback, f"target {k + 1}"), family=families(fallback))
+    figure.suptitle(drawable(title, fallback, "targets"), family=families(fallback))
+    figure.tight_layout()
+    save(figure, path)
+
+
+def drawable(text: str, fallback: str | None, otherwise: str) -> str:
+    """The text where the fonts in use have all its characters, else `otherwise`."""
+    return text if not missing_glyphs(text) or (fallback and not missing_glyphs(text, fallback)) else otherwise
+
+
+def families(fallback: str | None) -> list[str]:
+    """matplotlib's own font, and behind it the one that has the other characters."""
+    return [*plt.rcParams["font.family"], *([fallback_name(fallback)] if fallback else [])]
+
+
+def font_for(text: str) -> str | None:
+    """File of an installed font that has every character which matplotlib's own lacks; None: none is needed, or had."""
+    lacking = missing_glyphs(text)
+    if not lacking:
+        return None
+    return next((font for font in installed() if not missing_glyphs(lacking, font)), None)
+
+
+@lru_cache
+def installed() -> tuple[str, ...]:
+    """Files of the installed fonts, upright sans-serif ones first; not the one that has a box for every character."""
+    fonts = (font for font in font_manager.fontManager.ttflist if "Last Resort" not in font.name)
+    fonts = sorted(fonts, key=lambda f: ("Sans" not in f.name, f.style != "normal", f.name))
+    return tuple(dict.fromkeys(font.fname for font in fonts))
+
+
+def fallback_name(path: str) -> str:
+    """The family of a font file."""
+    return font_manager.FontProperties(fname=path).get_name()
+
+
+def missing_glyphs(text: str, font: str | None = None) -> str:
+    """The characters of a text that a font file (matplotlib's own by default) has no picture of."""
+    face = open_font(font or font_manager.findfont(font_manager.FontProperties()))
+    return "".join(
+        c for c in dict.fromkeys(text) if not c.isspace() and (face is None or not face.get_char_index(ord(c)))
+    )
+
+
+@lru_cache(maxsize=256)
+def open_font(path: str) -> FT2Font | None:
+    """An open font file; None for one that cannot be read."""
+    try:
+        return FT2Font(path)
+    except (OSError, RuntimeError):
+        return None
+
+
+def save(figure, path: Path) -> None:
+    """Write a figure and free it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120, bbox_inches="tight")
+    plt.close(figure)

@@ -1,0 +1,84 @@
+"""How a file is written, where its ending does not say so: the reading flags that every script shares.
+
+`DataArguments` inherits them, the light scripts add them to their own parser. Imports nothing but the error type.
+"""
+
+import argparse
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from trainer_ext.errors import UserError
+
+FORMATS = ("csv", "tsv", "jsonl", "json", "parquet", "txt")
+PART = re.compile(r"\.part(\d+)(?=$|\.gz$)")
+DELIMITERS = {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon": ";"}
+
+
+def ending_of(path: str) -> str:
+    """The ending before what packing and cutting put behind it: `rows.CSV.part1.gz` -> `csv`."""
+    return Path(PART.sub("", path).removesuffix(".gz")).suffix.lstrip(".").lower()
+
+
+@dataclass
+class FileOptions:
+    """pandas' names for what pandas would be told; each is left alone for a file whose ending and header say it."""
+
+    file_format: str = field(
+        default="auto", metadata={"choices": ("auto", *FORMATS), "help": "Format of the files; auto: by the ending."}
+    )
+    delimiter: str | None = field(
+        default=None, metadata={"help": "Between the fields of csv, tsv and txt: a character, tab, space or semicolon."}
+    )
+    quoting: str = field(
+        default="minimal",
+        metadata={"choices": ("minimal", "none"), "help": "csv and tsv; none: quotes are text, a line is a row."},
+    )
+    column_names: list[str] | None = field(
+        default=None, metadata={"help": "Columns of csv, tsv and txt without a header row, in order."}
+    )
+    drop_missing: bool = field(
+        default=False, metadata={"help": "Leave out rows without text or label (named on the screen); else refused."}
+    )
+
+    @property
+    def separator(self) -> str | None:
+        """The delimiter as a character, also where it was given by its name."""
+        return DELIMITERS.get(self.delimiter or "", self.delimiter)
+
+    def check(self, formats: Sequence[str]) -> None:
+        """Refuse settings that none of the files can follow, given their formats.
+
+        Raises:
+            UserError: naming the flag, its value and the formats.
+        """
+        takers = {"delimiter": ("csv", "tsv", "txt"), "column_names": ("csv", "tsv", "txt"), "quoting": ("csv", "tsv")}
+        for name, possible in takers.items():
+            value = getattr(self, name)
+            if value not in (None, "minimal") and formats and not set(possible) & set(formats):
+                raise UserError(f"{name} {value} is for {', '.join(possible)}, but the files are {', '.join(formats)}")
+        if self.delimiter is not None and len(self.separator) != 1:
+            raise UserError(f"delimiter {self.delimiter!r} is not one character (nor one of {', '.join(DELIMITERS)})")
+        if self.separator in ("\n", "\r", '"'):
+            raise UserError(f"delimiter {self.delimiter!r} cannot stand between fields")
+        twice = {name for name in self.column_names or () if self.column_names.count(name) > 1}
+        if twice:
+            raise UserError(f"column_names gives {', '.join(sorted(map(repr, twice)))} more than once")
+
+
+def add_file_flags(parser: argparse.ArgumentParser) -> None:
+    """The same flags for a script with a parser of its own."""
+    for spec in fields(FileOptions):
+        default, text = spec.default, spec.metadata["help"]
+        if isinstance(default, bool):
+            parser.add_argument(f"--{spec.name}", action="store_true", help=text)
+        elif "choices" in spec.metadata:
+            parser.add_argument(f"--{spec.name}", choices=spec.metadata["choices"], default=default, help=text)
+        else:
+            parser.add_argument(f"--{spec.name}", nargs="+" if spec.name == "column_names" else None, help=text)
+
+
+def file_options(values: object) -> FileOptions:
+    """The reading flags out of parsed arguments that hold more than them."""
+    return FileOptions(**{spec.name: getattr(values, spec.name) for spec in fields(FileOptions)})
