@@ -102,8 +102,8 @@ def make_soup(args: Arguments, folder: Path) -> dict[str, Any]:
     shutil.rmtree(folder / "soup", ignore_errors=True)
     stage.rename(folder / "soup")
     print(
-        f"soup of {', '.join(report['models'])}: {metric} {report['soup']:.4f} on {report['judged_on']} (best single model "
-        f"{report['best_model']:.4f}, mean of all models' answers {together:.4f})"
+        f"soup of {', '.join(report['models'])}: {metric} {report['soup']:.4f} on {report['judged_on']} "
+        f"(best single model {report['best_model']:.4f}, mean of all models' answers {together:.4f})"
     )
     return report
 

@@ -22,11 +22,11 @@ from trainer_ext.inference import load_predictor
 from trainer_ext.parsing import parse
 
 
-def submit(args: Arguments, folder: Path) -> None:
-    """Predict, one output a row in order; with labels score the same outputs."""
+def submit(args: Arguments, models: Path, folder: Path) -> None:
+    """Predict with the folder `models`, one output a row in order; with labels score the same outputs."""
     data = args.data
     size = args.training.per_device_eval_batch_size
-    predictor = load_predictor(folder, batch_size=size, file_name="model.safetensors")
+    predictor = load_predictor(models, batch_size=size, file_name="model.safetensors")
     task, labelled = predictor.task, has_test_labels(data)
     rows = list(read_labelled(data.test_file, data.task))
     texts = [tokens_of(row) if task.reads_words else text_of(row, data.text_column) for row in rows]
@@ -51,7 +51,7 @@ def submit(args: Arguments, folder: Path) -> None:
 def main() -> None:
     """The folder's own recipe says what the test rows are."""
     folder = Path(sys.argv[1])
-    submit(parse([str(folder / "resolved_config.yaml")]), folder)
+    submit(parse([str(folder / "resolved_config.yaml")]), folder, folder)
 
 
 if __name__ == "__main__":
