@@ -94,10 +94,12 @@ def test_repeats_are_other_divisions(tmp_path):
 
 def test_augmented_rows_follow_their_source_and_are_never_validated(tmp_path):
     """They are trained on where their source is, and nowhere else."""
-    rows = rows_of(12, source_id=lambda k: "")
+    rows = rows_of(12, source_id=lambda k: "" if k else "somebody's own column")
     made = [
-        Row({"id": f"n{k}", "text": f"new {k}", "label": "ab"[k % 2], "source_id": f"r{k % 12}"}, "") for k in range(24)
+        {"id": f"n{k}", "text": f"new {k}", "label": "ab"[k % 2], "source_id": f"r{k % 12}", "operation": "eda"}
+        for k in range(24)
     ]
+    made = [Row(values, f"rows.csv, row {13 + k}") for k, values in enumerate(made)]
     table = claim(tmp_path, rows + made)
     assert (table.folds[0, 12:] == np.tile(table.folds[0, :12], 2)).all()
     for k in range(3):
@@ -109,7 +111,9 @@ def test_augmented_rows_follow_their_source_and_are_never_validated(tmp_path):
 
 def test_ids(tmp_path):
     """Row numbers without a column; with one they must differ."""
-    claim(tmp_path, rows_of(12), replace(DATA, id_column=None))
-    assert (tmp_path / "folds.csv").read_text().startswith("row,fold\n1,")
+    twice = rows_of(12, id=lambda k: "x")
+    for folder, rows, start in (("a", rows_of(12), "id,fold\nr0,"), ("c", twice, "row,fold\n1,")):
+        claim(tmp_path / folder, rows, replace(DATA, id_column=None))
+        assert (tmp_path / folder / "folds.csv").read_text().startswith(start)
     with pytest.raises(UserError, match="row 3: id 'r0' is that of rows.csv, row 1 too"):
         claim(tmp_path / "b", rows_of(12, id=lambda k: f"r{k % 2}"))

@@ -53,6 +53,29 @@ def test_weighted(cv, tmp_path):
         load_predictor(cv, ensemble="median")
 
 
+def test_folders_are_weighed_by_their_out_of_fold_predictions(tmp_path):
+    """Two folders over the same rows: the one that is right gets more; inside a folder its own weights hold."""
+    labels = ["neg", "pos", "neutral", "pos"] * 10
+    for name, right in (("good", 0.8), ("bad", 0.1)):
+        folder = tmp_path / name
+        for k in range(2):
+            save_model(folder / f"fold-{k}")
+        (folder / "cv.json").write_text(json.dumps({"weights": {"fold-0": 0.75, "fold-1": 0.25}}))
+        lines = ["id,fold,label,pred_label,probability_neg,probability_neutral,probability_pos\n"]
+        for k, label in enumerate(labels):
+            p = [right if c == label else (1 - right) / 2 for c in CLASSES]
+            lines.append(f"{k},0,{label},x,{','.join(map(str, p))}\n")
+        (folder / "oof.csv").write_text("".join(lines))
+    weights = load_predictor([tmp_path / "good", tmp_path / "bad"], ensemble="weighted").weights
+    assert sum(weights) == pytest.approx(1) and weights[0] == pytest.approx(0.75, abs=1e-3)
+    assert weights[1] / weights[0] == pytest.approx(1 / 3)
+    one_by_one = [tmp_path / "good/fold-1", tmp_path / "good/fold-0"]
+    assert load_predictor(one_by_one, ensemble="weighted").weights == [0.25, 0.75]
+    (tmp_path / "bad/oof.csv").write_text("".join([*lines[:-1], lines[-1].replace("39,", "77,")]))
+    with pytest.raises(UserError, match="bad and .*good were validated on different rows"):
+        load_predictor([tmp_path / "good", tmp_path / "bad"], ensemble="weighted")
+
+
 def test_one_after_another_answers_the_same(cv, monkeypatch):
     """Models that do not fit together are loaded in turn for each window of rows, and dropped again."""
     monkeypatch.setattr("trainer_ext.inference.ensemble.ROWS_AT_A_TIME", 2)
@@ -118,9 +141,8 @@ def test_predict_py(cv, tmp_path):
     """--model several times, a way to combine, and no torch."""
     out = tmp_path / "o.jsonl"
     argv = ["predict.py", "--model", f"{cv}/fold-0", "--model", f"{cv}/fold-1", "--text", "good food", "--output"]
-    code = (
-        f"import runpy, sys; sys.argv = {[*argv, str(out)]}\ntry: runpy.run_path('predict.py', run_name='__main__')\n"
-    )
+    code = f"import runpy, sys; sys.argv = {[*argv, str(out)]}\n"
+    code += "try: runpy.run_path('predict.py', run_name='__main__')\n"
     code += "except SystemExit: print([m for m in ('torch', 'transformers') if m in sys.modules])"
     assert run_ok("-c", code).stdout.strip() == "[]"
     answer = json.loads(out.read_text())
