@@ -104,8 +104,10 @@ def test_different_labels(tmp_path, cv):
 
 
 def test_a_single_model_stays_one(cv):
-    """No ensemble around it."""
+    """No ensemble around it, and nothing to combine."""
     assert not isinstance(load_predictor([cv / "fold-0"]), EnsemblePredictor)
+    with pytest.raises(UserError, match="ensemble vote is for several models, but there is only .*fold-0"):
+        load_predictor(cv / "fold-0", ensemble="vote")
 
 
 def test_unfinished_folds(tmp_path):

@@ -110,6 +110,8 @@ def load_predictor(
     def loader(name: str):
         return lambda: load_single(name, num_threads, provider, batch_size, file_name)
 
+    if len(names) == 1 and ensemble is not None:
+        raise UserError(f"ensemble {ensemble} is for several models, but there is only {names[0]}")
     if len(names) == 1:
         return loader(names[0])()
     weights = ensemble_weights(names) if ensemble == "weighted" else None
