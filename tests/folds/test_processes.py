@@ -131,15 +131,14 @@ def test_every_fold_exported_answers_together(cv, tmp_path):
     """Each through the gate on its own validation rows; the INT8 models of all folds predict as one."""
     done = run_ok("export.py", cv.folder, "--output_dir", tmp_path / "onnx", "--max_metric_drop", "20")
     report = json.loads((tmp_path / "onnx/export_report.json").read_text())
-    rows = [row["fold"] for row in csv.DictReader(open(cv.folder / "folds.csv", newline=""))]
-    assert report["passed"] and [m["eval_rows"] for m in report["models"].values()] == [
-        rows.count("0"),
-        rows.count("1"),
-    ]
+    with open(cv.folder / "folds.csv", newline="") as file:
+        rows = [row["fold"] for row in csv.DictReader(file)]
+    counts = [model["eval_rows"] for model in report["models"].values()]
+    assert report["passed"] and counts == [rows.count("0"), rows.count("1")]
     assert len(list((tmp_path / "onnx").glob("fold-*/model_quantized.onnx"))) == 2 and "fold-1" in done.stdout
     flags = ["--input", cv.folder / "data/train.jsonl", "--ensemble", "weighted"]
     for model, name in ((tmp_path / "onnx", "int8"), (cv.folder, "torch")):
         run_ok("predict.py", "--model", model, *flags, "--output", tmp_path / f"{name}.jsonl")
-    pairs = zip(*([json.loads(x) for x in open(tmp_path / f"{n}.jsonl")] for n in ("int8", "torch")), strict=True)
-    for one, two in pairs:
-        assert one["probabilities"] == pytest.approx(two["probabilities"], abs=0.1)
+    answers = [(tmp_path / f"{name}.jsonl").read_text().splitlines() for name in ("int8", "torch")]
+    for one, two in zip(*answers, strict=True):
+        assert json.loads(one)["probabilities"] == pytest.approx(json.loads(two)["probabilities"], abs=0.1)

@@ -55,7 +55,8 @@ def test_aspects(tmp_path, aspect_files):
 
 def test_labels(tmp_path, emotion_file):
     """A list in one column stays a list; group folds keep groups."""
-    rows = [json.loads(line) | {"who": k // 4} for k, line in enumerate(open(emotion_file, encoding="utf-8"))]
+    lines = emotion_file.read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) | {"who": k // 4} for k, line in enumerate(lines)]
     flags = {"task": "multi_label", "label_columns": ["labels"], "fold_strategy": "group", "group_column": "who"}
     oof, submission, summary = run(tmp_path, train_file=rows, test_file=rows[:5], **flags)
     assert [json.loads(row["labels"]) for row in oof] == [row["labels"] for row in rows]
