@@ -46,7 +46,7 @@ def write_card(folder: Path, args: Arguments, summary: dict[str, Any]) -> None:
     soup = summary.get("soup")
     if soup:
         joined += (
-            f"\n`soup/` is one model, the mean of the weights (greedy) of {', '.join(soup['models'])}: {soup['metric']} "
+            f"\n`soup/` is one model, a greedy mean of the weights of {', '.join(soup['models'])}: {soup['metric']} "
             f"{soup['soup']:.4f} on\n{soup['judged_on']}, where the best single model has {soup['best_model']:.4f} and "
             f"all models together {soup['mean_of_models']:.4f}."
         )
