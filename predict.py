@@ -2,10 +2,10 @@
 
 M is a checkpoint, an ONNX folder, a folder of folds or seeds, artifact:NAME:ALIAS of the local store or
 wandb:ENTITY/PROJECT/NAME:ALIAS. Several (--model A --model B, or --model A-{0..4}) answer together, by the mean of
-their probabilities unless --ensemble says otherwise. FILE is csv, tsv, jsonl, json, parquet or txt (.gz too; the reading
-flags are train.py's), or - for standard input, with a text a line. The output is jsonl or csv by its ending, one row per
-input row in order; without it a table is printed. With --evaluate the input is labelled, and the task's metrics are
-printed and saved.
+their probabilities unless --ensemble says otherwise. FILE is csv, tsv, jsonl, json, parquet or txt (.gz too; with the
+reading flags of train.py), or - for standard input, with a text a line. The output is jsonl or csv by its ending, a row
+per input row in order; without it a table is printed. With --evaluate the input is labelled, and the task's metrics
+are printed and saved.
 """
 
 import argparse

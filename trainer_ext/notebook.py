@@ -29,12 +29,14 @@ def fit(recipe: str | os.PathLike | Mapping[str, Any] | None = None, **flags: An
 
     Args:
         recipe: path of a YAML recipe, or the same as a mapping.
-        **flags: any flag of train.py under its name; they win over the recipe, and None takes one of the recipe back.
+        **flags: any flag of train.py under its name; they win over the recipe, and None takes the recipe's back.
             `train_file`, `validation_file` and `test_file` may be a `pandas.DataFrame`, a `datasets.Dataset` or a
             list of mappings as well: they are kept as `output_dir/data/*.jsonl`, so that the run can be repeated.
 
     Returns:
-        The output folder and the metrics; `trainer_ext.load_predictor(run.output_dir)` answers with the model.
+        The output folder and the metrics; `trainer_ext.load_predictor(run.output_dir)` answers with the model. With
+        `folds` or `seeds` each model trains in a process of its own, the metrics are `oof_*` (`ensemble_*`), `mean_*`
+        and `std_*`, and the folder answers with all models together.
 
     Raises:
         UserError: for what `train.py` ends with exit status 2: bad flags, bad rows, a folder that holds another run.

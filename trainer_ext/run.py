@@ -3,6 +3,7 @@
 `train.py` and `trainer_ext.fit` both end here.
 """
 
+from contextlib import nullcontext
 from pathlib import Path
 
 from transformers import set_seed
@@ -62,7 +63,7 @@ def train_member(args: Arguments) -> dict[str, float]:
     claim(args)
     member = as_member(args)
     folder = Path(member.training.output_dir)
-    with locked(folder):
+    with locked(folder) if args.training.process_index == 0 else nullcontext():
         if is_finished(folder, member) and not args.training.overwrite_output_dir:
             print(f"{folder} is finished; --overwrite_output_dir true trains it again")
             return read_json(folder / "metrics.json")

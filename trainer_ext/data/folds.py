@@ -23,7 +23,8 @@ from trainer_ext.errors import UserError
 from trainer_ext.files import atomic_writer, write_json
 from trainer_ext.tasks import Task
 
-SOURCE = "source_id"  # of an augmented row: the id of the row it was made from
+SOURCE, OPERATION = "source_id", "operation"  # of an augmented row: the id of the row it was made from, and how
+DEFAULT_ID, ROW = "id", "row"
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,14 @@ class FoldTable:
     """The division of a data set.
 
     Attributes:
+        id_column: the column of the ids; None where rows are numbered.
         ids: (N) of each row.
         folds: (repeats, N).
         original: (N,) false for augmented rows, which are trained on with their source and never validated on.
         about: what folds.json holds: `data_sha256`, `folds`, `fold_strategy`, ...
     """
 
+    id_column: str | None
     ids: list[str]
     folds: np.ndarray
     original: np.ndarray
@@ -74,7 +77,8 @@ def claim_folds(
     Raises:
         UserError: when the rows, or the way to divide them, are not those the file was made for.
     """
-    ids = row_ids(rows, data.id_column)
+    id_column = find_id_column(rows, data.id_column)
+    ids = row_ids(rows, id_column)
     original = np.array([not source_of(row) for row in rows])
     about = {
         "data_sha256": rows_hash(rows, ids, data, task, args.group_column),
@@ -87,12 +91,12 @@ def claim_folds(
     }
     if (folder / "folds.csv").is_file() and (folder / "folds.json").is_file():
         check_same(folder, about)
-        return FoldTable(ids, read_folds(folder / "folds.csv", len(rows), args), original, about)
-    table = FoldTable(ids, divide(about, rows, ids, original, data, task), original, about)
+        return FoldTable(id_column, ids, read_folds(folder / "folds.csv", len(rows), args), original, about)
+    table = FoldTable(id_column, ids, divide(about, rows, ids, original, data, task), original, about)
     write_json(folder / "folds.json", about)
     with atomic_writer(folder / "folds.csv", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([data.id_column or "row", *fold_columns(args.fold_repeats)])
+        writer.writerow([id_column or ROW, *fold_columns(args.fold_repeats)])
         writer.writerows(zip(ids, *table.folds.tolist(), strict=True))
     return table
 
@@ -147,6 +151,14 @@ def divide(
     )
 
 
+def find_id_column(rows: Sequence[Row], id_column: str | None) -> str | None:
+    """The column that names a row: the one asked for, else `id` where it tells the rows apart, else None."""
+    if id_column:
+        return id_column
+    names = [row.values.get(DEFAULT_ID) for row in rows if not source_of(row)]
+    return DEFAULT_ID if None not in names and len({str(name) for name in names}) == len(names) else None
+
+
 def row_ids(rows: Sequence[Row], id_column: str | None) -> list[str]:
     """The id of each row as text, or its number from 1.
 
@@ -166,16 +178,21 @@ def row_ids(rows: Sequence[Row], id_column: str | None) -> list[str]:
 
 
 def source_of(row: Row) -> str | None:
-    """The id of the row that an augmented row was made from; None for any other."""
-    value = row.values.get(SOURCE)
-    return None if value is None or value != value or str(value).strip() == "" else str(value).strip()
+    """The id of the row that an augmented row was made from; None for any other (`source_id` alone makes none)."""
+    source, operation = (row.values.get(name) for name in (SOURCE, OPERATION))
+    return None if is_missing(source) or is_missing(operation) else str(source).strip()
+
+
+def is_missing(value: Any) -> bool:
+    """None, NaN (as parquet may store a gap) or blank."""
+    return value is None or value != value or str(value).strip() == ""
 
 
 def group_of(row: Row, column: str) -> str:
     """The row's group."""
     require_columns(row, [column], row.where)
     value = row.values[column]
-    if value is None or value != value or str(value).strip() == "":
+    if is_missing(value):
         raise UserError(f"{row.where}: the group in column {column!r} is missing")
     return str(value)
 

@@ -39,8 +39,9 @@ def export_members(options: ExportOptions, members: Sequence[Path]) -> dict[str,
         "instruction_set": first["instruction_set"],
         "models": reports,
     }
-    if (options.model / "cv.json").is_file():
-        shutil.copy(options.model / "cv.json", output_dir / "cv.json")  # the weights of an ensemble
+    for name in ("cv.json", "oof.csv"):  # the weights of an ensemble
+        if (options.model / name).is_file():
+            shutil.copy(options.model / name, output_dir / name)
     write_json(output_dir / "export_report.json", whole)
     return whole
 

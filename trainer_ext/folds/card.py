@@ -43,6 +43,13 @@ def write_card(folder: Path, args: Arguments, summary: dict[str, Any]) -> None:
         what = f"{len(summary['folds'])} models of one recipe, {made['folds']} folds (`{made['fold_strategy']}`)"
         joined = "`oof`: all rows, each predicted by models that were not trained on it (`oof.csv`)."
         weights = "1 / loss of each model on its own fold"
+    soup = summary.get("soup")
+    if soup:
+        joined += (
+            f"\n`soup/` is one model, a greedy mean of the weights of {', '.join(soup['models'])}: {soup['metric']} "
+            f"{soup['soup']:.4f} on\n{soup['judged_on']}, where the best single model has {soup['best_model']:.4f} and "
+            f"all models together {soup['mean_of_models']:.4f}."
+        )
     one = next(iter(summary["seeds" if by_seeds else "folds"]))
     kind, number = one.split("-")
     write_text(

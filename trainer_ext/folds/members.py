@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,13 +67,14 @@ def as_member(args: Arguments) -> Arguments:
     if not training.overwrite_output_dir:
         training.resume_from_checkpoint = "true"
     given = {**args.given, "seed": args.training.seed}
-    return Arguments(args.model, args.data, args.objective, training, args.folds, given)
+    return replace(args, training=training, given=given)
 
 
 def comparable(values: dict[str, Any]) -> dict[str, Any]:
     """Resolved flags as YAML reads them back, without those that may differ between parts of one run."""
     values = yaml.safe_load(yaml.safe_dump(values))
-    return {key: value for key, value in values.items() if key not in NOT_COMPARED}
+    unused = {"validation_file"} if values.get("folds") else set()  # folds have rows of their own; it judges a soup
+    return {key: value for key, value in values.items() if key not in NOT_COMPARED | unused}
 
 
 def read_resolved(folder: Path) -> dict[str, Any] | None:
@@ -118,8 +120,14 @@ def claim(args: Arguments) -> None:
         clear_all(folder, members=is_whole(args))
     if (folder / "config.json").exists() or checkpoints(folder):
         raise UserError(f"output_dir {folder} already holds a run of one model: give another folder")
-    if not check_same_run(folder, comparable(resolved(args))):
-        write_resolved(args, folder)
+    if not check_same_run(folder, comparable(resolved(args))) or is_whole(args):
+        write_resolved(whole(args), folder)
+
+
+def whole(args: Arguments) -> Arguments:
+    """The run of all folds that a fold belongs to."""
+    given = {key: value for key, value in args.given.items() if key != "fold"}
+    return replace(args, folds=replace(args.folds, fold=None), given=given)
 
 
 def clear_all(folder: Path, members: bool) -> None:

@@ -96,16 +96,19 @@ def make_soup(args: Arguments, folder: Path) -> dict[str, Any]:
     }
     write_json(stage / "soup.json", report)
     write_json(stage / "metrics.json", {f"eval_{name}": value for name, value in metrics.items()})
-    write_text(
-        stage / "README.md", f"# {folder.name}/soup\n\nThe mean of the weights of {', '.join(report['models'])}.\n"
-    )
+    write_text(stage / "README.md", f"# {folder.name}/soup\n\nA {soup_of(report['models'])}.\n")
     shutil.rmtree(folder / "soup", ignore_errors=True)
     stage.rename(folder / "soup")
     print(
-        f"soup of {', '.join(report['models'])}: {metric} {report['soup']:.4f} on {report['judged_on']} "
+        f"{soup_of(report['models'])}: {metric} {report['soup']:.4f} on {report['judged_on']} "
         f"(best single model {report['best_model']:.4f}, mean of all models' answers {together:.4f})"
     )
     return report
+
+
+def soup_of(models: Sequence[str]) -> str:
+    """What is in it, in words."""
+    return f"soup of {', '.join(models)}" + (" alone, which no mean of weights reaches" if len(models) == 1 else "")
 
 
 def judged_by(args: Arguments) -> tuple[str, bool]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from trainer_ext.arguments import Arguments
+from trainer_ext.data.folds import DEFAULT_ID, ROW
 from trainer_ext.data.joint import tokens_of
 from trainer_ext.data.labelled import read_labelled, texts_and_labels
 from trainer_ext.data.readers import text_of
@@ -22,11 +23,11 @@ from trainer_ext.inference import load_predictor
 from trainer_ext.parsing import parse
 
 
-def submit(args: Arguments, folder: Path) -> None:
-    """Predict, one output a row in order; with labels score the same outputs."""
+def submit(args: Arguments, models: Path, folder: Path) -> None:
+    """Predict with the folder `models`, one output a row in order; with labels score the same outputs."""
     data = args.data
     size = args.training.per_device_eval_batch_size
-    predictor = load_predictor(folder, batch_size=size, file_name="model.safetensors")
+    predictor = load_predictor(models, batch_size=size, file_name="model.safetensors")
     task, labelled = predictor.task, has_test_labels(data)
     rows = list(read_labelled(data.test_file, data.task))
     texts = [tokens_of(row) if task.reads_words else text_of(row, data.text_column) for row in rows]
@@ -34,9 +35,10 @@ def submit(args: Arguments, folder: Path) -> None:
     with atomic_writer(folder / "submission.csv", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         outputs = tqdm(predictor.logits_iter(texts), total=len(rows), desc="test", unit="row")
+        id_column = data.id_column or next((DEFAULT_ID for row in rows[:1] if DEFAULT_ID in row.values), None)
         for number, (row, output) in enumerate(zip(rows, outputs, strict=True), 1):
-            name = row.values[data.id_column] if data.id_column else number
-            record = {data.id_column or "row": name} | predicted_labels(task, output)
+            name = row.values[id_column] if id_column else number
+            record = {id_column or ROW: name} | predicted_labels(task, output)
             if number == 1:
                 writer.writerow(record)
             writer.writerow(record.values())
@@ -51,7 +53,7 @@ def submit(args: Arguments, folder: Path) -> None:
 def main() -> None:
     """The folder's own recipe says what the test rows are."""
     folder = Path(sys.argv[1])
-    submit(parse([str(folder / "resolved_config.yaml")]), folder)
+    submit(parse([str(folder / "resolved_config.yaml")]), folder, folder)
 
 
 if __name__ == "__main__":

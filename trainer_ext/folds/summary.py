@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from trainer_ext.arguments import Arguments
-from trainer_ext.data.folds import FoldTable
+from trainer_ext.data.folds import ROW, FoldTable, find_id_column, row_ids
 from trainer_ext.data.labelled import texts_and_labels
 from trainer_ext.data.readers import Row
 from trainer_ext.files import atomic_writer, write_json
@@ -26,12 +26,14 @@ class Scored:
 
     Attributes:
         rows: the validated rows, in the order of the file.
+        id_column: the column of their ids; None where they are numbered.
         ids: of these rows.
         folds: of these rows; None where that is not one number.
         parts: by model, the positions in `rows` of its validation rows.
     """
 
     rows: list[Row]
+    id_column: str | None
     ids: list[str]
     folds: list[int] | None
     parts: dict[str, np.ndarray]
@@ -44,13 +46,14 @@ def scored_by_folds(table: FoldTable, rows: Sequence[Row]) -> Scored:
     position[own] = np.arange(len(own))
     parts = {f"fold-{k}": position[table.validation_rows(k)] for k in range(table.models)}
     folds = table.folds[0, own].tolist() if len(table.folds) == 1 else None
-    return Scored([rows[k] for k in own], [table.ids[k] for k in own], folds, parts)
+    return Scored([rows[k] for k in own], table.id_column, [table.ids[k] for k in own], folds, parts)
 
 
 def scored_by_seeds(names: Sequence[str], rows: list[Row], id_column: str | None) -> Scored:
     """Every validation row, by every model."""
-    ids = [str(row.values.get(id_column)) if id_column else str(number) for number, row in enumerate(rows, 1)]
-    return Scored(rows, ids, None, {name: np.arange(len(rows)) for name in names})
+    id_column = find_id_column(rows, id_column)
+    ids = row_ids(rows, id_column)
+    return Scored(rows, id_column, ids, None, {name: np.arange(len(rows)) for name in names})
 
 
 def summarise(args: Arguments, scored: Scored, about: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,7 +69,7 @@ def summarise(args: Arguments, scored: Scored, about: Mapping[str, Any]) -> dict
             of_row[position].append((tasks[name], output))
     joined = [combine(*zip(*pairs, strict=True)) for pairs in of_row]
     by_seeds = bool(args.folds.seeds)
-    write_predictions(folder / ("validation.csv" if by_seeds else "oof.csv"), args, scored, whole, joined)
+    write_predictions(folder / ("validation.csv" if by_seeds else "oof.csv"), scored, whole, joined)
     metrics = {name: model_metrics(folder / name) for name in names}
     weights = model_weights(by_seeds, tasks, outputs, scored, whole, labels)
     result = {
@@ -108,14 +111,14 @@ def over_models(metrics: dict[str, dict[str, float]], function) -> dict[str, flo
     return {key: float(function([values[key] for values in metrics.values()])) for key in shared}
 
 
-def write_predictions(path: Path, args: Arguments, scored: Scored, task: Task, outputs: list) -> None:
+def write_predictions(path: Path, scored: Scored, task: Task, outputs: list) -> None:
     """A row per validated row, in the order of the file: id, fold, labels, `pred_<label>`, probabilities."""
     with atomic_writer(path, newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         for k, (row, output) in enumerate(zip(scored.rows, outputs, strict=True)):
             fold = {} if scored.folds is None else {"fold": scored.folds[k]}
             predicted = {f"pred_{name}": value for name, value in predicted_labels(task, output).items()}
-            record = {args.data.id_column or "row": scored.ids[k]} | fold | given_labels(row, task)
+            record = {scored.id_column or ROW: scored.ids[k]} | fold | given_labels(row, task)
             record |= predicted | probability_columns(task, output)
             if k == 0:
                 writer.writerow(record)

@@ -81,6 +81,11 @@ def combine_head(
     if how == "vote":
         votes = np.mean([decisions(task, head, flags) for task, head in zip(tasks, heads, strict=True)], axis=0)
         p = (votes + TIE_BREAK * p) / (1 + TIE_BREAK)
+    return to_logits(p, flags)
+
+
+def to_logits(p: np.ndarray, flags: bool) -> np.ndarray:
+    """Logits whose softmax (of flags: sigmoid) are these probabilities."""
     p = p.clip(SMALLEST, 1 - SMALLEST)
     return np.log(p) - np.log1p(-p) if flags else np.log(p)
 

@@ -11,6 +11,7 @@ from typing import Any
 from trainer_ext.errors import UserError
 from trainer_ext.inference.combine import WAYS, combine, joint_task
 from trainer_ext.inference.predictor import WINDOW, Predictor, load_single, read_json
+from trainer_ext.inference.weights import ensemble_weights
 
 ROWS_AT_A_TIME = 4096  # that each model answers before it makes room for the next, when they do not fit together
 MEMBER = re.compile(r"(fold|seed)-\d+")
@@ -91,7 +92,8 @@ def load_predictor(
         batch_size: rows in one run.
         file_name: which ONNX file; None: the one the export report chose.
         ensemble: how several models answer together: mean (of probabilities, or scores; the default), logits, vote or
-            weighted (weights fitted on the out-of-fold predictions, from the folders' cv.json).
+            weighted (weights fitted on the out-of-fold predictions: of one folder those in its cv.json, of several by
+            their oof.csv).
         memory: bytes that the models may take together; more than that are loaded one after another. None: half of
             what is free.
 
@@ -101,17 +103,18 @@ def load_predictor(
     if ensemble is not None and ensemble not in WAYS:
         raise UserError(f"ensemble {ensemble!r} is none of {', '.join(WAYS)}")
     given = [path] if isinstance(path, (str, os.PathLike)) else list(path)
-    groups = [members_of(name) for item in given for name in expand_braces(str(item))]
-    names = [name for group in groups for name in group]
+    names = [name for item in given for model in expand_braces(str(item)) for name in members_of(model)]
     if not names:
         raise UserError("no model: give at least one")
 
     def loader(name: str):
         return lambda: load_single(name, num_threads, provider, batch_size, file_name)
 
+    if len(names) == 1 and ensemble is not None:
+        raise UserError(f"ensemble {ensemble} is for several models, but there is only {names[0]}")
     if len(names) == 1:
         return loader(names[0])()
-    weights = None if ensemble != "weighted" else [w for group in groups for w in weights_of(group)]
+    weights = ensemble_weights(names) if ensemble == "weighted" else None
     size = sum(size_of(Path(name), file_name) for name in names)
     together = size <= (free_memory() / 2 if memory is None else memory)
     predictor = EnsemblePredictor(names, list(map(loader, names)), ensemble or "mean", weights, together)
@@ -146,20 +149,6 @@ def members_of(name: str) -> list[str]:
     if missing:
         raise UserError(f"model {name} is not complete: {', '.join(sorted(missing))} not trained yet")
     return [str(path) for path in sorted(found, key=lambda p: int(p.name[5:]))] or [name]
-
-
-def weights_of(group: Sequence[str]) -> list[float]:
-    """Weights of the models of one folder, which sum to 1, from the cv.json beside them.
-
-    Raises:
-        UserError: when there is none.
-    """
-    path = Path(group[0]).parent / "cv.json"
-    stored = read_json(path).get("weights", {}) if path.is_file() else {}
-    chosen = [stored.get(Path(name).name) for name in group]
-    if None in chosen:
-        raise UserError(f"ensemble weighted needs weights fitted on out-of-fold predictions, but {path} has none")
-    return [weight / sum(chosen) for weight in chosen]
 
 
 def size_of(folder: Path, file_name: str | None) -> int:

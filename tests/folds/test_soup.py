@@ -1,0 +1,37 @@
+"""Greedy soup on numbers: what is kept, and the mean of the weights."""
+
+import pytest
+import torch
+
+from trainer_ext.data.readers import Row
+from trainer_ext.errors import UserError
+from trainer_ext.folds.run import check_unseen
+from trainer_ext.folds.soup import greedy_soup, mean_with
+
+
+def models(*values: float) -> list[dict[str, torch.Tensor]]:
+    return [{"w": torch.tensor([value]), "ids": torch.tensor([3])} for value in values]
+
+
+def test_it_keeps_what_does_not_hurt():
+    """The score is the distance from 3: 2 is best, with 5 the mean is 3.5, with 3 it is 2.5; then 4 brings it to 3."""
+    given = models(5.0, 2.0, 4.0, 9.0)
+    judge = lambda soup, which: abs(float(soup["w"]) - 3)  # noqa: E731
+    soup, kept = greedy_soup(given, [2.0, 1.0, 1.0, 6.0], judge, greater=False)
+    assert kept == [1, 2] and float(soup["w"]) == 3 and soup["ids"].tolist() == [3]
+    soup, kept = greedy_soup(given, [-2.0, -1.0, -1.0, -6.0], lambda s, w: -judge(s, w), greater=True)
+    assert kept == [1, 2]
+
+
+def test_the_mean_of_three():
+    """Added one at a time."""
+    one, two, three = models(1.0, 2.0, 6.0)
+    assert float(mean_with(mean_with(one, 1, two), 2, three)["w"]) == 3
+
+
+def test_rows_that_folds_train_on_cannot_judge():
+    """With file and row."""
+    rows = [Row({"text": "a b"}, "train.csv, row 1")]
+    check_unseen(rows, [Row({"text": "c"}, "dev.csv, row 1")], "text")
+    with pytest.raises(UserError, match="dev.csv, row 2: the text is in the training rows too"):
+        check_unseen(rows, [Row({"text": "c"}, "dev.csv, row 1"), Row({"text": "a b "}, "dev.csv, row 2")], "text")

@@ -1,0 +1,100 @@
+"""Combining outputs against closed forms, for every task."""
+
+import numpy as np
+import pytest
+
+from trainer_ext.errors import UserError
+from trainer_ext.inference.combine import combine, fit_weights, inverse_loss_weights, joint_task, loss
+from trainer_ext.tasks import TASKS, Calibration, LabelSpace
+from trainer_ext.tasks.base import sigmoid, softmax
+from trainer_ext.tasks.joint import JointLabelSpace
+
+SPACE = LabelSpace(("label",), ("a", "b", "c"), ("a", "b", "c"))
+RANDOM = np.random.default_rng(0)
+
+
+def task(name: str, **calibration):
+    space = LabelSpace(("x", "y", "z"), (), ()) if name == "regression" else SPACE
+    if name == "joint":
+        space = JointLabelSpace(("intent",), ("a", "b", "c"), ("a", "b", "c"), ("O", "B-x"))
+    return TASKS[name](space, Calibration(**calibration))
+
+
+def test_mean_of_probabilities():
+    """With each model's own temperature; the task reads the mean back from the combined logits."""
+    one, two = RANDOM.normal(size=(2, 5, 3))
+    tasks = [task("single_label", temperature=2.0), task("single_label")]
+    expected = (softmax(one / 2) + softmax(two)) / 2
+    assert np.allclose(softmax(combine(tasks, [one, two])), expected)
+    weighted = combine(tasks, [one, two], "weighted", [3, 1])
+    assert np.allclose(softmax(weighted), 0.75 * softmax(one / 2) + 0.25 * softmax(two))
+    assert np.allclose(combine(tasks, [one, two], "logits"), (one / 2 + two) / 2)
+
+
+def test_flags():
+    """Sigmoids, and the mean of the thresholds."""
+    one, two = RANDOM.normal(size=(2, 5, 3))
+    tasks = [task("multi_label", thresholds=(0.2, 0.5, 0.9)), task("multi_label")]
+    assert np.allclose(sigmoid(combine(tasks, [one, two])), (sigmoid(one) + sigmoid(two)) / 2)
+    assert joint_task("ab", tasks).calibration.thresholds == pytest.approx((0.35, 0.5, 0.7))
+
+
+def test_scores_are_averaged():
+    """Whatever the way, but for weights."""
+    tasks = [task("regression")] * 2
+    assert combine(tasks, [np.array([1.0, 2, 3]), np.array([3.0, 2, 2])]).tolist() == [2, 2, 2.5]
+    assert combine(tasks, [np.zeros(3), np.ones(3)], "weighted", [1, 3]).tolist() == [0.75] * 3
+
+
+def test_votes():
+    """The majority decides, the mean probability between equals; scores are the shares of votes."""
+    a, b, c = np.array([2.0, 0, 0]), np.array([0, 0.1, 0]), np.array([0, 0.1, 0])
+    whole = task("single_label")
+    assert whole.decode(combine([whole] * 3, [a, b, c]))["label"] == "a"
+    voted = whole.decode(combine([whole] * 3, [a, b, c], "vote"))
+    assert voted["label"] == "b" and voted["score"] == pytest.approx(2 / 3, abs=2e-3)
+    assert whole.decode(combine([whole] * 2, [a, b], "vote"))["label"] == "a"
+    flags = task("multi_label")
+    one, two = np.array([3.0, -1, 1]), np.array([-1.0, -1, 1])
+    assert flags.predictions(combine([flags] * 2, [one, two], "vote")).tolist() == [1, 0, 1]
+
+
+def test_joint():
+    """Mean of intent probabilities, and of tag probabilities word by word."""
+    whole = task("joint")
+    intents, tags = RANDOM.normal(size=(2, 3)), RANDOM.normal(size=(2, 4, 2))
+    intent, tag = combine([whole] * 2, list(zip(intents, tags, strict=True)))
+    assert np.allclose(softmax(intent), softmax(intents).mean(axis=0))
+    assert np.allclose(softmax(tag), softmax(tags).mean(axis=0)) and tag.shape == (4, 2)
+
+
+def test_one_model_answers_as_alone():
+    """Up to rounding: its probabilities."""
+    logits = RANDOM.normal(size=(4, 3))
+    assert np.allclose(softmax(combine([task("single_label")], [logits])), softmax(logits))
+
+
+def test_different_labels_are_refused():
+    """Naming both models."""
+    other = TASKS["single_label"](LabelSpace(("label",), ("a", "b", "d"), ("a", "b", "d")))
+    with pytest.raises(UserError, match="models m1 and m2 cannot answer together: their labels differ.*'c'.*'d'"):
+        joint_task(["m1", "m2"], [task("single_label"), other])
+    with pytest.raises(UserError, match="their task differ: single_label and multi_label"):
+        joint_task(["m1", "m2"], [task("single_label"), task("multi_label")])
+
+
+def test_weights_fitted_on_the_same_rows():
+    """Least squares by hand: y = 0.7 a + 0.3 b; a useless model gets nothing."""
+    whole = task("regression")
+    a, b = RANDOM.normal(size=(2, 200, 3))
+    assert fit_weights([whole] * 2, [a, b], 0.7 * a + 0.3 * b) == pytest.approx([0.7, 0.3], abs=1e-3)
+    labels = RANDOM.integers(0, 3, 200)
+    good, noise = 2 * np.eye(3)[labels] + RANDOM.normal(size=(200, 3)), 5 * RANDOM.normal(size=(200, 3))
+    weights = fit_weights([task("single_label")] * 2, [good, noise], labels)
+    assert sum(weights) == pytest.approx(1) and weights[0] > 0.85
+    assert loss(whole, a, a + 2) == pytest.approx(4)
+
+
+def test_weights_from_rows_of_their_own():
+    """1 / loss."""
+    assert inverse_loss_weights([1.0, 3.0]) == pytest.approx([0.75, 0.25])
