@@ -88,7 +88,7 @@ def test_training_and_prediction_read_the_same(tokenizer, policy, cleaning):
         return [list(map(int, row[name])) for name in names]
 
     assert sorted(map(key, predictor.session.rows)) == sorted(map(key, tokens))
-    assert max(tokens["length"]) == 24 and tokens["text"][:] == TEXTS, "the texts stay as they are"
+    assert max(tokens["length"]) == 24
     starts = {row["input_ids"][0] for row in tokens} | {row["input_ids"][-1] for row in tokens}
     assert starts == {tokenizer.cls_token_id, tokenizer.sep_token_id}
 

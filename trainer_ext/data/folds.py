@@ -16,15 +16,15 @@ import numpy as np
 
 from trainer_ext.arguments import DataArguments, FoldArguments
 from trainer_ext.data.dataset import load_rows
-from trainer_ext.data.labelled import raw_label, texts_and_labels
+from trainer_ext.data.labelled import is_missing, raw_label, texts_and_labels
+from trainer_ext.data.provenance import DEFAULT_ID, SOURCE_ID, is_new
 from trainer_ext.data.readers import Row, require_columns
 from trainer_ext.data.splits import deal, dealer, strata_of, units_of
 from trainer_ext.errors import UserError
 from trainer_ext.files import atomic_writer, write_json
 from trainer_ext.tasks import Task
 
-SOURCE, OPERATION = "source_id", "operation"  # of an augmented row: the id of the row it was made from, and how
-DEFAULT_ID, ROW = "id", "row"
+ROW = "row"
 
 
 @dataclass(frozen=True)
@@ -179,13 +179,7 @@ def row_ids(rows: Sequence[Row], id_column: str | None) -> list[str]:
 
 def source_of(row: Row) -> str | None:
     """The id of the row that an augmented row was made from; None for any other (`source_id` alone makes none)."""
-    source, operation = (row.values.get(name) for name in (SOURCE, OPERATION))
-    return None if is_missing(source) or is_missing(operation) else str(source).strip()
-
-
-def is_missing(value: Any) -> bool:
-    """None, NaN (as parquet may store a gap) or blank."""
-    return value is None or value != value or str(value).strip() == ""
+    return str(row.values[SOURCE_ID]).strip() if is_new(row.values) else None
 
 
 def group_of(row: Row, column: str) -> str:

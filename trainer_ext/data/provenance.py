@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from trainer_ext.data.labelled import is_missing
 from trainer_ext.data.readers import Row
 from trainer_ext.errors import UserError
 
@@ -19,7 +20,7 @@ DEFAULT_ID = "id"
 
 def is_new(values: dict[str, Any]) -> bool:
     """Whether the row was made from another one."""
-    return all(values.get(column) not in (None, "") for column in (SOURCE_ID, OPERATION))
+    return not any(is_missing(values.get(column)) for column in (SOURCE_ID, OPERATION))
 
 
 def source_of(row: Row, number: int, id_column: str | None) -> Any:

@@ -11,9 +11,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from trainer_ext.arguments import Arguments
-from trainer_ext.data.folds import DEFAULT_ID, ROW
+from trainer_ext.data.folds import ROW
 from trainer_ext.data.joint import tokens_of
 from trainer_ext.data.labelled import read_labelled, texts_and_labels
+from trainer_ext.data.provenance import DEFAULT_ID
 from trainer_ext.data.readers import text_of
 from trainer_ext.errors import run_main
 from trainer_ext.files import atomic_writer, write_json
