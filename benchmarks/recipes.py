@@ -3,8 +3,8 @@
     python benchmarks/recipes.py --shared ../shared/data                        # everything; hours on 2 cores
     python benchmarks/recipes.py --shared ../shared/data --runs snips essays --seeds 42
 
-The best epoch is chosen on validation rows and test rows are reported; where no test part is published (GoEmotions), the
-validation rows are. Runs that are already in --output_dir are not repeated, so that the command goes on where it was cut off.
+The best epoch is chosen on validation rows and test rows are reported; where no test part is published (GoEmotions),
+the validation rows are. Runs that are already in --output_dir are not repeated.
 """
 
 import argparse
