@@ -3,8 +3,9 @@
 Titles (about 20 Chinese characters; made from the sample reviews, all different) go through the pipeline as train.py
 runs it: file -> checked rows -> data set -> token ids, unpadded, in batches, in `--workers` processes, into the cache
 file of `datasets`. Beside it what notebooks do: `Dataset.__getitem__` with a tokenizer call a row, padded to
-max_length 128. The two take turns on the same sample; the ratio is the median over rounds. The whole run is streamed
-once more (`--streaming`), and the peak memory after a tenth of the rows is held against the peak after all.
+max_length 128. The two take turns on the same sample; the ratio is the median over rounds, and needs free cores: the
+notebook uses one, the pipeline `--workers`. The whole file is streamed once more (`--streaming`), and the peak memory
+after a tenth of the rows is held against the peak after all.
 """
 
 import argparse
