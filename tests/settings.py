@@ -12,6 +12,7 @@ from typing import Any
 import transformers
 
 from trainer_ext.arguments import DataArguments, ModelArguments, ObjectiveArguments, TrainingArguments
+from trainer_ext.file_options import FORMATS
 from trainer_ext.shaping import CLEANING
 
 ALL = ("single_label", "multi_aspect", "multi_label", "regression", "joint")
@@ -130,6 +131,8 @@ NOT_A_METHOD = {
     *("model_name_or_path", "config_overrides", "vocab_size", "trust_remote_code"),  # which encoder
     *("label_names", "do_train", "run_group", "run_tags"),
     *("task=single_label", "task=multi_label", "task=multi_aspect", "task=regression", "task=joint"),  # `tasks` above
+    *(f"file_format={name}" for name in FORMATS),  # how files are written
+    "quoting=none",
     *("truncation=tail", "truncation=head_tail"),  # what is read: tests/test_shaping.py
     *(f"clean={step}" for step in ("none", *CLEANING)),
     *(f"from_scratch={size}" for size in ("mini", "small", "tinybert_4l", "tinybert_6l")),

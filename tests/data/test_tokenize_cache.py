@@ -43,6 +43,16 @@ def test_a_tokenizer_that_was_used_is_the_same(calls):
     assert calls == [4]
 
 
+def test_the_tokenizer_does_not_tell_whether_rows_came_from_the_cache(calls):
+    """It is saved with the model, whose bytes must be those of the same training before."""
+    states = []
+    for _ in range(2):
+        tokenizer = make_tokenizer()
+        tokenize(Dataset.from_dict(ROWS), tokenizer, 8, None)
+        states.append(tokenizer.backend_tokenizer.to_str())
+    assert calls == [4] and states[0] == states[1]
+
+
 def test_other_rows_settings_and_tokenizers_are_not_taken(calls):
     tokenize(Dataset.from_dict(ROWS), make_tokenizer(), 8, None)
     tokenize(Dataset.from_dict(ROWS), make_tokenizer(), 3, None)

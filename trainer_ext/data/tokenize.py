@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from datasets import Dataset, config, is_caching_enabled
 from datasets import __version__ as datasets_version
+from tokenizers import Tokenizer
 from tokenizers import __version__ as tokenizers_version
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import PreTrainedTokenizerBase
@@ -85,18 +86,23 @@ def encoder(
             pieces = [encoded.word_ids(row) for row in range(len(words))]
             columns = {**encoded, "token_labels": list(map(label_first_pieces, pieces, batch["token_labels"]))}
         else:
-            backend.no_padding()
+            forget(backend)
             if cutter is None:
                 backend.enable_truncation(max_length, direction=tokenizer.truncation_side)
-            else:
-                backend.no_truncation()
             # Not by calling `tokenizer`, which takes as long again to turn the encodings into lists one by one.
             rows = backend.encode_batch(list(map(cleaning, batch["text"])))
             cut = map(cutter, rows) if cutter else ((row.ids, row.type_ids) for row in rows)
             columns = cut_columns(cut, tokenizer.model_input_names)
+        forget(backend)
         return {**columns, "length": list(map(len, columns["input_ids"]))}
 
     return encode
+
+
+def forget(backend: Tokenizer) -> None:
+    """Take back truncation and padding: the tokenizer is saved, and must not tell whether rows came from the cache."""
+    backend.no_padding()
+    backend.no_truncation()
 
 
 def cut_columns(rows: Iterable[Tokens], names: Iterable[str]) -> dict[str, list]:
@@ -109,8 +115,7 @@ def cut_columns(rows: Iterable[Tokens], names: Iterable[str]) -> dict[str, list]
 def cache_key(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, settings: dict[str, Any]) -> str:
     """Hex digest of everything the tokenised rows are a function of: rows, tokenizer, settings, and this file."""
     backend = tokenizer.backend_tokenizer
-    backend.no_padding()  # left over from the last call, and set anew by each
-    backend.no_truncation()
+    forget(backend)
     content = {
         "rows": dataset._fingerprint,  # of rows in memory this is a hash of their content
         "tokenizer": backend.to_str(),
