@@ -4,7 +4,7 @@
         train=0.64 validation=0.16 test=0.2
 
 Rows are shuffled with --seed (0), the parts follow each other, and each is written as jsonl. `train=2000` takes rows.
-With `--task joint` the file is one of intents and slots.
+With `--task joint` the file is one of intents and slots. The reading flags are those of train.py.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from trainer_ext.data.labelled import read_labelled
 from trainer_ext.errors import ArgumentParser, UserError, run_main
+from trainer_ext.file_options import add_file_flags, file_options
 from trainer_ext.files import atomic_writer
 
 
@@ -39,12 +40,14 @@ def main() -> None:
     parser.add_argument("parts", nargs="+", metavar="NAME=SIZE")
     parser.add_argument("--task", default="single_label")
     parser.add_argument("--seed", type=int, default=0)
+    add_file_flags(parser)
     args = parser.parse_args()
     try:
         parts = {name: float(size) for name, size in (part.split("=") for part in args.parts)}
     except ValueError:
         raise UserError(f"parts {args.parts}: expected NAME=SIZE, such as train=0.8 or train=2000") from None
-    for name, rows in split([row.values for row in read_labelled(args.file, args.task)], parts, args.seed).items():
+    values = [row.values for row in read_labelled(args.file, args.task, file_options(args))]
+    for name, rows in split(values, parts, args.seed).items():
         with atomic_writer(args.output_dir / f"{name}.jsonl") as file:
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         print(f"{len(rows):>7} rows -> {args.output_dir / name}.jsonl")
