@@ -37,6 +37,8 @@ test-all: venv  ## the slow tests too
 
 bench: venv  ## the ratios in the README, measured side by side
 	$(RUN) benchmarks/training_speed.py
+	$(RUN) benchmarks/tokenising_speed.py
+	$(RUN) benchmarks/balancing_speed.py
 
 lint: venv  ## ruff
 	$(VENV)/bin/ruff check .
