@@ -5,6 +5,8 @@ import argparse
 import pytest
 
 from trainer_ext.arguments import DataArguments
+from trainer_ext.data import balance
+from trainer_ext.data.augment import __main__ as augment
 from trainer_ext.errors import UserError
 from trainer_ext.file_options import FileOptions, add_file_flags, ending_of, file_options
 
@@ -80,3 +82,14 @@ def test_label_names_from_a_file(tmp_path):
     for name, words in (("bad.json", "holds no JSON list"), ("none.txt", "does not exist")):
         with pytest.raises(ValueError, match=words):
             DataArguments(label_names=[str(tmp_path / name)])
+
+
+def test_the_commands_that_make_rows_read_as_train_py_does(tmp_path):
+    """Balancing and augmenting a jsonl file under another ending."""
+    source = tmp_path / "rows.txt"
+    source.write_text("".join(f'{{"text": "a good day number {k}", "label": "{k // 4}"}}\n' for k in range(5)))
+    flags = ["--input", str(source), "--file_format", "jsonl", "--output"]
+    balance.main([*flags, str(tmp_path / "balanced.jsonl"), "--method", "oversample"])
+    assert len((tmp_path / "balanced.jsonl").read_text().splitlines()) == 8
+    augment.main([*flags, str(tmp_path / "more.jsonl"), "--language", "en", "--target_size", "7"])
+    assert len((tmp_path / "more.jsonl").read_text().splitlines()) == 7

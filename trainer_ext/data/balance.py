@@ -20,6 +20,7 @@ from trainer_ext.data.readers import require_columns, text_of
 from trainer_ext.data.resample import METHODS, make_resampler
 from trainer_ext.data.row_files import RowWriter, check_paths, open_rows
 from trainer_ext.errors import ArgumentParser, UserError, check_range, run_main
+from trainer_ext.file_options import add_file_flags, file_options
 from trainer_ext.tasks import TASKS, Task
 
 BALANCED_TASKS = ("single_label", "multi_label", "multi_aspect")
@@ -41,6 +42,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--label_separator", default=",", help="between the labels of a multi_label row (default: ,)")
     parser.add_argument("--id_column", help="column that names a row (default: id where there is one)")
     parser.add_argument("--seed", type=int, default=42, help="the same seed gives the same file (default: 42)")
+    add_file_flags(parser)
     args = parser.parse_args(argv)
     check_paths(args.input, args.output)
     check_range("seed", args.seed, 0)
@@ -57,7 +59,7 @@ def read_labels(args: argparse.Namespace) -> tuple[Task, np.ndarray]:
     """
     kind = TASKS[args.task]
     codes, known, different = array("q"), {}, []
-    for row in read_labelled(args.input, args.task):
+    for row in read_labelled(args.input, args.task, file_options(args)):
         if not codes:
             require_columns(row, kind.required_columns(args.text_column, args.label_columns), args.input)
         text_of(row, args.text_column)
@@ -76,7 +78,9 @@ def write_rows(args: argparse.Namespace, counts: np.ndarray) -> None:
     """Write each row of the input as often as `counts` says."""
     with open_rows(args.output) as file:
         writer = RowWriter(file, args.output, extra=(SOURCE_ID, OPERATION))
-        for number, (row, count) in enumerate(zip(read_labelled(args.input, args.task), counts, strict=True), 1):
+        for number, (row, count) in enumerate(
+            zip(read_labelled(args.input, args.task, file_options(args)), counts, strict=True), 1
+        ):
             if number == 1:
                 named_by = find_id_column(row, args.id_column)
             source = source_of(row, number, named_by)

@@ -168,7 +168,7 @@ def fold_table(args: Arguments, rows: list[Row], task: Task, folder: Path) -> Fo
 
 def has_test_labels(data: DataArguments) -> bool:
     """Whether the rows of test_file are labelled; unlabelled ones are only predicted, by all models together."""
-    first = next(read_labelled(data.test_file, data.task), None)
+    first = next(read_labelled(data.test_file, data.task, data), None)
     needed = TASKS[data.task].required_columns(data.text_column, data.label_columns)
     return first is not None and set(needed) <= set(first.values)
 

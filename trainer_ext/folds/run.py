@@ -86,7 +86,7 @@ def check_test_file(args: Arguments) -> None:
     data = args.data
     if not data.test_file:
         return
-    first = next(read_labelled(data.test_file, data.task), None)
+    first = next(read_labelled(data.test_file, data.task, data), None)
     if first is None:
         raise UserError(f"{data.test_file} is empty: it has no rows")
     text = "tokens" if TASKS[data.task].reads_words else data.text_column

@@ -30,7 +30,7 @@ def submit(args: Arguments, models: Path, folder: Path) -> None:
     size = args.training.per_device_eval_batch_size
     predictor = load_predictor(models, batch_size=size, file_name="model.safetensors")
     task, labelled = predictor.task, has_test_labels(data)
-    rows = list(read_labelled(data.test_file, data.task))
+    rows = list(read_labelled(data.test_file, data.task, data))
     texts = [tokens_of(row) if task.reads_words else text_of(row, data.text_column) for row in rows]
     kept = []
     with atomic_writer(folder / "submission.csv", newline="") as file:

@@ -19,6 +19,7 @@ from trainer_ext.data.augment.sentence import Splitter
 from trainer_ext.data.augment.thesaurus import own_thesaurus, read_thesaurus
 from trainer_ext.data.row_files import RowWriter, check_paths, open_rows
 from trainer_ext.errors import ArgumentParser, UserError, check_range, did_you_mean, run_main
+from trainer_ext.file_options import add_file_flags, file_options
 
 TASKS = ("single_label", "multi_label", "multi_aspect", "regression", "joint")
 
@@ -49,6 +50,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--thesaurus", help="synonyms for eda, a group a line (default: a small one of our own)")
     parser.add_argument("--model_name_or_path", help="for mlm: any fill-mask model")
     parser.add_argument("--top_k", type=int, help="for mlm: draw from this many proposals (default: 10)")
+    add_file_flags(parser)
     args = parser.parse_args(argv)
     check(args)
     return args
@@ -120,6 +122,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         seed=args.seed,
         task=args.task,
         id_column=args.id_column,
+        files=file_options(args),
         name=args.method,
     )
     bar = tqdm(total=args.target_size, desc="augmenting", unit="row", mininterval=0.5)

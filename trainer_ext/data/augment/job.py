@@ -16,6 +16,7 @@ from trainer_ext.data.provenance import OPERATION, SOURCE_ID, digest, find_id_co
 from trainer_ext.data.readers import Row
 from trainer_ext.data.row_files import RowWriter
 from trainer_ext.errors import UserError
+from trainer_ext.file_options import FileOptions
 
 ATTEMPTS = 40  # for a text that is new; every tenth of them raises alpha by its own size
 BATCH = 32
@@ -45,6 +46,7 @@ class Job:
     seed: int
     task: str = "single_label"
     id_column: str | None = None
+    files: FileOptions = field(default_factory=FileOptions)
     name: str = "eda"
     seen: set[bytes] = field(default_factory=set)
     made: Counter = field(default_factory=Counter)
@@ -103,7 +105,7 @@ class Job:
 
     def read(self) -> Iterator[tuple[int, Row]]:
         """Rows with their numbers from 1."""
-        return enumerate(read_labelled(self.path, self.task), 1)
+        return enumerate(read_labelled(self.path, self.task, self.files), 1)
 
     def round(self, turn: set[int], number: int) -> Iterator[tuple[int, dict[str, Any] | None]]:
         """A new row (None where none can be made) for each row in `turn`, in the order of the file."""

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from trainer_ext.data.row_files import check_paths
 from trainer_ext.errors import ArgumentParser, UserError, check_range
+from trainer_ext.file_options import add_file_flags
 
 MODES = ("augment", "filter", "label")
 DEFAULTS = {"num_paraphrases": 1, "threshold": 0.5}
@@ -56,6 +57,7 @@ def add_request_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max_requests", type=int, help="budget: requests sent, repetitions included")
     parser.add_argument("--max_tokens_total", type=int, help="budget: tokens of requests and replies together")
     parser.add_argument("--cache_dir", help="replies so far (default: .llm_cache beside the output)")
+    add_file_flags(parser)
 
 
 def check(args: argparse.Namespace) -> None:

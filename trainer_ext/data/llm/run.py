@@ -21,6 +21,7 @@ from trainer_ext.data.provenance import OPERATION, SOURCE_ID, find_id_column, is
 from trainer_ext.data.readers import Row, read_rows
 from trainer_ext.data.row_files import RowWriter, open_rows
 from trainer_ext.errors import UserError
+from trainer_ext.file_options import file_options
 from trainer_ext.files import atomic_writer
 
 
@@ -54,10 +55,12 @@ def run(args: argparse.Namespace) -> None:
     with atomic_writer(rejected_path) as left_out, open_rows(args.output) as file, bar:
         writer = RowWriter(file, args.output, (SOURCE_ID, OPERATION) if args.mode == "augment" else ())
         if args.mode == "augment":
-            for row in read_rows(args.input):
+            for row in read_rows(args.input, options=file_options(args)):
                 writer.write(row.values)
                 counts["rows out"] += 1
-        rows = ((k, row) for k, row in enumerate(read_rows(args.input), 1) if to_ask(args, row))
+        rows = (
+            (k, row) for k, row in enumerate(read_rows(args.input, options=file_options(args)), 1) if to_ask(args, row)
+        )
         for outcome in asker.outcomes(rows, args.concurrency):
             bar.update()
             counts["not asked"] += outcome.answer is None and outcome.problem is None
@@ -78,7 +81,7 @@ def prepare(args: argparse.Namespace, prompt: Prompt) -> tuple[Mode, int]:
         What makes rows of answers, and the number of rows to ask for.
     """
     mode, count = None, 0
-    for number, row in enumerate(read_rows(args.input), 1):
+    for number, row in enumerate(read_rows(args.input, options=file_options(args)), 1):
         if mode is None:
             id_column = find_id_column(row, args.id_column)
             mode = make_mode(args, id_column)
