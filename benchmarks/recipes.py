@@ -28,7 +28,6 @@ class Run:
     metrics: tuple[str, ...]
     reference: str
     split: tuple[str, ...] = ()  # source file and parts for benchmarks/split.py
-    flags: tuple[str, ...] = ()
 
 
 SNIPS = tuple(f"SHARED/snips/{part}.txt" for part in ("train", "dev", "test"))
@@ -82,7 +81,7 @@ def train(name: str, run: Run, seed: int, shared: Path, folder: Path) -> dict[st
             subprocess.run([sys.executable, "benchmarks/split.py", shared / source, parts, *sizes], check=True)
         files = [file.replace("SHARED", str(shared)).replace("PARTS", str(parts)) for file in run.files]
         flags = ("--train_file", "--validation_file", "--test_file")
-        command = [sys.executable, "train.py", f"configs/{run.recipe}.yaml", "--report_to", "none", *run.flags]
+        command = [sys.executable, "train.py", f"configs/{run.recipe}.yaml", "--report_to", "none"]
         command += [value for pair in zip(flags, files, strict=False) for value in pair]
         command += ["--seed", str(seed), "--output_dir", str(out), "--resume_from_checkpoint", "true"]
         subprocess.run(command, check=True)
