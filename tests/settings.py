@@ -59,6 +59,7 @@ SETTINGS = [
     Setting("head dropout", {"head_dropout": 0.3}),
     Setting("multi-sample dropout", {"multi_sample_dropout": 3}),
     Setting("fresh top layer", {"reinit_layers": 1}),
+    Setting("no encoder dropout", {"config_overrides": "hidden_dropout_prob=0,attention_probs_dropout_prob=0"}),
     Setting("frozen embeddings", {"freeze_embeddings": True}),
     Setting("frozen layer", {"freeze_layers": 1}),
     Setting(
@@ -128,7 +129,7 @@ REFUSED: list[tuple[set[str], set[str], str]] = [
 
 # Flags of the dataclasses that are no way to train, and choices that are another size of one that has an entry.
 NOT_A_METHOD = {
-    *("model_name_or_path", "config_overrides", "vocab_size", "trust_remote_code"),  # which encoder
+    *("model_name_or_path", "vocab_size", "trust_remote_code"),  # which encoder
     *("label_names", "do_train", "run_group", "run_tags"),
     *("task=single_label", "task=multi_label", "task=multi_aspect", "task=regression", "task=joint"),  # `tasks` above
     *(f"file_format={name}" for name in FORMATS),  # how files are written

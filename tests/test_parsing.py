@@ -271,10 +271,6 @@ def test_from_scratch_none_leaves_no_encoder(recipe):
     [
         ({"model_name_or_path": "bert"}, ["from_scratch tiny", "model_name_or_path bert"]),
         ({"from_scratch": ...}, ["no encoder", "--from_scratch tiny|mini"]),
-        (
-            {"from_scratch": ..., "model_name_or_path": "bert", "config_overrides": "a=1"},
-            ["config_overrides a=1", "from_scratch", "none"],
-        ),
         ({"head_dropout": 1.5}, ["head_dropout 1.5", "at least 0 and at most 1"]),
         ({"vocab_size": 3}, ["vocab_size 3", "at least 16"]),
         ({"max_length": 2}, ["max_length 2", "at least 4"]),

@@ -38,7 +38,11 @@ class ModelArguments:
         "none", SCRATCH_SIZES, "Build the encoder from a config and train its vocabulary on the training texts."
     )
     config_overrides: str | None = field(
-        default=None, metadata={"help": "Encoder config values, e.g. hidden_size=256,num_hidden_layers=3."}
+        default=None,
+        metadata={
+            "help": "Encoder config values, e.g. hidden_size=256,num_hidden_layers=3; of a pretrained one only its "
+            "dropout, e.g. hidden_dropout_prob=0,attention_probs_dropout_prob=0."
+        },
     )
     vocab_size: int = field(default=8000, metadata={"help": "Largest vocabulary trained with --from_scratch."})
     pooling: str = _choices(

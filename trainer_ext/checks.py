@@ -36,8 +36,6 @@ def check_model(args: Arguments) -> None:
         )
     if args.training.do_train and model.from_scratch == "none" and not model.model_name_or_path:
         raise UserError(f"no encoder: give --model_name_or_path, or --from_scratch {'|'.join(SCRATCH_SIZES[1:])}")
-    if model.config_overrides and model.from_scratch == "none":
-        raise UserError(f"config_overrides {model.config_overrides} only apply to --from_scratch, which is none")
     check_range("head_dropout", model.head_dropout, 0, 1)
     check_range("multi_sample_dropout", model.multi_sample_dropout, 1)
     check_range("reinit_layers", model.reinit_layers, 0)

@@ -12,6 +12,7 @@ from trainer_ext.data.truncation import Truncation
 from trainer_ext.errors import UserError
 from trainer_ext.modeling.configuration import EncoderWithHeadConfig
 from trainer_ext.modeling.model import EncoderWithHead, from_pretrained_encoder
+from trainer_ext.modeling.overrides import override_config
 from trainer_ext.modeling.pretrained import encoder_path
 from trainer_ext.modeling.scratch import scratch_config, train_tokenizer
 from trainer_ext.tasks import Task
@@ -58,6 +59,8 @@ def build_model(
             encoder = AutoConfig.from_pretrained(name, trust_remote_code=model.trust_remote_code)
         except (OSError, ValueError, KeyError) as error:
             raise cannot_load(name, error) from error
+        own = encoder.encoder if isinstance(encoder, EncoderWithHeadConfig) else encoder
+        override_config(own, model.config_overrides, pretrained=True)
     if isinstance(encoder, EncoderWithHeadConfig):
         encoder.multi_sample_dropout = model.multi_sample_dropout  # how to train, not what the weights are
         return continue_from(name, encoder, task, pipeline)

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import BertConfig, PreTrainedTokenizerFast
 
-from trainer_ext.errors import UserError, did_you_mean
+from trainer_ext.errors import UserError
+from trainer_ext.modeling.overrides import override_config
 
 # tiny, mini and small are the sizes of Google's BERT miniatures; the others TinyBERT's (arXiv:1909.10351, table 1).
 SIZES = {
@@ -96,7 +97,7 @@ def train_bpe(texts: Iterable[str], alphabet: list[str], vocab_size: int, normal
 
 
 def scratch_config(size: str, overrides: str | None, tokenizer: PreTrainedTokenizerFast, max_length: int) -> BertConfig:
-    """The `BertConfig` of a named size, with `name=value,...` overrides (as the examples of transformers name them).
+    """The `BertConfig` of a named size, with `name=value,...` overrides.
 
     Raises:
         UserError: for an override the config does not have, or a value it refuses.
@@ -107,16 +108,7 @@ def scratch_config(size: str, overrides: str | None, tokenizer: PreTrainedTokeni
         max_position_embeddings=max(512, max_length),
         **SIZES[size],
     )
-    for item in filter(None, (overrides or "").split(",")):
-        name, equals, value = item.partition("=")
-        if not equals or not hasattr(config, name.strip()):
-            raise UserError(
-                f"config_overrides: {item!r} is no name=value of a BERT config{did_you_mean(name, vars(config))}"
-            )
-        try:
-            config.update_from_string(f"{name.strip()}={value.strip()}")
-        except ValueError as error:
-            raise UserError(f"config_overrides: {error}") from error
+    override_config(config, overrides)
     if config.hidden_size % config.num_attention_heads:
         raise UserError(
             f"config_overrides: hidden_size {config.hidden_size} is not a multiple of "

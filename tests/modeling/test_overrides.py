@@ -1,0 +1,58 @@
+"""`--config_overrides` on pretrained encoders and on checkpoints of this project."""
+
+import pytest
+from torch import nn
+from transformers import BertConfig, DistilBertConfig, ModernBertConfig
+
+from trainer_ext.errors import UserError
+from trainer_ext.modeling.model import EncoderWithHead
+from trainer_ext.modeling.overrides import override_config
+from trainer_ext.notebook import fit
+
+NO_DROPOUT = "hidden_dropout_prob=0,attention_probs_dropout_prob=0"
+
+
+@pytest.mark.parametrize(
+    "config, overrides",
+    [
+        (BertConfig(), NO_DROPOUT),
+        (DistilBertConfig(), "dropout=0, attention_dropout=0"),
+        (ModernBertConfig(), "embedding_dropout=0,mlp_dropout=0,attention_dropout=0"),
+    ],
+)
+def test_dropout_is_set_by_the_names_of_the_config(config, overrides):
+    override_config(config, overrides, pretrained=True)
+    assert [getattr(config, part.split("=")[0].strip()) for part in overrides.split(",")] == [0] * (
+        overrides.count(",") + 1
+    )
+
+
+@pytest.mark.parametrize(
+    "overrides, message",
+    [
+        ("num_hidden_layers=3", "only the dropout of a pretrained encoder"),
+        ("hiden_dropout_prob=0", "no name=value of a bert config; did you mean .hidden_dropout_prob"),
+        ("hidden_dropout_prob", "no name=value"),
+        ("hidden_dropout_prob=none", "config_overrides"),
+    ],
+)
+def test_what_would_not_fit_the_weights_is_refused(overrides, message):
+    with pytest.raises(UserError, match=message):
+        override_config(BertConfig(), overrides, pretrained=True)
+
+
+def test_a_checkpoint_trains_on_without_dropout(tmp_path, topic_checkpoint, topic_files):
+    """Every dropout of the encoder is off, that of the head is not; the config that is saved says so."""
+    run = fit(
+        model_name_or_path=str(topic_checkpoint),
+        config_overrides=NO_DROPOUT,
+        train_file=topic_files["train"],
+        max_length=32,
+        max_steps=1,
+        report_to="none",
+        output_dir=tmp_path,
+    )
+    before, after = (EncoderWithHead.from_pretrained(folder) for folder in (topic_checkpoint, run.output_dir))
+    assert {module.p for module in before.encoder.modules() if isinstance(module, nn.Dropout)} == {0.1}
+    assert {module.p for module in after.encoder.modules() if isinstance(module, nn.Dropout)} == {0.0}
+    assert after.dropout.p == 0.1

@@ -1,0 +1,27 @@
+"""`--config_overrides`: values of the encoder's config, given as text."""
+
+from transformers import PretrainedConfig
+
+from trainer_ext.errors import UserError, did_you_mean
+
+
+def override_config(config: PretrainedConfig, overrides: str | None, pretrained: bool = False) -> None:
+    """Set `name=value,...` (as the examples of transformers write them) in `config`.
+
+    Raises:
+        UserError: for a name the config does not have, a value it refuses, or, with `pretrained`, anything but dropout:
+            weights that are there keep their shape.
+    """
+    for item in filter(None, (overrides or "").split(",")):
+        name, equals, value = (part.strip() for part in item.partition("="))
+        if not equals or not hasattr(config, name):
+            raise UserError(
+                f"config_overrides: {item!r} is no name=value of a {config.model_type} config"
+                f"{did_you_mean(name, vars(config))}"
+            )
+        if pretrained and "dropout" not in name:
+            raise UserError(f"config_overrides: {item!r}: only the dropout of a pretrained encoder can be set")
+        try:
+            config.update_from_string(f"{name}={value}")
+        except ValueError as error:
+            raise UserError(f"config_overrides: {error}") from error
