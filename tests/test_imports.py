@@ -17,7 +17,7 @@ HEAVY = {"torch", "transformers", "datasets", "pandas", "sklearn", "optimum", "e
 LEAVES = {"errors", "files", "file_options", "tables"}
 ALLOWED = {
     "errors": set(),
-    "files": set(),
+    "files": {"errors"},
     "file_options": {"errors"},
     "tables": set(),
     "optimisation": {"errors"},  # a part of `arguments`, by itself because of the length

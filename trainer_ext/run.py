@@ -16,7 +16,7 @@ from trainer_ext.data.streaming import build_split, rows_of
 from trainer_ext.data.summary import print_summary
 from trainer_ext.data.tokenize import ModelTexts
 from trainer_ext.errors import UserError
-from trainer_ext.files import write_json
+from trainer_ext.files import read_json, write_json
 from trainer_ext.folds.members import (
     as_member,
     claim,
@@ -31,7 +31,6 @@ from trainer_ext.folds.outputs import save_outputs
 from trainer_ext.folds.run import run_members
 from trainer_ext.inference import load_predictor
 from trainer_ext.inference.calibrate import calibrate
-from trainer_ext.inference.predictor import read_json
 from trainer_ext.inference.scoring import score
 from trainer_ext.modeling.build import build_model, build_tokenizer, pipeline_of
 from trainer_ext.modeling.layers import prepare_layers

@@ -9,13 +9,12 @@ from trainer_ext.data.folds import fold_strategy
 from trainer_ext.data.labelled import label_space, read_labelled
 from trainer_ext.data.readers import Row, require_columns
 from trainer_ext.errors import UserError
-from trainer_ext.files import write_json
+from trainer_ext.files import read_json, write_json
 from trainer_ext.folds.card import summary_table, write_card
 from trainer_ext.folds.members import claim, fold_table, member_names
 from trainer_ext.folds.outputs import load_history
 from trainer_ext.folds.runner import run_module, train_members
 from trainer_ext.folds.summary import Scored, scored_by_folds, scored_by_seeds, summarise
-from trainer_ext.inference.predictor import read_json
 from trainer_ext.reports import plots
 from trainer_ext.tasks import TASKS
 from trainer_ext.tracking.evaluation import log_evaluation

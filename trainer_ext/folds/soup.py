@@ -22,10 +22,9 @@ from trainer_ext.data.dataset import load_rows
 from trainer_ext.data.labelled import texts_and_labels
 from trainer_ext.data.readers import Row
 from trainer_ext.errors import UserError, run_main
-from trainer_ext.files import write_json, write_text
+from trainer_ext.files import read_json, write_json, write_text
 from trainer_ext.folds.members import member_names
 from trainer_ext.inference import load_predictor
-from trainer_ext.inference.predictor import read_json
 from trainer_ext.inference.scoring import score
 from trainer_ext.parsing import parse
 from trainer_ext.tasks import TASKS

@@ -12,11 +12,11 @@ from trainer_ext.arguments import Arguments
 from trainer_ext.data.folds import ROW, FoldTable, find_id_column, row_ids
 from trainer_ext.data.labelled import texts_and_labels
 from trainer_ext.data.readers import Row
-from trainer_ext.files import atomic_writer, write_json
+from trainer_ext.files import atomic_writer, read_json, write_json
 from trainer_ext.folds.outputs import load_outputs
 from trainer_ext.folds.tables import given_labels, predicted_labels, probability_columns
 from trainer_ext.inference.combine import combine, fit_weights, inverse_loss_weights, joint_task, loss
-from trainer_ext.inference.predictor import build_task, read_json, read_pipeline
+from trainer_ext.inference.predictor import build_task, read_pipeline
 from trainer_ext.tasks import Task
 
 

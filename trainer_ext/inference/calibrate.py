@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainer_ext.files import write_json
-from trainer_ext.inference.predictor import load_single, read_json
+from trainer_ext.files import read_json, write_json
+from trainer_ext.inference.predictor import load_single
 from trainer_ext.inference.scoring import score
 from trainer_ext.tasks import Calibration
 

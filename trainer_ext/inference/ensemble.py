@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from trainer_ext.errors import UserError
+from trainer_ext.files import read_json
 from trainer_ext.inference.combine import WAYS, combine, joint_task
-from trainer_ext.inference.predictor import WINDOW, Predictor, load_single, read_json
+from trainer_ext.inference.predictor import WINDOW, Predictor, load_single
 from trainer_ext.inference.weights import ensemble_weights
 
 ROWS_AT_A_TIME = 4096  # that each model answers before it makes room for the next, when they do not fit together

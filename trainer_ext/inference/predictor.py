@@ -1,6 +1,5 @@
 """Texts in, answers out. Imports neither torch nor transformers; a checkpoint brings its own session."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -12,6 +11,7 @@ from tokenizers import Tokenizer
 from trainer_ext.data.cleaning import Cleaning
 from trainer_ext.data.truncation import Truncation
 from trainer_ext.errors import UserError
+from trainer_ext.files import read_json
 from trainer_ext.inference.session import OnnxSession
 from trainer_ext.tasks import TASKS, Calibration, Task
 
@@ -198,11 +198,3 @@ def read_tokenizer(folder: Path) -> Tokenizer:
         return Tokenizer.from_file(str(path))
     except Exception as error:  # the Rust side raises a bare Exception
         raise UserError(f"{path} cannot be read: {error}") from error
-
-
-def read_json(path: Path) -> Any:
-    """Parsed JSON, or a `UserError` naming the file."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid JSON: {error}") from error

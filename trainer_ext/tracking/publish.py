@@ -6,6 +6,7 @@ from typing import Any
 
 from trainer_ext.arguments import LOWER_IS_BETTER, Arguments
 from trainer_ext.errors import UserError
+from trainer_ext.files import read_json
 from trainer_ext.tasks import TASKS
 from trainer_ext.tracking import upload
 from trainer_ext.tracking.identity import Identity, identify
@@ -13,7 +14,7 @@ from trainer_ext.tracking.media import log_validation
 from trainer_ext.tracking.run import sync_command, unharmed
 from trainer_ext.tracking.scores import best_of
 from trainer_ext.tracking.server import answers, in_one_line
-from trainer_ext.tracking.store import Store, read_json
+from trainer_ext.tracking.store import Store
 
 # What loads the model, and what says how good it is and how it was made: no checkpoints, optimizers, plots or data.
 FILES = (

@@ -11,7 +11,6 @@ nothing half. Imports the standard library only.
 
 import fcntl
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from trainer_ext.errors import UserError, did_you_mean
-from trainer_ext.files import write_json
+from trainer_ext.files import read_json, write_json
 from trainer_ext.tracking.scores import NAME, VERSION, is_better, split_reference
 
 ROOT_VARIABLE = "TRAINER_EXT_ARTIFACTS"
@@ -256,14 +255,6 @@ def link_or_copy(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
-
-
-def read_json(path: Path) -> Any:
-    """Parsed JSON, or a `UserError` naming the file."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path} is damaged: it is not valid JSON ({error})") from error
 
 
 def listed(names: Iterable[str]) -> str:
