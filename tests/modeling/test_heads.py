@@ -1,5 +1,7 @@
 """Learned poolings, multi-sample dropout, fresh and frozen layers."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -37,24 +39,51 @@ def test_attention_by_hand():
     module.score.weight.data = torch.tensor([[2.0, 0.0]])
     weights = torch.softmax(2 * torch.tanh(torch.tensor([4.0, 8.0])), dim=0)
     expected = weights[0] * STATES[4][0, 0] + weights[1] * STATES[4][0, 1]
-    torch.testing.assert_close(module(STATES, MASK)[0], expected)
+    torch.testing.assert_close(module(module.states(STATES), MASK)[0], expected)
     module.score.weight.data.zero_()
-    torch.testing.assert_close(module(STATES, MASK), torch.tensor([[6.0, 2.0]]))
+    torch.testing.assert_close(module(module.states(STATES), MASK), torch.tensor([[6.0, 2.0]]))
 
 
 def test_weighted_layers_by_hand():
     """Equal weights at the start; then the third layer alone."""
     module = pooling("weighted_layers")
-    torch.testing.assert_close(module(STATES, MASK), torch.tensor([[3.0, 2.0]]))  # mean of 1.5 k over k = 0..4
+    torch.testing.assert_close(
+        module(module.states(STATES), MASK), torch.tensor([[3.0, 2.0]])
+    )  # mean of 1.5 k over k = 0..4
     module.layer_scores.data[3] = 100.0
-    torch.testing.assert_close(module(STATES, MASK), torch.tensor([[4.5, 2.0]]))
+    torch.testing.assert_close(module(module.states(STATES), MASK), torch.tensor([[4.5, 2.0]]))
 
 
 def test_concat_last4_by_hand():
     expected = torch.tensor([[1.5, 2.0, 3.0, 2.0, 4.5, 2.0, 6.0, 2.0]])
-    torch.testing.assert_close(pooling("concat_last4")(STATES, MASK), expected)
+    module = pooling("concat_last4")
+    torch.testing.assert_close(module(module.states(STATES), MASK), expected)
     with pytest.raises(UserError, match="needs 4 layers, but the encoder has 3"):
         EncoderWithHead(EncoderWithHeadConfig(build("bert").config.encoder, [3], pooling="concat_last4"))
+
+
+@pytest.mark.parametrize("name", ["mean", *MODULES])
+def test_a_token_head_reads_the_states_that_are_pooled(name):
+    """With every token state the same, the vector of the text is that state, so both heads see one input."""
+    model = pooled(name, token_classes=3).eval()
+    model.token_head.load_state_dict(model.head.state_dict())
+    model.encoder = SameStates(model.config.encoder)
+    output = model(torch.tensor([[2, 7, 8, 3]]), torch.tensor([[1, 1, 1, 0]]))
+    torch.testing.assert_close(output.token_logits, output.logits[:, None].expand(1, 4, 3))
+
+
+class SameStates(torch.nn.Module):
+    """An encoder whose layers each have one state for all tokens."""
+
+    def __init__(self, config):
+        super().__init__()
+        generator = torch.Generator().manual_seed(1)
+        self.rows = torch.randn(config.num_hidden_layers + 1, config.hidden_size, generator=generator)
+
+    def forward(self, input_ids, **kwargs):
+        """The states of every layer, and the last one's."""
+        layers = tuple(row.expand(*input_ids.shape, -1) for row in self.rows)
+        return SimpleNamespace(hidden_states=layers, last_hidden_state=layers[-1])
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -25,10 +25,10 @@ def test_poolings_on_literal_states():
     assert pool("mean", states[:, :2], None).tolist() == [[2.0, 4.0]]
 
 
-def pooled(name: str) -> EncoderWithHead:
+def pooled(name: str, **kwargs) -> EncoderWithHead:
     """A BERT of four layers with a pooling, whose parameters are no longer as they start."""
     torch.manual_seed(0)
-    config = type(build("bert").config)(BertConfig(**(SMALL | {"num_hidden_layers": 4})), [3], pooling=name)
+    config = type(build("bert").config)(BertConfig(**(SMALL | {"num_hidden_layers": 4})), [3], pooling=name, **kwargs)
     model = EncoderWithHead(config)
     for parameter in (*model.pooling.parameters(), *model.head.parameters()):
         parameter.data.normal_()

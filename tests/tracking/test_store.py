@@ -88,7 +88,7 @@ def test_damage_is_detected(store):
     with pytest.raises(UserError, match="file.txt is missing"):
         store.checkout(version)
     (store.root / "names/m/v0.json").write_text("{")
-    with pytest.raises(UserError, match="v0.json is damaged"):
+    with pytest.raises(UserError, match="v0.json is not valid JSON"):
         store.get("m")
 
 

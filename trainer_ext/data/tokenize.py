@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from datasets import Dataset, config, is_caching_enabled
 from datasets import __version__ as datasets_version
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 from tokenizers import __version__ as tokenizers_version
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import PreTrainedTokenizerBase
@@ -91,8 +91,7 @@ def encoder(
                 backend.enable_truncation(max_length, direction=tokenizer.truncation_side)
             # Not by calling `tokenizer`, which takes as long again to turn the encodings into lists one by one.
             rows = backend.encode_batch(list(map(cleaning, batch["text"])))
-            cut = map(cutter, rows) if cutter else ((row.ids, row.type_ids) for row in rows)
-            columns = cut_columns(cut, tokenizer.model_input_names)
+            columns = model_columns(map(cutter, rows) if cutter else rows, tokenizer.model_input_names)
         forget(backend)
         return {**columns, "length": list(map(len, columns["input_ids"]))}
 
@@ -105,10 +104,14 @@ def forget(backend: Tokenizer) -> None:
     backend.no_truncation()
 
 
-def cut_columns(rows: Iterable[Tokens], names: Iterable[str]) -> dict[str, list]:
-    """The tokenizer's columns called `names`, of texts that were cut."""
-    ids, types = (list(column) for column in zip(*rows, strict=True))
-    columns = {"input_ids": ids, "token_type_ids": types, "attention_mask": [[1] * len(row) for row in ids]}
+def model_columns(rows: Iterable[Tokens | Encoding], names: Collection[str]) -> dict[str, list]:
+    """The tokenizer's columns called `names`; a list is only made of what is among them."""
+    rows = list(rows)
+    columns = {"input_ids": [row.ids for row in rows]}
+    if "token_type_ids" in names:
+        columns["token_type_ids"] = [row.type_ids for row in rows]
+    if "attention_mask" in names:
+        columns["attention_mask"] = [[1] * len(row) for row in columns["input_ids"]]
     return {name: columns[name] for name in names}
 
 

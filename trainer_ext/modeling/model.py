@@ -23,7 +23,7 @@ class TwoHeadOutput(SequenceClassifierOutput):
 class EncoderWithHead(PreTrainedModel):
     """encoder -> pooling -> dropout -> linear, reshaped to the task's `head_shape`.
 
-    With `token_classes` a second head reads each token's state: dropout -> linear.
+    With `token_classes` a second head reads the token states that the pooling reads: dropout -> linear.
 
     The loss is not computed here: `CustomTrainer` hands the logits to its objective.
     """
@@ -39,7 +39,7 @@ class EncoderWithHead(PreTrainedModel):
         self.dropout = nn.Dropout(config.head_dropout)
         self.pooling = build_pooling(config)
         self.head = nn.Linear(self.pooling.width, math.prod(config.head_shape))
-        self.token_head = nn.Linear(config.hidden_size, config.token_classes) if config.token_classes else None
+        self.token_head = nn.Linear(self.pooling.width, config.token_classes) if config.token_classes else None
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -66,14 +66,15 @@ class EncoderWithHead(PreTrainedModel):
             inputs["token_type_ids"] = token_type_ids
         outputs = self.encoder(**inputs, output_hidden_states=self.pooling.uses_layers, return_dict=True)
         layers = outputs.hidden_states if self.pooling.uses_layers else (outputs.last_hidden_state,)
-        vector = self.pooling(layers, attention_mask)
+        states = self.pooling.states(layers)
+        vector = self.pooling(states, attention_mask)
         if self.training and self.config.multi_sample_dropout > 1:
             vector = vector.repeat(self.config.multi_sample_dropout, 1)
         logits = self.head(self.dropout(vector))
         if self.config.logit_scale is not None:  # in float32: bfloat16 would round a score of 3 to steps of 0.016
             logits = logits.float()
             logits = logits * logits.new_tensor(self.config.logit_scale) + logits.new_tensor(self.config.logit_mean)
-        token_logits = self.token_head(self.dropout(outputs.last_hidden_state)) if self.token_head is not None else None
+        token_logits = self.token_head(self.dropout(states)) if self.token_head is not None else None
         return TwoHeadOutput(logits=logits.view(-1, *self.config.head_shape), token_logits=token_logits)
 
 

@@ -43,17 +43,25 @@ class Pooling(nn.Module):
 
     def __init__(self, config: EncoderWithHeadConfig):
         super().__init__()
-        self.name = config.pooling
+        self.over_tokens = config.pooling
         self.width = config.hidden_size
 
-    def forward(self, layers: Sequence[Tensor], mask: Tensor | None) -> Tensor:
-        """One vector a row (B, width).
+    def states(self, layers: Sequence[Tensor]) -> Tensor:
+        """One state a token (B, L, width), which a token head reads too.
 
         Args:
             layers: states (B, L, H): of the embeddings and each layer with `uses_layers`, of the last layer otherwise.
+        """
+        return layers[-1]
+
+    def forward(self, states: Tensor, mask: Tensor | None) -> Tensor:
+        """One vector a row (B, width).
+
+        Args:
+            states: (B, L, width), from `states`.
             mask: (B, L); None: every token counts.
         """
-        return pool(self.name, layers[-1], mask)
+        return pool(self.over_tokens, states, mask)
 
 
 class AttentionPooling(Pooling):
@@ -67,9 +75,8 @@ class AttentionPooling(Pooling):
         self.project = nn.Linear(self.width, self.width)
         self.score = nn.Linear(self.width, 1, bias=False)
 
-    def forward(self, layers: Sequence[Tensor], mask: Tensor | None) -> Tensor:
-        """Weighted mean of the last layer's states."""
-        states = layers[-1]
+    def forward(self, states: Tensor, mask: Tensor | None) -> Tensor:
+        """Weighted mean over the tokens."""
         scores = self.score(torch.tanh(self.project(states))).squeeze(-1)
         if mask is not None:
             scores = scores.masked_fill(mask == 0, torch.finfo(scores.dtype).min)
@@ -77,7 +84,7 @@ class AttentionPooling(Pooling):
 
 
 class WeightedLayers(Pooling):
-    """Softmax-weighted sum of the embeddings' and all layers' states, then the mean over the tokens.
+    """Softmax-weighted sum of the embeddings' and all layers' states (then the mean over the tokens).
 
     Source: Peters et al., Deep Contextualized Word Representations (arXiv:1802.05365), eq. 1, without the scale, which
     the head has. The layers start with equal weights.
@@ -87,17 +94,16 @@ class WeightedLayers(Pooling):
 
     def __init__(self, config: EncoderWithHeadConfig):
         super().__init__(config)
+        self.over_tokens = "mean"
         self.layer_scores = nn.Parameter(torch.zeros(config.encoder.num_hidden_layers + 1))
 
-    def forward(self, layers: Sequence[Tensor], mask: Tensor | None) -> Tensor:
-        """Sum over layers, mean over tokens."""
-        weights = self.layer_scores.softmax(dim=0)
-        states = (torch.stack(tuple(layers), dim=-1) * weights).sum(dim=-1)
-        return pool("mean", states, mask)
+    def states(self, layers: Sequence[Tensor]) -> Tensor:
+        """The sum over layers."""
+        return (torch.stack(tuple(layers), dim=-1) * self.layer_scores.softmax(dim=0)).sum(dim=-1)
 
 
 class ConcatLast4(Pooling):
-    """The last four layers' states side by side, then the mean over the tokens (B, 4 H).
+    """The last four layers' states side by side, 4 H wide (then the mean over the tokens).
 
     Source: Devlin et al., BERT (arXiv:1810.04805), table 7, "Concat Last Four Hidden".
     """
@@ -110,11 +116,11 @@ class ConcatLast4(Pooling):
             raise UserError(
                 f"pooling concat_last4 needs 4 layers, but the encoder has {config.encoder.num_hidden_layers}"
             )
-        self.width = 4 * config.hidden_size
+        self.over_tokens, self.width = "mean", 4 * config.hidden_size
 
-    def forward(self, layers: Sequence[Tensor], mask: Tensor | None) -> Tensor:
-        """Concatenation of layers, mean over tokens."""
-        return pool("mean", torch.cat(tuple(layers)[-4:], dim=-1), mask)
+    def states(self, layers: Sequence[Tensor]) -> Tensor:
+        """The concatenation of layers."""
+        return torch.cat(tuple(layers)[-4:], dim=-1)
 
 
 MODULES = {"attention": AttentionPooling, "weighted_layers": WeightedLayers, "concat_last4": ConcatLast4}
