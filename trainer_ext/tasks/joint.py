@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,6 +11,7 @@ from trainer_ext.errors import UserError
 from trainer_ext.tasks.base import Task, softmax
 from trainer_ext.tasks.chunks import OUTSIDE, chunks, slot_f1
 from trainer_ext.tasks.label_space import LabelSpace, normalise
+from trainer_ext.tasks.tag_paths import allowed_pairs, best_path, irregular_pairs, neighbours
 from trainer_ext.tasks.words import Words, join_tokens, split_text
 
 UNSEEN = -1000  # and below: intents and tags that no training row has; losses leave negative labels out
@@ -27,10 +29,12 @@ class JointLabelSpace(LabelSpace):
     Attributes:
         tags: `O` first, so that a word without a prediction (all zeros) is outside.
         by_character: whether the training rows' tokens are characters; a text is then split the same way.
+        irregular: neighbours in the training rows that break the scheme of the tags, each pair as one text: `O I-a`.
     """
 
     tags: tuple[str, ...] = (OUTSIDE,)
     by_character: bool = False
+    irregular: tuple[str, ...] = ()
 
     @classmethod
     def from_rows(
@@ -38,14 +42,17 @@ class JointLabelSpace(LabelSpace):
     ) -> "JointLabelSpace":
         """From the training rows."""
         space = LabelSpace.from_values(COLUMNS[2:], intents)
-        names = sorted({tag for row in tags for tag in row} - {OUTSIDE})
+        pairs = neighbours(tags)
+        names = sorted({tag for pair in pairs for tag in pair} - {OUTSIDE})
         by_character = all(len(token) == 1 for row in tokens for token in row)
-        return cls(space.columns, space.classes, space.values, (OUTSIDE, *names), by_character)
+        irregular = tuple(map(" ".join, irregular_pairs(pairs)))
+        return cls(space.columns, space.classes, space.values, (OUTSIDE, *names), by_character, irregular)
 
     def to_dict(self) -> dict:
         """As stored in a checkpoint's config."""
         plain = LabelSpace(self.columns, self.classes, self.values).to_dict()
-        return {**plain, "tags": list(self.tags), "by_character": self.by_character}
+        own = {"tags": list(self.tags), "by_character": self.by_character, "irregular": list(self.irregular)}
+        return {**plain, **own}
 
     @classmethod
     def from_dict(cls, stored: dict) -> "JointLabelSpace":
@@ -58,6 +65,7 @@ class Joint(Task):
     """Logits (I,) for the intent, and (tags,) for each word, read at its first sub-token.
 
     A row's output is the pair of both, with a row of zeros for a word that `max_length` cut off: it is predicted `O`.
+    Tags are predicted as the best sequence that the scheme allows (BIO, BIOES), or that training rows have.
     """
 
     name = "joint"
@@ -109,6 +117,17 @@ class Joint(Task):
         """The tags of indices from `encode_tags` or from a prediction."""
         return [self.label_space.tags[k] if k >= 0 else self._unseen[UNSEEN - k] for k in indices]
 
+    @cached_property
+    def allowed_pairs(self) -> np.ndarray:
+        """(tags, tags), whether one may follow another."""
+        return allowed_pairs(self.label_space.tags, (tuple(pair.split(" ")) for pair in self.label_space.irregular))
+
+    def best_tags(self, scores: np.ndarray) -> np.ndarray:
+        """Indices (words,) of the predicted tags, of scores (words, tags); what was cut off (equal scores) is `O`."""
+        seen = len(scores) - int((np.ptp(scores[::-1], axis=-1) == 0).cumprod().sum())
+        path = best_path(scores[:seen], self.allowed_pairs) if seen else np.zeros(0, dtype=np.int64)
+        return np.pad(path, (0, len(scores) - seen))
+
     def compute_metrics(self, logits: Outputs, labels: tuple[np.ndarray, Sequence[np.ndarray]]) -> dict[str, float]:
         """intent_accuracy, slot_f1 (as seqeval's default), sentence_accuracy (the intent and every tag right).
 
@@ -120,7 +139,7 @@ class Joint(Task):
         whole, pairs = right.copy(), []
         for row, (scores, gold) in enumerate(zip(logits[1], labels[1], strict=True)):
             gold = np.asarray(gold, dtype=np.int64)
-            predicted = scores.argmax(axis=-1)[gold != NO_WORD]
+            predicted = self.best_tags(scores[gold != NO_WORD])
             gold = gold[gold != NO_WORD]
             whole[row] &= bool((predicted == gold).all())
             pairs.append((self.tag_names(gold.tolist()), self.tag_names(predicted.tolist())))
@@ -132,7 +151,7 @@ class Joint(Task):
 
     def predictions(self, logits: Outputs) -> np.ndarray:
         """The intents' indices, then those of all words' tags."""
-        return np.concatenate([logits[0].argmax(axis=-1), *(scores.argmax(axis=-1) for scores in logits[1])])
+        return np.concatenate([logits[0].argmax(axis=-1), *map(self.best_tags, logits[1])])
 
     def prepare(self, item: str | Sequence[str] | Words) -> Words:
         """A text or its tokens as words."""
@@ -168,7 +187,7 @@ class Joint(Task):
         return {
             "intent": self.label_space.classes[best],
             "intent_score": round(float(softmax(intent)[best]), 6),
-            "tags": self.tag_names(tags.argmax(axis=-1).tolist()),
+            "tags": self.tag_names(self.best_tags(tags).tolist()),
         }
 
     def answer(self, item: Words, output: tuple[np.ndarray, np.ndarray]) -> dict[str, Any]:
