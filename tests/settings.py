@@ -57,6 +57,7 @@ SETTINGS = [
     Setting("weighted layers", {"pooling": "weighted_layers"}),
     Setting("last four layers", {"pooling": "concat_last4"}),
     Setting("head dropout", {"head_dropout": 0.3}),
+    Setting("ridge head", {"head_init": "ridge"}, ("regression",)),
     Setting("multi-sample dropout", {"multi_sample_dropout": 3}),
     Setting("fresh top layer", {"reinit_layers": 1}),
     Setting("no encoder dropout", {"config_overrides": "hidden_dropout_prob=0,attention_probs_dropout_prob=0"}),

@@ -51,6 +51,11 @@ class ModelArguments:
         "How token states become one vector; weighted_layers and concat_last4 take the mean over the tokens.",
     )
     head_dropout: float = field(default=0.1, metadata={"help": "Dropout before the head."})
+    head_init: str = _choices(
+        "normal",
+        ("normal", "ridge"),
+        "How a head starts: with small random weights, or (regression) as ridge regression on the encoder as it comes.",
+    )
     calibrate: str = _choices("none", CALIBRATIONS, "What is fitted on the validation rows after training.")
     multi_sample_dropout: int = field(
         default=1, metadata={"help": "Train the head on this many dropout masks of each vector; 1: off."}

@@ -36,6 +36,8 @@ def check_model(args: Arguments) -> None:
         )
     if args.training.do_train and model.from_scratch == "none" and not model.model_name_or_path:
         raise UserError(f"no encoder: give --model_name_or_path, or --from_scratch {'|'.join(SCRATCH_SIZES[1:])}")
+    if model.head_init == "ridge" and args.data.task != "regression":
+        raise UserError(f"head_init ridge fits numbers: it is for the task regression, not {args.data.task}")
     check_range("head_dropout", model.head_dropout, 0, 1)
     check_range("multi_sample_dropout", model.multi_sample_dropout, 1)
     check_range("reinit_layers", model.reinit_layers, 0)
@@ -256,6 +258,8 @@ def check_streaming(args: Arguments) -> None:
         )
     if args.data.balance != "none":
         raise UserError(f"balance {args.data.balance} draws from all training rows, which streaming true does not hold")
+    if args.model.head_init == "ridge":
+        raise UserError("head_init ridge reads the training rows beforehand, which streaming true does not hold")
     if args.folds.folds:
         raise UserError(f"folds {args.folds.folds} divides all training rows, which streaming true does not hold")
     for name in ("class_weights", "focal_alpha"):

@@ -42,6 +42,7 @@ from trainer_ext.tracking.publish import publish
 from trainer_ext.tracking.run import tracked_run
 from trainer_ext.training.build import build_trainer
 from trainer_ext.training.output_dir import claim_output_dir, stopped_early
+from trainer_ext.training.ridge_head import start_from_ridge
 from trainer_ext.training.trainer import CustomTrainer
 
 SPLITS = ("train", "validation", "test")
@@ -91,6 +92,8 @@ def train(args: Arguments) -> dict[str, float]:
 
     with tracked_run(args) as run:
         trainer = build_trainer(args, task, model, tokenizer, datasets["train"], datasets["validation"])
+        if args.model.head_init == "ridge" and not checkpoint:
+            start_from_ridge(trainer)
         if checkpoint and stopped_early(checkpoint, training.early_stopping_patience):
             trainer.load_best_of(checkpoint)
             summary = {}
