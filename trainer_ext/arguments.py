@@ -40,8 +40,8 @@ class ModelArguments:
     config_overrides: str | None = field(
         default=None,
         metadata={
-            "help": "Encoder config values, e.g. hidden_size=256,num_hidden_layers=3; of a pretrained one only its "
-            "dropout, e.g. hidden_dropout_prob=0,attention_probs_dropout_prob=0."
+            "help": "Encoder config values, e.g. hidden_size=256,num_hidden_layers=3; of a pretrained one only dropout "
+            "and fewer layers, e.g. hidden_dropout_prob=0,attention_probs_dropout_prob=0,num_hidden_layers=4."
         },
     )
     vocab_size: int = field(default=8000, metadata={"help": "Largest vocabulary trained with --from_scratch."})
