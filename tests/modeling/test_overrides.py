@@ -46,10 +46,11 @@ def test_what_would_not_fit_the_weights_is_refused(overrides, message):
 
 
 def test_a_checkpoint_trains_on_without_dropout(tmp_path, topic_checkpoint, topic_files):
-    """Every dropout of the encoder is off, that of the head is not; the config that is saved says so."""
+    """Every dropout of the encoder is off, the head has what was asked for; the config that is saved says so."""
     run = fit(
         model_name_or_path=str(topic_checkpoint),
         config_overrides=NO_DROPOUT,
+        head_dropout=0.25,
         train_file=topic_files["train"],
         max_length=32,
         max_steps=1,
@@ -59,7 +60,19 @@ def test_a_checkpoint_trains_on_without_dropout(tmp_path, topic_checkpoint, topi
     before, after = (EncoderWithHead.from_pretrained(folder) for folder in (topic_checkpoint, run.output_dir))
     assert {module.p for module in before.encoder.modules() if isinstance(module, nn.Dropout)} == {0.1}
     assert {module.p for module in after.encoder.modules() if isinstance(module, nn.Dropout)} == {0.0}
-    assert after.dropout.p == 0.1
+    assert (before.dropout.p, after.dropout.p) == (0.1, 0.25)
+
+
+def test_a_checkpoint_keeps_its_pooling(tmp_path, topic_checkpoint, topic_files):
+    with pytest.raises(UserError, match="pooling max is not that of .*, whose head was trained on mean"):
+        fit(
+            model_name_or_path=str(topic_checkpoint),
+            pooling="max",
+            train_file=topic_files["train"],
+            max_length=32,
+            report_to="none",
+            output_dir=tmp_path,
+        )
 
 
 def test_the_lower_layers_of_a_pretrained_encoder(tmp_path, topic_files):

@@ -62,7 +62,12 @@ def build_model(
         own = encoder.encoder if isinstance(encoder, EncoderWithHeadConfig) else encoder
         override_config(own, model.config_overrides, pretrained=True)
     if isinstance(encoder, EncoderWithHeadConfig):
-        encoder.multi_sample_dropout = model.multi_sample_dropout  # how to train, not what the weights are
+        if model.pooling not in ("cls", encoder.pooling):  # cls is the default: nothing was asked for
+            raise UserError(
+                f"pooling {model.pooling} is not that of {name}, whose head was trained on {encoder.pooling}"
+            )
+        # how to train, not what the weights are
+        encoder.head_dropout, encoder.multi_sample_dropout = model.head_dropout, model.multi_sample_dropout
         return continue_from(name, encoder, task, pipeline)
     check_positions(encoder, data.max_length)
     names = task.label_space.classes or task.label_space.columns
