@@ -23,11 +23,12 @@ NOT_REGRESSION = (*CLASSES, "joint")
 
 @dataclass(frozen=True)
 class Setting:
-    """One way to train: a name, the flags that switch it on, and the tasks it goes with."""
+    """One way to train: a name, its flags, the tasks it goes with, and whether the loss has to fall."""
 
     name: str
     flags: dict[str, Any] = field(hash=False)
     tasks: tuple[str, ...] = ALL
+    falls: bool = True
 
     @property
     def is_objective(self) -> bool:
@@ -57,7 +58,7 @@ SETTINGS = [
     Setting("weighted layers", {"pooling": "weighted_layers"}),
     Setting("last four layers", {"pooling": "concat_last4"}),
     Setting("head dropout", {"head_dropout": 0.3}),
-    Setting("ridge head", {"head_init": "ridge"}, ("regression",)),
+    Setting("ridge head", {"head_init": "ridge"}, ("regression",), falls=False),  # it starts where the others arrive
     Setting("multi-sample dropout", {"multi_sample_dropout": 3}),
     Setting("fresh top layer", {"reinit_layers": 1}),
     Setting("no encoder dropout", {"config_overrides": "hidden_dropout_prob=0,attention_probs_dropout_prob=0"}),
