@@ -25,7 +25,8 @@ from trainer_ext.tables import table
 
 SOURCE, TEXT = "ellipse/ellipse_part70.csv.gz", "full_text"
 PARTS = ("folds=0.85", "soup=0.05", "new=0.1")
-FOLDS = 5
+FOLDS = tuple(f"fold-{k}" for k in range(5))
+TOGETHER = f"mean of {len(FOLDS)} folds"
 KINDS = {"fp32": "model.onnx", "INT8": "model_quantized.onnx"}
 
 
@@ -45,9 +46,9 @@ def train(folder: Path, shared: Path, flags: list[str]) -> None:
     run_script(
         *("train.py", "configs/essays_minilm.yaml", "--train_file", data / "folds.jsonl", "--report_to", "none"),
         *("--validation_file", data / "soup.jsonl", "--soup", "true", "--output_dir", cv),
-        *("--folds", FOLDS, "--fold_strategy", "multilabel_stratified", "--num_fold_workers", "2", *flags),
+        *("--folds", len(FOLDS), "--fold_strategy", "multilabel_stratified", "--num_fold_workers", "2", *flags),
     )
-    for name in (*(f"fold-{k}" for k in range(FOLDS)), "soup"):
+    for name in (*FOLDS, "soup"):
         out = folder / "onnx" / name
         if not (out / "export_report.json").is_file():
             rows = ("--eval_file", data / "soup.jsonl") if name == "soup" else ()
@@ -56,16 +57,15 @@ def train(folder: Path, shared: Path, flags: list[str]) -> None:
 
 def compared(folder: Path, kind: str) -> dict[str, Predictor]:
     """Every fold, all of them together, and the soup, in one precision."""
-    names = [f"fold-{k}" for k in range(FOLDS)]
-    paths = {name: folder / "onnx" / name for name in (*names, "soup")}
+    paths = {name: folder / "onnx" / name for name in (*FOLDS, "soup")}
     models = {f"{name} {kind}": load_predictor(path, file_name=KINDS[kind]) for name, path in paths.items()}
-    together = load_predictor([paths[name] for name in names], file_name=KINDS[kind], ensemble="mean")
-    return models | {f"mean of {FOLDS} folds {kind}": together}
+    together = load_predictor([paths[name] for name in FOLDS], file_name=KINDS[kind], ensemble="mean")
+    return models | {f"{TOGETHER} {kind}": together}
 
 
-def members_of(model: str) -> list[str]:
+def members_of(model: str) -> tuple[str, ...]:
     """The exported folders that a line of the table is about."""
-    return [f"fold-{k}" for k in range(FOLDS)] if model.startswith("mean") else [model]
+    return FOLDS if model == TOGETHER else (model,)
 
 
 def megabytes(folder: Path, name: str) -> float:

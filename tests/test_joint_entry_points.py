@@ -121,7 +121,7 @@ def test_metrics_follow_from_the_answers(slu_checkpoint, slu_files, tmp_path):
 
 
 def test_a_text_gives_slots_with_their_place(slu_checkpoint, tmp_path):
-    text = "the  special goal"
+    text = "the  special goal, today"
     (answer,) = read_jsonl(predict(slu_checkpoint, tmp_path, "--text", text))
     assert answer["text"] == text and "tags" not in answer
     assert answer["intent"] == "sports" and 0 < answer["intent_score"] <= 1

@@ -179,7 +179,7 @@ def train_and_resume(encoder: Path, folder: Path, task: str, chosen: tuple[Setti
 
 
 def check_losses(history: list[dict], falls: bool) -> None:
-    """All finite; the loss on the rows that it trains on (all of them, no dropout) is lower after than before."""
+    """All finite; where it `falls`, the loss on all training rows (without dropout) is lower after than before."""
     logged = [value for entry in history for name, value in entry.items() if "loss" in name or name == "grad_norm"]
     assert len(logged) > STEPS and all(map(math.isfinite, logged))
     before, after = (entry["eval_loss"] for entry in (history[0], [e for e in history if "eval_loss" in e][-1]))
