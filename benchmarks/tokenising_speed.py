@@ -92,8 +92,8 @@ def main() -> None:
     """Print rows per second, the ratio, and the memory."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--titles", type=int, default=1_000_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--sample", type=int, default=100_000, help="rows of the side-by-side rounds")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--sample", type=int, default=200_000, help="rows of the side-by-side rounds")
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
     datasets.disable_progress_bars()
