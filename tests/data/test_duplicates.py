@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer_ext.data.duplicates import TextIndex, normalised
+from trainer_ext.data.duplicates import TextIndex, normalised, text_key
 
 
 def index(*rows: tuple) -> TextIndex:
@@ -16,6 +16,12 @@ def index(*rows: tuple) -> TextIndex:
 def test_normalised():
     assert normalised("  Good\u3000\n FOOD ") == normalised("good food") == "good food"
     assert normalised("Straße") == normalised("STRASSE")
+
+
+def test_case_and_blanks_make_no_other_text():
+    """And half of a surrogate pair, which JSON can hold, is a character like others."""
+    assert text_key("A  good\nday ") == text_key("a good day") != text_key("agood day")
+    assert text_key("a\ud83d") != text_key("a")
 
 
 def test_repeats():

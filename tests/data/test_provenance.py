@@ -6,7 +6,7 @@ import pytest
 
 from trainer_ext.arguments import DataArguments
 from trainer_ext.data.dataset import load_rows
-from trainer_ext.data.provenance import digest, find_id_column, is_new, new_row, originals_only, source_of
+from trainer_ext.data.provenance import find_id_column, is_new, new_row, originals_only, source_of
 from trainer_ext.data.readers import Row
 from trainer_ext.errors import UserError
 
@@ -41,10 +41,6 @@ def test_the_id_column():
     assert find_id_column(Row({"number": 1}, "f"), "number") == "number"
     with pytest.raises(UserError, match="no column 'uid'; the columns are id, text, label"):
         find_id_column(Row(ORIGINAL, "f"), "uid")
-
-
-def test_case_and_blanks_make_no_other_text():
-    assert digest("A  good\nday ") == digest("a good day") != digest("agood day")
 
 
 def test_training_rows_may_be_new_and_others_not(tmp_path):

@@ -46,6 +46,11 @@ class TextIndex:
         }
 
 
+def text_key(text: str) -> bytes:
+    """What two texts share that differ in case and white space alone."""
+    return digest(normalised(text))
+
+
 def digest(text: str) -> bytes:
     """8 bytes: two of a hundred million different texts share them with a chance of 3 in 10,000."""
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()

@@ -77,9 +77,9 @@ def claim_folds(
     Raises:
         UserError: when the rows, or the way to divide them, are not those the file was made for.
     """
-    id_column = find_id_column(rows, data.id_column)
+    id_column = telling_id_column(rows, data.id_column)
     ids = row_ids(rows, id_column)
-    original = np.array([not source_of(row) for row in rows])
+    original = np.array([not made_from(row) for row in rows])
     about = {
         "data_sha256": rows_hash(rows, ids, data, task, args.group_column),
         "rows": len(rows),
@@ -132,7 +132,7 @@ def divide(
     keys = [[("text", " ".join(text) if task.reads_words else text.strip())] for text in texts]
     known = {name for name, is_original in zip(ids, original, strict=True) if is_original}
     for key, row, name in zip(keys, rows, ids, strict=True):
-        source = source_of(row)
+        source = made_from(row)
         if source and source not in known:
             raise UserError(f"{row.where}: source_id {source!r} is the id of no row")
         key.append(("id", source or name))
@@ -151,11 +151,11 @@ def divide(
     )
 
 
-def find_id_column(rows: Sequence[Row], id_column: str | None) -> str | None:
+def telling_id_column(rows: Sequence[Row], id_column: str | None) -> str | None:
     """The column that names a row: the one asked for, else `id` where it tells the rows apart, else None."""
     if id_column:
         return id_column
-    names = [row.values.get(DEFAULT_ID) for row in rows if not source_of(row)]
+    names = [row.values.get(DEFAULT_ID) for row in rows if not made_from(row)]
     return DEFAULT_ID if None not in names and len({str(name) for name in names}) == len(names) else None
 
 
@@ -169,7 +169,7 @@ def row_ids(rows: Sequence[Row], id_column: str | None) -> list[str]:
         return [str(number) for number in range(1, len(rows) + 1)]
     ids, seen = [str(row.values.get(id_column)) for row in rows], {}
     for name, row in zip(ids, rows, strict=True):
-        if source_of(row):
+        if made_from(row):
             continue
         if name in seen:
             raise UserError(f"{row.where}: id {name!r} is that of {seen[name]} too; folds need an id for each row")
@@ -177,7 +177,7 @@ def row_ids(rows: Sequence[Row], id_column: str | None) -> list[str]:
     return ids
 
 
-def source_of(row: Row) -> str | None:
+def made_from(row: Row) -> str | None:
     """The id of the row that an augmented row was made from; None for any other (`source_id` alone makes none)."""
     return str(row.values[SOURCE_ID]).strip() if is_new(row.values) else None
 
@@ -201,7 +201,7 @@ def rows_hash(
     for name, row in zip(ids, rows, strict=True):
         parts = [name, *(row.values.get(column) for column in columns)]
         parts += [raw_label(row, column, task) for column in labels]
-        parts += [row.values.get(group_column) if group_column else None, source_of(row)]
+        parts += [row.values.get(group_column) if group_column else None, made_from(row)]
         digest.update(json.dumps(parts, default=str).encode() + b"\n")
     return digest.hexdigest()
 

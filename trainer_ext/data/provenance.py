@@ -5,7 +5,6 @@ number in the file (from 1) where rows have no id. New rows belong into the trai
 their source.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -71,8 +70,3 @@ def new_row(values: dict[str, Any], source: Any, operation: str, id_column: str 
     """`values` as a row of its own, with an id of its own where rows have one."""
     named = {id_column: new_id} if id_column else {}
     return {**values, **named, SOURCE_ID: source, OPERATION: operation}
-
-
-def digest(text: str) -> bytes:
-    """8 bytes that stand for a text; differences in blanks and case do not count."""
-    return hashlib.blake2b(" ".join(text.lower().split()).encode(), digest_size=8).digest()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from trainer_ext.arguments import Arguments
-from trainer_ext.data.folds import ROW, FoldTable, find_id_column, row_ids
+from trainer_ext.data.folds import ROW, FoldTable, row_ids, telling_id_column
 from trainer_ext.data.labelled import texts_and_labels
 from trainer_ext.data.readers import Row
 from trainer_ext.files import atomic_writer, read_json, write_json
@@ -51,7 +51,7 @@ def scored_by_folds(table: FoldTable, rows: Sequence[Row]) -> Scored:
 
 def scored_by_seeds(names: Sequence[str], rows: list[Row], id_column: str | None) -> Scored:
     """Every validation row, by every model."""
-    id_column = find_id_column(rows, id_column)
+    id_column = telling_id_column(rows, id_column)
     ids = row_ids(rows, id_column)
     return Scored(rows, id_column, ids, None, {name: np.arange(len(rows)) for name in names})
 

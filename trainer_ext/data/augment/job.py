@@ -11,8 +11,9 @@ from tqdm import tqdm
 
 from trainer_ext.data.augment.rows import JointRows, TextRows
 from trainer_ext.data.augment.sentence import Sentence
+from trainer_ext.data.duplicates import text_key
 from trainer_ext.data.labelled import read_labelled
-from trainer_ext.data.provenance import OPERATION, SOURCE_ID, digest, find_id_column, is_new, new_row, source_of
+from trainer_ext.data.provenance import OPERATION, SOURCE_ID, find_id_column, is_new, new_row, source_of
 from trainer_ext.data.readers import Row
 from trainer_ext.data.row_files import RowWriter
 from trainer_ext.errors import UserError
@@ -95,7 +96,7 @@ class Job:
             else:
                 source_of(row, number, self.id_column)
                 sources.append(number)
-            self.seen.add(digest(self.rows.text(row)))
+            self.seen.add(text_key(self.rows.text(row)))
             if number <= self.target_size:
                 writer.write(row.values)
                 bar.update()
@@ -132,7 +133,7 @@ class Job:
         values = self.rows.values(row, sentence)
         if values is None:
             return None
-        key = digest(self.rows.text(Row(values, row.where)))
+        key = text_key(self.rows.text(Row(values, row.where)))
         if key in self.seen:
             return None
         self.seen.add(key)

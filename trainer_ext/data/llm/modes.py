@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from trainer_ext.data.duplicates import text_key
 from trainer_ext.data.llm.job import Outcome
-from trainer_ext.data.provenance import SOURCE_ID, digest, is_new, new_row, source_of
+from trainer_ext.data.provenance import SOURCE_ID, is_new, new_row, source_of
 from trainer_ext.data.readers import Row
 
 OPERATION = "llm"
@@ -43,7 +44,7 @@ class Paraphraser:
 
     def know(self, row: Row) -> None:
         """A row that is there: its text is not taken again, nor its id."""
-        self.seen.add(digest(row.values[self.text_column]))
+        self.seen.add(text_key(row.values[self.text_column]))
         if is_new(row.values):
             self.made[str(row.values[SOURCE_ID])] += 1
 
@@ -56,7 +57,7 @@ class Paraphraser:
             if reason:
                 yield None, f"{reason}: {text!r}"
                 continue
-            self.seen.add(digest(text))
+            self.seen.add(text_key(text))
             self.made[str(source)] += 1
             new_id = f"{source}-{OPERATION}{self.made[str(source)]}"
             yield new_row({**values, self.text_column: text}, source, OPERATION, self.id_column, new_id), None
@@ -65,9 +66,9 @@ class Paraphraser:
         """Why a paraphrase is not taken, or None."""
         if not text:
             return "empty"
-        if digest(text) == digest(old):
+        if text_key(text) == text_key(old):
             return "unchanged"
-        if digest(text) in self.seen:
+        if text_key(text) in self.seen:
             return "a text that is there already"
         if len(text) < SHORTEST * len(old):
             return f"too short ({len(text)} characters, the source has {len(old)})"
