@@ -6,7 +6,7 @@ from onnx import TensorProto, helper
 
 from trainer_ext.export.gate import Variant, choose, judge_int8, judge_onnx
 from trainer_ext.export.latency import latencies_ms
-from trainer_ext.export.quantise import products_of_activations
+from trainer_ext.export.quantise import Int8Setting, product_weights, quantise
 from trainer_ext.export.report import build_report, instruction_set, report_table
 
 
@@ -55,17 +55,42 @@ def test_exactly_the_limit_passes():
     assert found[2].good or "0.50 points" in found[2].why  # floating point may fall on either side
 
 
-def test_only_products_with_a_constant_are_quantised(tmp_path):
-    weight = helper.make_tensor("w", TensorProto.FLOAT, [2, 2], [1.0] * 4)
-    nodes = [
-        helper.make_node("MatMul", ["x", "w"], ["y"], name="with_weight"),
-        helper.make_node("Constant", [], ["c"], name="constant", value=weight),
-        helper.make_node("MatMul", ["y", "c"], ["z"], name="with_constant"),
-        helper.make_node("MatMul", ["y", "z"], ["out"], name="attention"),
+def save_products(path, **weights):
+    """A model of one MatMul node a weight, and one of two activations."""
+    tensors = {
+        name: helper.make_tensor(name, TensorProto.FLOAT, shape, range(shape[0] * shape[1]))
+        for name, shape in weights.items()
+    }
+    nodes, before = [], "x"
+    for number, name in enumerate(weights):
+        nodes.append(helper.make_node("MatMul", [before, name], [f"y{number}"], name=f"with_{name}"))
+        before = f"y{number}"
+    nodes += [
+        helper.make_node(
+            "Constant", [], ["c"], name="constant", value=helper.make_tensor("v", TensorProto.FLOAT, [2, 2], range(4))
+        ),
+        helper.make_node("MatMul", [before, "c"], ["z"], name="with_constant"),
+        helper.make_node("MatMul", [before, "z"], ["out"], name="attention"),
     ]
     value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2, 2]) for name in ("x", "out")]
-    onnx.save(helper.make_model(helper.make_graph(nodes, "g", value[:1], value[1:], [weight])), tmp_path / "m.onnx")
-    assert products_of_activations(tmp_path / "m.onnx") == ["attention"]
+    graph = helper.make_graph(nodes, "g", value[:1], value[1:], list(tensors.values()))
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+
+def test_weights_of_products(tmp_path):
+    save_products(tmp_path / "model.onnx", wide=[2, 8], narrow=[8, 2])
+    weights = {"with_wide": (2, 8), "with_narrow": (8, 2), "with_constant": (2, 2), "attention": None}
+    assert product_weights(tmp_path / "model.onnx") == weights
+
+
+@pytest.mark.parametrize(
+    ("narrowing_in_float", "in_float"), [(False, {"attention"}), (True, {"attention", "with_narrow"})]
+)
+def test_what_stays_in_float(tmp_path, narrowing_in_float, in_float):
+    """Products of activations always, those that narrow where they are told to."""
+    save_products(tmp_path / "model.onnx", wide=[2, 8], narrow=[8, 2])
+    path = quantise(tmp_path / "model.onnx", tmp_path, Int8Setting("x", ("MatMul",), narrowing_in_float))
+    assert {node.name for node in onnx.load(path).graph.node if node.op_type == "MatMul"} == in_float
 
 
 def test_latencies_take_turns_over_the_same_batches():
