@@ -15,9 +15,9 @@ import json
 import os
 import resource
 import statistics
-import subprocess
-import sys
 from pathlib import Path
+
+from runs import run_script, spread
 
 from trainer_ext.files import write_json
 from trainer_ext.reports.tables import table
@@ -66,11 +66,6 @@ SOURCES = {  # (source, parts) for benchmarks/split.py
 LANGUAGES = {"scicite": ("en", "text"), "reviews": ("zh", "content")}
 
 
-def run_script(*args: str | Path) -> None:
-    """A script or module of the project, in a process of its own."""
-    subprocess.run([sys.executable, *map(str, args)], check=True)
-
-
 def prepare(name: str, shared: Path, folder: Path) -> dict[str, str]:
     """The fixed parts of a data set and its augmented training file, made once: flags and their files."""
     if not (folder / "more.jsonl").is_file():
@@ -92,7 +87,7 @@ def run_arm(command: list[str], out: Path) -> dict:
     cost = out / "processor_seconds.json"
     if not cost.exists():
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([*command, "--output_dir", str(out), "--overwrite_output_dir", "true"], check=True)
+        run_script(*command, "--output_dir", out, "--overwrite_output_dir", "true")
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         write_json(cost, seconds)
@@ -105,9 +100,7 @@ def report(name: str, results: dict[str, list[dict]], metrics: tuple[str, ...]) 
     first = next(iter(results.values()))
     rows = []
     for arm, runs in results.items():
-        cells = [
-            f"{statistics.mean(v):.4f} +- {statistics.stdev(v):.4f}" for v in ([r[m] for r in runs] for m in metrics)
-        ]
+        cells = [spread([run[metric] for run in runs]) for metric in metrics]
         gains = [run[metrics[0]] - plain[metrics[0]] for run, plain in zip(runs, first, strict=True)]
         costs = [run["seconds"] / plain["seconds"] for run, plain in zip(runs, first, strict=True)]
         better = f"{sum(gain > 0 for gain in gains)} of {len(gains)}"
@@ -136,7 +129,7 @@ def main() -> None:
                 print(f"--- {name}, {arm}, seed {seed}", flush=True)
                 given = {flag: path for flag, path in files.items() if flag != EDA and flag not in flags}
                 flags = [files.get(flag, flag) if flag == EDA else flag for flag in flags]
-                command = [sys.executable, "train.py", *RECIPES[name], "--report_to", "none", *flags]
+                command = ["train.py", *RECIPES[name], "--report_to", "none", *flags]
                 command += [value for pair in given.items() for value in pair]
                 out = args.output_dir / f"{name}-{arm.strip('+').replace(' ', '-')}-{seed}"
                 results[arm].append(run_arm([*command, "--seed", str(seed)], out))

@@ -7,37 +7,19 @@ Runs that are already there are not repeated.
 """
 
 import argparse
-import csv
 import json
-import random
-import statistics
-import subprocess
-import sys
 from pathlib import Path
 
-from trainer_ext.data.readers import read_rows
+from runs import run_script, spread
+
 from trainer_ext.reports.tables import table
 
 VARIANTS = {
     "cross entropy": ["--focal_gamma", "0", "--rdrop_alpha", "0"],
     "focal + R-Drop": [],
 }
+PARTS = {"train": 0.6, "validation": 0.2, "test": 0.2}
 METRICS = ("accuracy", "f1_macro", "exact_match")
-
-
-def split(source: str, folder: Path) -> dict[str, Path]:
-    """Write train.csv, validation.csv and test.csv."""
-    rows = [row.values for row in read_rows(source)]
-    random.Random(0).shuffle(rows)
-    a, b = int(0.6 * len(rows)), int(0.8 * len(rows))
-    files = {}
-    for name, part in (("train", rows[:a]), ("validation", rows[a:b]), ("test", rows[b:])):
-        files[name] = folder / f"{name}.csv"
-        with open(files[name], "w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(part)
-    return files
 
 
 def main() -> None:
@@ -47,24 +29,24 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--output_dir", type=Path, default=Path("outputs/bench/focal_rdrop_reviews"))
     args = parser.parse_args()
-    args.output_dir.mkdir(parents=True, exist_ok=True)
-    files = split(args.data, args.output_dir)
+    data = args.output_dir / "data"
+    if not (data / "test.jsonl").is_file():
+        run_script("benchmarks/split.py", args.data, data, *(f"{part}={share}" for part, share in PARTS.items()))
     rows = []
     for name, flags in VARIANTS.items():
         results = []
         for seed in args.seeds:
             out = args.output_dir / f"{name.replace(' ', '')}-{seed}"
             if not (out / "metrics.json").exists():
-                command = [sys.executable, "train.py", "configs/reviews_scratch.yaml", "--report_to", "none", *flags]
-                command += [f"--{split}_file={path}" for split, path in files.items()]
-                command += ["--seed", str(seed), "--output_dir", str(out), "--resume_from_checkpoint", "true"]
-                subprocess.run(command, check=True)
+                files = [f"--{part}_file={data / part}.jsonl" for part in PARTS]
+                run_script(
+                    *("train.py", "configs/reviews_scratch.yaml", "--report_to", "none", *flags, *files),
+                    *("--seed", seed, "--output_dir", out, "--resume_from_checkpoint", "true"),
+                )
             results.append(json.loads((out / "metrics.json").read_text()))
         cells = []
         for metric in (*(f"test_{m}" for m in METRICS), "train_runtime"):
-            values = [result[metric] for result in results]
-            digits = 0 if metric == "train_runtime" else 4
-            cells.append(f"{statistics.mean(values):.{digits}f} +- {statistics.stdev(values):.{digits}f}")
+            cells.append(spread([result[metric] for result in results], 0 if metric == "train_runtime" else 4))
         rows.append([name, *cells])
     print(f"\n{len(args.seeds)} seeds, mean +- standard deviation, test rows")
     print(table(rows, ["objective", *METRICS, "seconds"]))

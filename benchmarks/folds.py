@@ -11,9 +11,9 @@ medians over the same texts, all models taking turns. What is finished in --outp
 import argparse
 import os
 import statistics
-import subprocess
-import sys
 from pathlib import Path
+
+from runs import run_script
 
 from trainer_ext.data.labelled import texts_and_labels
 from trainer_ext.data.readers import read_rows
@@ -28,14 +28,6 @@ PARTS = ("folds=0.85", "soup=0.05", "new=0.1")
 FOLDS = tuple(f"fold-{k}" for k in range(5))
 TOGETHER = f"mean of {len(FOLDS)} folds"
 KINDS = {"fp32": "model.onnx", "INT8": "model_quantized.onnx"}
-
-
-def run_script(*args: str | Path, statuses: tuple[int, ...] = (0,)) -> None:
-    """A script of the project, in a process of its own."""
-    command = [sys.executable, *map(str, args)]
-    status = subprocess.run(command).returncode
-    if status not in statuses:
-        raise SystemExit(f"exit status {status}: {' '.join(command)}")
 
 
 def train(folder: Path, shared: Path, flags: list[str]) -> None:

@@ -10,11 +10,10 @@ the validation rows are. Runs that are already in --output_dir are not repeated.
 import argparse
 import json
 import os
-import statistics
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from runs import run_script, spread
 
 from trainer_ext.tables import table
 
@@ -78,20 +77,14 @@ def train(name: str, run: Run, seed: int, shared: Path, folder: Path) -> dict[st
     if not (out / "metrics.json").is_file():
         if run.split and not parts.is_dir():
             source, *sizes = run.split
-            subprocess.run([sys.executable, "benchmarks/split.py", shared / source, parts, *sizes], check=True)
+            run_script("benchmarks/split.py", shared / source, parts, *sizes)
         files = [file.replace("SHARED", str(shared)).replace("PARTS", str(parts)) for file in run.files]
         flags = ("--train_file", "--validation_file", "--test_file")
-        command = [sys.executable, "train.py", f"configs/{run.recipe}.yaml", "--report_to", "none"]
+        command = ["train.py", f"configs/{run.recipe}.yaml", "--report_to", "none"]
         command += [value for pair in zip(flags, files, strict=False) for value in pair]
         command += ["--seed", str(seed), "--output_dir", str(out), "--resume_from_checkpoint", "true"]
-        subprocess.run(command, check=True)
+        run_script(*command)
     return json.loads((out / "metrics.json").read_text())
-
-
-def spread(values: list[float], digits: int = 4) -> str:
-    """`mean +- standard deviation`, or the only value."""
-    mean = f"{statistics.mean(values):.{digits}f}"
-    return f"{mean} +- {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
 
 
 def main() -> None:
