@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer_ext.tasks.joint import Joint, JointLabelSpace
-from trainer_ext.tasks.tag_paths import allowed_pairs, best_path, follows, irregular_pairs, neighbours
+from trainer_ext.tasks.tag_paths import (
+    FORBIDDEN,
+    WEIGHT,
+    allowed_pairs,
+    best_path,
+    follows,
+    neighbours,
+    transition_scores,
+)
 
 BIO = ("O", "B-a", "I-a", "B-b", "I-b")
 BIOES = ("O", "B-a", "I-a", "E-a", "S-a")
@@ -36,34 +44,58 @@ def test_what_may_follow(before, tag, bio, bioes):
     assert (follows(before, tag, False), follows(before, tag, True)) == (bio, bioes)
 
 
+def test_neighbours_are_counted_with_both_ends():
+    rows = [["O", "B-a", "I-a"], ["B-a", "I-a"], []]
+    expected = {("O", "O"): 2, ("O", "B-a"): 2, ("B-a", "I-a"): 2, ("I-a", "O"): 2}
+    assert neighbours(rows) == expected
+
+
 @pytest.mark.parametrize(
-    "rows, irregular",
+    "tags, rows, before, tag, allowed",
     [
-        ([["O", "B-a", "I-a"], ["B-a", "B-b", "O"]], []),
-        ([["I-a", "I-a", "B-a"]], [("O", "I-a")]),  # IOB1
-        ([["B-a", "I-b"], ["O", "I-a"]], [("B-a", "I-b"), ("O", "I-a")]),
-        ([["B-a", "E-a"], ["S-b", "O"]], []),
-        ([["B-a", "O"], ["S-b", "B-a"]], [("B-a", "O")]),  # an open slot at the end counts as well
-        ([[]], []),
+        (BIO, [], "O", "I-a", False),
+        (BIO, [["I-a", "I-a", "B-a"]], "O", "I-a", True),  # IOB1
+        (BIO, [["I-a", "I-a", "B-a"]], "O", "I-b", False),
+        (BIO, [["B-a", "I-b"]], "B-a", "I-b", True),
+        (BIOES, [["S-a"]], "B-a", "O", False),
+        (BIOES, [["B-a"]], "B-a", "O", True),  # an open slot at the end counts as well
     ],
 )
-def test_neighbours_that_break_the_scheme(rows, irregular):
-    assert irregular_pairs(neighbours(rows)) == irregular
+def test_what_training_rows_allow(tags, rows, before, tag, allowed):
+    assert allowed_pairs(tags, neighbours(rows))[tags.index(before), tags.index(tag)] == allowed
+
+
+def test_transition_scores_by_hand():
+    """After `O` (4 times: 3 O, 1 B-a) and B-a (once, then I-a); I-a (then O once)."""
+    scores = transition_scores(("O", "B-a", "I-a"), neighbours([["O", "O", "B-a", "I-a"], []]))
+    often = np.array([4 + 1, 1 + 1, 1 + 1]) / (6 + 3)  # counts of what stands second, one more for each
+    after_outside = np.log((np.array([3, 1, 0]) + often) / 5) * WEIGHT
+    assert scores[0, :2] == pytest.approx(after_outside[:2]) and scores[0, 2] == FORBIDDEN
+    assert scores[1] == pytest.approx(np.log((np.array([0, 0, 1]) + often) / 2) * WEIGHT)
+
+
+def test_what_was_never_counted_prefers_nothing():
+    """All that the scheme allows has one score."""
+    scores = transition_scores(BIO, {})
+    assert len(set(scores[scores > FORBIDDEN])) == 1
 
 
 @settings(deadline=None)
 @given(
     st.sampled_from([BIO, BIOES]),
-    st.lists(st.tuples(st.sampled_from(BIO), st.sampled_from(BIO)), max_size=2),
+    st.lists(st.lists(st.sampled_from(BIO), max_size=4), max_size=3),
     st.lists(st.lists(st.integers(-9, 9), min_size=5, max_size=5), min_size=1, max_size=4),
 )
-def test_the_best_path_is_the_best_of_all(tags, irregular, scores):
-    """Against every allowed sequence of up to four words."""
-    scores, allowed = np.array(scores, dtype=np.float32), allowed_pairs(tags, irregular)
-    every = [p for p in product(range(5), repeat=len(scores)) if all(allowed[a, b] for a, b in pairwise([0, *p, 0]))]
-    path = best_path(scores, allowed)
-    assert tuple(path) in every
-    assert scores[range(len(path)), path].sum() == max(scores[range(len(p)), p].sum() for p in every)
+def test_the_best_path_is_the_best_of_all(tags, rows, scores):
+    """Against every sequence of up to four words."""
+    scores, transitions = np.array(scores, dtype=np.float32), transition_scores(tags, neighbours(rows))
+
+    def total(path):
+        return scores[range(len(path)), list(path)].sum() + sum(transitions[a, b] for a, b in pairwise([0, *path, 0]))
+
+    path = best_path(scores, transitions)
+    assert total(path) == pytest.approx(max(map(total, product(range(5), repeat=len(scores)))))
+    assert total(path) > FORBIDDEN / 2
 
 
 def task(rows: list[list[str]]) -> Joint:
@@ -85,9 +117,18 @@ def test_predictions_keep_to_the_scheme():
 def test_what_training_rows_have_is_allowed():
     """The tags of IOB1 begin slots with I; the pairs travel with the label space."""
     joint = task([["I-a", "B-a", "O"]])
-    assert joint.label_space.irregular == ("O I-a",)
+    assert ("O", "I-a", 1) in joint.label_space.neighbours
     again = Joint(JointLabelSpace.from_dict(joint.label_space.to_dict()))
     assert again.best_tags(np.array([[2.0, 0.0, 3.0]])).tolist() == [2]
+
+
+def test_of_two_tags_with_equal_scores_the_more_usual_one_wins():
+    """After `B-a` training rows go on three times of four."""
+    joint = task([["B-a", "I-a"]] * 3 + [["B-a", "O"]])
+    scores = np.array([[0.0, 5.0, 0.0], [1.0, 0.0, 1.0]], dtype=np.float32)
+    assert joint.tag_names(joint.best_tags(scores)) == ["B-a", "I-a"]
+    surer = scores + np.array([[0, 0, 0], [2, 0, 0]])
+    assert joint.tag_names(joint.best_tags(surer)) == ["B-a", "O"]
 
 
 def test_words_that_were_cut_off_are_outside():

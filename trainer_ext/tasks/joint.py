@@ -11,7 +11,7 @@ from trainer_ext.errors import UserError
 from trainer_ext.tasks.base import Task, softmax
 from trainer_ext.tasks.chunks import OUTSIDE, chunks, slot_f1
 from trainer_ext.tasks.label_space import LabelSpace, normalise
-from trainer_ext.tasks.tag_paths import allowed_pairs, best_path, irregular_pairs, neighbours
+from trainer_ext.tasks.tag_paths import best_path, neighbours, transition_scores
 from trainer_ext.tasks.words import Words, join_tokens, split_text
 
 UNSEEN = -1000  # and below: intents and tags that no training row has; losses leave negative labels out
@@ -29,12 +29,12 @@ class JointLabelSpace(LabelSpace):
     Attributes:
         tags: `O` first, so that a word without a prediction (all zeros) is outside.
         by_character: whether the training rows' tokens are characters; a text is then split the same way.
-        irregular: neighbours in the training rows that break the scheme of the tags, each pair as one text: `O I-a`.
+        neighbours: a tag, the next one, and how often training rows have them so.
     """
 
     tags: tuple[str, ...] = (OUTSIDE,)
     by_character: bool = False
-    irregular: tuple[str, ...] = ()
+    neighbours: tuple[tuple[str, str, int], ...] = ()
 
     @classmethod
     def from_rows(
@@ -42,30 +42,31 @@ class JointLabelSpace(LabelSpace):
     ) -> "JointLabelSpace":
         """From the training rows."""
         space = LabelSpace.from_values(COLUMNS[2:], intents)
-        pairs = neighbours(tags)
-        names = sorted({tag for pair in pairs for tag in pair} - {OUTSIDE})
+        seen = neighbours(tags)
+        names = sorted({tag for pair in seen for tag in pair} - {OUTSIDE})
         by_character = all(len(token) == 1 for row in tokens for token in row)
-        irregular = tuple(map(" ".join, irregular_pairs(pairs)))
-        return cls(space.columns, space.classes, space.values, (OUTSIDE, *names), by_character, irregular)
+        counts = tuple((*pair, count) for pair, count in sorted(seen.items()))
+        return cls(space.columns, space.classes, space.values, (OUTSIDE, *names), by_character, counts)
 
     def to_dict(self) -> dict:
         """As stored in a checkpoint's config."""
         plain = LabelSpace(self.columns, self.classes, self.values).to_dict()
-        own = {"tags": list(self.tags), "by_character": self.by_character, "irregular": list(self.irregular)}
-        return {**plain, **own}
+        counts = [list(pair) for pair in self.neighbours]
+        return {**plain, "tags": list(self.tags), "by_character": self.by_character, "neighbours": counts}
 
     @classmethod
     def from_dict(cls, stored: dict) -> "JointLabelSpace":
         """The inverse of `to_dict`."""
-        lists = {key: tuple(items) for key, items in stored.items() if key != "by_character"}
-        return cls(**lists, by_character=bool(stored["by_character"]))
+        own = {"by_character": bool(stored["by_character"]), "neighbours": tuple(map(tuple, stored["neighbours"]))}
+        return cls(**{key: tuple(items) for key, items in stored.items() if key not in own}, **own)
 
 
 class Joint(Task):
     """Logits (I,) for the intent, and (tags,) for each word, read at its first sub-token.
 
     A row's output is the pair of both, with a row of zeros for a word that `max_length` cut off: it is predicted `O`.
-    Tags are predicted as the best sequence that the scheme allows (BIO, BIOES), or that training rows have.
+    Tags are predicted as the best sequence that the scheme allows (BIO, BIOES), or that training rows have; how often a
+    tag follows another in them counts a little.
     """
 
     name = "joint"
@@ -118,14 +119,14 @@ class Joint(Task):
         return [self.label_space.tags[k] if k >= 0 else self._unseen[UNSEEN - k] for k in indices]
 
     @cached_property
-    def allowed_pairs(self) -> np.ndarray:
-        """(tags, tags), whether one may follow another."""
-        return allowed_pairs(self.label_space.tags, (tuple(pair.split(" ")) for pair in self.label_space.irregular))
+    def transitions(self) -> np.ndarray:
+        """(tags, tags), the score of one after another."""
+        return transition_scores(self.label_space.tags, {(a, b): count for a, b, count in self.label_space.neighbours})
 
     def best_tags(self, scores: np.ndarray) -> np.ndarray:
         """Indices (words,) of the predicted tags, of scores (words, tags); what was cut off (equal scores) is `O`."""
         seen = len(scores) - int((np.ptp(scores[::-1], axis=-1) == 0).cumprod().sum())
-        path = best_path(scores[:seen], self.allowed_pairs) if seen else np.zeros(0, dtype=np.int64)
+        path = best_path(scores[:seen], self.transitions) if seen else np.zeros(0, dtype=np.int64)
         return np.pad(path, (0, len(scores) - seen))
 
     def compute_metrics(self, logits: Outputs, labels: tuple[np.ndarray, Sequence[np.ndarray]]) -> dict[str, float]:
