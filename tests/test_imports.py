@@ -23,7 +23,8 @@ ALLOWED = {
     "optimisation": {"errors"},  # a part of `arguments`, by itself because of the length
     "shaping": {"errors"},  # likewise
     "arguments": {"errors", "file_options", "optimisation", "shaping"},
-    "checks": {"arguments", "errors", "file_options", "optimisation", "shaping"},
+    "checks": {"arguments", "errors", "file_options", "fold_checks", "optimisation", "shaping"},
+    "fold_checks": {"arguments", "errors"},
     "parsing": {"arguments", "checks", *LEAVES},
     "tasks": set(LEAVES),
     "data": {"arguments", "parsing", "tasks", *LEAVES},  # parsing: the report takes a recipe
@@ -42,7 +43,7 @@ ALLOWED = {
         *LEAVES,
     },
     "__main__": {"errors", "parsing", "run"},
-    "notebook": {"parsing", "run", *LEAVES},
+    "notebook": {"arguments", "data", "folds", "parsing", "run", "training", *LEAVES},
     "export": {"arguments", "data", "inference", "modeling", "reports", "tasks", *LEAVES},
 }
 # The libraries of metrics are loaded when a metric is computed: no module imports this one at its top.

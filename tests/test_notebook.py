@@ -115,6 +115,39 @@ def test_bad_input_is_one_clear_error(tmp_path, frames):
         fit(tmp_path / "none.yaml")
 
 
+def test_a_refused_call_leaves_the_rows_of_the_run_that_is_there(tmp_path, frames):
+    """Neither a folder that holds another run nor a misspelt flag changes or leaves anything."""
+    train, validation = frames
+    done = fit(RECIPE, train_file=train, validation_file=validation, output_dir=tmp_path / "run")
+    before = (done.output_dir / "data/train.jsonl").read_bytes()
+    with pytest.raises(UserError, match="already holds another run"):
+        fit(RECIPE, train_file=train[:40], validation_file=validation, output_dir=tmp_path / "run")
+    with pytest.raises(UserError, match="holds a run on other rows"):
+        fit(
+            RECIPE,
+            train_file=train[:40],
+            validation_file=validation,
+            output_dir=tmp_path / "run",
+            resume_from_checkpoint=True,
+        )
+    assert (done.output_dir / "data/train.jsonl").read_bytes() == before
+    with pytest.raises(UserError, match="focal_gama.*focal_gamma"):
+        fit(RECIPE, train_file=train, focal_gama=2, output_dir=tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    bad = train.assign(label=["one"] * len(train))
+    with pytest.raises(UserError, match="one class only"):
+        fit(RECIPE, train_file=bad, validation_file=validation, output_dir=tmp_path / "new")
+    fit(RECIPE, train_file=train, validation_file=validation, output_dir=tmp_path / "new")
+
+
+def test_one_text_is_not_a_list_of_texts(topic_checkpoint):
+    """Else there would be an answer for each character."""
+    predictor = load_predictor(topic_checkpoint)
+    for answer in (predictor.predict, predictor.predict_iter, predictor.logits, predictor.logits_iter):
+        with pytest.raises(UserError, match="expected a list of texts, got one text: 'a goal'"):
+            answer("a goal")
+
+
 def test_importing_the_package_stays_light():
     """`from trainer_ext import load_predictor` loads neither torch nor transformers."""
     heavy = "[name for name in ('torch', 'transformers') if name in sys.modules]"

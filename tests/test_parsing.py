@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import numpy as np
+import pandas
 import pytest
 import yaml
 
@@ -201,25 +203,26 @@ def test_output_dir_must_be_said(recipe):
 
 
 @pytest.mark.parametrize(
-    "key, cli_names, from_scratch, expected",
+    "key, cli_names, from_scratch, recipes, expected",
     [
-        ("seed", ["seed"], "none", True),
-        ("seed", ["max_steps"], "none", False),
-        ("model_name_or_path", ["from_scratch"], "tiny", True),
-        ("model_name_or_path", ["from_scratch"], "none", False),
-        ("model_name_or_path", ["seed"], "none", False),
-        ("from_scratch", ["model_name_or_path"], "none", True),
-        ("from_scratch", ["from_scratch"], "none", True),
-        ("config_overrides", ["model_name_or_path"], "none", True),
-        ("config_overrides", ["from_scratch"], "small", True),
-        ("config_overrides", ["from_scratch"], "none", True),
-        ("config_overrides", ["config_overrides"], "none", True),
-        ("config_overrides", ["vocab_size"], "none", False),
+        ("seed", ["seed"], "none", "none", True),
+        ("seed", ["max_steps"], "none", "none", False),
+        ("model_name_or_path", ["from_scratch"], "tiny", "none", True),
+        ("model_name_or_path", ["from_scratch"], "none", "none", False),
+        ("model_name_or_path", ["seed"], "none", "none", False),
+        ("from_scratch", ["model_name_or_path"], "none", "none", True),
+        ("from_scratch", ["from_scratch"], "none", "none", True),
+        ("config_overrides", ["model_name_or_path"], "none", "none", False),
+        ("config_overrides", ["model_name_or_path"], "none", "tiny", True),
+        ("config_overrides", ["from_scratch"], "small", "none", True),
+        ("config_overrides", ["from_scratch"], "none", "none", False),
+        ("config_overrides", ["config_overrides"], "none", "none", True),
+        ("config_overrides", ["vocab_size"], "none", "none", False),
     ],
 )
-def test_overridden(key, cli_names, from_scratch, expected):
+def test_overridden(key, cli_names, from_scratch, recipes, expected):
     """The whole table."""
-    assert overridden(key, cli_names, from_scratch) is expected
+    assert overridden(key, cli_names, from_scratch, recipes) is expected
 
 
 def encoder(args: Arguments) -> tuple:
@@ -256,6 +259,26 @@ def test_another_encoder_than_a_scratch_recipes(recipe, flags, expected):
 def test_another_encoder_than_a_pretrained_recipes(recipe, flags, expected):
     """`--from_scratch none` switches nothing off where there is nothing."""
     assert encoder(parse([recipe(from_scratch=..., model_name_or_path="bert"), *flags])) == expected
+
+
+def test_overrides_of_a_pretrained_recipe_are_for_its_local_copy_too(recipe):
+    values = {"from_scratch": ..., "model_name_or_path": "bert", "config_overrides": "num_hidden_layers=4"}
+    assert encoder(parse([recipe(**values), "--model_name_or_path", "copy"])) == ("none", "copy", "num_hidden_layers=4")
+    assert encoder(parse([recipe(**values), "--from_scratch", "tiny"])) == ("tiny", None, None)
+
+
+def test_values_of_a_notebook_become_tokens():
+    """Tuples, arrays and the columns of a data frame as lists; rates by part as the flag has them."""
+    assert to_tokens({"label_columns": ("a", "b")}) == ["--label_columns", "a", "b"]
+    assert to_tokens({"class_weights": np.array([1.0, 2.5])}) == ["--class_weights", "1.0", "2.5"]
+    assert to_tokens({"label_columns": pandas.Index(["a", "b"])}) == ["--label_columns", "a", "b"]
+    groups = {"embeddings": 2e-5, "layers.0-5": "3e-5"}
+    assert to_tokens({"parameter_groups": groups}) == ["--parameter_groups", "embeddings=2e-05", "layers.0-5=3e-5"]
+
+
+def test_rates_by_part_as_a_mapping(recipe):
+    values = recipe(parameter_groups={"embeddings": 2e-5, "head": 5e-5})
+    assert parse([values]).training.parameter_groups == ["embeddings=2e-05", "head=5e-05"]
 
 
 def test_from_scratch_none_leaves_no_encoder(recipe):
@@ -342,6 +365,14 @@ def test_from_scratch_none_leaves_no_encoder(recipe):
         ({"adversarial": "fgm", "adversarial_steps": 3}, ["adversarial fgm", "adversarial_steps is 3", "pgd"]),
         ({"adversarial": "awp", "num_train_epochs": 1}, ["adversarial_start_epoch 1.0", "num_train_epochs 1.0"]),
         ({"focal_gamma": -1}, ["focal_gamma -1", "at least 0"]),
+        ({"rdrop_alpha": "inf"}, ["rdrop_alpha inf", "at least 0"]),
+        ({"seed": -1}, ["seed -1", "at least 0"]),
+        ({"max_train_samples": -3}, ["max_train_samples -3", "at least 1"]),
+        ({"max_eval_samples": 0}, ["max_eval_samples 0", "at least 1"]),
+        ({"batch_eval_metrics": True}, ["batch_eval_metrics true"]),
+        ({"prediction_loss_only": True}, ["prediction_loss_only true"]),
+        ({"eval_do_concat_batches": False}, ["eval_do_concat_batches false"]),
+        ({"save_only_model": True, "resume_from_checkpoint": True}, ["save_only_model true", "resume_from_checkpoint"]),
         ({"focal_gamma": "nan"}, ["focal_gamma nan", "at least 0"]),
         ({"rdrop_alpha": -0.5}, ["rdrop_alpha -0.5", "at least 0"]),
         ({"focal_alpha": [0.25]}, ["focal_alpha [0.25]", "focal_gamma is 0"]),
@@ -394,6 +425,19 @@ def test_contradictions(recipe, files, values, parts):
     values = {key: files[key] if value is True and key in files else value for key, value in values.items()}
     message = refusal(recipe(**values))
     assert [part for part in parts if part not in message] == [], message
+
+
+@pytest.mark.parametrize(
+    "metric, more_is_better",
+    [
+        *[("f1_macro_reception", True), ("f1_macro_loss", True), ("f1_macro_rmse", True), ("pearson_loss", True)],
+        *[("loss", False), ("eval_loss", False), ("mcrmse", False), ("eval_rmse_Syntax", False), ("rmse_score", False)],
+    ],
+)
+def test_which_way_a_metric_is_better(recipe, files, metric, more_is_better):
+    """Whatever the columns are called."""
+    values = {"metric_for_best_model": metric, "eval_strategy": "epoch", "validation_file": files["validation_file"]}
+    assert parse([recipe(**values)]).training.greater_is_better is more_is_better
 
 
 def test_fp16_without_cuda(recipe, monkeypatch):

@@ -20,7 +20,13 @@ SCRATCH_SIZES = ("none", "tiny", "mini", "small", "tinybert_4l", "tinybert_6l")
 CALIBRATIONS = ("none", "temperature", "thresholds", "both")
 WEIGHT_METHODS = ("balanced", "effective")
 FOLD_STRATEGIES = ("kfold", "stratified", "multilabel_stratified", "group")
-LOWER_IS_BETTER = ("loss", "rmse", "ece")
+LOWER_IS_BETTER = ("loss", "mcrmse", "ece")
+
+
+def greater_is_better(metric: str) -> bool:
+    """Whether more of a metric is better: not of losses and errors (`rmse_Syntax`). Columns may have any name."""
+    name = metric.removeprefix("eval_")
+    return name not in LOWER_IS_BETTER and not name.startswith("rmse_")
 
 
 def _choices(default: str, choices: tuple[str, ...], help: str):
@@ -45,10 +51,13 @@ class ModelArguments:
         },
     )
     vocab_size: int = field(default=8000, metadata={"help": "Largest vocabulary trained with --from_scratch."})
-    pooling: str = _choices(
-        "cls",
-        ("cls", "mean", "max", "attention", "weighted_layers", "concat_last4"),
-        "How token states become one vector; weighted_layers and concat_last4 take the mean over the tokens.",
+    pooling: str | None = field(
+        default=None,
+        metadata={
+            "choices": ("cls", "mean", "max", "attention", "weighted_layers", "concat_last4"),
+            "help": "How token states become one vector (cls); weighted_layers and concat_last4 take the mean over the "
+            "tokens. A checkpoint of this project keeps its own.",
+        },
     )
     head_dropout: float = field(default=0.1, metadata={"help": "Dropout before the head."})
     head_init: str = _choices(
@@ -173,7 +182,7 @@ class TrainingArguments(OptimisationArguments, transformers.TrainingArguments):
         if (self.bf16 or self.bf16_full_eval) and not is_torch_cuda_available():
             self.use_cpu = True  # transformers then asks for bf16 on the CPU instead of refusing it
         if self.metric_for_best_model and self.greater_is_better is None:
-            self.greater_is_better = not any(word in self.metric_for_best_model for word in LOWER_IS_BETTER)
+            self.greater_is_better = greater_is_better(self.metric_for_best_model)
         if self.gradient_checkpointing and self.gradient_checkpointing_kwargs is None:
             self.gradient_checkpointing_kwargs = {"use_reentrant": False}  # the other kind trains nothing above frozen
         if self.report_to is None:

@@ -6,6 +6,7 @@ from dataclasses import fields
 from trainer_ext.arguments import CALIBRATIONS, SCRATCH_SIZES, Arguments, DataArguments
 from trainer_ext.errors import UserError, check_range
 from trainer_ext.file_options import FileOptions, ending_of
+from trainer_ext.fold_checks import check_folds
 from trainer_ext.optimisation import check_optimisation, parse_parameter_groups
 from trainer_ext.shaping import check_shaping
 
@@ -60,6 +61,9 @@ def check_model(args: Arguments) -> None:
             raise UserError(f"parameter_groups {entry.text} has no effect: freeze_layers is {model.freeze_layers}")
     check_range("vocab_size", model.vocab_size, 16)
     check_range("max_length", args.data.max_length, 4)
+    for name in ("max_train_samples", "max_eval_samples"):
+        if getattr(args.data, name) is not None:
+            check_range(name, getattr(args.data, name), 1)
 
 
 def check_training(args: Arguments) -> None:
@@ -81,10 +85,23 @@ def check_training(args: Arguments) -> None:
         raise UserError(f"eval_strategy {strategy} needs rows to evaluate on, but there is no validation_file")
     if not training.do_train and not has_validation and not data.test_file:
         raise UserError("do_train false evaluates a checkpoint, but there is neither validation_file nor test_file")
+    if training.save_only_model and training.resume_from_checkpoint:
+        raise UserError(
+            f"save_only_model true keeps no optimizer, which resume_from_checkpoint {training.resume_from_checkpoint} "
+            "goes on with"
+        )
     if training.save_strategy.value == "best" and not training.metric_for_best_model:
         raise UserError("save_strategy best needs metric_for_best_model, which is not given")
     for name in ("learning_rate", "weight_decay", "num_train_epochs"):
         check_range(name, getattr(training, name), 0)
+    for name in ("batch_eval_metrics", "prediction_loss_only"):
+        if getattr(training, name):
+            raise UserError(f"{name} true is not possible: metrics are computed from the logits of all rows")
+    if not training.eval_do_concat_batches:
+        raise UserError(
+            "eval_do_concat_batches false is not possible: metrics are computed from the logits of all rows"
+        )
+    check_range("seed", training.seed, 0, 2**32 - 1)
     for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
         check_range(name, getattr(training, name), 1)
     check_range("early_stopping_patience", training.early_stopping_patience, 0)
@@ -156,67 +173,6 @@ def check_joint(args: Arguments) -> None:
         raise UserError(f"focal_alpha {alpha}: the task joint has two heads and takes one number")
     if args.objective.class_weights:
         raise UserError(f"class_weights {args.objective.class_weights} is not for the task joint, which has two heads")
-
-
-def check_folds(args: Arguments) -> None:
-    """Folds or seeds, and what only one of them takes."""
-    folds, training, data = args.folds, args.training, args.data
-    if folds.folds and folds.seeds:
-        raise UserError(f"folds {folds.folds} and seeds {folds.seeds} are both given; drop one")
-    several = folds.folds or folds.seeds
-    of_folds = ("fold", "fold_strategy", "group_column", "fold_repeats")
-    needless = [name for name in of_folds if getattr(folds, name) and name in args.given and not folds.folds]
-    needless += [name for name in ("num_fold_workers", "soup") if name in args.given and not several]
-    if needless:
-        raise UserError(f"{needless[0]} {getattr(folds, needless[0])} has no effect: folds is 0")
-    if not several:
-        return
-    if not training.do_train:
-        raise UserError("do_train false evaluates one checkpoint; it does not go with folds or seeds")
-    if str(training.resume_from_checkpoint or "true").lower() != "true":
-        raise UserError(
-            f"resume_from_checkpoint {training.resume_from_checkpoint} names one checkpoint, but there are several "
-            "models: the same command again goes on with them"
-        )
-    check_range("num_fold_workers", folds.num_fold_workers, 1)
-    if folds.soup and not (data.validation_file or data.dataset_name):
-        raise UserError("soup true needs rows that no fold was trained or chosen on: give --validation_file")
-    if folds.soup and args.model.calibrate != "none":
-        raise UserError(
-            f"soup true averages weights, for which calibrate {args.model.calibrate} was not fitted; drop one"
-        )
-    if folds.seeds:
-        if len(set(folds.seeds)) < len(folds.seeds) or min(folds.seeds) < 0:
-            raise UserError(f"seeds {folds.seeds} must differ, and be at least 0")
-        if not (data.validation_file or data.dataset_name):
-            raise UserError(f"seeds {folds.seeds} are compared on validation rows, but there is no validation_file")
-        return
-    check_fold_strategy(args)
-
-
-def check_fold_strategy(args: Arguments) -> None:
-    """How rows are dealt fits the task, and the other flags of folds."""
-    folds, data = args.folds, args.data
-    check_range("folds", folds.folds, 2)
-    check_range("fold_repeats", folds.fold_repeats, 1)
-    if folds.fold is not None:
-        check_range("fold", folds.fold, 0, folds.folds * folds.fold_repeats - 1)
-    if (folds.fold_strategy == "group") != bool(folds.group_column):
-        raise UserError(
-            f"fold_strategy {folds.fold_strategy} and group_column {folds.group_column}: group needs the column, and "
-            "only group takes it"
-        )
-    if folds.fold_strategy == "group" and folds.fold_repeats > 1:
-        raise UserError(f"fold_repeats {folds.fold_repeats}: fold_strategy group has one division only, so drop it")
-    single = data.task in ("single_label", "joint") or (data.task == "regression" and len(data.label_columns) == 1)
-    if folds.fold_strategy == "stratified" and not single:
-        raise UserError(
-            f"fold_strategy stratified is for one label a row, but the task is {data.task}: use multilabel_stratified"
-        )
-    if data.max_eval_samples:
-        raise UserError(
-            f"max_eval_samples {data.max_eval_samples} and folds {folds.folds} are both given: folds score every row"
-        )
 
 
 def check_files(args: Arguments) -> None:

@@ -39,7 +39,7 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
 
 def check_range(name: str, value: float, low: float, high: float = float("inf"), above: bool = False) -> None:
     """Raise `UserError` unless low <= value <= high (low < value where `above`)."""
-    if not low <= value <= high or (above and value == low):
+    if not low <= value <= high or (above and value == low) or value == float("inf"):
         bounds = f"{'above' if above else 'at least'} {low}" + ("" if high == float("inf") else f" and at most {high}")
         raise UserError(f"{name} {value} is out of range: it must be {bounds}")
 

@@ -5,13 +5,20 @@ import os
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from filecmp import cmp
 from pathlib import Path
+from shutil import copyfile
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from trainer_ext.arguments import Arguments
+from trainer_ext.data.class_names import class_names, named
 from trainer_ext.errors import UserError
 from trainer_ext.files import atomic_writer
+from trainer_ext.folds.members import has_members
 from trainer_ext.parsing import parse_values, read_recipe
 from trainer_ext.run import run
+from trainer_ext.training.output_dir import checkpoints, claim_output_dir
 
 TABLES = ("train_file", "validation_file", "test_file")
 
@@ -47,23 +54,45 @@ def fit(recipe: str | os.PathLike | Mapping[str, Any] | None = None, **flags: An
     folder = flags.get("output_dir", values.get("output_dir"))
     if tables and not folder:
         raise UserError("no output_dir: say where the model goes")
-    files = {name: Path(folder) / "data" / f"{name.removesuffix('_file')}.jsonl" for name in tables}
-    for name, rows in tables.items():
-        write_table(rows, files[name], name)
-    with environment_kept():
-        args = parse_values(values, {**flags, **files})
+    kept = {name: Path(folder) / "data" / f"{name.removesuffix('_file')}.jsonl" for name in tables}
+    with environment_kept(), TemporaryDirectory() as beside:
+        written = {name: Path(beside) / path.name for name, path in kept.items()}
+        for name, rows in tables.items():
+            write_table(rows, written[name], name)
+        args = parse_values(values, {**flags, **written})  # the flags are right before anything is left behind
+        keep_tables(written, kept, args)
         return Run(Path(args.training.output_dir), run(args))
+
+
+def keep_tables(written: Mapping[str, Path], kept: Mapping[str, Path], args: Arguments) -> None:
+    """Put tables where their run finds them again, and name those places in `args`.
+
+    Raises:
+        UserError: when the folder holds another run, or (folds, a run to resume) the same one with other rows.
+    """
+    folder = Path(args.training.output_dir)
+    if args.training.do_train and not has_members(args):
+        claim_output_dir(args.training)
+    holds_a_run = bool(checkpoints(folder)) or (folder / "resolved_config.yaml").is_file()
+    for name, path in kept.items():
+        if holds_a_run and path.is_file() and not cmp(written[name], path, shallow=False):
+            raise UserError(
+                f"output_dir {folder} holds a run on other rows ({path}): give overwrite_output_dir=True to replace "
+                "it, or another folder"
+            )
+    for name, path in kept.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        copyfile(written[name], path.with_suffix(".tmp"))
+        os.replace(path.with_suffix(".tmp"), path)
+        setattr(args.data, name, str(path))
+        args.given[name] = str(path)
 
 
 def write_table(rows: Any, path: Path, name: str) -> None:
     """Rows of a data frame, a `datasets.Dataset` or a list of mappings as jsonl; class ids become class names."""
     if hasattr(rows, "to_dict") and hasattr(rows, "columns"):
         rows = rows.to_dict(orient="records")
-    names = {
-        column: feature.int2str
-        for column, feature in getattr(rows, "features", {}).items()
-        if hasattr(feature, "int2str")
-    }
+    names = class_names(getattr(rows, "features", {}))
     with atomic_writer(path) as file:
         for number, row in enumerate(rows, 1):
             if not isinstance(row, Mapping):
@@ -71,7 +100,7 @@ def write_table(rows: Any, path: Path, name: str) -> None:
                     f"{name}, row {number}: expected a mapping of columns to values, got {type(row).__name__}; "
                     "give a file, a data frame, a datasets.Dataset or a list of mappings"
                 )
-            values = {key: names[key](value) if key in names and value >= 0 else value for key, value in row.items()}
+            values = {key: named(value, names[key]) if key in names else value for key, value in row.items()}
             file.write(json.dumps(values, ensure_ascii=False, default=as_plain) + "\n")
 
 

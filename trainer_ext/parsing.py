@@ -74,7 +74,8 @@ def parse_tokens(recipe: dict[str, Any], argv: list[str], where: str) -> Argumen
     check_known(recipe, known - {"help"}, f"key {{}} in {where}")
     from_scratch = parser.parse_known_args(argv)[0].from_scratch
     values = {key: value for key, value in recipe.items() if value is not None}
-    values = {key: value for key, value in values.items() if not overridden(key, cli_names, from_scratch)}
+    kind = values.get("from_scratch", "none")
+    values = {key: value for key, value in values.items() if not overridden(key, cli_names, from_scratch, kind)}
     tokens = to_tokens(values) + argv
     try:
         namespace, rest = parser.parse_known_args(tokens)
@@ -128,17 +129,20 @@ def flag_names(argv: Sequence[str]) -> list[str]:
     return [token[2:].split("=", 1)[0].replace("-", "_") for token in argv if token.startswith("--")]
 
 
-def overridden(key: str, cli_names: Sequence[str], from_scratch: str = "none") -> bool:
+def overridden(key: str, cli_names: Sequence[str], from_scratch: str = "none", recipes: str = "none") -> bool:
     """Whether the command line makes a recipe's key void: by naming it, or by choosing the other kind of encoder.
 
-    `from_scratch` is the command line's; `none` only switches a recipe's off and chooses nothing.
+    `from_scratch` is the command line's; `none` only switches a recipe's off and chooses nothing. `recipes` is the
+    recipe's: its `config_overrides` are for such an encoder, those without it for any pretrained one.
     """
     if key == "model_name_or_path" and from_scratch != "none":
         return True
     if key == "from_scratch" and "model_name_or_path" in cli_names:
         return True
-    if key == "config_overrides" and {"from_scratch", "model_name_or_path"} & set(cli_names):
-        return True  # they belong to the recipe's own choice of encoder
+    if key == "config_overrides" and (
+        from_scratch != "none" or recipes != "none" and "model_name_or_path" in cli_names
+    ):
+        return True
     return key in cli_names
 
 
@@ -146,7 +150,11 @@ def to_tokens(values: dict[str, Any]) -> list[str]:
     """argv tokens for YAML values, so that both sources are typed and checked by the same parser."""
     tokens = []
     for key, value in values.items():
-        items = value if isinstance(value, list) else [value]
+        if hasattr(value, "tolist"):
+            value = value.tolist()  # an array, or the columns of a data frame
+        if key == "parameter_groups" and isinstance(value, Mapping):
+            value = [f"{part}={rate}" for part, rate in value.items()]
+        items = value if isinstance(value, (list, tuple)) else [value]
         tokens += [f"--{key}", *(json.dumps(v) if isinstance(v, (dict, bool)) else str(v) for v in items)]
     return tokens
 

@@ -4,6 +4,7 @@ import datasets
 import pytest
 
 from trainer_ext.arguments import DataArguments
+from trainer_ext.data.class_names import named
 from trainer_ext.data.dataset import build_dataset, data_hash, load_rows
 from trainer_ext.data.labelled import label_space
 from trainer_ext.errors import UserError
@@ -32,8 +33,22 @@ def test_sample_limits(aspect_files):
     data = DataArguments(
         train_file=str(aspect_files["train"]), validation_file=str(aspect_files["validation"]),
         text_column="content", label_columns=["food"], max_train_samples=7, max_eval_samples=5,
+        test_file=str(aspect_files["validation"]),
     )  # fmt: skip
     assert (len(load_rows(data, "train")), len(load_rows(data, "validation"))) == (7, 5)
+    assert len(load_rows(data, "test")) > 5, "test rows are all used"
+
+
+def test_lists_of_class_ids_and_gaps_by_name(tmp_path):
+    """As the hub has several labels a row."""
+    names = datasets.ClassLabel(names=["joy", "anger"])
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.Sequence(names)})
+    (tmp_path / "set").mkdir()
+    rows = datasets.Dataset.from_dict({"text": ["a", "b"], "label": [[0, 1], []]}, features=features)
+    rows.to_parquet(tmp_path / "set" / "train.parquet")
+    data = DataArguments(dataset_name=str(tmp_path / "set"), task="multi_label")
+    assert [row.values["label"] for row in load_rows(data, "train")] == [["joy", "anger"], []]
+    assert named(None, names.int2str) is None and named(-1, names.int2str) == -1
 
 
 def test_bad_files(tmp_path):

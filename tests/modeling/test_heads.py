@@ -120,6 +120,10 @@ def test_multi_sample_dropout(tmp_path):
     logits = model(torch.randint(5, 39, (2, 7))).logits.unflatten(0, (4, 2))
     assert not torch.equal(logits[0], logits[1])
     assert model.eval()(torch.randint(5, 39, (2, 7))).logits.shape == (2, 3)
+    model = pooled("mean", token_classes=5).train()
+    model.config.multi_sample_dropout = 4
+    tags = model(torch.randint(5, 39, (2, 7))).token_logits.unflatten(0, (4, 2))
+    assert tags.shape == (4, 2, 7, 5) and not torch.equal(tags[0], tags[1])
     plain, several = (make_trainer(tmp_path / k, OBJECTIVES["focal_rdrop"], max_steps=2) for k in "ab")
     several.model.config.multi_sample_dropout = 3
     plain.train()

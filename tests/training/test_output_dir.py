@@ -62,6 +62,19 @@ def test_resume_from_a_named_checkpoint(tmp_path):
         claim_output_dir(arguments(tmp_path, resume_from_checkpoint=str(torn)))
 
 
+def test_a_checkpoint_without_its_optimizer_is_kept_and_not_resumed(tmp_path):
+    """`save_only_model true` writes such; DeepSpeed keeps its optimizer in files of its own."""
+    checkpoint = make_checkpoint(tmp_path, 5)
+    (checkpoint / "optimizer.pt").unlink()
+    for resume in ("true", str(checkpoint)):
+        with pytest.raises(UserError, match="checkpoint-5 holds no optimizer"):
+            claim_output_dir(arguments(tmp_path, resume_from_checkpoint=resume))
+    assert checkpoint.is_dir()
+    args = arguments(tmp_path, resume_from_checkpoint="true")
+    args.deepspeed = "zero.json"
+    assert claim_output_dir(args) == str(checkpoint)
+
+
 def test_stopped_early(tmp_path):
     checkpoint = make_checkpoint(tmp_path, 5)
     state = {"stateful_callbacks": {"EarlyStoppingCallback": {"attributes": {"early_stopping_patience_counter": 2}}}}

@@ -56,6 +56,15 @@ def test_every_parameter_once_and_few_groups(name):
     assert groups[0]["lr"] == max(rates.values()), "the rate that is logged is the first group's"
 
 
+def test_a_decay_over_layers_that_are_not_found_is_refused():
+    """XLM numbers its attentions and norms, not its layers."""
+    config = AutoConfig.for_model("xlm", emb_dim=16, n_layers=2, n_heads=2, n_words=40, max_position_embeddings=32)
+    model = EncoderWithHead(EncoderWithHeadConfig(config, [3]))
+    with pytest.raises(UserError, match="layer_wise_lr_decay 0.5 has no effect.*xlm"):
+        parameter_groups(model, 1e-3, 0.01, 0.5, 1.0, set())
+    assert len(parameter_groups(model, 1e-3, 0.01, 1.0, 2.0, set())) == 2
+
+
 def test_frozen_parameters_are_left_out():
     model = build("bert")
     model.get_input_embeddings().weight.requires_grad_(False)

@@ -9,6 +9,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from trainer_ext.arguments import TrainingArguments
 from trainer_ext.data.tokenize import Collator, tokenize
+from trainer_ext.errors import RunError
 from trainer_ext.modeling import EncoderWithHead, EncoderWithHeadConfig
 from trainer_ext.modeling.scratch import train_tokenizer
 from trainer_ext.tasks import TASKS, LabelSpace
@@ -230,6 +231,19 @@ def test_evaluation_is_one_pass_in_row_order_with_the_tasks_metrics(tmp_path):
     assert {"test_accuracy", "test_f1_macro", "test_loss"} <= set(result.metrics)
     again = trainer.predict(trainer.eval_dataset)
     assert (result.predictions == again.predictions).all()
+
+
+def test_a_run_that_diverges_ends_with_an_error(tmp_path):
+    """Whether its weights show it when a loss is logged, or its logits when it is evaluated."""
+    trainer = make_trainer(tmp_path / "a", OBJECTIVES["focal_rdrop"], max_steps=4, learning_rate=1e38, logging_steps=1)
+    with pytest.raises(
+        RunError, match="after step [1-4] the weights are no longer finite.*learning_rate below 1e[+]38"
+    ):
+        trainer.train()
+    trainer = make_trainer(tmp_path / "b", OBJECTIVES["focal_rdrop"])
+    torch.nn.init.constant_(trainer.model.head.bias, float("nan"))
+    with pytest.raises(RunError, match="outputs are no finite numbers"):
+        trainer.evaluate()
 
 
 def test_no_pickled_arguments_are_saved(tmp_path):

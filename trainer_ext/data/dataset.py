@@ -4,9 +4,10 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 
-from datasets import ClassLabel, Dataset
+from datasets import Dataset
 
 from trainer_ext.arguments import DataArguments
+from trainer_ext.data.class_names import class_names, named
 from trainer_ext.data.labelled import labelled_rows, texts_and_labels
 from trainer_ext.data.provenance import originals_only
 from trainer_ext.data.readers import Row, require_columns
@@ -41,8 +42,8 @@ def stream_rows(data: DataArguments, split: str) -> Iterator[Row]:
     if first is not None:
         needed = task.required_columns(data.text_column, data.label_columns)
         require_columns(first, [*needed, *filter(None, [data.id_column])], source)
-        limit = data.max_train_samples if split == "train" else data.max_eval_samples
-        yield from islice(chain([first], rows), limit)
+        limits = {"train": data.max_train_samples, "validation": data.max_eval_samples}  # never of test rows
+        yield from islice(chain([first], rows), limits.get(split))
 
 
 def hub_rows(data: DataArguments, split: str) -> Iterator[Row]:
@@ -57,11 +58,10 @@ def hub_rows(data: DataArguments, split: str) -> Iterator[Row]:
         raise UserError(f"dataset_name {data.dataset_name} has no split 'train'; it has {', '.join(splits)}")
     if split not in splits:
         return
-    features = splits[split].features
-    named = [column for column in data.label_columns if isinstance(features.get(column), ClassLabel)]
+    names = class_names(splits[split].features)
     for number, values in enumerate(splits[split], 1):
-        names = {column: features[column].int2str(values[column]) for column in named if values[column] >= 0}
-        yield Row(values | names, f"{data.dataset_name}[{split}], row {number}")
+        labels = {column: named(values[column], names[column]) for column in data.label_columns if column in names}
+        yield Row(values | labels, f"{data.dataset_name}[{split}], row {number}")
 
 
 def build_dataset(rows: list[Row], data: DataArguments, task: Task) -> Dataset:

@@ -57,7 +57,7 @@ class Predictor:
 
     def logits(self, texts: Sequence[str]) -> Any:
         """Logits (N, *head_shape), float32, in the order of the texts; several heads as the task stacks them."""
-        return self.task.stack(self.outputs([self.task.prepare(text) for text in texts]))
+        return self.task.stack(self.outputs([self.task.prepare(text) for text in several(texts)]))
 
     def outputs(self, items: list) -> list:
         """The task's output for each prepared item, in order."""
@@ -94,7 +94,7 @@ class Predictor:
 
     def logits_iter(self, texts: Iterable[str]) -> Iterator[Any]:
         """The output of one text after another (for one head its logits)."""
-        return (output for _, output in self._windows(texts))
+        return (output for _, output in self._windows(several(texts)))
 
     def _windows(self, texts: Iterable[str]) -> Iterator[tuple[Any, Any]]:
         """Items and outputs; holds a window of texts at a time, so any number may stream through."""
@@ -104,11 +104,18 @@ class Predictor:
 
     def predict_iter(self, texts: Iterable[str]) -> Iterator[dict[str, Any]]:
         """One answer a text, in order."""
-        return (self.task.answer(*pair) for pair in self._windows(texts))
+        return (self.task.answer(*pair) for pair in self._windows(several(texts)))
 
     def predict(self, texts: Sequence[str]) -> list[dict[str, Any]]:
         """One answer a text, in order."""
         return list(self.predict_iter(texts))
+
+
+def several(texts: Iterable) -> Iterable:
+    """The texts; a `UserError` for a single one, which would be answered character by character."""
+    if isinstance(texts, str):
+        raise UserError(f"expected a list of texts, got one text: {texts[:40]!r}; put it into a list")
+    return texts
 
 
 def load_single(

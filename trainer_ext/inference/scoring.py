@@ -13,5 +13,6 @@ def score(predictor: Predictor, texts: Sequence, labels: Sequence, description: 
     rows = tqdm(predictor.logits_iter(texts), total=len(texts), desc=description, unit="row")
     logits, labels = predictor.task.stack(list(rows)), predictor.task.stack_labels(labels)
     task = predictor.task
+    task.check_finite(logits)
     metrics = task.compute_metrics(logits, labels) | task.calibration_metrics(logits, labels)
     return {"metrics": metrics, "logits": logits, "labels": labels}

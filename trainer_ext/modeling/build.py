@@ -29,10 +29,11 @@ def build_tokenizer(model: ModelArguments, data: DataArguments, texts: Iterable[
     name = encoder_path(model.model_name_or_path)
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=model.trust_remote_code)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # without the package of its format it is AttributeError, TypeError, ...
         raise cannot_load(name, error) from error
     if not tokenizer.is_fast:
         raise UserError(f"{name} has no fast tokenizer (tokenizer.json), which prediction needs")
+    tokenizer.truncation_side = "right"  # prediction cuts there; --truncation keeps other parts
     return tokenizer
 
 
@@ -62,12 +63,13 @@ def build_model(
         own = encoder.encoder if isinstance(encoder, EncoderWithHeadConfig) else encoder
         override_config(own, model.config_overrides, pretrained=True)
     if isinstance(encoder, EncoderWithHeadConfig):
-        if model.pooling not in ("cls", encoder.pooling):  # cls is the default: nothing was asked for
+        if model.pooling not in (None, encoder.pooling):
             raise UserError(
                 f"pooling {model.pooling} is not that of {name}, whose head was trained on {encoder.pooling}"
             )
         # how to train, not what the weights are
         encoder.head_dropout, encoder.multi_sample_dropout = model.head_dropout, model.multi_sample_dropout
+        check_positions(own, data.max_length)
         return continue_from(name, encoder, task, pipeline)
     check_positions(encoder, data.max_length)
     names = task.label_space.classes or task.label_space.columns
@@ -75,7 +77,7 @@ def build_model(
         encoder=encoder,
         head_shape=list(task.head_shape),
         token_classes=task.token_classes,
-        pooling=model.pooling,
+        pooling=model.pooling or "cls",
         head_dropout=model.head_dropout,
         multi_sample_dropout=model.multi_sample_dropout,
         pipeline=pipeline,
@@ -84,27 +86,32 @@ def build_model(
         pad_token_id=tokenizer.pad_token_id,
         **task.head_scale(labels),
     )
-    if model.from_scratch != "none":
-        return EncoderWithHead(config)
     try:
+        if model.from_scratch != "none":
+            return EncoderWithHead(config)
         return from_pretrained_encoder(name, config, trust_remote_code=model.trust_remote_code)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # transformers and torch raise many types for values that make no encoder
+        if model.config_overrides:
+            raise UserError(f"config_overrides {model.config_overrides}: {reason_of(error)}") from error
         raise cannot_load(name, error) from error
 
 
 def continue_from(name: str, config: EncoderWithHeadConfig, task: Task, pipeline: dict[str, Any]) -> EncoderWithHead:
     """Train on from a checkpoint of this project, which must have the same classes."""
-    if config.pipeline.get("label_space") != task.label_space.to_dict():
-        raise UserError(
-            f"{name} was trained for {config.pipeline.get('label_space')}, "
-            f"but this run's labels are {task.label_space.to_dict()}"
-        )
+    stored, asked = config.pipeline.get("label_space"), task.label_space.to_dict()
+    if outputs_of(stored) != outputs_of(asked):
+        raise UserError(f"{name} was trained for {outputs_of(stored)}, but this run's labels are {outputs_of(asked)}")
     try:
         model = EncoderWithHead.from_pretrained(name, config=config)
     except Exception as error:
         raise cannot_load(name, error) from error
     model.config.pipeline = pipeline
     return model
+
+
+def outputs_of(label_space: dict[str, Any]) -> dict[str, Any]:
+    """What the heads' outputs stand for, without what was counted in the rows."""
+    return {key: value for key, value in label_space.items() if key != "neighbours"}
 
 
 def check_positions(encoder, max_length: int) -> None:
@@ -136,5 +143,10 @@ def pipeline_of(
 
 def cannot_load(name: str | None, error: Exception) -> UserError:
     """One line for the many ways in which transformers says that a model is not there or broken."""
-    reason = " ".join(str(error).split())[:300] or type(error).__name__
-    return UserError(f"model_name_or_path {name} cannot be loaded: {reason}")
+    return UserError(f"model_name_or_path {name} cannot be loaded: {reason_of(error)}")
+
+
+def reason_of(error: Exception) -> str:
+    """The message in one line; of those that are one word (KeyError), and of empty ones, the type as well."""
+    text = " ".join(str(error).split())[:300]
+    return text if " " in text else f"{type(error).__name__} {text}".strip()

@@ -58,8 +58,8 @@ class EncoderWithHead(PreTrainedModel):
     ) -> TwoHeadOutput:
         """Logits (B, *head_shape), and of a token head (B, L, token_classes), of token ids (B, L).
 
-        While training with `multi_sample_dropout` K the first are (K B, *head_shape): the batch K times, each with
-        another dropout mask before the head (Inoue, Multi-Sample Dropout, arXiv:1905.09788, section 2).
+        While training with `multi_sample_dropout` K there are K B rows: the batch K times, each with another dropout
+        mask before the head (Inoue, Multi-Sample Dropout, arXiv:1905.09788, section 2).
         """
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
         if token_type_ids is not None and "token_type_ids" in inspect.signature(self.encoder.forward).parameters:
@@ -68,8 +68,10 @@ class EncoderWithHead(PreTrainedModel):
         layers = outputs.hidden_states if self.pooling.uses_layers else (outputs.last_hidden_state,)
         states = self.pooling.states(layers)
         vector = self.pooling(states, attention_mask)
-        if self.training and self.config.multi_sample_dropout > 1:
-            vector = vector.repeat(self.config.multi_sample_dropout, 1)
+        samples = self.config.multi_sample_dropout if self.training else 1
+        if samples > 1:
+            vector = vector.repeat(samples, 1)
+            states = states.repeat(samples, 1, 1) if self.token_head is not None else states
         logits = self.head(self.dropout(vector))
         if self.config.logit_scale is not None:  # in float32: bfloat16 would round a score of 3 to steps of 0.016
             logits = logits.float()

@@ -109,7 +109,7 @@ def scratch_config(size: str, overrides: str | None, tokenizer: PreTrainedTokeni
         **SIZES[size],
     )
     override_config(config, overrides)
-    if config.hidden_size % config.num_attention_heads:
+    if config.num_attention_heads < 1 or config.hidden_size % config.num_attention_heads:
         raise UserError(
             f"config_overrides: hidden_size {config.hidden_size} is not a multiple of "
             f"num_attention_heads {config.num_attention_heads}"

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from trainer_ext.errors import UserError, did_you_mean
+from trainer_ext.errors import RunError, UserError, did_you_mean
 from trainer_ext.tasks.calibration import Calibration, expected_calibration_error, fit_temperature
 from trainer_ext.tasks.label_space import LabelSpace
 
@@ -145,6 +145,11 @@ class Task(ABC):
     def flat(self, logits: Any) -> np.ndarray:
         """All logits in one axis, for comparing two models."""
         return logits.ravel()
+
+    def check_finite(self, logits: Any) -> None:
+        """Raise `RunError` for NaN and infinity, whose metrics may look like those of a poor model."""
+        if not np.isfinite(self.flat(logits)).all():
+            raise RunError("the model's outputs are no finite numbers: training has diverged (learning_rate too high?)")
 
     def answer(self, item: Any, output: Any) -> dict[str, Any]:
         """The answer for one row, from what `prepare` and `row_output` returned."""

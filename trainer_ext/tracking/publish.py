@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from trainer_ext.arguments import LOWER_IS_BETTER, Arguments
+from trainer_ext.arguments import Arguments, greater_is_better
 from trainer_ext.errors import UserError
 from trainer_ext.files import read_json
 from trainer_ext.tasks import TASKS
@@ -80,7 +80,7 @@ def describe(args: Arguments, metrics: dict[str, float], fold: int | None) -> di
         "task": pipeline["task"],
         "metric_name": name,
         "metric_value": metrics.get(f"eval_{name}"),
-        "greater_is_better": not any(word in name for word in LOWER_IS_BETTER),
+        "greater_is_better": greater_is_better(name),
         "fold": fold,
         "data_hash": pipeline["train_data_sha256"],
     }

@@ -1,9 +1,12 @@
 """A `CustomTrainer` put together from the parsed flags."""
 
+import math
+import sys
+
 from datasets import Dataset
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, PrinterCallback, ProgressCallback
 
-from trainer_ext.arguments import Arguments
+from trainer_ext.arguments import Arguments, TrainingArguments
 from trainer_ext.data.cleaning import Cleaning
 from trainer_ext.data.resample import make_resampler
 from trainer_ext.data.streaming import StreamedDataset, TokenStream
@@ -60,8 +63,21 @@ def build_trainer(
         data_collator=Collator(tokenizer),
         callbacks=callbacks,
     )
+    note_late_start(training, len(resampler) if resampler else len(train))
     if not training.disable_tqdm:
         trainer.remove_callback(ProgressCallback)
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(ShortProgress((task.default_metric, "accuracy", "exact_match", "slot_f1")))
     return trainer
+
+
+def note_late_start(training: TrainingArguments, rows: int) -> None:
+    """Say so where `max_steps` end before the epoch in which adversarial training starts."""
+    steps = math.ceil(rows / (training.train_batch_size * training.gradient_accumulation_steps * training.world_size))
+    start = training.adversarial_settings().start_epoch if training.adversarial != "none" else 0
+    if 0 < training.max_steps <= start * steps:
+        print(
+            f"note: adversarial {training.adversarial} has no effect: it starts with epoch {start:g}, step "
+            f"{math.ceil(start * steps)}, but max_steps is {training.max_steps}",
+            file=sys.stderr,
+        )

@@ -30,12 +30,12 @@ def claim_output_dir(args: TrainingArguments) -> str | None:
             raise UserError(
                 f"resume_from_checkpoint {resume} is not a whole checkpoint (no readable trainer_state.json)"
             )
-        return resume
+        return to_resume_from(Path(resume), args)
     if resume.lower() == "true":
         for broken in (c for c in checkpoints(folder) if not is_whole(c)):
             shutil.rmtree(broken)  # cut off while it was written
         found = checkpoints(folder)
-        return str(found[-1]) if found else None
+        return to_resume_from(found[-1], args) if found else None
     if args.overwrite_output_dir:
         clear(folder)
     elif checkpoints(folder) or any((folder / name).exists() for name in OURS):
@@ -58,7 +58,17 @@ def is_whole(checkpoint: Path) -> bool:
         json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return (checkpoint / "model.safetensors").is_file() and (checkpoint / "optimizer.pt").is_file()
+    return True
+
+
+def to_resume_from(checkpoint: Path, args: TrainingArguments) -> str:
+    """The checkpoint, which must hold the optimizer as well; DeepSpeed and FSDP keep it in files of their own."""
+    if not (args.deepspeed or args.fsdp or (checkpoint / "optimizer.pt").is_file()):
+        raise UserError(
+            f"{checkpoint} holds no optimizer (save_only_model true?), so that training cannot go on from it: give it "
+            "as model_name_or_path with another output_dir, or --overwrite_output_dir true instead of resuming"
+        )
+    return str(checkpoint)
 
 
 def clear(folder: Path) -> None:

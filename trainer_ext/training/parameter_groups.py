@@ -28,8 +28,16 @@ def parameter_groups(
     Args:
         model: has the encoder as `model.encoder`.
         decayed: names of the parameters that weight decay applies to.
+
+    Raises:
+        UserError: for a decay over an encoder whose layers are not found.
     """
     depth = number_of_layers(model)
+    if layer_decay != 1 and not depth:
+        raise UserError(
+            f"layer_wise_lr_decay {layer_decay} has no effect: no numbered layers are found in this encoder "
+            f"({model.config.encoder.model_type})"
+        )
     return grouped(
         model,
         lambda name: learning_rate * rate_factor(name, depth, layer_decay, head_factor),

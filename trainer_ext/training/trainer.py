@@ -1,5 +1,6 @@
 """`CustomTrainer`: the Hugging Face Trainer with an objective of named terms."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -14,6 +15,7 @@ from transformers import EvalPrediction, Trainer, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 
 from trainer_ext.data.resample import Resampler
+from trainer_ext.errors import RunError
 from trainer_ext.objectives.base import HEADS, Objective
 from trainer_ext.tasks import Task
 from trainer_ext.training.adversarial import Adversary, adversarial_backward, build_adversary
@@ -58,6 +60,7 @@ class CustomTrainer(Trainer):
         self._without_statistics: list[dict] = []
 
     def _compute_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
+        self.task.check_finite(prediction.predictions)
         return self.task.compute_metrics(prediction.predictions, prediction.label_ids)
 
     def _get_num_items_in_batch(self, batch_samples: list[dict], device: torch.device) -> dict[str, Tensor]:
@@ -145,10 +148,21 @@ class CustomTrainer(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add each term's mean since the last log."""
         if "loss" in logs and self._logged:
-            for name, (total, weight) in self._logged.items():
-                logs[f"loss_{name}"] = round(float(total) / max(float(weight), 1e-8), 6)
+            terms = {name: float(total) / max(float(weight), 1e-8) for name, (total, weight) in self._logged.items()}
             self._logged.clear()
+            if not all(map(math.isfinite, terms.values())):
+                self._stop_when_diverged(terms)
+            logs |= {f"loss_{name}": round(value, 6) for name, value in terms.items()}
         super().log(logs, start_time)
+
+    def _stop_when_diverged(self, terms: dict[str, float]) -> None:
+        """One batch may overflow in half precision, and its step is skipped; weights that did so stay that way."""
+        if not all(parameter.isfinite().all() for parameter in self.model.parameters()):
+            raise RunError(
+                f"training diverged: after step {self.state.global_step} the weights are no longer finite numbers ("
+                + ", ".join(f"loss_{name} {value}" for name, value in terms.items())
+                + f"); try a learning_rate below {self.args.learning_rate:g}, or a longer warm-up"
+            )
 
     def create_optimizer(self):
         """`Trainer`'s optimizer, over layer-wise or explicit groups when they are asked for."""

@@ -1,0 +1,75 @@
+"""What a run starts from: values that make no model, tokenizers that cannot be loaded, checkpoints trained on."""
+
+import json
+
+import pytest
+from transformers import AutoConfig, AutoTokenizer
+
+from tests.conftest import labelled_lines
+from trainer_ext.arguments import DataArguments, ModelArguments
+from trainer_ext.data.cleaning import Cleaning
+from trainer_ext.errors import UserError
+from trainer_ext.modeling import EncoderWithHead
+from trainer_ext.modeling.build import build_model, build_tokenizer, pipeline_of
+from trainer_ext.modeling.scratch import train_tokenizer
+from trainer_ext.tasks import TASKS, LabelSpace, Task
+from trainer_ext.tasks.joint import JointLabelSpace
+
+TOKENIZER = train_tokenizer([text for text, _ in labelled_lines(40, 1)], 200, 64)
+TASK = TASKS["single_label"](LabelSpace(("label",), ("a", "b"), ("a", "b")))
+SMALL = "hidden_size=32,num_hidden_layers=1,num_attention_heads=2,intermediate_size=64"
+
+
+def build(task: Task = TASK, max_length: int = 16, **flags) -> EncoderWithHead:
+    data = DataArguments(task=task.name, max_length=max_length)
+    pipeline = pipeline_of(data, task, TOKENIZER, Cleaning(), "hash")
+    return build_model(ModelArguments(**flags), data, task, TOKENIZER, pipeline)
+
+
+@pytest.mark.parametrize("value", ["num_attention_heads=0", "hidden_dropout_prob=1.5", "hidden_act=foo"])
+def test_overrides_that_make_no_encoder(value):
+    with pytest.raises(UserError, match="^config_overrides"):
+        build(from_scratch="tiny", config_overrides=value)
+
+
+def test_a_checkpoint_keeps_its_pooling_and_positions(tmp_path):
+    build(from_scratch="tiny", config_overrides=SMALL, pooling="mean").save_pretrained(tmp_path)
+    TOKENIZER.save_pretrained(tmp_path)
+    assert build(model_name_or_path=str(tmp_path)).config.pooling == "mean"
+    for pooling in ("cls", "max"):
+        with pytest.raises(UserError, match=f"pooling {pooling} is not that of .*trained on mean"):
+            build(model_name_or_path=str(tmp_path), pooling=pooling)
+    with pytest.raises(UserError, match="max_length 600 is more than the 512 positions"):
+        build(model_name_or_path=str(tmp_path), max_length=600)
+
+
+def test_a_joint_checkpoint_is_trained_on_with_other_rows(tmp_path):
+    """Its intents and tags must be the same, not how often they stand side by side."""
+
+    def task(*tags):
+        return TASKS["joint"](JointLabelSpace.from_rows(["x", "y"], tags, [["some", "words"]]))
+
+    first = build(task(["O", "B-a"]), from_scratch="tiny", config_overrides=SMALL)
+    first.save_pretrained(tmp_path)
+    more = build(task(["O", "B-a"], ["B-a", "B-a"]), model_name_or_path=str(tmp_path))
+    assert ["B-a", "B-a", 1] in more.config.pipeline["label_space"]["neighbours"]
+    with pytest.raises(UserError, match="was trained for .*B-a.*but this run's labels are .*B-b"):
+        build(task(["O", "B-b"]), model_name_or_path=str(tmp_path))
+
+
+def test_texts_are_cut_on_the_right_as_in_prediction(tmp_path):
+    """Whatever the encoder's authors set."""
+    TOKENIZER.save_pretrained(tmp_path)
+    settings = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings | {"truncation_side": "left"}))
+    build(from_scratch="tiny", config_overrides=SMALL).save_pretrained(tmp_path)
+    assert AutoTokenizer.from_pretrained(tmp_path).truncation_side == "left"
+    tokenizer = build_tokenizer(ModelArguments(model_name_or_path=str(tmp_path)), DataArguments(), [])
+    assert tokenizer.truncation_side == "right"
+
+
+def test_a_tokenizer_that_is_not_there(tmp_path):
+    """transformers says it with an AttributeError here."""
+    AutoConfig.for_model("deberta-v2").save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="model_name_or_path .* cannot be loaded"):
+        build_tokenizer(ModelArguments(model_name_or_path=str(tmp_path)), DataArguments(), [])
