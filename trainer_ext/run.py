@@ -11,6 +11,7 @@ from transformers import set_seed
 from trainer_ext.arguments import Arguments
 from trainer_ext.data.cleaning import Cleaning
 from trainer_ext.data.dataset import build_dataset, data_hash, inputs_and_labels, load_rows
+from trainer_ext.data.joint import counted_in
 from trainer_ext.data.labelled import label_space
 from trainer_ext.data.streaming import build_split, rows_of
 from trainer_ext.data.summary import print_summary
@@ -79,6 +80,7 @@ def train(args: Arguments) -> dict[str, float]:
     task = kind(label_space(rows["train"], data.label_columns, data.label_names, kind, data.label_separator))
     if args.folds.fold is not None:
         rows |= fold_rows(args, rows["train"], task)  # after the labels: every fold has the same classes
+        task = counted_in(task, rows["train"])
     datasets = {split: build_split(rows.pop(split, []), data, task) for split in SPLITS}
     if training.eval_strategy != "no" and not datasets["validation"]:
         raise UserError(f"eval_strategy {training.eval_strategy.value} needs validation rows, but there are none")

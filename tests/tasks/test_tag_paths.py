@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trainer_ext.data.joint import counted_in
+from trainer_ext.data.readers import Row
 from trainer_ext.tasks.joint import Joint, JointLabelSpace
 from trainer_ext.tasks.tag_paths import (
     FORBIDDEN,
@@ -120,6 +122,15 @@ def test_what_training_rows_have_is_allowed():
     assert ("O", "I-a", 1) in joint.label_space.neighbours
     again = Joint(JointLabelSpace.from_dict(joint.label_space.to_dict()))
     assert again.best_tags(np.array([[2.0, 0.0, 3.0]])).tolist() == [2]
+
+
+def test_a_fold_counts_its_own_rows():
+    """The tags stay those of all rows."""
+    whole = task([["B-a", "I-a"], ["O", "O"]])
+    rows = [Row({"tokens": ["x", "y"], "slots": ["O", "B-a"], "intent": "x"}, "row 1")]
+    space = counted_in(whole, rows).label_space
+    assert space.tags == whole.label_space.tags == ("O", "B-a", "I-a")
+    assert space.neighbours == (("B-a", "O", 1), ("O", "B-a", 1), ("O", "O", 1))
 
 
 def test_of_two_tags_with_equal_scores_the_more_usual_one_wins():

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from trainer_ext.data.readers import Row, check_characters
 from trainer_ext.errors import UserError
+from trainer_ext.tasks.base import Task
 from trainer_ext.tasks.chunks import check_tag
 from trainer_ext.tasks.joint import Joint, JointLabelSpace, check_tokens
 
@@ -14,6 +15,13 @@ def joint_label_space(rows: Iterable[Row]) -> JointLabelSpace:
     intents = (raw_intent(row) for row in rows)
     tags = (tokens_and_tags(row)[1] for row in rows)
     return JointLabelSpace.from_rows(intents, tags, (tokens_of(row) for row in rows))
+
+
+def counted_in(task: Task, rows: Iterable[Row]) -> Task:
+    """The task, with what it counts in training rows counted in these: those of a fold."""
+    if not isinstance(task, Joint):
+        return task
+    return Joint(task.label_space.counted_in(tokens_and_tags(row)[1] for row in rows), task.calibration)
 
 
 def raw_intent(row: Row) -> str:

@@ -16,6 +16,7 @@ from trainer_ext.modeling.overrides import override_config
 from trainer_ext.modeling.pretrained import encoder_path
 from trainer_ext.modeling.scratch import scratch_config, train_tokenizer
 from trainer_ext.tasks import Task
+from trainer_ext.tasks.label_space import outputs_of
 
 
 def build_tokenizer(model: ModelArguments, data: DataArguments, texts: Iterable[str]) -> PreTrainedTokenizerBase:
@@ -107,11 +108,6 @@ def continue_from(name: str, config: EncoderWithHeadConfig, task: Task, pipeline
         raise cannot_load(name, error) from error
     model.config.pipeline = pipeline
     return model
-
-
-def outputs_of(label_space: dict[str, Any]) -> dict[str, Any]:
-    """What the heads' outputs stand for, without what was counted in the rows."""
-    return {key: value for key, value in label_space.items() if key != "neighbours"}
 
 
 def check_positions(encoder, max_length: int) -> None:

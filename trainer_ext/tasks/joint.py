@@ -1,7 +1,7 @@
 """Joint intent and slots: one class a text, one tag a word, from one encoder."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -11,7 +11,7 @@ from trainer_ext.errors import UserError
 from trainer_ext.tasks.base import Task, softmax
 from trainer_ext.tasks.chunks import OUTSIDE, chunks, slot_f1
 from trainer_ext.tasks.label_space import LabelSpace, normalise
-from trainer_ext.tasks.tag_paths import best_path, neighbours, transition_scores
+from trainer_ext.tasks.tag_paths import Neighbours, best_path, neighbours, transition_scores
 from trainer_ext.tasks.words import Words, join_tokens, split_text
 
 UNSEEN = -1000  # and below: intents and tags that no training row has; losses leave negative labels out
@@ -45,8 +45,12 @@ class JointLabelSpace(LabelSpace):
         seen = neighbours(tags)
         names = sorted({tag for pair in seen for tag in pair} - {OUTSIDE})
         by_character = all(len(token) == 1 for row in tokens for token in row)
-        counts = tuple((*pair, count) for pair, count in sorted(seen.items()))
-        return cls(space.columns, space.classes, space.values, (OUTSIDE, *names), by_character, counts)
+        tags = (OUTSIDE, *names)
+        return cls(space.columns, space.classes, space.values, tags, by_character, as_counted(seen))
+
+    def counted_in(self, tags: Iterable[Sequence[str]]) -> "JointLabelSpace":
+        """With the neighbours of other rows: those of a fold's training part."""
+        return replace(self, neighbours=as_counted(neighbours(tags)))
 
     def to_dict(self) -> dict:
         """As stored in a checkpoint's config."""
@@ -59,6 +63,11 @@ class JointLabelSpace(LabelSpace):
         """The inverse of `to_dict`."""
         own = {"by_character": bool(stored["by_character"]), "neighbours": tuple(map(tuple, stored["neighbours"]))}
         return cls(**{key: tuple(items) for key, items in stored.items() if key not in own}, **own)
+
+
+def as_counted(seen: Neighbours) -> tuple[tuple[str, str, int], ...]:
+    """In a fixed order."""
+    return tuple((*pair, count) for pair, count in sorted(seen.items()))
 
 
 class Joint(Task):

@@ -1,7 +1,8 @@
 """Which classes there are, in which order, and how they are written in a file."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from trainer_ext.errors import UserError
 
@@ -83,6 +84,11 @@ class LabelSpace:
     def from_dict(cls, stored: dict) -> "LabelSpace":
         """The inverse of `to_dict`."""
         return cls(**{key: items if key == "separator" else tuple(items) for key, items in stored.items()})
+
+
+def outputs_of(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored label space without what was counted in rows (`neighbours` of tags): what the heads' outputs stand for."""
+    return {key: value for key, value in stored.items() if key != "neighbours"}
 
 
 def normalise(value) -> str:
