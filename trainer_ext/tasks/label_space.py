@@ -87,7 +87,7 @@ class LabelSpace:
 
 
 def outputs_of(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """A stored label space without what was counted in rows (`neighbours` of tags): what the heads' outputs stand for."""
+    """A stored label space without what was counted (`neighbours` of tags): what the heads' outputs stand for."""
     return {key: value for key, value in stored.items() if key != "neighbours"}
 
 
