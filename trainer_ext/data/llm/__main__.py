@@ -1,6 +1,7 @@
 """Augment, filter or label rows with any OpenAI-compatible endpoint: `python -m trainer_ext.data.llm --mode ...`.
 
-augment: every row, then paraphrases of each with `source_id` and `operation` (llm), for --train_file.
+augment: every row (with its number as `id` where rows have none), then paraphrases of each with `source_id` and
+         `operation` (llm), for --train_file.
 filter:  the rows that the model judges worth keeping, with `judge_score` and `judge_reason`.
 label:   every row with one of --label_names and an `explanation`.
 
