@@ -10,8 +10,8 @@ Formats, by the ending (before `.gz` or `.part1.gz`) or by `file_format`:
               With `column_names` a line is cut at the first delimiters, and the last column takes the rest.
 `-` is standard input, read as txt.
 
-A blank line is no row, unless `keep_blank` says that answers are to stay beside their lines: then one of txt, and one of
-csv and tsv with a single column, is a row of empty text. From standard input it always is. In jsonl it never is.
+A blank line is no row, unless `keep_blank` says that answers are to stay beside their lines: then one of txt, and one
+of csv and tsv with a single column, is a row of empty text. From standard input it always is. In jsonl it never is.
 """
 
 import csv
