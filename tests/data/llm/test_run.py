@@ -162,9 +162,13 @@ def test_rows_that_got_no_reply_are_asked_for_again(job, server, capsys):
 
 def test_the_budget_ends_the_job_and_the_next_run_goes_on(job, server, capsys):
     kept, rejected = job("filter", "--max_requests", "5", "--concurrency", "1")
-    assert [row["id"] for row in kept] == [0, 1, 2, 4] and len(rejected) == 1 and len(server.requests) == 5
+    assert [row["id"] for row in kept] == [0, 1, 2, 4] and len(server.requests) == 5
+    assert [row["values"] for row in rejected] == [ROWS[3], *ROWS[5:]], "every row is in one of the files"
+    assert {row["reason"] for row in rejected[1:]} == {"not asked: the budget is spent"}
     printed = capsys.readouterr()
     assert "the budget is spent (5 requests, 50 tokens): 7 rows were not asked about" in printed.err
+    table = dict(line.rsplit(maxsplit=1) for line in printed.out.splitlines())
+    assert (table["rows out"], table["rejected"], table["not asked"]) == ("4", "1", "7")
     assert "The same command goes on" in printed.err
     kept, _ = job("filter", "--max_tokens_total", "25", "--concurrency", "1")
     assert len(server.requests) == 8 and len(kept) == 6  # 30 tokens: known only when the third was answered

@@ -24,6 +24,8 @@ from trainer_ext.errors import UserError
 from trainer_ext.file_options import file_options
 from trainer_ext.files import atomic_writer
 
+NOT_ASKED = "not asked: the budget is spent"
+
 
 def run(args: argparse.Namespace) -> None:
     """Do the job that the flags describe; prints a table of what became of the rows.
@@ -61,9 +63,8 @@ def run(args: argparse.Namespace) -> None:
         rows = ((k, row) for k, row in enumerate(read(args), 1) if to_ask(args, row))
         for outcome in asker.outcomes(rows, args.concurrency):
             bar.update()
-            counts["not asked"] += outcome.answer is None and outcome.problem is None
             for values, reason in results(mode, outcome):
-                counts["rows out" if reason is None else "rejected"] += 1
+                counts["rows out" if reason is None else "not asked" if reason == NOT_ASKED else "rejected"] += 1
                 if reason is None:
                     writer.write(values)
                 else:
@@ -127,11 +128,11 @@ def to_ask(args: argparse.Namespace, row: Row) -> bool:
 
 
 def results(mode: Mode, outcome: Outcome) -> Iterator[tuple[dict | None, str | None]]:
-    """(row to write, None) or (None, why not) for each thing that came of a row; nothing where it was not asked."""
+    """(row to write, None) or (None, why not) for each thing that came of a row."""
     if outcome.answer is not None:
         yield from mode(outcome)
-    elif outcome.problem is not None:
-        yield None, outcome.problem
+    else:
+        yield None, outcome.problem or NOT_ASKED
 
 
 def report(counts: Counter, asker: Asker, rejected_path: Path, args: argparse.Namespace) -> None:
@@ -144,7 +145,8 @@ def report(counts: Counter, asker: Asker, rejected_path: Path, args: argparse.Na
     if counts["not asked"]:
         print(
             f"the budget is spent ({budget.requests} requests, {budget.tokens} tokens): {counts['not asked']} rows "
-            "were not asked about. The same command goes on with them, with the same budget again",
+            f"were not asked about (they are in {rejected_path}). The same command goes on with them, with the same "
+            "budget again",
             file=sys.stderr,
         )
     if asker.counts["no answer"]:
