@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,24 @@ def atomic_writer(path: str | os.PathLike, newline: str | None = None) -> Iterat
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def check_folder(flag: str, folder: Path) -> None:
+    """Raise `UserError` unless files can be written into a folder, which need not be there yet; makes nothing."""
+    try:
+        nearest = next(path for path in (folder, *folder.parents) if is_there(path))
+        tempfile.TemporaryFile(dir=nearest).close()
+    except OSError as error:
+        raise UserError(f"{flag} {folder} is no folder that can be written: {error.strerror or error}") from None
+
+
+def is_there(path: Path) -> bool:
+    """Whether something has this name; an `OSError` when nothing can."""
+    try:
+        path.lstat()
+        return True
+    except FileNotFoundError:
+        return False
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from trainer_ext.arguments import DataArguments, FoldArguments
+from trainer_ext.data.augment.__main__ import main as augment
+from trainer_ext.data.dataset import load_rows
 from trainer_ext.data.folds import claim_folds
 from trainer_ext.data.readers import Row
 from trainer_ext.errors import UserError
@@ -107,6 +109,40 @@ def test_augmented_rows_follow_their_source_and_are_never_validated(tmp_path):
         assert len(table.training_rows(k)) == 8 * 3
     with pytest.raises(UserError, match="source_id 'r99' is the id of no row"):
         claim(tmp_path / "b", [*rows, Row({**made[0].values, "source_id": "r99"}, "rows.csv, row 13")])
+
+
+def test_rows_without_ids_keep_their_sources_when_some_are_left_out(tmp_path):
+    """The number in the file is the row's id for good, also where `--drop_missing` leaves out the row before it."""
+    source, out = tmp_path / "rows.csv", tmp_path / "more.csv"
+    words = ("big", "new", "sad", "odd", "old", "red", "wet", "dry")
+    lines = [
+        f"the {word} film was good but slow,{'' if word == 'odd' else 'ab'[k % 2]}" for k, word in enumerate(words)
+    ]
+    source.write_text("\n".join(["text,label", *lines]) + "\n")
+    augment(["--input", str(source), "--output", str(out), "--language", "en", "--target_size", "24"])
+    data = DataArguments(task="single_label", label_columns=["label"], train_file=str(out), drop_missing=True)
+    rows = load_rows(data, "train")
+    fold = claim(tmp_path / "cv", rows, data).folds[0]
+    of_source = {row.values["id"]: k for row, k in zip(rows, fold, strict=True) if not row.values["operation"]}
+    made = [(row.values["source_id"], k) for row, k in zip(rows, fold, strict=True) if row.values["operation"]]
+    assert len(made) == 14 and all(of_source[name] == k for name, k in made)
+
+
+def test_augmented_rows_of_uncertain_source_are_refused(tmp_path):
+    """Also with folds that were made before."""
+    made = {"text": "new", "label": "a", "source_id": "r4", "operation": "eda"}
+
+    def message(rows, values, **columns) -> str:
+        with pytest.raises(UserError) as caught:
+            claim(tmp_path, [*rows, Row({**made, **values}, "rows.csv, row 13")], replace(DATA, **columns))
+        return str(caught.value)
+
+    twice = rows_of(12, id=lambda k: f"r{k // 2}")
+    assert "row 13: made from row 'r4', but no column 'id' tells the rows apart" in message(twice, {}, id_column=None)
+    rows = rows_of(12, key=lambda k: f"r{11 - k}")
+    said = "row 13: made from row 'r4', but in column 'key' it has the id 'r7' of another row"
+    assert said in message(rows, {"id": "r4-eda1", "key": "r7"}, id_column="key")
+    claim(tmp_path, [*rows, Row({**made, "id": "r4-eda1", "key": "r7"}, "rows.csv, row 13")])
 
 
 def test_ids(tmp_path):

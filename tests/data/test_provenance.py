@@ -6,7 +6,7 @@ import pytest
 
 from trainer_ext.arguments import DataArguments
 from trainer_ext.data.dataset import load_rows
-from trainer_ext.data.provenance import find_id_column, is_new, new_row, originals_only, source_of
+from trainer_ext.data.provenance import is_new, named_rows, new_row, originals_only, source_of
 from trainer_ext.data.readers import Row
 from trainer_ext.errors import UserError
 
@@ -16,7 +16,6 @@ NEW = {"id": "7-eda1", "text": "fine", "label": "a", "source_id": 7, "operation"
 
 def test_a_new_row_has_its_own_id_and_names_its_source():
     assert new_row({**ORIGINAL, "text": "fine"}, 7, "synonym_replacement", "id", "7-eda1") == NEW
-    assert new_row({"text": "x"}, 3, "llm", None, "3-llm1") == {"text": "x", "source_id": 3, "operation": "llm"}
 
 
 @pytest.mark.parametrize(
@@ -29,18 +28,39 @@ def test_rows_without_both_columns_are_originals(values):
 
 
 def test_a_row_and_those_made_from_it_have_one_key():
-    assert source_of(Row(ORIGINAL, "f"), 1, "id") == source_of(Row(NEW, "f"), 2, "id") == 7
-    assert source_of(Row(ORIGINAL, "f"), 4, None) == 4
-    with pytest.raises(UserError, match=r"f, row 2: the id in column 'id' is missing"):
-        source_of(Row({"id": " "}, "f, row 2"), 2, "id")
+    assert source_of(Row(ORIGINAL, "f"), "id") == source_of(Row(NEW, "f"), "id") == 7
 
 
-def test_the_id_column():
-    assert find_id_column(Row(ORIGINAL, "f"), None) == "id"
-    assert find_id_column(Row({"text": "x"}, "f"), None) is None
-    assert find_id_column(Row({"number": 1}, "f"), "number") == "number"
-    with pytest.raises(UserError, match="no column 'uid'; the columns are id, text, label"):
-        find_id_column(Row(ORIGINAL, "f"), "uid")
+def named(*values: dict, id_column: str | None = None) -> list[dict]:
+    """The rows of a file `f` with their ids."""
+    rows = [Row(row, f"f, row {number}") for number, row in enumerate(values, 1)]
+    return [row.values for row in named_rows(rows, id_column)]
+
+
+def test_each_row_has_an_id():
+    """Its own, or its number where the file has none."""
+    assert named(ORIGINAL, NEW) == [ORIGINAL, NEW]
+    assert named({"number": 1}, {"number": 2}, id_column="number") == [{"number": 1}, {"number": 2}]
+    assert named({"text": "x"}, {"text": "y"}) == [{"text": "x", "id": 1}, {"text": "y", "id": 2}]
+
+
+@pytest.mark.parametrize(
+    "rows, id_column, message",
+    [
+        ([ORIGINAL], "uid", "f, row 1: there is no column 'uid'; the columns are id, text, label"),
+        ([ORIGINAL, {"id": " "}], None, "f, row 2: the id in column 'id' is missing"),
+        (
+            [{"id": 1}, {"id": 2}, {"id": "1"}],
+            None,
+            "f, row 3: the id '1' in column 'id' is that of an earlier row too",
+        ),
+        ([{"text": "x"}, {"id": 1}], None, "f, row 2: has an id in column 'id', but the first row has none"),
+        ([{"text": "x"}, {"source_id": 1, "operation": "eda"}], None, "f, row 2: made from row 1, but no column 'id'"),
+    ],
+)
+def test_ids_that_name_no_row_are_refused(rows, id_column, message):
+    with pytest.raises(UserError, match=message):
+        named(*rows, id_column=id_column)
 
 
 def test_training_rows_may_be_new_and_others_not(tmp_path):

@@ -447,6 +447,19 @@ def test_label_before_the_text(tmp_path):
         values(write(tmp_path / "a.txt", "1 a\n\nbad\n"), options=options)
 
 
+def test_blank_lines_that_are_kept(tmp_path):
+    """A row whose columns are all empty, where a line is a text; the number of the row is then that of the line."""
+    named = FileOptions(file_format="txt", delimiter="space", column_names=["label", "text"])
+    path = write(tmp_path / "a.txt", "1 a\n\n 0 b\n \n")
+    rows = list(read_rows(path, options=named, keep_blank=True))
+    assert [tuple(row.values.values()) for row in rows] == [("1", "a"), ("", ""), ("", "0 b"), ("", "")]
+    assert rows[2].where == f"{path}, row 3"
+    unquoted = FileOptions(quoting="none")
+    path = write(tmp_path / "a.csv", '\ntext\n"a\n\r\nb\n')
+    assert values(path, options=unquoted, keep_blank=True) == [{"text": '"a'}, {"text": ""}, {"text": "b"}]
+    assert values(path, options=unquoted) == [{"text": '"a'}, {"text": "b"}]
+
+
 def test_quotes_as_text(tmp_path):
     """GoEmotions: no header, quotes that open and never close, rows by line."""
     path = write(tmp_path / "a.tsv", '"so\t27\ta1\nit\'s "ok"\t1,2\ta2\n"\t""\t\n')

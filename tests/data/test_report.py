@@ -132,6 +132,15 @@ def test_refusals(monkeypatch, tmp_path, argv, words):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("folder", ["a.csv", "a.csv/below", "/proc/none"])
+def test_a_folder_that_cannot_be_made(monkeypatch, tmp_path, folder):
+    """Found before a file is read."""
+    monkeypatch.chdir(tmp_path)
+    Path("a.csv").write_text("not,what\nis,looked,for\n")
+    with pytest.raises(UserError, match=f"--output_dir {folder} is no folder that can be written: No"):
+        report(monkeypatch, Path(folder), "a.csv")
+
+
 def test_short_names():
     assert short_names(["x/a.csv", "y/b.csv"]) == ["a.csv", "b.csv"]
     assert short_names(["x/a.csv", "y/a.csv", "y/b.csv"]) == ["x/a.csv", "y/a.csv", "y/b.csv"]

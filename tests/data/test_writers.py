@@ -200,6 +200,9 @@ def test_check_output_refuses_a_folder(tmp_path):
     (tmp_path / "a.csv").mkdir()
     with pytest.raises(UserError, match="is a folder"):
         check_output(str(tmp_path / "a.csv"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="--output .*/file/a.csv: .*/file is no folder that can be written: Not a dir"):
+        check_output(str(tmp_path / "file" / "a.csv"))
 
 
 def test_screen_rows():

@@ -59,6 +59,30 @@ def test_votes():
     assert flags.predictions(combine([flags] * 2, [one, two], "vote")).tolist() == [1, 0, 1]
 
 
+def test_votes_of_calibrated_models():
+    """Each decides with its own thresholds and bias, which do not count again when votes are counted."""
+    low = [task("multi_label", thresholds=(0.2, 0.2, 0.2))] * 3
+    for heads, expected in (([0, -2, -2], []), ([0, 0, -2], ["a"]), ([-1.3, -1.3, -9], ["a"])):
+        outputs = [np.array([head, -9.0, -9.0]) for head in heads]
+        assert joint_task("abc", low, "vote").decode(combine(low, outputs, "vote"))["labels"] == expected
+    high = [task("multi_label", thresholds=(0.8, 0.8, 0.8))] * 3
+    outputs = [np.array([head, -9.0, -9.0]) for head in (2, 2, 0)]
+    assert joint_task("abc", high, "vote").decode(combine(high, outputs, "vote"))["labels"] == ["a"]
+    biased = [task("single_label", bias=(0.0, 1.0, 0.0))] * 3
+    outputs = [np.array(head) for head in ([3.0, 0, 0], [3.0, 0, 0], [0.5, 0, 0])]
+    assert joint_task("abc", biased, "vote").decode(combine(biased, outputs, "vote"))["label"] == "a"
+
+
+def test_equal_votes_of_calibrated_models():
+    """The probabilities decide as the models' thresholds and biases have it: 0.3 is much where 0.2 is enough."""
+    low = [task("multi_label", thresholds=(0.2, 0.2, 0.2))] * 2
+    outputs = [np.array([head, -9.0, -9.0]) for head in (-0.2, -1.6)]
+    assert joint_task("ab", low, "vote").decode(combine(low, outputs, "vote"))["labels"] == ["a"]
+    biased = [task("single_label", bias=(0.0, 1.0, 0.0))] * 2
+    outputs = [np.array(head) for head in ([1.2, 0.0, -5], [0.5, 0, -5])]
+    assert joint_task("ab", biased, "vote").decode(combine(biased, outputs, "vote"))["label"] == "b"
+
+
 def test_joint():
     """Mean of intent probabilities, and of tag probabilities word by word."""
     whole = task("joint")

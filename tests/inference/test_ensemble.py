@@ -74,6 +74,9 @@ def test_folders_are_weighed_by_their_out_of_fold_predictions(tmp_path):
     (tmp_path / "bad/oof.csv").write_text("".join([*lines[:-1], lines[-1].replace("39,", "77,")]))
     with pytest.raises(UserError, match="bad and .*good were validated on different rows"):
         load_predictor([tmp_path / "good", tmp_path / "bad"], ensemble="weighted")
+    (tmp_path / "bad/oof.csv").write_text("".join([*lines[:-1], lines[-1].replace("pos", "neg")]))
+    with pytest.raises(UserError, match="bad and .*good were validated on rows with different labels"):
+        load_predictor([tmp_path / "good", tmp_path / "bad"], ensemble="weighted")
 
 
 def test_one_after_another_answers_the_same(cv, monkeypatch):

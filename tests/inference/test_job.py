@@ -66,6 +66,22 @@ def test_standard_input(predictor, monkeypatch):
     assert brief(answers(predictor, "-")) == [(None, "good", "pos"), (None, "", "neutral"), (None, "bad", "neg")]
 
 
+def test_blank_lines_are_answered(predictor, tmp_path):
+    """As from standard input, so that answer 3 belongs to line 3; csv with one column likewise."""
+    expected = [(None, "good", "pos"), (None, "", "neutral"), (None, "bad", "neg"), (None, "", "neutral")]
+    assert brief(answers(predictor, write(tmp_path / "a.txt", "good\n\nbad\tneg\n\n"))) == expected
+    for name in ("a.csv", "a.tsv"):
+        assert brief(answers(predictor, write(tmp_path / name, "\ntext\ngood\n\nbad\n\r\n"))) == expected
+    two = write(tmp_path / "b.csv", "text,x\ngood,1\n\nbad,1\n")
+    assert brief(answers(predictor, two)) == [expected[0], expected[2]], "of two columns a blank line lacks one"
+
+
+def test_blank_lines_count_in_messages(predictor, tmp_path):
+    path = write(tmp_path / "a.csv", 'text\ngood\n\n"bad" x\n')
+    with pytest.raises(UserError, match=r"a.csv, row 3 \(line 4\)"):
+        answers(predictor, path)
+
+
 def test_id_column(predictor, tmp_path):
     """`id` when the rows have one; another by name; else none."""
     path = write(tmp_path / "a.csv", "nr,id,review\n1,x,good\n2,y,bad\n")

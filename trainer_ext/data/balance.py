@@ -15,7 +15,7 @@ import numpy as np
 from tabulate import tabulate
 
 from trainer_ext.data.labelled import raw_label, read_labelled
-from trainer_ext.data.provenance import DEFAULT_ID, OPERATION, SOURCE_ID, find_id_column, new_row, source_of
+from trainer_ext.data.provenance import DEFAULT_ID, OPERATION, SOURCE_ID, named_rows, new_row, source_of
 from trainer_ext.data.readers import require_columns, text_of
 from trainer_ext.data.resample import METHODS, make_resampler
 from trainer_ext.data.row_files import RowWriter, check_paths, open_rows
@@ -78,20 +78,13 @@ def write_rows(args: argparse.Namespace, counts: np.ndarray) -> None:
     """Write each row of the input as often as `counts` says."""
     with open_rows(args.output) as file:
         writer = RowWriter(file, args.output, extra=(SOURCE_ID, OPERATION))
-        for number, (row, count) in enumerate(
-            zip(read_labelled(args.input, args.task, file_options(args)), counts, strict=True), 1
-        ):
-            if number == 1:
-                named_by = find_id_column(row, args.id_column)
-            source = source_of(row, number, named_by)
-            name = number if named_by is None else row.values[named_by]
-            original = {**row.values, named_by or DEFAULT_ID: name, SOURCE_ID: source}
+        named_by = args.id_column or DEFAULT_ID
+        rows = named_rows(read_labelled(args.input, args.task, file_options(args)), args.id_column)
+        for row, count in zip(rows, counts, strict=True):
+            source, name = source_of(row, named_by), row.values[named_by]
+            original = {**row.values, SOURCE_ID: source}
             for copy in range(count):
-                writer.write(
-                    new_row(original, source, COPY, named_by or DEFAULT_ID, f"{name}-{COPY}-{copy}")
-                    if copy
-                    else original
-                )
+                writer.write(new_row(original, source, COPY, named_by, f"{name}-{COPY}-{copy}") if copy else original)
 
 
 def summary(task: Task, labels: np.ndarray, rows: np.ndarray) -> str:

@@ -80,6 +80,7 @@ def claim_folds(
     id_column = telling_id_column(rows, data.id_column)
     ids = row_ids(rows, id_column)
     original = np.array([not made_from(row) for row in rows])
+    check_sources(rows, ids, original, id_column)
     about = {
         "data_sha256": rows_hash(rows, ids, data, task, args.group_column),
         "rows": len(rows),
@@ -130,12 +131,8 @@ def divide(
     """(repeats, N) folds. Rows with the same text stay together, and augmented rows with their source."""
     texts, labels = texts_and_labels(rows, data.text_column, task)
     keys = [[("text", " ".join(text) if task.reads_words else text.strip())] for text in texts]
-    known = {name for name, is_original in zip(ids, original, strict=True) if is_original}
     for key, row, name in zip(keys, rows, ids, strict=True):
-        source = made_from(row)
-        if source and source not in known:
-            raise UserError(f"{row.where}: source_id {source!r} is the id of no row")
-        key.append(("id", source or name))
+        key.append(("id", made_from(row) or name))
         if about["fold_strategy"] == "group":
             key.append(("group", group_of(row, about["group_column"])))
     units = units_of(keys)
@@ -180,6 +177,32 @@ def row_ids(rows: Sequence[Row], id_column: str | None) -> list[str]:
 def made_from(row: Row) -> str | None:
     """The id of the row that an augmented row was made from; None for any other (`source_id` alone makes none)."""
     return str(row.values[SOURCE_ID]).strip() if is_new(row.values) else None
+
+
+def check_sources(rows: Sequence[Row], ids: Sequence[str], original: np.ndarray, id_column: str | None) -> None:
+    """Refuse augmented rows whose source is not certain: a row in another fold than its source would leak.
+
+    Raises:
+        UserError: when no column names the rows, when a source is no row, or was named by another column.
+    """
+    known = {name for name, is_original in zip(ids, original, strict=True) if is_original}
+    for row, name in zip(rows, ids, strict=True):
+        source = made_from(row)
+        if not source:
+            continue
+        if id_column is None:
+            raise UserError(
+                f"{row.where}: made from row {source!r}, but no column {DEFAULT_ID!r} tells the rows apart, so folds "
+                "cannot keep it with its source: name the column with id_column, or make the file again from the "
+                "originals, which gives each row an id"
+            )
+        if source not in known:
+            raise UserError(f"{row.where}: source_id {source!r} is the id of no row")
+        if name != source and name in known:  # a copy keeps every column but the one that names rows
+            raise UserError(
+                f"{row.where}: made from row {source!r}, but in column {id_column!r} it has the id {name!r} of another "
+                "row: its source was named by another column; give that one as id_column"
+            )
 
 
 def group_of(row: Row, column: str) -> str:

@@ -9,6 +9,9 @@ Formats, by the ending (before `.gz` or `.part1.gz`) or by `file_format`:
     txt:      no header, no quotes: `text`, or `text<TAB>label` (cut at the last tab), in columns called text and label.
               With `column_names` a line is cut at the first delimiters, and the last column takes the rest.
 `-` is standard input, read as txt.
+
+A blank line is no row, unless `keep_blank` says that answers are to stay beside their lines: then one of txt, and one
+of csv and tsv with a single column, is a row of empty text. From standard input it always is. In jsonl it never is.
 """
 
 import csv
@@ -36,7 +39,10 @@ class Row:
 
 
 def read_rows(
-    path: str, split_label: Callable[[str], bool] | None = lambda tail: True, options: FileOptions = DEFAULTS
+    path: str,
+    split_label: Callable[[str], bool] | None = lambda tail: True,
+    options: FileOptions = DEFAULTS,
+    keep_blank: bool = False,
 ) -> Iterator[Row]:
     """Yield every row of a file, in order.
 
@@ -44,18 +50,20 @@ def read_rows(
         path: the file, or `-` for standard input.
         split_label: for txt: whether what follows the last tab is a label. None: lines are text as a whole.
         options: how the file is written, where its ending does not say so.
+        keep_blank: whether a blank line is a row, where a line is a text.
 
     Raises:
         UserError: for a missing file, an unknown ending, or a record that cannot be read, with file and row.
     """
     kind = file_format(path, options)
+    keep_blank = keep_blank or path == "-"
     try:
         if kind in ("csv", "tsv"):
-            yield from read_delimited(path, options.separator or {"csv": ",", "tsv": "\t"}[kind], options)
+            yield from read_delimited(path, options.separator or {"csv": ",", "tsv": "\t"}[kind], options, keep_blank)
         elif kind == "txt" and options.column_names:
-            yield from read_columns(path, options.separator or "\t", options.column_names)
+            yield from read_columns(path, options.separator or "\t", options.column_names, keep_blank)
         elif kind == "txt":
-            yield from read_txt(path, split_label, options.separator or "\t")
+            yield from read_txt(path, split_label, options.separator or "\t", keep_blank)
         else:
             records = {"jsonl": read_jsonl, "json": read_json, "parquet": read_parquet}[kind](path)
             yield from (Row(values, where) for values, where in records)
@@ -82,7 +90,7 @@ def file_format(path: str, options: FileOptions = DEFAULTS) -> str:
     return ending
 
 
-def read_delimited(path: str, delimiter: str, options: FileOptions) -> Iterator[Row]:
+def read_delimited(path: str, delimiter: str, options: FileOptions, keep_blank: bool) -> Iterator[Row]:
     """csv and tsv; a record with more or fewer fields than the header is an error, never dropped or padded."""
     unquoted = options.quoting == "none"
     with open_text(path, newline="\n" if unquoted else "") as file:
@@ -93,6 +101,8 @@ def read_delimited(path: str, delimiter: str, options: FileOptions) -> Iterator[
             header = options.column_names
             for record in records:
                 line, fields = record if unquoted else (0, record)
+                if not fields and keep_blank and header is not None and len(header) == 1:
+                    fields = [""]
                 if not fields:  # a blank line between records, as csv.DictReader skips it
                     continue
                 if header is None:
@@ -140,9 +150,9 @@ def read_parquet(path: str) -> Iterator[Record]:
         raise UserError(f"{path} is not a parquet file: {error}") from error
 
 
-def read_txt(path: str, split_label: Callable[[str], bool] | None, delimiter: str) -> Iterator[Row]:
+def read_txt(path: str, split_label: Callable[[str], bool] | None, delimiter: str, keep_blank: bool) -> Iterator[Row]:
     """`text` or `text<TAB>label` a line, cut at the last delimiter."""
-    for where, line in lines_of(path):
+    for where, line in lines_of(path, keep_blank):
         text, found, tail = line.rpartition(delimiter)
         if found and split_label is not None and split_label(tail):
             yield Row({"text": text, "label": tail}, where)
@@ -150,22 +160,22 @@ def read_txt(path: str, split_label: Callable[[str], bool] | None, delimiter: st
             yield Row({"text": line}, where)
 
 
-def read_columns(path: str, delimiter: str, names: Sequence[str]) -> Iterator[Row]:
+def read_columns(path: str, delimiter: str, names: Sequence[str], keep_blank: bool) -> Iterator[Row]:
     """A line cut at the first delimiters; the last column takes the rest, delimiters and all."""
-    for where, line in lines_of(path):
-        fields = line.split(delimiter, len(names) - 1)
+    for where, line in lines_of(path, keep_blank):
+        fields = line.split(delimiter, len(names) - 1) if line.strip() else [""] * len(names)
         if len(fields) != len(names):
             raise UserError(f"{where}: {len(fields)} fields where column_names has {len(names)}")
         yield Row(dict(zip(names, fields, strict=True)), where)
 
 
-def lines_of(path: str) -> Iterator[tuple[str, str]]:
-    """Place and content of each line. From standard input a blank line is a row: one answer per line."""
+def lines_of(path: str, keep_blank: bool) -> Iterator[tuple[str, str]]:
+    """Place and content of each line, blank ones included or not."""
     with open_text(path, newline="\n") as file:
         number = 0
         for line_number, line in enumerate(file, 1):
             line = line.rstrip("\r\n")
-            if not line.strip() and path != "-":
+            if not line.strip() and not keep_blank:
                 continue
             number += 1
             yield f"{path}, row {number}" + (f" (line {line_number})" if number != line_number else ""), line

@@ -21,7 +21,7 @@ from trainer_ext.data.profile import Profile, pairs
 from trainer_ext.data.readers import file_format, require_columns
 from trainer_ext.errors import ArgumentParser, UserError, run_main
 from trainer_ext.file_options import add_file_flags
-from trainer_ext.files import write_json
+from trainer_ext.files import check_folder, write_json
 from trainer_ext.parsing import read_recipe
 from trainer_ext.tables import table
 from trainer_ext.tasks import TASKS
@@ -65,6 +65,7 @@ def parse(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, DataAr
 def main() -> None:
     """Read, print, write."""
     args, data = parse()
+    check_folder("--output_dir", args.output_dir)
     count = token_counter(args.model_name_or_path) if args.model_name_or_path else None
     profiles = []
     for name, path in zip(short_names(args.files), args.files, strict=True):

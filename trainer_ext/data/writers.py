@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from trainer_ext.errors import UserError
-from trainer_ext.files import atomic_writer
+from trainer_ext.files import atomic_writer, check_folder
 
 FORMATS = ("jsonl", "csv")
 
 
 def check_output(path: str) -> None:
-    """Raise `UserError` when the ending of an output file is none we write, or a folder is in its place."""
+    """Raise `UserError` for an output file whose ending is none we write, or that cannot be made."""
     if Path(path).suffix.lower().removeprefix(".") not in FORMATS:
         raise UserError(f"--output {path}: unknown ending; expected .jsonl or .csv")
     if Path(path).is_dir():
         raise UserError(f"--output {path} is a folder")
+    check_folder(f"--output {path}:", Path(path).parent)
 
 
 def write_answers(path: str, answers: Iterable[dict[str, Any]]) -> int:

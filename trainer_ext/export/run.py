@@ -12,14 +12,14 @@ import yaml
 from trainer_ext.data.folds import validation_rows_of
 from trainer_ext.data.labelled import labelled_rows, texts_and_labels
 from trainer_ext.data.readers import Row
-from trainer_ext.errors import UserError
+from trainer_ext.errors import UserError, check_range
 from trainer_ext.export import gate
 from trainer_ext.export.latency import latency_table
 from trainer_ext.export.quantise import SETTINGS, quantise
 from trainer_ext.export.report import build_report
 from trainer_ext.export.to_onnx import export_onnx
 from trainer_ext.file_options import FileOptions
-from trainer_ext.files import write_json
+from trainer_ext.files import check_folder, write_json
 from trainer_ext.inference import Predictor, load_predictor
 from trainer_ext.tasks import Task
 
@@ -38,6 +38,11 @@ class ExportOptions:
     benchmark: bool
     files: FileOptions = field(default_factory=FileOptions)
     """How `eval_file` is written; the training's own validation file is read as the training read it."""
+
+    def __post_init__(self):
+        if self.max_eval_samples is not None:
+            check_range("--max_eval_samples", self.max_eval_samples, 1)
+        check_folder("--output_dir", self.output_dir)
 
 
 def export_model(options: ExportOptions) -> dict[str, Any]:
@@ -109,7 +114,7 @@ def evaluation_rows(options: ExportOptions, predictor: Predictor) -> tuple[list[
     if not path:
         raise UserError("no rows to prove the export on: give --eval_file (the checkpoint records no validation file)")
     rows = labelled_rows(path, task, text_column, task.label_space.columns, files)
-    rows = list(islice(rows, options.max_eval_samples or None))
+    rows = list(islice(rows, options.max_eval_samples))
     if not rows:
         raise UserError(f"{path} is empty: it has no rows")
     return texts_and_labels(rows, text_column, task)

@@ -19,8 +19,10 @@ TIE_BREAK = 1e-3  # of a vote: what the probabilities count beside the votes
 SMALLEST = 1e-12
 
 
-def joint_task(names: Sequence[str], tasks: Sequence[Task]) -> Task:
+def joint_task(names: Sequence[str], tasks: Sequence[Task], how: str = "mean") -> Task:
     """The task of the ensemble: the members' label space, the mean of their thresholds and biases.
+
+    With `how` vote there are none: each member has decided with its own, and of its shares of votes the half decides.
 
     Raises:
         UserError: when tasks or label spaces differ, naming both models.
@@ -35,6 +37,8 @@ def joint_task(names: Sequence[str], tasks: Sequence[Task]) -> Task:
                 raise UserError(
                     f"models {names[0]} and {name} cannot answer together: their {what} differ: {one} and {other}"
                 )
+    if how == "vote":
+        return type(first)(first.label_space)
     given = [task.calibration for task in tasks]
     thresholds = bias = None
     if any(c.thresholds for c in given):
@@ -56,8 +60,9 @@ def combine(tasks: Sequence[Task], outputs: Sequence[Any], how: str = "mean", we
     Args:
         tasks: of each model, with its calibration.
         outputs: of each model: logits (..., *head_shape); for `joint` the pair of a row.
-        how: mean (of probabilities; of scores in regression), logits (their mean), vote (of decisions; the mean of the
-            probabilities decides between equals), weighted (mean of probabilities with `weights`).
+        how: mean (of probabilities; of scores in regression), logits (their mean), vote (of decisions; between equals
+            the mean of the probabilities decides, each shifted by the model's thresholds or bias), weighted (mean of
+            probabilities with `weights`).
         weights: of each model, for weighted.
     """
     weights = np.asarray(weights) / np.sum(weights) if how == "weighted" else None
@@ -80,7 +85,9 @@ def combine_head(
     p = np.average([sigmoid(head) if flags else softmax(head) for head in scaled], axis=0, weights=weights)
     if how == "vote":
         votes = np.mean([decisions(task, head, flags) for task, head in zip(tasks, heads, strict=True)], axis=0)
-        p = (votes + TIE_BREAK * p) / (1 + TIE_BREAK)
+        decided = [shifted(task, head) for task, head in zip(tasks, scaled, strict=True)]
+        ties = np.mean([sigmoid(head) if flags else softmax(head) for head in decided], axis=0)
+        p = (votes + TIE_BREAK * ties) / (1 + TIE_BREAK)
     return to_logits(p, flags)
 
 
@@ -88,6 +95,13 @@ def to_logits(p: np.ndarray, flags: bool) -> np.ndarray:
     """Logits whose softmax (of flags: sigmoid) are these probabilities."""
     p = p.clip(SMALLEST, 1 - SMALLEST)
     return np.log(p) - np.log1p(-p) if flags else np.log(p)
+
+
+def shifted(task: Task, head: np.ndarray) -> np.ndarray:
+    """Logits (divided by the temperature) with the thresholds or the bias taken in: they decide without either."""
+    if task.calibration.thresholds:
+        return head - to_logits(np.array(task.calibration.thresholds), flags=True)
+    return head + np.array(task.calibration.bias or 0.0)
 
 
 def decisions(task: Task, head: np.ndarray, flags: bool) -> np.ndarray:

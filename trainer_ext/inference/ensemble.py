@@ -37,7 +37,7 @@ class EnsemblePredictor(Predictor):
             self.tasks.append(member.task)
             if together:
                 self.members.append(member)
-        self.task = joint_task(names, self.tasks)
+        self.task = joint_task(names, self.tasks, how)
         self.pipeline, self._batch_size = member.pipeline, member.batch_size
         self.session = _Provider(member.session.provider)
 

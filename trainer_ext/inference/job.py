@@ -22,13 +22,17 @@ def rows_of(
 ) -> Iterator[Row]:
     """Rows from `--text` or `--input`. In a txt file a known label behind the last tab is not part of the text.
 
+    A blank line of txt, or of csv with one column, is a row: answers stay beside their lines.
+
     `labelled`: the input is known to have labels, so it may be in a format that only labelled rows have.
     """
     if texts is not None:
         return (Row({"text": text}, f"--text {number}") for number, text in enumerate(texts, 1))
     if predictor.task.reads_words:
-        return read_labelled(path, predictor.task.name, options) if labelled else read_rows(path, None, options)
-    return read_rows(path, predictor.task.is_label, options)
+        if labelled:
+            return read_labelled(path, predictor.task.name, options)
+        return read_rows(path, None, options, keep_blank=True)
+    return read_rows(path, predictor.task.is_label, options, keep_blank=True)
 
 
 def answer_rows(

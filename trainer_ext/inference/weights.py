@@ -47,9 +47,10 @@ def folder_weights(folders: Sequence[Path], model: str) -> list[float]:
     if task.name == "joint":
         raise UserError("ensemble weighted takes one folder for the task joint: oof.csv has no probabilities of tags")
     ids, outputs, labels = zip(*(read_oof(folder, task) for folder in folders), strict=True)
-    for folder, own in zip(folders, ids, strict=True):
-        if own != ids[0]:
-            raise UserError(f"ensemble weighted: {folder} and {folders[0]} were validated on different rows")
+    for folder, own, own_labels in zip(folders, ids, labels, strict=True):
+        if own != ids[0] or not np.array_equal(own_labels, labels[0]):  # ids may be mere numbers of rows
+            differ = "different rows" if own != ids[0] else "rows with different labels"
+            raise UserError(f"ensemble weighted: {folder} and {folders[0]} were validated on {differ}")
     return fit_weights([task] * len(folders), outputs, labels[0])
 
 

@@ -55,10 +55,19 @@ def test_rows_without_ids_are_named_by_their_number(tmp_path):
     source = tmp_path / "rows.txt"
     source.write_text("the big film was good\tpos\nthe staff was cold and slow\tneg\n")
     out = run(source, tmp_path / "out.csv", 6)
-    assert out[0] == {"text": "the big film was good", "label": "pos", "source_id": "", "operation": ""}
+    assert out[0] == {"text": "the big film was good", "label": "pos", "id": "1", "source_id": "", "operation": ""}
     assert Counter((row["source_id"], row["label"]) for row in out[2:]) == {("1", "pos"): 2, ("2", "neg"): 2}
     with open(tmp_path / "out.csv", newline="") as file:
         assert len(list(csv.reader(file))) == 7
+
+
+def test_ids_that_differ_are_needed(tmp_path):
+    """Else a new row would name two sources."""
+    source = tmp_path / "rows.csv"
+    source.write_text("id,text,label\n1,the big film was good,pos\n1,the staff was cold and slow,neg\n")
+    with pytest.raises(UserError, match=r"rows.csv, row 2 \(line 3\): the id '1' in column 'id' is that of an earlier"):
+        run(source, tmp_path / "out.csv", 6)
+    assert list(tmp_path.iterdir()) == [source]
 
 
 def test_new_rows_are_kept_and_are_no_sources(rows_file, tmp_path):

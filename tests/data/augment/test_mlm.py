@@ -99,7 +99,7 @@ def test_the_command(folder, tmp_path):
     main(argv)
     first = output.read_bytes()
     out = [row.values for row in read_rows(str(output))]
-    assert out[:2] == rows and len({row["text"] for row in out}) == 8
+    assert out[:2] == [{**row, "id": k} for k, row in enumerate(rows, 1)] and len({row["text"] for row in out}) == 8
     assert {row["operation"] for row in out[2:]} == {"masked_lm"}
     assert all(len(row["text"].split()) == len(rows[row["source_id"] - 1]["text"].split()) for row in out[2:])
     main(argv)

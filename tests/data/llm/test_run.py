@@ -111,6 +111,16 @@ def test_augment(job, server):
     assert [row["reason"].partition(":")[0] for row in rejected] == ["unchanged"] * 12
 
 
+def test_rows_without_ids_get_one_where_rows_are_made_from_them(job, server):
+    """Their number; what is only filtered stays as it is."""
+    job.source.write_text("".join(json.dumps({"text": row["text"], "label": "a"}) + "\n" for row in ROWS))
+    assert "id" not in job()[0][0]
+    server.script = lambda n, request: Reply(json.dumps({"texts": [f"the text number {number_in(request)} it is"]}))
+    out, _ = job("augment")
+    assert [row["id"] for row in out[:12]] == [*range(1, 13)]
+    assert [(row["id"], row["source_id"]) for row in out[12:]] == [(f"{k}-llm1", k) for k in range(1, 13)]
+
+
 def test_label(job, server):
     def script(n: int, request: dict) -> Reply:
         name = "maybe" if number_in(request) == 5 else "NEWS"
@@ -152,9 +162,13 @@ def test_rows_that_got_no_reply_are_asked_for_again(job, server, capsys):
 
 def test_the_budget_ends_the_job_and_the_next_run_goes_on(job, server, capsys):
     kept, rejected = job("filter", "--max_requests", "5", "--concurrency", "1")
-    assert [row["id"] for row in kept] == [0, 1, 2, 4] and len(rejected) == 1 and len(server.requests) == 5
+    assert [row["id"] for row in kept] == [0, 1, 2, 4] and len(server.requests) == 5
+    assert [row["values"] for row in rejected] == [ROWS[3], *ROWS[5:]], "every row is in one of the files"
+    assert {row["reason"] for row in rejected[1:]} == {"not asked: the budget is spent"}
     printed = capsys.readouterr()
     assert "the budget is spent (5 requests, 50 tokens): 7 rows were not asked about" in printed.err
+    table = dict(line.rsplit(maxsplit=1) for line in printed.out.splitlines())
+    assert (table["rows out"], table["rejected"], table["not asked"]) == ("4", "1", "7")
     assert "The same command goes on" in printed.err
     kept, _ = job("filter", "--max_tokens_total", "25", "--concurrency", "1")
     assert len(server.requests) == 8 and len(kept) == 6  # 30 tokens: known only when the third was answered
@@ -213,6 +227,7 @@ def test_the_key_is_in_no_file(job, monkeypatch):
         ("filter", ["--base_url", "localhost:8000"], "is no address"),
         ("filter", ["--base_url", "http://user:pass@host/v1"], "OPENAI_API_KEY"),
         ("filter", ["--num_paraphrases", "2"], "--num_paraphrases 2 has no effect with --mode filter"),
+        ("filter", ["--id_column", "id"], "--id_column id has no effect with --mode filter"),
         ("augment", ["--threshold", "0.2"], "--threshold 0.2 has no effect with --mode augment"),
         ("label", [], "needs --label_names"),
         ("label", ["--label_names", "a", "A"], "two or more different labels"),

@@ -1,8 +1,9 @@
 """New training rows: `python -m trainer_ext.data.augment --input FILE --output FILE --method eda|mlm --target_size N`.
 
-The output holds every input row, unchanged and in order, then new rows until there are N. A new row is a copy of its
-source with another text (for --task joint other tokens and slots; slots stay whole), and `source_id` (the source's id,
-or its number in the file) and `operation`. Use it as --train_file; validation and test files must hold originals only.
+The output holds every input row, in order and unchanged but for an `id` (its number in the file) where rows have none,
+then new rows until there are N. A new row is a copy of its source with another text (for --task joint other tokens and
+slots; slots stay whole), and `source_id` (the source's id) and `operation`. Use it as --train_file; validation and test
+files must hold originals only.
 """
 
 import argparse

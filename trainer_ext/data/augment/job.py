@@ -13,7 +13,7 @@ from trainer_ext.data.augment.rows import JointRows, TextRows
 from trainer_ext.data.augment.sentence import Sentence
 from trainer_ext.data.duplicates import text_key
 from trainer_ext.data.labelled import read_labelled
-from trainer_ext.data.provenance import OPERATION, SOURCE_ID, find_id_column, is_new, new_row, source_of
+from trainer_ext.data.provenance import DEFAULT_ID, OPERATION, SOURCE_ID, is_new, named_rows, new_row, source_of
 from trainer_ext.data.readers import Row
 from trainer_ext.data.row_files import RowWriter
 from trainer_ext.errors import UserError
@@ -86,15 +86,12 @@ class Job:
         return count
 
     def copy_originals(self, writer: RowWriter, bar: tqdm) -> tuple[list[int], int]:
-        """Write every row as it is; returns the numbers of those that may be sources, and the number of rows."""
+        """Write every row with its id; returns the numbers of those that may be sources, and the number of rows."""
         sources, number = [], 0
         for number, row in self.read():
-            if number == 1:
-                self.id_column = find_id_column(row, self.id_column)
             if is_new(row.values):
                 self.made[str(row.values[SOURCE_ID])] += 1
             else:
-                source_of(row, number, self.id_column)
                 sources.append(number)
             self.seen.add(text_key(self.rows.text(row)))
             if number <= self.target_size:
@@ -105,8 +102,8 @@ class Job:
         return sources, number
 
     def read(self) -> Iterator[tuple[int, Row]]:
-        """Rows with their numbers from 1."""
-        return enumerate(read_labelled(self.path, self.task, self.files), 1)
+        """Rows, each with an id, and their numbers from 1."""
+        return enumerate(named_rows(read_labelled(self.path, self.task, self.files), self.id_column), 1)
 
     def round(self, turn: set[int], number: int) -> Iterator[tuple[int, dict[str, Any] | None]]:
         """A new row (None where none can be made) for each row in `turn`, in the order of the file."""
@@ -125,10 +122,10 @@ class Job:
             generators = [random.Random(f"{self.seed}/{number}/{batch[k][0]}/{attempt}") for k in open_]
             proposals = self.method.propose([sentences[k] for k in open_], generators, 1 + attempt // 10)
             for k, (sentence, operation) in zip(open_, proposals, strict=True):
-                found[k] = self.accept(*batch[k], sentence, operation)
+                found[k] = self.accept(batch[k][1], sentence, operation)
         return found
 
-    def accept(self, number: int, row: Row, sentence: Sentence, operation: str) -> dict[str, Any] | None:
+    def accept(self, row: Row, sentence: Sentence, operation: str) -> dict[str, Any] | None:
         """The row with a new text, or None when it has been seen."""
         values = self.rows.values(row, sentence)
         if values is None:
@@ -137,11 +134,12 @@ class Job:
         if key in self.seen:
             return None
         self.seen.add(key)
-        source = source_of(row, number, self.id_column)
+        named_by = self.id_column or DEFAULT_ID
+        source = source_of(row, named_by)
         self.made[str(source)] += 1
         self.operations[operation] += 1
         new_id = f"{source}-{self.name}{self.made[str(source)]}"
-        return new_row(values, source, operation, self.id_column, new_id)
+        return new_row(values, source, operation, named_by, new_id)
 
 
 EXTRA_COLUMNS = (SOURCE_ID, OPERATION)

@@ -1,11 +1,13 @@
 """Augment, filter or label rows with any OpenAI-compatible endpoint: `python -m trainer_ext.data.llm --mode ...`.
 
-augment: every row, then paraphrases of each with `source_id` and `operation` (llm), for --train_file.
+augment: every row (with its number as `id` where rows have none), then paraphrases of each with `source_id` and
+         `operation` (llm), for --train_file.
 filter:  the rows that the model judges worth keeping, with `judge_score` and `judge_reason`.
 label:   every row with one of --label_names and an `explanation`.
 
-What is left out lies in OUTPUT.rejected.jsonl (OUTPUT without its ending), with the reason. Replies are cached: the
-same command goes on where an interrupted one stopped, and asks nothing twice. A key is read from OPENAI_API_KEY.
+What is left out, also for want of budget, lies in OUTPUT.rejected.jsonl (OUTPUT without its ending), with the reason.
+Both files are written anew each time. Replies are cached: the same command goes on where an interrupted one stopped,
+and asks nothing twice. A key is read from OPENAI_API_KEY.
 """
 
 from collections.abc import Sequence

@@ -11,7 +11,7 @@ from trainer_ext.file_options import add_file_flags
 
 MODES = ("augment", "filter", "label")
 DEFAULTS = {"num_paraphrases": 1, "threshold": 0.5}
-ONLY_IN = {"num_paraphrases": "augment", "threshold": "filter", "label_names": "label"}
+ONLY_IN = {"num_paraphrases": "augment", "id_column": "augment", "threshold": "filter", "label_names": "label"}
 TEMPERATURES = {"augment": 0.9, "filter": 0.0, "label": 0.0}
 
 
@@ -38,7 +38,7 @@ def add_row_flags(parser: argparse.ArgumentParser) -> None:
     """Which columns, which prompt, and what is done with the answers."""
     parser.add_argument("--text_column", default="text", help="default: text")
     parser.add_argument("--label_columns", nargs="*", default=["label"], help="shown to the model; in label: filled")
-    parser.add_argument("--id_column", help="column that names a row (default: id where there is one)")
+    parser.add_argument("--id_column", help="augment: column that names a row (default: id)")
     parser.add_argument("--label_names", nargs="+", help="label: the labels to choose from")
     parser.add_argument("--num_paraphrases", type=int, help="augment: new texts for each row (default: 1)")
     parser.add_argument("--threshold", type=float, help="filter: lowest score that is kept (default: 0.5)")

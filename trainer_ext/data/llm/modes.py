@@ -37,7 +37,7 @@ class Paraphraser:
     """Mode augment: a new row for each text that differs from all texts so far and has about the source's length."""
 
     text_column: str
-    id_column: str | None
+    id_column: str
     count: int
     seen: set[bytes] = field(default_factory=set)
     made: Counter = field(default_factory=Counter)
@@ -51,7 +51,7 @@ class Paraphraser:
     def __call__(self, outcome: Outcome) -> Iterator[Result]:
         """The new rows of one row."""
         values = outcome.row.values
-        source, old = source_of(outcome.row, outcome.number, self.id_column), values[self.text_column]
+        source, old = source_of(outcome.row, self.id_column), values[self.text_column]
         for text in (text.strip() for text in outcome.answer.texts[: self.count]):
             reason = self.fault(text, old)
             if reason:

@@ -17,12 +17,14 @@ from trainer_ext.data.llm.client import Budget, Client
 from trainer_ext.data.llm.job import Asker, Outcome, rejected
 from trainer_ext.data.llm.modes import Mode, Paraphraser, judge, label
 from trainer_ext.data.llm.prompt import Prompt, read_prompt
-from trainer_ext.data.provenance import OPERATION, SOURCE_ID, find_id_column, is_new, source_of
+from trainer_ext.data.provenance import DEFAULT_ID, OPERATION, SOURCE_ID, is_new, named_rows
 from trainer_ext.data.readers import Row, read_rows
 from trainer_ext.data.row_files import RowWriter, open_rows
 from trainer_ext.errors import UserError
 from trainer_ext.file_options import file_options
 from trainer_ext.files import atomic_writer
+
+NOT_ASKED = "not asked: the budget is spent"
 
 
 def run(args: argparse.Namespace) -> None:
@@ -55,17 +57,14 @@ def run(args: argparse.Namespace) -> None:
     with atomic_writer(rejected_path) as left_out, open_rows(args.output) as file, bar:
         writer = RowWriter(file, args.output, (SOURCE_ID, OPERATION) if args.mode == "augment" else ())
         if args.mode == "augment":
-            for row in read_rows(args.input, options=file_options(args)):
+            for row in read(args):
                 writer.write(row.values)
                 counts["rows out"] += 1
-        rows = (
-            (k, row) for k, row in enumerate(read_rows(args.input, options=file_options(args)), 1) if to_ask(args, row)
-        )
+        rows = ((k, row) for k, row in enumerate(read(args), 1) if to_ask(args, row))
         for outcome in asker.outcomes(rows, args.concurrency):
             bar.update()
-            counts["not asked"] += outcome.answer is None and outcome.problem is None
             for values, reason in results(mode, outcome):
-                counts["rows out" if reason is None else "rejected"] += 1
+                counts["rows out" if reason is None else "not asked" if reason == NOT_ASKED else "rejected"] += 1
                 if reason is None:
                     writer.write(values)
                 else:
@@ -80,26 +79,29 @@ def prepare(args: argparse.Namespace, prompt: Prompt) -> tuple[Mode, int]:
     Returns:
         What makes rows of answers, and the number of rows to ask for.
     """
-    mode, count = None, 0
-    for number, row in enumerate(read_rows(args.input, options=file_options(args)), 1):
-        if mode is None:
-            id_column = find_id_column(row, args.id_column)
-            mode = make_mode(args, id_column)
+    mode, empty, count = make_mode(args), True, 0
+    for row in read(args):
+        empty = False
         check_row(args, row)
         prompt.messages(row)
-        source_of(row, number, id_column)
         if isinstance(mode, Paraphraser):
             mode.know(row)
         count += to_ask(args, row)
-    if mode is None:
+    if empty:
         raise UserError(f"{args.input} is empty: it has no rows")
     return mode, count
 
 
-def make_mode(args: argparse.Namespace, id_column: str | None) -> Mode:
+def read(args: argparse.Namespace) -> Iterator[Row]:
+    """The input's rows; each with an id where rows are made from them."""
+    rows = read_rows(args.input, options=file_options(args))
+    return named_rows(rows, args.id_column) if args.mode == "augment" else rows
+
+
+def make_mode(args: argparse.Namespace) -> Mode:
     """What makes rows of answers."""
     if args.mode == "augment":
-        return Paraphraser(args.text_column, id_column, args.num_paraphrases)
+        return Paraphraser(args.text_column, args.id_column or DEFAULT_ID, args.num_paraphrases)
     if args.mode == "filter":
         return partial(judge, threshold=args.threshold)
     return partial(label, column=args.label_columns[0])
@@ -126,11 +128,11 @@ def to_ask(args: argparse.Namespace, row: Row) -> bool:
 
 
 def results(mode: Mode, outcome: Outcome) -> Iterator[tuple[dict | None, str | None]]:
-    """(row to write, None) or (None, why not) for each thing that came of a row; nothing where it was not asked."""
+    """(row to write, None) or (None, why not) for each thing that came of a row."""
     if outcome.answer is not None:
         yield from mode(outcome)
-    elif outcome.problem is not None:
-        yield None, outcome.problem
+    else:
+        yield None, outcome.problem or NOT_ASKED
 
 
 def report(counts: Counter, asker: Asker, rejected_path: Path, args: argparse.Namespace) -> None:
@@ -143,7 +145,8 @@ def report(counts: Counter, asker: Asker, rejected_path: Path, args: argparse.Na
     if counts["not asked"]:
         print(
             f"the budget is spent ({budget.requests} requests, {budget.tokens} tokens): {counts['not asked']} rows "
-            "were not asked about. The same command goes on with them, with the same budget again",
+            f"were not asked about (they are in {rejected_path}). The same command goes on with them, with the same "
+            "budget again",
             file=sys.stderr,
         )
     if asker.counts["no answer"]:
