@@ -43,7 +43,7 @@ class Recorder:
         """Keeps the rows; logits that say the same of each."""
         size = len(inputs["input_ids"])
         self.rows += [{name: array[row] for name, array in inputs.items()} for row in range(size)]
-        tags = np.tile(np.float32([0, 1, 0, 0]), (*inputs["input_ids"].shape, 1))  # B-x everywhere
+        tags = np.tile(np.float32([0, 9, 0, 0]), (*inputs["input_ids"].shape, 1))  # surely B-x everywhere
         return {"logits": np.zeros((size, 2), dtype=np.float32), "token_logits": tags}
 
 

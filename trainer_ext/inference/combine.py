@@ -12,6 +12,7 @@ import numpy as np
 from trainer_ext.errors import UserError
 from trainer_ext.tasks import Calibration, Task
 from trainer_ext.tasks.base import sigmoid, softmax
+from trainer_ext.tasks.label_space import outputs_of
 from trainer_ext.tasks.multi_label import THRESHOLD
 
 WAYS = ("mean", "logits", "vote", "weighted")
@@ -31,7 +32,7 @@ def joint_task(names: Sequence[str], tasks: Sequence[Task], how: str = "mean") -
     for name, task in zip(names, tasks, strict=True):
         for what, one, other in (
             ("task", first.name, task.name),
-            ("labels", first.label_space.to_dict(), task.label_space.to_dict()),
+            ("labels", outputs_of(first.label_space.to_dict()), outputs_of(task.label_space.to_dict())),
         ):
             if one != other:
                 raise UserError(
