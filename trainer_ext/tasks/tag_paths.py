@@ -62,16 +62,20 @@ def transition_scores(tags: Sequence[str], seen: Neighbours) -> np.ndarray:
 def best_path(scores: np.ndarray, transitions: np.ndarray) -> np.ndarray:
     """Indices (L,) of the sequence with the largest sum of scores and transitions; of equal ones the lowest indices.
 
-    Source: Viterbi 1967 (doi:10.1109/TIT.1967.1054010).
+    A word whose scores are all equal was not seen by the model (it has no token): it is `O` unless a slot goes on
+    behind it, and hardly changes what the others are. Source: Viterbi 1967 (doi:10.1109/TIT.1967.1054010).
 
     Args:
         scores: (L, tags), L at least 1.
         transitions: (tags, tags), from `transition_scores`; `O` is tag 0, and stands before the first and after the
             last word.
     """
-    total, came_from = transitions[0] + scores[0], []
-    for row in scores[1:]:
-        reached = total[:, None] + transitions
+    unseen = np.ptp(scores, axis=-1) == 0
+    beside_unseen = np.where(transitions > FORBIDDEN, transitions * 1e-3, FORBIDDEN)
+    beside_unseen[:, 0] *= transitions[:, 0] <= FORBIDDEN  # to `O` at no cost
+    total, came_from = (beside_unseen if unseen[0] else transitions)[0] + scores[0], []
+    for word, row in enumerate(scores[1:], 1):
+        reached = total[:, None] + (beside_unseen if unseen[word - 1 : word + 1].any() else transitions)
         came_from.append(reached.argmax(axis=0))
         total = reached.max(axis=0) + row
     path = [int((total + transitions[:, 0]).argmax())]
