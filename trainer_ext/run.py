@@ -17,18 +17,11 @@ from trainer_ext.data.summary import print_summary
 from trainer_ext.data.tokenize import ModelTexts
 from trainer_ext.errors import UserError
 from trainer_ext.files import read_json, write_json
-from trainer_ext.folds.members import (
-    as_member,
-    claim,
-    fold_rows,
-    has_members,
-    has_test_labels,
-    is_finished,
-    is_whole,
-    locked,
-)
+from trainer_ext.folds.claim import claim_for_member
+from trainer_ext.folds.members import as_member, fold_rows, has_members, is_finished, is_whole, locked
 from trainer_ext.folds.outputs import save_outputs
 from trainer_ext.folds.run import run_members
+from trainer_ext.folds.testset import has_test_labels
 from trainer_ext.inference import load_predictor
 from trainer_ext.inference.calibrate import calibrate
 from trainer_ext.inference.scoring import score
@@ -60,7 +53,7 @@ def run(args: Arguments) -> dict[str, float]:
 
 def train_member(args: Arguments) -> dict[str, float]:
     """Train one fold or seed in its own folder, or take up where it was cut off."""
-    claim(args)
+    claim_for_member(args)
     member = as_member(args)
     folder = Path(member.training.output_dir)
     with locked(folder) if args.training.process_index == 0 else nullcontext():
