@@ -31,7 +31,7 @@ from trainer_ext.parsing import write_resolved
 from trainer_ext.reports.run_report import write_model_card, write_plots
 from trainer_ext.reports.tables import metrics_table
 from trainer_ext.tasks import TASKS
-from trainer_ext.tracking.publish import publish
+from trainer_ext.tracking.publish import publish, put_if_missing
 from trainer_ext.tracking.run import tracked_run
 from trainer_ext.training.build import build_trainer
 from trainer_ext.training.output_dir import claim_output_dir, stopped_early
@@ -59,6 +59,7 @@ def train_member(args: Arguments) -> dict[str, float]:
     with locked(folder) if args.training.process_index == 0 else nullcontext():
         if is_finished(folder, member) and not args.training.overwrite_output_dir:
             print(f"{folder} is finished; --overwrite_output_dir true trains it again")
+            put_if_missing(args, folder.name)
             return read_json(folder / "metrics.json")
         return train(member)
 

@@ -18,6 +18,7 @@ from trainer_ext.folds.summary import Scored, scored_by_folds, scored_by_seeds, 
 from trainer_ext.folds.testset import read_test_rows
 from trainer_ext.reports import plots
 from trainer_ext.tracking.evaluation import log_evaluation
+from trainer_ext.tracking.publish import put_if_missing
 
 
 def run_members(args: Arguments) -> dict[str, float]:
@@ -45,6 +46,7 @@ def run_members(args: Arguments) -> dict[str, float]:
         run_module("trainer_ext.folds.soup", [str(folder)], folder / "soup.log")
         summary["soup"] = read_json(folder / "soup" / "soup.json")
         write_json(folder / "cv.json", summary)
+        put_if_missing(args, "soup")
     histories = {name: load_history(folder / name) for name in scored.parts}
     plots.fold_curves(histories, summary["metric"], folder / "plots" / "learning_curves.png")
     write_card(folder, args, summary)
