@@ -96,6 +96,7 @@ def test_one_fold_anew_does_not_change_the_division_of_the_others(begin, tmp_pat
     assert not (tmp_path / "cv/cv.json").exists(), "it described the model that is trained again"
     (first / "config.json").unlink()
     begin(ROWS[::-1], folds=2, fold=1, overwrite_output_dir=True)
+    assert (second / "config.json").exists(), "its training removes it, once no other process trains it"
     assert files[1] != (tmp_path / "cv/folds.json").read_bytes()
 
 

@@ -67,7 +67,7 @@ def claim(args: Arguments, rows: Iterable[Row], validation: list[Row], task: Tas
             else:
                 table = fold_table(args, rows, task, place)
             if anew:
-                clear_all(folder)
+                clear_all(folder, members=is_whole(args))
                 folder.mkdir(parents=True, exist_ok=True)
                 for path in place.iterdir():
                     shutil.copy(path, folder)
@@ -139,11 +139,11 @@ def whole(args: Arguments) -> Arguments:
     return replace(args, folds=replace(args.folds, fold=None), given=given)
 
 
-def clear_all(folder: Path) -> None:
-    """Remove what an earlier run left, its models too, and only that."""
+def clear_all(folder: Path, members: bool) -> None:
+    """Remove what an earlier run left, and only that; with `members` its models too (one by itself clears its own)."""
     clear(folder)
     remove(folder, (*JOINED, *MADE_FROM))
-    for path in (*members_in(folder), folder / "soup"):
+    for path in (*members_in(folder), folder / "soup") if members else ():
         clear(path)
         remove(path, OF_MEMBER)
 

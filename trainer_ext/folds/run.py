@@ -66,7 +66,8 @@ def prepare(args: Arguments) -> tuple[Scored, dict[str, Any]]:
         scored = scored_by_seeds(member_names(args), judges, data.id_column)
         claim(args, rows, judges, task)
         return scored, {"seeds": args.folds.seeds}
-    check_unseen(rows, judges, task.required_columns(data.text_column, ())[0])
+    if args.folds.soup:
+        check_unseen(rows, judges, task.required_columns(data.text_column, ())[0])
     table = claim(args, rows, judges, task)
     print(f"{len(rows)} rows in {args.folds.folds} folds ({fold_strategy(args.folds, data.task)})", flush=True)
     return scored_by_folds(table, rows), table.about
