@@ -18,18 +18,11 @@ from trainer_ext.data.summary import print_summary
 from trainer_ext.data.tokenize import ModelTexts
 from trainer_ext.errors import UserError
 from trainer_ext.files import read_json, write_json
-from trainer_ext.folds.members import (
-    as_member,
-    claim,
-    fold_rows,
-    has_members,
-    has_test_labels,
-    is_finished,
-    is_whole,
-    locked,
-)
+from trainer_ext.folds.claim import claim_for_member
+from trainer_ext.folds.members import as_member, fold_rows, has_members, is_finished, is_whole, locked
 from trainer_ext.folds.outputs import save_outputs
 from trainer_ext.folds.run import run_members
+from trainer_ext.folds.testset import has_test_labels
 from trainer_ext.inference import load_predictor
 from trainer_ext.inference.calibrate import calibrate
 from trainer_ext.inference.scoring import score
@@ -39,7 +32,7 @@ from trainer_ext.parsing import write_resolved
 from trainer_ext.reports.run_report import write_model_card, write_plots
 from trainer_ext.reports.tables import metrics_table
 from trainer_ext.tasks import TASKS
-from trainer_ext.tracking.publish import publish
+from trainer_ext.tracking.publish import publish, put_if_missing
 from trainer_ext.tracking.run import tracked_run
 from trainer_ext.training.build import build_trainer
 from trainer_ext.training.output_dir import claim_output_dir, stopped_early
@@ -61,12 +54,13 @@ def run(args: Arguments) -> dict[str, float]:
 
 def train_member(args: Arguments) -> dict[str, float]:
     """Train one fold or seed in its own folder, or take up where it was cut off."""
-    claim(args)
+    claim_for_member(args)
     member = as_member(args)
     folder = Path(member.training.output_dir)
     with locked(folder) if args.training.process_index == 0 else nullcontext():
         if is_finished(folder, member) and not args.training.overwrite_output_dir:
             print(f"{folder} is finished; --overwrite_output_dir true trains it again")
+            put_if_missing(args, folder.name)
             return read_json(folder / "metrics.json")
         return train(member)
 

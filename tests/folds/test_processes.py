@@ -120,6 +120,7 @@ def test_seeds_and_a_soup(tmp_path):
     soup = summary["soup"]
     assert soup["soup"] >= soup["best_model"] == max(soup["single_models"].values()) and soup["rows"] == 18
     texts = [row["text"] for row in topic_rows(5, 3)]
+    assert yaml.safe_load((folder / "soup/resolved_config.yaml").read_text()) == {"validation_file": validation}
     assert "label" in load_predictor(folder / "soup").predict(texts)[0]
     assert len((folder / "submission.csv").read_text().splitlines()) == 6
     assert "soup of seed-" in done.stdout and "ensemble" in done.stdout

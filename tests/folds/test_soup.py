@@ -2,11 +2,15 @@
 
 import pytest
 import torch
+import yaml
 
+from tests.folds.conftest import TINY
 from trainer_ext.data.readers import Row
 from trainer_ext.errors import UserError
+from trainer_ext.export.run import recorded_validation_file
 from trainer_ext.folds.run import check_unseen
-from trainer_ext.folds.soup import greedy_soup, mean_with
+from trainer_ext.folds.soup import greedy_soup, judging_flags, mean_with
+from trainer_ext.parsing import parse_values
 
 
 def models(*values: float) -> list[dict[str, torch.Tensor]]:
@@ -35,3 +39,15 @@ def test_rows_that_folds_train_on_cannot_judge():
     check_unseen(rows, [Row({"text": "c"}, "dev.csv, row 1")], "text")
     with pytest.raises(UserError, match="dev.csv, row 2: the text is in the training rows too"):
         check_unseen(rows, [Row({"text": "c"}, "dev.csv, row 1"), Row({"text": "a b "}, "dev.csv, row 2")], "text")
+
+
+def test_what_judged_it_can_judge_its_export(tmp_path):
+    """The file and how it is read; not the folds' training rows or anything else that no soup was trained with."""
+    for name in ("train.csv", "dev.csv"):
+        (tmp_path / name).write_text("text;label\n")
+    flags = TINY | {"folds": 2, "soup": True, "train_file": tmp_path / "train.csv", "output_dir": tmp_path / "cv"}
+    args = parse_values({}, flags | {"validation_file": tmp_path / "dev.csv", "delimiter": ";", "drop_missing": True})
+    (tmp_path / "resolved_config.yaml").write_text(yaml.safe_dump(judging_flags(args)))
+    path, files = recorded_validation_file(tmp_path)
+    assert path == str(tmp_path / "dev.csv") and (files.delimiter, files.drop_missing) == (";", True)
+    assert set(judging_flags(args)) == {"validation_file", "delimiter", "drop_missing"}

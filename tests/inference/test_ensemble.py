@@ -13,6 +13,7 @@ from trainer_ext.inference.ensemble import EnsemblePredictor, expand_braces, fre
 from trainer_ext.inference.scoring import score
 from trainer_ext.tasks.base import softmax
 
+REPORT = {"chosen": "onnx", "variants": [{"name": "onnx", "file": "model.onnx"}]}
 TEXTS = ["good food", "bad staff", "dull", "", "good good dull"]
 
 
@@ -114,11 +115,25 @@ def test_a_single_model_stays_one(cv):
 
 
 def test_unfinished_folds(tmp_path):
-    """The fold file says how many there should be."""
-    save_model(tmp_path / "fold-1")
+    """The fold file says how many there should be; one that is cut off, without its last file, is none."""
+    for k in (1, 2):
+        save_model(tmp_path / f"fold-{k}")
+    (tmp_path / "fold-1/export_report.json").write_text(json.dumps(REPORT))
     (tmp_path / "folds.json").write_text(json.dumps({"folds": 3, "fold_repeats": 1}))
-    with pytest.raises(UserError, match="not complete: fold-0, fold-2 not trained yet"):
+    with pytest.raises(UserError, match="not complete: fold-0, fold-2 not trained or exported to the end"):
         load_predictor(tmp_path)
+
+
+def test_listed_seeds_answer_and_no_others(tmp_path):
+    """All that seeds.json names have to be there; a folder that it does not name is left alone."""
+    (tmp_path / "seeds.json").write_text(json.dumps({"seeds": [7, 2]}))
+    for seed in (1, 2, 7):
+        save_model(tmp_path / f"seed-{seed}")
+        (tmp_path / f"seed-{seed}/metrics.json").write_text("{}")
+    assert members_of(str(tmp_path)) == [str(tmp_path / "seed-7"), str(tmp_path / "seed-2")]
+    (tmp_path / "seed-7/metrics.json").unlink()
+    with pytest.raises(UserError, match="not complete: seed-7 not trained"):
+        members_of(str(tmp_path))
 
 
 def test_order_of_members(tmp_path):

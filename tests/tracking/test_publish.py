@@ -5,11 +5,12 @@ import json
 import numpy as np
 import pytest
 
+from trainer_ext.parsing import parse_values
 from trainer_ext.tasks import TASKS
 from trainer_ext.tasks.joint import JointLabelSpace
 from trainer_ext.tasks.label_space import LabelSpace
 from trainer_ext.tracking.media import classes_of, examples
-from trainer_ext.tracking.publish import artifact_files
+from trainer_ext.tracking.publish import artifact_files, put_if_missing
 from trainer_ext.tracking.store import Store
 
 from .conftest import train_one
@@ -37,6 +38,29 @@ def test_a_store_that_cannot_be_written_ends_nothing(topic_files, tmp_path, stor
     metrics = train_one(topic_files, tmp_path / "mine", report_to="none", seeds=[7])
     assert json.loads((tmp_path / "mine/seed-7/metrics.json").read_text()) == metrics
     assert "the model was not stored as an artifact" in capsys.readouterr().out
+    store.root.unlink()
+    for _ in range(2):  # the second time it is there
+        train_one(topic_files, tmp_path / "mine", report_to="none", seeds=[7])
+    assert "seed-7 is finished" in capsys.readouterr().out
+    version = store.get("mine-seed-7:best")
+    assert version.number == 0 and version.metadata["metric_value"] == metrics["eval_f1_macro"]
+
+
+def test_a_finished_member_is_put_once(topic_files, tmp_path, store):
+    """What came later under the name stays the latest; a soup has a name of its own."""
+    flags = {"train_file": topic_files["train"], "folds": 2, "from_scratch": "tiny", "output_dir": tmp_path / "mine"}
+    args = parse_values({}, flags | {"eval_strategy": "epoch"})
+    for name in ("fold-0", "soup"):
+        (tmp_path / "mine" / name).mkdir(parents=True)
+        config = {"pipeline": {"task": "single_label", "train_data_sha256": "x"}}
+        (tmp_path / "mine" / name / "config.json").write_text(json.dumps(config))
+        (tmp_path / "mine" / name / "metrics.json").write_text('{"eval_f1_macro": 0.5}')
+        put_if_missing(args, name)
+    store.put("mine-fold-0", {"config.json": b"{}"}, {})
+    put_if_missing(args, "fold-0")
+    assert store.names() == ["mine-fold-0", "mine-soup"]
+    assert "latest" in store.get("mine-fold-0:v1").aliases
+    assert store.get("mine-soup:best").metadata["metric_value"] == 0.5
 
 
 def test_what_goes_into_an_artifact(tmp_path):

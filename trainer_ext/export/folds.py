@@ -9,7 +9,7 @@ from typing import Any
 from trainer_ext.errors import UserError
 from trainer_ext.export.run import ExportOptions, export_model
 from trainer_ext.files import write_json
-from trainer_ext.inference.ensemble import MEMBER
+from trainer_ext.inference.ensemble import LISTS, MEMBER
 from trainer_ext.reports.tables import table
 
 
@@ -25,13 +25,19 @@ def export_members(options: ExportOptions, members: Sequence[Path]) -> dict[str,
         UserError: as for one model, and when output_dir holds models that are not among these.
     """
     output_dir, names = options.output_dir, {path.name for path in members}
+    if output_dir.resolve() == options.model.resolve():
+        raise UserError(f"output_dir {output_dir} holds the models themselves; give another folder")
     others = [p.name for p in output_dir.iterdir() if MEMBER.fullmatch(p.name)] if output_dir.is_dir() else []
     if set(others) - names:
         raise UserError(f"output_dir {output_dir} holds {', '.join(sorted(set(others) - names))} of another export")
+    copy_if_there(LISTS, options.model, output_dir)  # first: what is cut off is known to be incomplete
     reports = {}
     for model in members:
         print(f"{model.name}:", flush=True)
         reports[model.name] = export_model(replace(options, model=model, output_dir=output_dir / model.name))
+        if len(reports) == 1:  # models of two exports never answer together
+            for later in members[1:]:
+                (output_dir / later.name / "export_report.json").unlink(missing_ok=True)
     first = next(iter(reports.values()))
     whole = {
         "passed": all(report["passed"] for report in reports.values()),
@@ -39,11 +45,17 @@ def export_members(options: ExportOptions, members: Sequence[Path]) -> dict[str,
         "instruction_set": first["instruction_set"],
         "models": reports,
     }
-    for name in ("cv.json", "oof.csv"):  # the weights of an ensemble
-        if (options.model / name).is_file():
-            shutil.copy(options.model / name, output_dir / name)
+    copy_if_there(("cv.json", "oof.csv"), options.model, output_dir)  # the weights of an ensemble
     write_json(output_dir / "export_report.json", whole)
     return whole
+
+
+def copy_if_there(names: Sequence[str], source: Path, target: Path) -> None:
+    """Copy those of the files that are in `source`."""
+    target.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        if (source / name).is_file():
+            shutil.copy(source / name, target / name)
 
 
 def members_table(whole: dict[str, Any]) -> str:

@@ -9,20 +9,15 @@ from typing import Any
 
 import yaml
 
-from trainer_ext.arguments import Arguments, DataArguments
+from trainer_ext.arguments import Arguments
 from trainer_ext.data.folds import FoldTable, claim_folds
-from trainer_ext.data.labelled import read_labelled
 from trainer_ext.data.readers import Row
 from trainer_ext.errors import UserError
-from trainer_ext.inference.ensemble import MEMBER
-from trainer_ext.parsing import resolved, write_resolved
-from trainer_ext.tasks import TASKS, Task
-from trainer_ext.training.output_dir import checkpoints, clear
+from trainer_ext.parsing import resolved
+from trainer_ext.tasks import Task
 
 # Which part of the whole is trained, and what follows the training, is not what the models are.
 NOT_COMPARED = {"fold", "seeds", "soup"}
-WHOLE = ("folds.csv", "folds.json", "oof.csv", "cv.json", "submission.csv", "test_metrics.json", "README.md")
-OF_MEMBER = ("validation_outputs.npz", "history.json", "train.log", ".lock")
 SEED_STEP = 1_000_003
 
 
@@ -107,41 +102,6 @@ def check_same_run(folder: Path, values: dict[str, Any]) -> bool:
     return True
 
 
-def claim(args: Arguments) -> None:
-    """Take up the folder of all folds or seeds: new, the same run again, or cleared with `overwrite_output_dir`.
-
-    Raises:
-        UserError: when it holds a plain run, or one with other flags.
-    """
-    folder = Path(args.training.output_dir)
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"output_dir {folder} is a file")
-    if args.training.overwrite_output_dir:
-        clear_all(folder, members=is_whole(args))
-    if (folder / "config.json").exists() or checkpoints(folder):
-        raise UserError(f"output_dir {folder} already holds a run of one model: give another folder")
-    if not check_same_run(folder, comparable(resolved(args))) or is_whole(args):
-        write_resolved(whole(args), folder)
-
-
-def whole(args: Arguments) -> Arguments:
-    """The run of all folds that a fold belongs to."""
-    given = {key: value for key, value in args.given.items() if key != "fold"}
-    return replace(args, folds=replace(args.folds, fold=None), given=given)
-
-
-def clear_all(folder: Path, members: bool) -> None:
-    """Remove what an earlier run left, and only that; with `members` its models too."""
-    clear(folder)
-    for name in WHOLE:
-        (folder / name).unlink(missing_ok=True)
-    for path in folder.iterdir() if members and folder.is_dir() else ():
-        if path.is_dir() and (MEMBER.fullmatch(path.name) or path.name == "soup"):
-            clear(path)
-            for name in OF_MEMBER:
-                (path / name).unlink(missing_ok=True)
-
-
 def is_finished(folder: Path, args: Arguments) -> bool:
     """Whether a fold (or seed) is complete: metrics.json is written last.
 
@@ -164,13 +124,6 @@ def fold_rows(args: Arguments, rows: list[Row], task: Task) -> dict[str, list[Ro
 def fold_table(args: Arguments, rows: list[Row], task: Task, folder: Path) -> FoldTable:
     """The fold file of a run, made when it is not there yet."""
     return claim_folds(folder, args.folds, args.data, rows, task, args.given.get("seed", args.training.seed))
-
-
-def has_test_labels(data: DataArguments) -> bool:
-    """Whether the rows of test_file are labelled; unlabelled ones are only predicted, by all models together."""
-    first = next(read_labelled(data.test_file, data.task, data), None)
-    needed = TASKS[data.task].required_columns(data.text_column, data.label_columns)
-    return first is not None and set(needed) <= set(first.values)
 
 
 @contextmanager

@@ -1,13 +1,13 @@
 """What a fold leaves for the whole: its outputs on its validation rows, and its learning curve."""
 
-import json
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
 from trainer_ext.errors import UserError
-from trainer_ext.files import write_json
+from trainer_ext.files import read_json, write_json
 from trainer_ext.tasks import Task
 
 OUTPUTS, HISTORY = "validation_outputs.npz", "history.json"
@@ -43,11 +43,11 @@ def load_outputs(folder: Path, task: Task) -> list[Any]:
                 return logits
             tags = np.split(arrays["tag_logits"], np.cumsum(arrays["lengths"])[:-1])
             return list(zip(logits, tags, strict=True))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise UserError(f"{path} cannot be read ({error}); remove {folder} and run the same command again") from error
 
 
 def load_history(folder: Path) -> list[dict[str, Any]]:
     """The Trainer's log of a fold; empty when there is none."""
     path = folder / HISTORY
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    return read_json(path) if path.is_file() else []

@@ -6,18 +6,19 @@ from typing import Any
 from trainer_ext.arguments import Arguments
 from trainer_ext.data.dataset import load_rows
 from trainer_ext.data.folds import fold_strategy
-from trainer_ext.data.labelled import label_space, read_labelled
-from trainer_ext.data.readers import Row, require_columns
+from trainer_ext.data.readers import Row
 from trainer_ext.errors import UserError
 from trainer_ext.files import read_json, write_json
 from trainer_ext.folds.card import summary_table, write_card
-from trainer_ext.folds.members import claim, fold_table, member_names
+from trainer_ext.folds.claim import claim, training_rows
+from trainer_ext.folds.members import member_names
 from trainer_ext.folds.outputs import load_history
 from trainer_ext.folds.runner import run_module, train_members
 from trainer_ext.folds.summary import Scored, scored_by_folds, scored_by_seeds, summarise
+from trainer_ext.folds.testset import read_test_rows
 from trainer_ext.reports import plots
-from trainer_ext.tasks import TASKS
 from trainer_ext.tracking.evaluation import log_evaluation
+from trainer_ext.tracking.publish import put_if_missing
 
 
 def run_members(args: Arguments) -> dict[str, float]:
@@ -33,7 +34,6 @@ def run_members(args: Arguments) -> dict[str, float]:
     if args.training.world_size > 1:
         raise UserError("folds and seeds start their own processes: run them without torchrun or accelerate launch")
     folder = Path(args.training.output_dir)
-    check_test_file(args)
     scored, about = prepare(args)
     train_members(args)
     summary = summarise(args, scored, about)
@@ -46,6 +46,7 @@ def run_members(args: Arguments) -> dict[str, float]:
         run_module("trainer_ext.folds.soup", [str(folder)], folder / "soup.log")
         summary["soup"] = read_json(folder / "soup" / "soup.json")
         write_json(folder / "cv.json", summary)
+        put_if_missing(args, "soup")
     histories = {name: load_history(folder / name) for name in scored.parts}
     plots.fold_curves(histories, summary["metric"], folder / "plots" / "learning_curves.png")
     write_card(folder, args, summary)
@@ -56,16 +57,18 @@ def run_members(args: Arguments) -> dict[str, float]:
 
 
 def prepare(args: Arguments) -> tuple[Scored, dict[str, Any]]:
-    """Claim the folder, and say which rows each model is validated on."""
-    data, rows, kind = args.data, load_rows(args.data, "train"), TASKS[args.data.task]
-    task = kind(label_space(rows, data.label_columns, data.label_names, kind, data.label_separator))
-    claim(args)
+    """Check every row, claim the folder, and say which rows each model is validated on."""
+    data, (rows, task) = args.data, training_rows(args)
+    judges = load_rows(data, "validation") if args.folds.seeds or args.folds.soup else []
+    if data.test_file:
+        read_test_rows(data, task)
     if args.folds.seeds:
-        names = member_names(args)
-        return scored_by_seeds(names, load_rows(data, "validation"), data.id_column), {"seeds": args.folds.seeds}
-    table = fold_table(args, rows, task, Path(args.training.output_dir))
+        scored = scored_by_seeds(member_names(args), judges, data.id_column)
+        claim(args, rows, judges, task)
+        return scored, {"seeds": args.folds.seeds}
     if args.folds.soup:
-        check_unseen(rows, load_rows(data, "validation"), task.required_columns(data.text_column, ())[0])
+        check_unseen(rows, judges, task.required_columns(data.text_column, ())[0])
+    table = claim(args, rows, judges, task)
     print(f"{len(rows)} rows in {args.folds.folds} folds ({fold_strategy(args.folds, data.task)})", flush=True)
     return scored_by_folds(table, rows), table.about
 
@@ -78,15 +81,3 @@ def check_unseen(rows: list[Row], judges: list[Row], column: str) -> None:
             raise UserError(
                 f"{row.where}: the text is in the training rows too, so it cannot judge a soup of the folds"
             )
-
-
-def check_test_file(args: Arguments) -> None:
-    """Find out before hours of training whether the test rows can be predicted: they need no labels."""
-    data = args.data
-    if not data.test_file:
-        return
-    first = next(read_labelled(data.test_file, data.task, data), None)
-    if first is None:
-        raise UserError(f"{data.test_file} is empty: it has no rows")
-    text = "tokens" if TASKS[data.task].reads_words else data.text_column
-    require_columns(first, [text, *filter(None, [data.id_column])], data.test_file)

@@ -16,6 +16,7 @@ from trainer_ext.files import read_json, write_text
 from trainer_ext.folds.members import is_finished, member_flags, member_names
 from trainer_ext.inference.session import available_cores
 from trainer_ext.tasks import TASKS
+from trainer_ext.tracking.publish import put_if_missing
 
 LOG = "train.log"
 
@@ -32,6 +33,7 @@ def train_members(args: Arguments) -> None:
     for name in names:
         if is_finished(folder / name, args):
             print(f"{name}: finished before, kept", flush=True)
+            put_if_missing(args, name)
         else:
             waiting.append(name)
     workers = max(1, min(args.folds.num_fold_workers, len(waiting)))

@@ -10,11 +10,13 @@ Averaging makes sense where the models started from the same pretrained weights;
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from safetensors.torch import load_file, save_file
 
 from trainer_ext.arguments import Arguments
@@ -22,11 +24,12 @@ from trainer_ext.data.dataset import load_rows
 from trainer_ext.data.labelled import texts_and_labels
 from trainer_ext.data.readers import Row
 from trainer_ext.errors import UserError, run_main
+from trainer_ext.file_options import FileOptions
 from trainer_ext.files import read_json, write_json, write_text
 from trainer_ext.folds.members import member_names
 from trainer_ext.inference import load_predictor
 from trainer_ext.inference.scoring import score
-from trainer_ext.parsing import parse
+from trainer_ext.parsing import parse, resolved
 from trainer_ext.tasks import TASKS
 
 Weights = dict[str, torch.Tensor]
@@ -95,6 +98,7 @@ def make_soup(args: Arguments, folder: Path) -> dict[str, Any]:
     }
     write_json(stage / "soup.json", report)
     write_json(stage / "metrics.json", {f"eval_{name}": value for name, value in metrics.items()})
+    write_text(stage / "resolved_config.yaml", yaml.safe_dump(judging_flags(args), allow_unicode=True))
     write_text(stage / "README.md", f"# {folder.name}/soup\n\nA {soup_of(report['models'])}.\n")
     shutil.rmtree(folder / "soup", ignore_errors=True)
     stage.rename(folder / "soup")
@@ -108,6 +112,12 @@ def make_soup(args: Arguments, folder: Path) -> dict[str, Any]:
 def soup_of(models: Sequence[str]) -> str:
     """What is in it, in words."""
     return f"soup of {', '.join(models)}" + (" alone, which no mean of weights reaches" if len(models) == 1 else "")
+
+
+def judging_flags(args: Arguments) -> dict[str, Any]:
+    """Where the rows are that judged it and how they are read, which is all of the recipe that holds for a soup too."""
+    names = {"validation_file", *(spec.name for spec in fields(FileOptions))}
+    return {name: value for name, value in resolved(args).items() if name in names}
 
 
 def judged_by(args: Arguments) -> tuple[str, bool]:

@@ -12,14 +12,11 @@ from tqdm import tqdm
 
 from trainer_ext.arguments import Arguments
 from trainer_ext.data.folds import ROW
-from trainer_ext.data.joint import tokens_of
-from trainer_ext.data.labelled import read_labelled, texts_and_labels
 from trainer_ext.data.provenance import DEFAULT_ID
-from trainer_ext.data.readers import text_of
 from trainer_ext.errors import run_main
 from trainer_ext.files import atomic_writer, write_json
-from trainer_ext.folds.members import has_test_labels
 from trainer_ext.folds.tables import predicted_labels
+from trainer_ext.folds.testset import read_test_rows
 from trainer_ext.inference import load_predictor
 from trainer_ext.parsing import parse
 
@@ -29,24 +26,22 @@ def submit(args: Arguments, models: Path, folder: Path) -> None:
     data = args.data
     size = args.training.per_device_eval_batch_size
     predictor = load_predictor(models, batch_size=size, file_name="model.safetensors")
-    task, labelled = predictor.task, has_test_labels(data)
-    rows = list(read_labelled(data.test_file, data.task, data))
-    texts = [tokens_of(row) if task.reads_words else text_of(row, data.text_column) for row in rows]
+    task = predictor.task
+    rows, texts, labels = read_test_rows(data, task)
     kept = []
     with atomic_writer(folder / "submission.csv", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         outputs = tqdm(predictor.logits_iter(texts), total=len(rows), desc="test", unit="row")
-        id_column = data.id_column or next((DEFAULT_ID for row in rows[:1] if DEFAULT_ID in row.values), None)
+        id_column = data.id_column or (DEFAULT_ID if all(DEFAULT_ID in row.values for row in rows) else None)
         for number, (row, output) in enumerate(zip(rows, outputs, strict=True), 1):
             name = row.values[id_column] if id_column else number
             record = {id_column or ROW: name} | predicted_labels(task, output)
             if number == 1:
                 writer.writerow(record)
             writer.writerow(record.values())
-            if labelled:
+            if labels is not None:
                 kept.append(output)
-    if labelled:
-        _, labels = texts_and_labels(rows, data.text_column, task)
+    if labels is not None:
         write_json(folder / "test_metrics.json", task.compute_metrics(task.stack(kept), task.stack_labels(labels)))
     print(f"submission.csv: {len(rows)} rows of {data.test_file}")
 

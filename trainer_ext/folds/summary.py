@@ -13,6 +13,7 @@ from trainer_ext.data.folds import ROW, FoldTable, row_ids, telling_id_column
 from trainer_ext.data.labelled import texts_and_labels
 from trainer_ext.data.readers import Row
 from trainer_ext.files import atomic_writer, read_json, write_json
+from trainer_ext.folds.crossfit import cross_fitted, with_own_decisions
 from trainer_ext.folds.outputs import load_outputs
 from trainer_ext.folds.tables import given_labels, predicted_labels, probability_columns
 from trainer_ext.inference.combine import combine, fit_weights, inverse_loss_weights, joint_task, loss
@@ -63,15 +64,18 @@ def summarise(args: Arguments, scored: Scored, about: Mapping[str, Any]) -> dict
     whole = joint_task(names, list(tasks.values()))
     _, labels = texts_and_labels(scored.rows, args.data.text_column, whole)
     outputs = {name: load_outputs(folder / name, tasks[name]) for name in names}
-    of_row: list[list] = [[] for _ in scored.rows]
-    for name, positions in scored.parts.items():
-        for position, output in zip(positions, outputs[name], strict=True):
-            of_row[position].append((tasks[name], output))
-    joined = [combine(*zip(*pairs, strict=True)) for pairs in of_row]
-    by_seeds = bool(args.folds.seeds)
-    write_predictions(folder / ("validation.csv" if by_seeds else "oof.csv"), scored, whole, joined)
-    metrics = {name: model_metrics(folder / name) for name in names}
-    weights = model_weights(by_seeds, tasks, outputs, scored, whole, labels)
+    stacked = {name: whole.stack(rows) for name, rows in outputs.items()}
+    own = {name: whole.stack_labels([labels[k] for k in part]) for name, part in scored.parts.items()}
+    metrics, by_seeds = {name: model_metrics(folder / name) for name in names}, bool(args.folds.seeds)
+    if args.model.calibrate != "none" and not by_seeds:
+        tasks = cross_fitted(tasks, stacked, own, args.model.calibrate, args.folds.folds)
+        for name, task in tasks.items():
+            metrics[name] |= task.compute_metrics(stacked[name], own[name])
+            metrics[name] |= task.calibration_metrics(stacked[name], own[name])
+    of_rows, joined = join(tasks, outputs, scored)
+    write_predictions(folder / ("validation.csv" if by_seeds else "oof.csv"), scored, of_rows, joined)
+    whole = with_own_decisions(whole, of_rows)
+    weights = model_weights(by_seeds, tasks, stacked, own)
     result = {
         "metric": whole.default_metric,
         "greater_is_better": whole.greater_is_better,
@@ -87,15 +91,25 @@ def summarise(args: Arguments, scored: Scored, about: Mapping[str, Any]) -> dict
     return result
 
 
-def model_weights(
-    by_seeds: bool, tasks: dict[str, Task], outputs: dict[str, list], scored: Scored, whole: Task, labels: list
-) -> list[float]:
+def join(tasks: dict[str, Task], outputs: dict[str, list], scored: Scored) -> tuple[list[Task], list]:
+    """For each row the task and the output of the models that were validated on it, together."""
+    models: list[list[str]] = [[] for _ in scored.rows]
+    answers: list[list] = [[] for _ in scored.rows]
+    for name, positions in scored.parts.items():
+        for position, output in zip(positions, outputs[name], strict=True):
+            models[position].append(name)
+            answers[position].append(output)
+    of = {names: [tasks[name] for name in names] for names in map(tuple, models)}
+    together = {names: joint_task(names, several) for names, several in of.items()}
+    joined = [combine(of[tuple(names)], several) for names, several in zip(models, answers, strict=True)]
+    return [together[tuple(names)] for names in models], joined
+
+
+def model_weights(by_seeds: bool, tasks: dict[str, Task], outputs: dict[str, Any], labels: dict) -> list[float]:
     """For `--ensemble weighted`: fitted where all models saw the same rows, else by the loss on rows of their own."""
-    stacked = {name: whole.stack(rows) for name, rows in outputs.items()}
     if by_seeds:
-        return fit_weights(list(tasks.values()), list(stacked.values()), whole.stack_labels(labels))
-    own = {name: whole.stack_labels([labels[k] for k in part]) for name, part in scored.parts.items()}
-    return inverse_loss_weights([loss(tasks[name], stacked[name], own[name]) for name in tasks])
+        return fit_weights(list(tasks.values()), list(outputs.values()), next(iter(labels.values())))
+    return inverse_loss_weights([loss(task, outputs[name], labels[name]) for name, task in tasks.items()])
 
 
 def model_metrics(folder: Path) -> dict[str, float]:
@@ -111,11 +125,11 @@ def over_models(metrics: dict[str, dict[str, float]], function) -> dict[str, flo
     return {key: float(function([values[key] for values in metrics.values()])) for key in shared}
 
 
-def write_predictions(path: Path, scored: Scored, task: Task, outputs: list) -> None:
+def write_predictions(path: Path, scored: Scored, tasks: Sequence[Task], outputs: list) -> None:
     """A row per validated row, in the order of the file: id, fold, labels, `pred_<label>`, probabilities."""
     with atomic_writer(path, newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        for k, (row, output) in enumerate(zip(scored.rows, outputs, strict=True)):
+        for k, (row, task, output) in enumerate(zip(scored.rows, tasks, outputs, strict=True)):
             fold = {} if scored.folds is None else {"fold": scored.folds[k]}
             predicted = {f"pred_{name}": value for name, value in predicted_labels(task, output).items()}
             record = {scored.id_column or ROW: scored.ids[k]} | fold | given_labels(row, task)

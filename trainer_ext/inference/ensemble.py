@@ -16,6 +16,8 @@ from trainer_ext.inference.weights import ensemble_weights
 
 ROWS_AT_A_TIME = 4096  # that each model answers before it makes room for the next, when they do not fit together
 MEMBER = re.compile(r"(fold|seed)-\d+")
+LISTS = ("folds.json", "seeds.json")  # which models a folder has to have; train.py and export.py write it first
+LAST_WRITTEN = ("metrics.json", "export_report.json")  # of a model that is trained, or exported, to its end
 
 
 class EnsemblePredictor(Predictor):
@@ -135,21 +137,36 @@ def expand_braces(name: str) -> list[str]:
 
 
 def members_of(name: str) -> list[str]:
-    """The fold-k (or seed-s) models in a folder that train.py or export.py filled; any other name as it is.
+    """The fold-k (or seed-s) models that a folder filled by train.py or export.py should have; any other name as it is.
+
+    Without a list of them in the folder, those that are there.
 
     Raises:
-        UserError: when the folder's fold file names more folds than there are models.
+        UserError: when one is missing, or was cut off while it was trained or exported.
     """
     folder = Path(name)
     if not folder.is_dir() or (folder / "config.json").is_file():
         return [name]
-    found = [p for p in folder.iterdir() if MEMBER.fullmatch(p.name) and (p / "config.json").is_file()]
-    about = read_json(folder / "folds.json") if (folder / "folds.json").is_file() else {}
-    missing = {f"fold-{k}" for k in range(about.get("folds", 0) * about.get("fold_repeats", 1))}
-    missing -= {path.name for path in found}
+    names = listed_members(folder)
+    missing = [m for m in names if not any((folder / m / file).is_file() for file in LAST_WRITTEN)]
     if missing:
-        raise UserError(f"model {name} is not complete: {', '.join(sorted(missing))} not trained yet")
-    return [str(path) for path in sorted(found, key=lambda p: int(p.name[5:]))] or [name]
+        raise UserError(
+            f"model {name} is not complete: {', '.join(missing)} not trained or exported to the end; run the command "
+            "that made it again"
+        )
+    if not names:
+        found = [p.name for p in folder.iterdir() if MEMBER.fullmatch(p.name) and (p / "config.json").is_file()]
+        names = sorted(found, key=lambda member: int(member[5:]))
+    return [str(folder / member) for member in names] or [name]
+
+
+def listed_members(folder: Path) -> list[str]:
+    """The names in the folder's list; none when it has no list."""
+    about = {}
+    for path in (folder / name for name in LISTS):
+        about |= read_json(path) if path.is_file() else {}
+    folds = range(about.get("folds", 0) * about.get("fold_repeats", 1))
+    return [*(f"fold-{k}" for k in folds), *(f"seed-{seed}" for seed in about.get("seeds", []))]
 
 
 def size_of(folder: Path, file_name: str | None) -> int:

@@ -18,8 +18,8 @@ class Identity:
     Attributes:
         run: of the W&B run: `run_name` (else `WANDB_NAME`, else the group, else the folder), and `-fold-K`.
         group: `run_group`, else `WANDB_RUN_GROUP`, else the folder that holds the folds; None for a single run.
-        artifact: `GROUP-fold-K` (`GROUP-seed-S`), or the name of a single run.
-        member: `fold-K` or `seed-S`; empty for a single run, and for all folds together.
+        artifact: `GROUP-fold-K` (`GROUP-seed-S`, `GROUP-soup`), or the name of a single run.
+        member: `fold-K`, `seed-S` or `soup`; empty for a single run, and for all folds together.
     """
 
     run: str
@@ -33,11 +33,14 @@ class Identity:
         return int(self.member[5:]) if self.member.startswith("fold-") else None
 
 
-def identify(args: Arguments) -> Identity:
-    """The names of the run that `args` describe; a fold or a seed is known by its flags and its folder's name."""
-    folder, member = Path(args.training.output_dir).absolute(), ""
+def identify(args: Arguments, member: str = "") -> Identity:
+    """The names of the run that `args` describe, or of a `member` of it.
+
+    A fold or a seed by itself is known by its flags and its folder's name.
+    """
+    folder = Path(args.training.output_dir).absolute()
     several = bool(args.folds.folds or args.folds.seeds)
-    if several and MEMBER.fullmatch(folder.name):
+    if not member and several and MEMBER.fullmatch(folder.name):
         folder, member = folder.parent, folder.name
     name = args.given.get("run_name") or os.environ.get("WANDB_NAME")
     group = args.training.run_group or os.environ.get("WANDB_RUN_GROUP") or (folder.name if several else None)

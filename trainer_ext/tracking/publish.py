@@ -1,6 +1,7 @@
 """The model of a run as an artifact: into the local store, and from there to W&B."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from trainer_ext.tracking.media import log_validation
 from trainer_ext.tracking.run import sync_command, unharmed
 from trainer_ext.tracking.scores import best_of
 from trainer_ext.tracking.server import answers, in_one_line
-from trainer_ext.tracking.store import Store
+from trainer_ext.tracking.store import Store, Version
 
 # What loads the model, and what says how good it is and how it was made: no checkpoints, optimizers, plots or data.
 FILES = (
@@ -47,21 +48,44 @@ def publish(args: Arguments, run: Any, metrics: dict[str, float], shown: tuple |
             log_validation(run, *shown)
     elif not identity.member:
         return
-    folder, store = Path(args.training.output_dir), Store()
+    store = Store()
+    version = put(store, args, Path(args.training.output_dir), identity)
+    if version is not None and run is not None:
+        with unharmed(run, f"the artifact {version.name}, which is in the local store,"):
+            upload.upload(store, version, run, there)
+            if there:
+                upload.mark_best_fold(run, folds_of(store, identity))
+
+
+def put_if_missing(args: Arguments, member: str) -> None:
+    """Make an artifact of a finished `member` (`fold-K`, `seed-S`, `soup`) in the local store unless it has it already.
+
+    A training may have ended just before, or without a store that could be written.
+
+    Args:
+        args: of the whole run.
+        member: name of its folder.
+    """
+    folder, identity, store = Path(args.training.output_dir) / member, identify(args, member), Store()
+    with suppress(OSError, UserError):  # `put` says what is wrong
+        if store.holds(identity.artifact, artifact_files(folder)):
+            return
+    put(store, args, folder, identity)
+
+
+def put(store: Store, args: Arguments, folder: Path, identity: Identity) -> Version | None:
+    """Put the model in `folder` into the local store and say so; None, and a line, when that goes wrong."""
     try:
-        version = store.put(identity.artifact, artifact_files(folder), describe(args, metrics, identity.fold))
+        metrics = read_json(folder / "metrics.json")
+        version = store.put(identity.artifact, artifact_files(folder), describe(args, folder, metrics, identity.fold))
         folds = folds_of(store, identity)
         if (best := best_of([v for name in folds for v in store.versions(name) if "best" in v.aliases])) is not None:
             store.tag(str(best), "best-fold", folds)
     except (OSError, UserError) as error:
         print(f"the model was not stored as an artifact ({in_one_line(error)}); it is in {folder}")
-        return
-    print(f"artifact:{version} ({', '.join(version.aliases)}) is in {store.root}")
-    if run is not None:
-        with unharmed(run, f"the artifact {version.name}, which is in the local store,"):
-            upload.upload(store, version, run, there)
-            if there:
-                upload.mark_best_fold(run, folds)
+        return None
+    print(f"artifact:{version} ({', '.join(version.aliases)}) is in {store.root}", flush=True)
+    return version
 
 
 def artifact_files(folder: Path) -> dict[str, Path | bytes]:
@@ -71,9 +95,9 @@ def artifact_files(folder: Path) -> dict[str, Path | bytes]:
     return files | {"metrics.json": (json.dumps(metrics, indent=2) + "\n").encode()}
 
 
-def describe(args: Arguments, metrics: dict[str, float], fold: int | None) -> dict[str, Any]:
+def describe(args: Arguments, folder: Path, metrics: dict[str, float], fold: int | None) -> dict[str, Any]:
     """Metadata: the validation metric that chose the model and its value, fold, task and the hash of the data."""
-    pipeline = read_json(Path(args.training.output_dir) / "config.json")["pipeline"]
+    pipeline = read_json(folder / "config.json")["pipeline"]
     chosen = (args.training.metric_for_best_model or "").removeprefix("eval_")
     name = chosen if f"eval_{chosen}" in metrics else TASKS[pipeline["task"]].default_metric
     return {

@@ -49,10 +49,12 @@ class Version:
         return sum(entry["size"] for entry in self.files.values())
 
 
-def sha256_of(path: Path) -> str:
-    """Hex sha256 of a file's content."""
+def sha256_of(source: Path | bytes) -> str:
+    """Hex sha256 of a file's content, or of content."""
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).hexdigest()
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with open(source, "rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
@@ -105,6 +107,11 @@ class Store:
             state["aliases"] |= dict.fromkeys(moved, version.number)
             write_json(self._folder(name) / "aliases.json", state)
         return self.get(str(version))
+
+    def holds(self, name: str, files: Mapping[str, Path | bytes]) -> bool:
+        """Whether a version of `name` has this content."""
+        digest = content_digest({inside: sha256_of(source) for inside, source in files.items()})
+        return any(version.digest == digest for version in self.versions(name))
 
     def get(self, reference: str) -> Version:
         """The version that `NAME[:ALIAS]` or `NAME:v3` names.
@@ -214,7 +221,7 @@ class Store:
 
     def _add_blob(self, source: Path | bytes) -> dict[str, Any]:
         """Copy a file, or content, in under its digest; what is there already and whole stays."""
-        sha256 = hashlib.sha256(source).hexdigest() if isinstance(source, bytes) else sha256_of(source)
+        sha256 = sha256_of(source)
         blob = self.blob(sha256)
         if not is_intact(blob, sha256):
             blob.parent.mkdir(parents=True, exist_ok=True)
