@@ -14,10 +14,10 @@ import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from runs import run_script, spread
 
 from trainer_ext.export.run import ExportOptions, evaluation_rows
+from trainer_ext.folds.crossfit import cross_fitted
 from trainer_ext.inference import load_predictor
 from trainer_ext.inference.scoring import score
 from trainer_ext.tables import table
@@ -92,20 +92,18 @@ def train(name: str, run: Run, seed: int, shared: Path, folder: Path) -> dict[st
         command += ["--seed", str(seed), "--output_dir", str(out), "--resume_from_checkpoint", "true"]
         run_script(*command)
     metrics = json.loads((out / "metrics.json").read_text())
-    return metrics | (cross_fitted(out) if run.calibrated else {})
+    return metrics | (with_other_thresholds(out) if run.calibrated else {})
 
 
-def cross_fitted(model: Path) -> dict[str, float]:
+def with_other_thresholds(model: Path) -> dict[str, float]:
     """Metrics of each half of the validation rows (even and odd ones) with thresholds of the other; their mean."""
     predictor = load_predictor(model, batch_size=256)
     rows = evaluation_rows(ExportOptions(model, model, None, 0.0, None, False), predictor)
-    scored, task = score(predictor, *rows), predictor.task
-    odd, halves = np.arange(len(rows[0])) % 2 == 1, []
-    for own in (odd, ~odd):
-        fitted = task.fit_calibration(scored["logits"][~own], scored["labels"][~own], "thresholds")
-        decided = type(task)(task.label_space, fitted)
-        halves.append(decided.compute_metrics(scored["logits"][own], scored["labels"][own]))
-    return {f"cross_fitted_{name}": statistics.mean(half[name] for half in halves) for name in halves[0]}
+    scored, halves = score(predictor, *rows), {"even": slice(0, None, 2), "odd": slice(1, None, 2)}
+    logits, labels = ({half: scored[what][own] for half, own in halves.items()} for what in ("logits", "labels"))
+    tasks = cross_fitted(dict.fromkeys(halves, predictor.task), logits, labels, "thresholds", len(halves))
+    metrics = [task.compute_metrics(logits[half], labels[half]) for half, task in tasks.items()]
+    return {f"cross_fitted_{name}": statistics.mean(half[name] for half in metrics) for name in metrics[0]}
 
 
 def main() -> None:

@@ -10,9 +10,8 @@ from transformers import set_seed
 
 from trainer_ext.arguments import Arguments
 from trainer_ext.data.cleaning import Cleaning
-from trainer_ext.data.dataset import build_dataset, data_hash, inputs_and_labels, load_rows
+from trainer_ext.data.dataset import build_dataset, data_hash, inputs_and_labels, load_rows, training_task
 from trainer_ext.data.joint import counted_in
-from trainer_ext.data.labelled import label_space
 from trainer_ext.data.streaming import build_split, rows_of
 from trainer_ext.data.summary import print_summary
 from trainer_ext.data.tokenize import ModelTexts
@@ -70,8 +69,7 @@ def train(args: Arguments) -> dict[str, float]:
     data, training, folder = args.data, args.training, Path(args.training.output_dir)
     checkpoint = claim_output_dir(training)
     rows = {split: rows_of(data, split) for split in splits_of(args)}
-    kind = TASKS[data.task]
-    task = kind(label_space(rows["train"], data.label_columns, data.label_names, kind, data.label_separator))
+    task = training_task(rows["train"], data)
     if args.folds.fold is not None:
         rows |= fold_rows(args, rows["train"], task)  # after the labels: every fold has the same classes
         task = counted_in(task, rows["train"])

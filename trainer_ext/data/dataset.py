@@ -8,7 +8,7 @@ from datasets import Dataset
 
 from trainer_ext.arguments import DataArguments
 from trainer_ext.data.class_names import class_names, named
-from trainer_ext.data.labelled import labelled_rows, texts_and_labels
+from trainer_ext.data.labelled import label_space, labelled_rows, texts_and_labels
 from trainer_ext.data.provenance import originals_only
 from trainer_ext.data.readers import Row, require_columns
 from trainer_ext.errors import UserError
@@ -44,6 +44,12 @@ def stream_rows(data: DataArguments, split: str) -> Iterator[Row]:
         require_columns(first, [*needed, *filter(None, [data.id_column])], source)
         limits = {"train": data.max_train_samples, "validation": data.max_eval_samples}  # never of test rows
         yield from islice(chain([first], rows), limits.get(split))
+
+
+def training_task(rows: Iterable[Row], data: DataArguments) -> Task:
+    """The task, with the classes that are in the training rows (or named)."""
+    kind = TASKS[data.task]
+    return kind(label_space(rows, data.label_columns, data.label_names, kind, data.label_separator))
 
 
 def hub_rows(data: DataArguments, split: str) -> Iterator[Row]:

@@ -11,9 +11,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from trainer_ext.arguments import Arguments
-from trainer_ext.data.dataset import load_rows
+from trainer_ext.data.dataset import load_rows, training_task
 from trainer_ext.data.folds import FoldTable, rows_hash
-from trainer_ext.data.labelled import label_space
 from trainer_ext.data.readers import Row
 from trainer_ext.data.streaming import rows_of
 from trainer_ext.errors import UserError
@@ -21,7 +20,7 @@ from trainer_ext.files import read_json, write_json
 from trainer_ext.folds.members import as_member, check_same_run, comparable, fold_table, is_whole
 from trainer_ext.inference.ensemble import MEMBER
 from trainer_ext.parsing import resolved, write_resolved
-from trainer_ext.tasks import TASKS, Task
+from trainer_ext.tasks import Task
 from trainer_ext.training.output_dir import checkpoints, clear
 
 JOINED = ("oof.csv", "validation.csv", "cv.json", "submission.csv", "test_metrics.json", "README.md")
@@ -32,8 +31,8 @@ ANEW = "Give another output_dir, or --overwrite_output_dir true to begin anew"
 
 def training_rows(args: Arguments) -> tuple[Iterable[Row], Task]:
     """All rows of the training file, and the task with the classes in them."""
-    data, rows, kind = args.data, rows_of(args.data, "train"), TASKS[args.data.task]
-    return rows, kind(label_space(rows, data.label_columns, data.label_names, kind, data.label_separator))
+    rows = rows_of(args.data, "train")
+    return rows, training_task(rows, args.data)
 
 
 def claim_for_member(args: Arguments) -> None:

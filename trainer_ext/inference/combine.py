@@ -83,12 +83,12 @@ def combine_head(
     if how == "logits":
         return np.mean(scaled, axis=0)
     flags = tasks[0].name == "multi_label"
+    if how == "vote":
+        scaled = [shifted(task, head) for task, head in zip(tasks, scaled, strict=True)]
     p = np.average([sigmoid(head) if flags else softmax(head) for head in scaled], axis=0, weights=weights)
     if how == "vote":
         votes = np.mean([decisions(task, head, flags) for task, head in zip(tasks, heads, strict=True)], axis=0)
-        decided = [shifted(task, head) for task, head in zip(tasks, scaled, strict=True)]
-        ties = np.mean([sigmoid(head) if flags else softmax(head) for head in decided], axis=0)
-        p = (votes + TIE_BREAK * ties) / (1 + TIE_BREAK)
+        p = (votes + TIE_BREAK * p) / (1 + TIE_BREAK)
     return to_logits(p, flags)
 
 
