@@ -131,7 +131,7 @@ REFUSED: list[tuple[set[str], set[str], str]] = [
 
 # Flags of the dataclasses that are no way to train, and choices that are another size of one that has an entry.
 NOT_A_METHOD = {
-    *("model_name_or_path", "vocab_size", "trust_remote_code"),  # which encoder
+    *("model_name_or_path", "vocab_size", "trust_remote_code", "ignore_mismatched_sizes"),  # which encoder
     *("label_names", "do_train", "run_group", "run_tags"),
     *("task=single_label", "task=multi_label", "task=multi_aspect", "task=regression", "task=joint"),  # `tasks` above
     *(f"file_format={name}" for name in FORMATS),  # how files are written

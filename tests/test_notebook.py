@@ -148,6 +148,17 @@ def test_one_text_is_not_a_list_of_texts(topic_checkpoint):
             answer("a goal")
 
 
+@pytest.mark.parametrize("item", [None, 1.5, float("nan"), {"text": "hi"}, ("a", "b")])
+def test_what_is_no_text_is_named_by_its_number(topic_checkpoint, item):
+    """A cell of a data frame that is empty is NaN; a pair would be read as two sentences."""
+    predictor = load_predictor(topic_checkpoint)
+    for answer in (predictor.predict, predictor.logits, lambda texts: list(predictor.predict_iter(iter(texts)))):
+        with pytest.raises(UserError, match="^text 2: expected a text, got "):
+            answer(["a goal", item])
+    with pytest.raises(UserError, match="expected a list of texts, got a mapping with the keys 'text'"):
+        predictor.predict({"text": "a goal"})
+
+
 def test_importing_the_package_stays_light():
     """`from trainer_ext import load_predictor` loads neither torch nor transformers."""
     heavy = "[name for name in ('torch', 'transformers') if name in sys.modules]"

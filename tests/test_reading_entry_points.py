@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +82,11 @@ def test_export_reads_the_training_file_as_the_training_did(emotion_run, emotion
     options = {"max_metric_drop": 0.5, "max_eval_samples": 5, "benchmark": False, "output_dir": tmp_path}
     texts, labels = evaluation_rows(ExportOptions(model=emotion_run, eval_file=None, **options), predictor)
     assert len(texts) == 5 and texts[0].startswith('"') and sum(labels[0]) >= 1
+    limited = shutil.copytree(emotion_run, tmp_path / "limited")
+    with open(limited / "resolved_config.yaml", "a") as file:
+        file.write("max_eval_samples: 20\n")
+    recorded = ExportOptions(model=limited, eval_file=None, **options | {"max_eval_samples": None})
+    assert len(evaluation_rows(recorded, predictor)[0]) == 20, "as many as the checkpoint was chosen on"
     (tmp_path / "a.jsonl").write_text('{"text": "goal", "labels": ["sports"]}\n')
     given = ExportOptions(model=emotion_run, eval_file=str(tmp_path / "a.jsonl"), **options)
     assert evaluation_rows(given, predictor)[0] == ["goal"]

@@ -72,6 +72,10 @@ class ModelArguments:
     reinit_layers: int = field(default=0, metadata={"help": "Re-initialise the top N layers of a pretrained encoder."})
     freeze_embeddings: bool = field(default=False, metadata={"help": "Do not train the embeddings."})
     freeze_layers: int = field(default=0, metadata={"help": "Do not train the lowest N encoder layers."})
+    ignore_mismatched_sizes: bool = field(
+        default=False,
+        metadata={"help": "Take the encoder alone from a checkpoint of other labels, task or pooling."},
+    )
     trust_remote_code: bool = field(default=False, metadata={"help": "Run code that a hub model brings along."})
 
 

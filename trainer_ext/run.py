@@ -35,6 +35,7 @@ from trainer_ext.tracking.publish import publish, put_if_missing
 from trainer_ext.tracking.run import tracked_run
 from trainer_ext.training.build import build_trainer
 from trainer_ext.training.output_dir import claim_output_dir, stopped_early
+from trainer_ext.training.resume import check_flags, check_rows
 from trainer_ext.training.ridge_head import start_from_ridge
 from trainer_ext.training.trainer import CustomTrainer
 
@@ -68,6 +69,7 @@ def train(args: Arguments) -> dict[str, float]:
     """Data -> model -> objective -> trainer -> best model -> metrics, plots and card."""
     data, training, folder = args.data, args.training, Path(args.training.output_dir)
     checkpoint = claim_output_dir(training)
+    check_flags(checkpoint, args)
     rows = {split: rows_of(data, split) for split in splits_of(args)}
     task = training_task(rows["train"], data)
     if args.folds.fold is not None:
@@ -76,11 +78,13 @@ def train(args: Arguments) -> dict[str, float]:
     datasets = {split: build_split(rows.pop(split, []), data, task) for split in SPLITS}
     if training.eval_strategy != "no" and not datasets["validation"]:
         raise UserError(f"eval_strategy {training.eval_strategy.value} needs validation rows, but there are none")
+    rows_hash = data_hash(datasets["train"])
+    check_rows(checkpoint, rows_hash)
     set_seed(training.seed)
     cleaning = Cleaning.from_flags(data.clean, data.stopwords_file)
     tokenizer = build_tokenizer(args.model, data, ModelTexts(datasets["train"], cleaning))
     print_summary(datasets, tokenizer, data.max_length)
-    pipeline = pipeline_of(data, task, tokenizer, cleaning, data_hash(datasets["train"]))
+    pipeline = pipeline_of(data, task, tokenizer, cleaning, rows_hash)
     model = build_model(args.model, data, task, tokenizer, pipeline, datasets["train"]["labels"])
     prepare_layers(model, args.model)
 

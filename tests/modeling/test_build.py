@@ -2,17 +2,20 @@
 
 import json
 
+import numpy as np
 import pytest
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer, pipeline
 
 from tests.conftest import labelled_lines
 from trainer_ext.arguments import DataArguments, ModelArguments
 from trainer_ext.data.cleaning import Cleaning
 from trainer_ext.errors import UserError
+from trainer_ext.inference import load_predictor
 from trainer_ext.modeling import EncoderWithHead
 from trainer_ext.modeling.build import build_model, build_tokenizer, pipeline_of
 from trainer_ext.modeling.scratch import train_tokenizer
 from trainer_ext.tasks import TASKS, LabelSpace, Task
+from trainer_ext.tasks.base import softmax
 from trainer_ext.tasks.joint import JointLabelSpace
 
 TOKENIZER = train_tokenizer([text for text, _ in labelled_lines(40, 1)], 200, 64)
@@ -20,10 +23,10 @@ TASK = TASKS["single_label"](LabelSpace(("label",), ("a", "b"), ("a", "b")))
 SMALL = "hidden_size=32,num_hidden_layers=1,num_attention_heads=2,intermediate_size=64"
 
 
-def build(task: Task = TASK, max_length: int = 16, **flags) -> EncoderWithHead:
+def build(task: Task = TASK, max_length: int = 16, labels=(), **flags) -> EncoderWithHead:
     data = DataArguments(task=task.name, max_length=max_length)
-    pipeline = pipeline_of(data, task, TOKENIZER, Cleaning(), "hash")
-    return build_model(ModelArguments(**flags), data, task, TOKENIZER, pipeline)
+    described = pipeline_of(data, task, TOKENIZER, Cleaning(), "hash")
+    return build_model(ModelArguments(**flags), data, task, TOKENIZER, described, labels)
 
 
 @pytest.mark.parametrize("value", ["num_attention_heads=0", "hidden_dropout_prob=1.5", "hidden_act=foo"])
@@ -53,7 +56,7 @@ def test_a_joint_checkpoint_is_trained_on_with_other_rows(tmp_path):
     first.save_pretrained(tmp_path)
     more = build(task(["O", "B-a"], ["B-a", "B-a"]), model_name_or_path=str(tmp_path))
     assert ["B-a", "B-a", 1] in more.config.pipeline["label_space"]["neighbours"]
-    with pytest.raises(UserError, match="was trained for .*B-a.*but this run's labels are .*B-b"):
+    with pytest.raises(UserError, match="was trained for the tags O, B-a, .*this run's are O, B-b"):
         build(task(["O", "B-b"]), model_name_or_path=str(tmp_path))
 
 
@@ -73,3 +76,50 @@ def test_a_tokenizer_that_is_not_there(tmp_path):
     AutoConfig.for_model("deberta-v2").save_pretrained(tmp_path)
     with pytest.raises(UserError, match="model_name_or_path .* cannot be loaded"):
         build_tokenizer(ModelArguments(model_name_or_path=str(tmp_path)), DataArguments(), [])
+
+
+def test_the_encoder_alone_is_taken_from_a_checkpoint_of_other_labels(tmp_path):
+    """Its head and its pooling are for what it was trained for."""
+    first = build(from_scratch="tiny", config_overrides=SMALL, pooling="mean")
+    first.save_pretrained(tmp_path)
+    other = TASKS["single_label"](LabelSpace(("label",), ("b", "c"), ("b", "c")))
+    with pytest.raises(
+        UserError, match="for the classes a, b, but this run's are b, c; --ignore_mismatched_sizes true"
+    ):
+        build(other, model_name_or_path=str(tmp_path))
+    with pytest.raises(UserError, match="for the task single_label, but this run's is multi_label"):
+        build(TASKS["multi_label"](TASK.label_space), model_name_or_path=str(tmp_path))
+    more = build(other, model_name_or_path=str(tmp_path), ignore_mismatched_sizes=True, pooling="attention")
+    before = first.state_dict()
+    for name, tensor in more.state_dict().items():
+        assert name.startswith("encoder.") == (name in before and tensor.equal(before[name])) or "bias" in name, name
+    assert (more.config.pooling, more.config.id2label) == ("attention", {0: "b", 1: "c"})
+    same = build(model_name_or_path=str(tmp_path), ignore_mismatched_sizes=True)
+    assert same.head.weight.equal(first.head.weight), "a head that fits is trained on"
+
+
+def test_a_tokenizer_keeps_the_length_texts_are_cut_at(tmp_path):
+    """So that a pipeline of transformers cuts them there, too."""
+    TOKENIZER.save_pretrained(tmp_path)
+    build(from_scratch="tiny", config_overrides=SMALL).save_pretrained(tmp_path)
+    tokenizer = build_tokenizer(ModelArguments(model_name_or_path=str(tmp_path)), DataArguments(max_length=24), [])
+    assert tokenizer.model_max_length == 24
+
+
+@pytest.mark.parametrize(
+    "name, labels", [("single_label", ["a", "b"]), ("multi_label", ["a", "b"]), ("regression", ["x", "y"])]
+)
+def test_a_pipeline_of_transformers_answers_as_we_do(name, labels, tmp_path):
+    """Softmax, sigmoid, or the scores as they are."""
+    classes = tuple(labels) if name != "regression" else ()
+    columns = tuple(labels) if name == "regression" else ("label",)
+    task = TASKS[name](LabelSpace(columns, classes, classes))
+    scores = [[1.0, 2.0], [3.0, 5.0]]  # the scale of a regression head
+    build(task, labels=scores, from_scratch="tiny", config_overrides=SMALL).save_pretrained(tmp_path)
+    TOKENIZER.save_pretrained(tmp_path)
+    ours = load_predictor(tmp_path).logits(["a goal"])[0]
+    expected = {"single_label": softmax(ours), "multi_label": 1 / (1 + np.exp(-ours)), "regression": ours}[name]
+    answers = pipeline("text-classification", str(tmp_path), top_k=None)(["a goal"])[0]
+    assert {answer["label"]: answer["score"] for answer in answers} == pytest.approx(
+        dict(zip(labels, expected.tolist(), strict=True)), abs=1e-5
+    )

@@ -1,7 +1,10 @@
 """Tables and plots."""
 
+import warnings
+
 import numpy as np
 
+from trainer_ext.figures import shown
 from trainer_ext.reports import plots
 from trainer_ext.reports.tables import metrics_table, table
 
@@ -31,3 +34,29 @@ def test_plots_are_png_files(tmp_path):
     plots.bars({"x": 0.2, "y": 0.9}, 0.55, "title", tmp_path / "e.png")
     for name in "abcde":
         assert (tmp_path / f"{name}.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_names_that_no_font_has_are_numbers_and_nothing_is_said_on_stderr(tmp_path):
+    assert shown(["x", "\U000f0000"])[0] == ["x", "#2"]
+    names = ["一般", "\U000f0000"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plots.confusion_matrix(np.array([0, 1]), np.array([0, 1]), names, tmp_path / "a.png")
+        plots.scatter(np.array([[1.0, 2], [2, 3]]), np.array([[1.0, 2], [2, 3]]), names, tmp_path / "b.png")
+        plots.bars(dict.fromkeys(names, 0.5), 0.5, "title", tmp_path / "c.png")
+
+
+def test_bars_are_in_the_order_of_their_scores_under_their_own_numbers(monkeypatch):
+    figures = []
+    monkeypatch.setattr(plots, "save", lambda figure, path: figures.append(figure))
+    plots.bars({"\U000f0000": 0.9, "\U000f0001": 0.1}, 0.5, "title", None)
+    assert [label.get_text() for label in figures[0].axes[0].get_yticklabels()] == ["#2", "#1"]
+
+
+def test_learning_curves_of_a_run_that_logged_nothing_say_so(monkeypatch):
+    figures = []
+    monkeypatch.setattr(plots, "save", lambda figure, path: figures.append(figure))
+    plots.learning_curves([{"step": 2, "eval_loss": 0.8, "eval_f1_macro": 0.3}], "f1_macro", 2, None)
+    plots.learning_curves([{"step": 1, "loss": 0.8}], "f1_macro", None, None)
+    texts = [[text.get_text() for text in figure.axes[0].texts] for figure in figures]
+    assert "nothing was logged" in texts[0][0] and texts[1] == []

@@ -33,6 +33,7 @@ def test_dict_round_trip():
 
 def test_temperature_minimum_of_a_known_function():
     assert fit_temperature(lambda t: (math.log(t) - math.log(3)) ** 2) == pytest.approx(3, rel=1e-3)
+    assert fit_temperature(lambda t: t) == fit_temperature(lambda t: -t) == 1, "at an end of the range it is not known"
 
 
 @pytest.mark.parametrize("name", ["single_label", "multi_aspect", "multi_label"])

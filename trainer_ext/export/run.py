@@ -114,7 +114,8 @@ def evaluation_rows(options: ExportOptions, predictor: Predictor) -> tuple[list[
     if not path:
         raise UserError("no rows to prove the export on: give --eval_file (the checkpoint records no validation file)")
     rows = labelled_rows(path, task, text_column, task.label_space.columns, files)
-    rows = list(islice(rows, options.max_eval_samples))
+    recorded = None if options.eval_file else recorded_config(options.model).get("max_eval_samples")
+    rows = list(islice(rows, options.max_eval_samples or recorded))
     if not rows:
         raise UserError(f"{path} is empty: it has no rows")
     return texts_and_labels(rows, text_column, task)

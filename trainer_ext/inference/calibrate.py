@@ -1,5 +1,6 @@
 """Calibrating a saved checkpoint on labelled rows."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,12 @@ def calibrate(folder: Path, texts: Sequence[str], labels: Sequence, what: str, b
     predictor = load_single(folder, batch_size=batch_size)
     scored = score(predictor, texts, labels, "calibration")
     fitted = predictor.task.fit_calibration(scored["logits"], scored["labels"], what)
+    if what != "thresholds" and fitted.temperature == 1:
+        print(
+            f"note: calibrate {what}: these {len(texts)} rows do not determine a temperature (all predicted right?); "
+            "probabilities stay as they are",
+            file=sys.stderr,
+        )
     config = read_json(folder / "config.json")
     config["pipeline"]["calibration"] = fitted.to_dict()
     write_json(folder / "config.json", config)

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -63,8 +63,7 @@ class EnsemblePredictor(Predictor):
             del member
         return [combine(self.tasks, row, self.how, self.weights) for row in zip(*of_members, strict=True)]
 
-    def _windows(self, texts: Iterable[str]) -> Iterator[tuple[Any, Any]]:
-        items = map(self.task.prepare, texts)
+    def _windows(self, items: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
         size = self.batch_size * WINDOW if self.members else ROWS_AT_A_TIME
         while window := list(islice(items, size)):
             yield from zip(window, self.outputs(window), strict=True)

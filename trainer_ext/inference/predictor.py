@@ -1,6 +1,6 @@
 """Texts in, answers out. Imports neither torch nor transformers; a checkpoint brings its own session."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -57,7 +57,7 @@ class Predictor:
 
     def logits(self, texts: Sequence[str]) -> Any:
         """Logits (N, *head_shape), float32, in the order of the texts; several heads as the task stacks them."""
-        return self.task.stack(self.outputs([self.task.prepare(text) for text in several(texts)]))
+        return self.task.stack(self.outputs(list(prepared(texts, self.task))))
 
     def outputs(self, items: list) -> list:
         """The task's output for each prepared item, in order."""
@@ -94,28 +94,42 @@ class Predictor:
 
     def logits_iter(self, texts: Iterable[str]) -> Iterator[Any]:
         """The output of one text after another (for one head its logits)."""
-        return (output for _, output in self._windows(several(texts)))
+        return (output for _, output in self._windows(prepared(texts, self.task)))
 
-    def _windows(self, texts: Iterable[str]) -> Iterator[tuple[Any, Any]]:
-        """Items and outputs; holds a window of texts at a time, so any number may stream through."""
-        items = map(self.task.prepare, texts)
+    def _windows(self, items: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
+        """Prepared items and outputs; holds a window of them at a time, so any number may stream through."""
         while window := list(islice(items, self.batch_size * WINDOW)):
             yield from zip(window, self.outputs(window), strict=True)
 
     def predict_iter(self, texts: Iterable[str]) -> Iterator[dict[str, Any]]:
         """One answer a text, in order."""
-        return (self.task.answer(*pair) for pair in self._windows(several(texts)))
+        return (self.task.answer(*pair) for pair in self._windows(prepared(texts, self.task)))
 
     def predict(self, texts: Sequence[str]) -> list[dict[str, Any]]:
         """One answer a text, in order."""
         return list(self.predict_iter(texts))
 
 
-def several(texts: Iterable) -> Iterable:
-    """The texts; a `UserError` for a single one, which would be answered character by character."""
+def prepared(texts: Iterable, task: Task) -> Iterator[Any]:
+    """The texts as the task's other methods take them, one at a time.
+
+    Raises:
+        UserError: for a single text, which would be answered character by character, or a mapping, by its keys; and
+            while they are gone through for an item that is no text, with its number.
+    """
     if isinstance(texts, str):
         raise UserError(f"expected a list of texts, got one text: {texts[:40]!r}; put it into a list")
-    return texts
+    if isinstance(texts, Mapping):
+        raise UserError(f"expected a list of texts, got a mapping with the keys {', '.join(map(repr, texts))[:80]}")
+    return (prepare(number, item, task) for number, item in enumerate(texts, 1))
+
+
+def prepare(number: int, item: Any, task: Task) -> Any:
+    """One item, counted from 1."""
+    try:
+        return task.prepare(item)
+    except UserError as error:
+        raise UserError(f"text {number}: {error}") from None
 
 
 def load_single(

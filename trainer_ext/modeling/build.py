@@ -35,6 +35,7 @@ def build_tokenizer(model: ModelArguments, data: DataArguments, texts: Iterable[
     if not tokenizer.is_fast:
         raise UserError(f"{name} has no fast tokenizer (tokenizer.json), which prediction needs")
     tokenizer.truncation_side = "right"  # prediction cuts there; --truncation keeps other parts
+    tokenizer.model_max_length = data.max_length
     return tokenizer
 
 
@@ -55,24 +56,24 @@ def build_model(
     """
     name = encoder_path(model.model_name_or_path or "")
     if model.from_scratch != "none":
-        encoder = scratch_config(model.from_scratch, model.config_overrides, tokenizer, data.max_length)
+        found = encoder = scratch_config(model.from_scratch, model.config_overrides, tokenizer, data.max_length)
     else:
         try:
-            encoder = AutoConfig.from_pretrained(name, trust_remote_code=model.trust_remote_code)
+            found = AutoConfig.from_pretrained(name, trust_remote_code=model.trust_remote_code)
         except (OSError, ValueError, KeyError) as error:
             raise cannot_load(name, error) from error
-        own = encoder.encoder if isinstance(encoder, EncoderWithHeadConfig) else encoder
-        override_config(own, model.config_overrides, pretrained=True)
-    if isinstance(encoder, EncoderWithHeadConfig):
-        if model.pooling not in (None, encoder.pooling):
-            raise UserError(
-                f"pooling {model.pooling} is not that of {name}, whose head was trained on {encoder.pooling}"
-            )
-        # how to train, not what the weights are
-        encoder.head_dropout, encoder.multi_sample_dropout = model.head_dropout, model.multi_sample_dropout
-        check_positions(own, data.max_length)
-        return continue_from(name, encoder, task, pipeline)
+        encoder = found.encoder if isinstance(found, EncoderWithHeadConfig) else found
+        override_config(encoder, model.config_overrides, pretrained=True)
     check_positions(encoder, data.max_length)
+    checkpoint = found if isinstance(found, EncoderWithHeadConfig) else None
+    if checkpoint:
+        # how to train, not what the weights are
+        checkpoint.head_dropout, checkpoint.multi_sample_dropout = model.head_dropout, model.multi_sample_dropout
+        other_head = why_not_the_same_head(name, checkpoint, model, task)
+        if not other_head:
+            return continue_from(name, checkpoint, pipeline)
+        if not model.ignore_mismatched_sizes:
+            raise UserError(f"{other_head}; --ignore_mismatched_sizes true takes its encoder and gives it a fresh head")
     names = task.label_space.classes or task.label_space.columns
     config = EncoderWithHeadConfig(
         encoder=encoder,
@@ -85,11 +86,16 @@ def build_model(
         label2id={name: k for k, name in enumerate(names)},
         id2label=dict(enumerate(names)),
         pad_token_id=tokenizer.pad_token_id,
+        problem_type=task.problem_type,
         **task.head_scale(labels),
     )
     try:
         if model.from_scratch != "none":
             return EncoderWithHead(config)
+        if checkpoint:
+            fresh = EncoderWithHead(config)
+            fresh.encoder = EncoderWithHead.from_pretrained(name, config=checkpoint).encoder
+            return fresh
         return from_pretrained_encoder(name, config, trust_remote_code=model.trust_remote_code)
     except Exception as error:  # transformers and torch raise many types for values that make no encoder
         if model.config_overrides:
@@ -97,11 +103,29 @@ def build_model(
         raise cannot_load(name, error) from error
 
 
-def continue_from(name: str, config: EncoderWithHeadConfig, task: Task, pipeline: dict[str, Any]) -> EncoderWithHead:
-    """Train on from a checkpoint of this project, which must have the same classes."""
-    stored, asked = config.pipeline.get("label_space"), task.label_space.to_dict()
-    if outputs_of(stored) != outputs_of(asked):
-        raise UserError(f"{name} was trained for {outputs_of(stored)}, but this run's labels are {outputs_of(asked)}")
+def why_not_the_same_head(name: str, checkpoint: EncoderWithHeadConfig, model: ModelArguments, task: Task) -> str:
+    """What the head of a checkpoint was trained for that this run does not ask for; empty when it fits."""
+    if model.pooling not in (None, checkpoint.pooling):
+        return f"pooling {model.pooling} is not that of {name}, whose head was trained on {checkpoint.pooling}"
+    before = checkpoint.pipeline.get("task")
+    if before != task.name:
+        return f"{name} was trained for the task {before}, but this run's is {task.name}"
+    stored, asked = outputs_of(checkpoint.pipeline.get("label_space", {})), outputs_of(task.label_space.to_dict())
+    for what in {**stored, **asked}:
+        if stored.get(what) != asked.get(what):
+            before, now = (short(space.get(what)) for space in (stored, asked))
+            return f"{name} was trained for the {what} {before}, but this run's are {now}"
+    return ""
+
+
+def short(values: Any) -> str:
+    """A list of names as text, not longer than a line."""
+    text = ", ".join(map(str, values)) if isinstance(values, list) else str(values)
+    return text if len(text) <= 120 else f"{text[:117]}..."
+
+
+def continue_from(name: str, config: EncoderWithHeadConfig, pipeline: dict[str, Any]) -> EncoderWithHead:
+    """Train on from a checkpoint of this project, head and all."""
     try:
         model = EncoderWithHead.from_pretrained(name, config=config)
     except Exception as error:

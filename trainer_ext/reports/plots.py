@@ -1,20 +1,11 @@
-"""PNG plots of a run. matplotlib is imported here only."""
+"""PNG plots of a run."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-
-
-def save(figure, path: Path) -> None:
-    """Write a figure and free it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120, bbox_inches="tight")
-    plt.close(figure)
+from trainer_ext.figures import plt, save, shown
 
 
 def learning_curves(history: Sequence[dict], metric: str, best_step: int | None, path: Path) -> None:
@@ -37,6 +28,8 @@ def learning_curves(history: Sequence[dict], metric: str, best_step: int | None,
     right.set(xlabel="step", title="validation")
     if names:
         left.legend()
+    else:
+        left.text(0.5, 0.5, "nothing was logged: logging_steps\nis more than the steps", ha="center", va="center")
     figure.tight_layout()
     save(figure, path)
 
@@ -69,9 +62,9 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: Sequenc
     size = min(20.0, 2.5 + 0.5 * len(classes))
     figure, axis = plt.subplots(figsize=(size, size))
     axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    ticks = range(len(classes))
-    axis.set_xticks(ticks, classes, rotation=60, ha="right")
-    axis.set_yticks(ticks, classes)
+    ticks, (names, family) = range(len(classes)), shown(classes)
+    axis.set_xticks(ticks, names, rotation=60, ha="right", family=family)
+    axis.set_yticks(ticks, names, family=family)
     axis.set(xlabel="predicted", ylabel="true")
     if len(classes) <= 25:
         for i, j in np.ndindex(*counts.shape):
@@ -88,21 +81,25 @@ def scatter(labels: np.ndarray, predicted: np.ndarray, targets: Sequence[str], p
     figure, axes = plt.subplots(rows, columns, figsize=(4 * columns, 4 * rows), squeeze=False)
     for axis in axes.flat[len(targets) :]:
         axis.axis("off")
-    for k, name in enumerate(targets):
+    names, family = shown(targets)
+    for k, name in enumerate(names):
         axis, true = axes.flat[k], labels[:, k]
         axis.scatter(true, predicted[:, k], s=8, alpha=0.4)
         axis.plot([true.min(), true.max()], [true.min(), true.max()], color="tab:green", linestyle="--", linewidth=1)
-        axis.set(xlabel="true", ylabel="predicted", title=name)
+        axis.set(xlabel="true", ylabel="predicted")
+        axis.set_title(name, family=family)
     figure.tight_layout()
     save(figure, path)
 
 
 def bars(scores: dict[str, float], mean: float, title: str, path: Path) -> None:
     """One horizontal bar per name, lowest at the bottom, with a line at the mean."""
-    ordered = sorted(scores.items(), key=lambda item: item[1])
+    drawn, family = shown(list(scores))
+    ordered = sorted(zip(drawn, scores.values(), strict=True), key=lambda item: item[1])
     names, values = [name for name, _ in ordered], [value for _, value in ordered]
     figure, axis = plt.subplots(figsize=(8, 1 + 0.3 * len(names)))
-    axis.barh(names, values, color="tab:blue")
+    axis.barh(range(len(names)), values, color="tab:blue")
+    axis.set_yticks(range(len(names)), names, family=family)
     axis.axvline(mean, color="tab:green", linestyle="--", label=f"mean {mean:.3f}")
     for row, value in enumerate(values):
         axis.text(value, row, f" {value:.3f}", va="center", fontsize=8)

@@ -84,7 +84,7 @@ python export.py {folder} --output_dir {folder}-onnx --eval_file VALIDATION_FILE
 ```
 
 ```python
-from trainer_ext.inference import load_predictor
+from trainer_ext import load_predictor
 load_predictor("{folder}").predict(["..."])
 ```
 

@@ -21,6 +21,8 @@ class Task(ABC):
     """Whether the tokenizer is given a list of words instead of a text."""
     greater_is_better: ClassVar[bool] = True
     """Of the default metric."""
+    problem_type: ClassVar[str | None] = None
+    """What transformers calls it in a config, so that its pipelines turn logits into answers as we do."""
     takes_lists: ClassVar[bool] = False
     """Whether a label may be a list, and empty."""
 
@@ -127,7 +129,13 @@ class Task(ABC):
         return [text_column, *label_columns]
 
     def prepare(self, item: Any) -> Any:
-        """What the predictor was given for one row (a text), in the form the other methods take."""
+        """What the predictor was given for one row (a text), in the form the other methods take.
+
+        Raises:
+            UserError: when it is none.
+        """
+        if not isinstance(item, str):
+            raise UserError(f"expected a text, got {item!r:.80}")
         return item
 
     def row_output(self, arrays: dict[str, np.ndarray], encoding: Any, item: Any) -> Any:

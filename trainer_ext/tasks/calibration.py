@@ -43,13 +43,15 @@ class Calibration:
 def fit_temperature(nll: Callable[[float], float]) -> float:
     """The temperature in 1/20..20 of the smallest `nll(temperature)`.
 
+    1 where that is at either end: rows that are all predicted right, with any confidence, do not determine one.
+
     Source: Guo et al., On Calibration of Modern Neural Networks (arXiv:1706.04599), section 4.2, eq. 9.
     """
     from scipy.optimize import minimize_scalar
 
     bound = np.log(20)
     found = minimize_scalar(lambda log_t: nll(float(np.exp(log_t))), bounds=(-bound, bound), method="bounded")
-    return round(float(np.exp(found.x)), 6)
+    return 1.0 if abs(found.x) > 0.99 * bound else round(float(np.exp(found.x)), 6)
 
 
 def fit_thresholds(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, ...]:

@@ -168,7 +168,9 @@ class Joint(Task):
         if isinstance(item, Words):
             return item
         by_character = self.label_space.by_character
-        return split_text(item, by_character) if isinstance(item, str) else join_tokens(item, by_character)
+        if isinstance(item, str):
+            return split_text(item, by_character)
+        return join_tokens(check_tokens(item), by_character)
 
     def row_output(self, arrays: dict[str, np.ndarray], encoding: Any, item: Words) -> tuple[np.ndarray, np.ndarray]:
         """Intent logits (I,) and the logits (words, tags) at the first piece of each word."""

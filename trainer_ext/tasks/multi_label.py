@@ -23,6 +23,7 @@ class MultiLabel(Task):
 
     name = "multi_label"
     default_metric = "f1_macro"
+    problem_type = "multi_label_classification"
     takes_lists = True
 
     @classmethod

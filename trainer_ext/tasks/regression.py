@@ -16,6 +16,7 @@ class Regression(Task):
 
     name = "regression"
     default_metric = "mcrmse"
+    problem_type = "regression"
     greater_is_better = False
 
     @classmethod

@@ -14,6 +14,7 @@ class SingleLabel(Task):
 
     name = "single_label"
     default_metric = "f1_macro"
+    problem_type = "single_label_classification"
 
     @property
     def head_shape(self) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ from trainer_ext.modeling import EncoderWithHead
 from trainer_ext.objectives.build import build_objective
 from trainer_ext.tasks import Task
 from trainer_ext.training.progress import ShortProgress
+from trainer_ext.training.resume import FlagsCallback, training_flags
 from trainer_ext.training.trainer import CustomTrainer
 
 
@@ -35,7 +36,7 @@ def build_trainer(
         "truncation": Truncation.from_dict(pipeline["truncation"]),
         "cleaning": Cleaning.from_dict(pipeline["cleaning"]),
     }
-    callbacks = []
+    callbacks = [FlagsCallback(training_flags(args))]
     if task.token_classes:
         training.label_names = ["labels", "token_labels"]
         read_words_with_blanks(tokenizer)
