@@ -73,6 +73,11 @@ def test_another_division_is_refused(tmp_path):
         claim(tmp_path, rows_of(12))
 
 
+def test_blanks_around_a_text_make_no_other_text(tmp_path):
+    fold = claim(tmp_path, rows_of(12, text=lambda k: f"text {k // 2}" + " " * (k % 2))).folds[0]
+    assert (fold[::2] == fold[1::2]).all()
+
+
 def test_groups_are_intact(tmp_path):
     """Also where two groups share a text."""
     rows = rows_of(30, author=lambda k: f"author {k // 3}", text=lambda k: f"text {min(k, 27)}")

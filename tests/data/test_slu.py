@@ -123,6 +123,8 @@ def test_an_empty_file_has_no_rows(tmp_path):
         ("a O\nI\n\nJ\n", ["row 2 (line 4)", "'J' follows no tokens"]),
         ("a O extra\nI\n", ["row 1 (line 1)", "'extra' is no tag"]),
         ("a O\n B-x\nI\n", ["row 1 (line 2)", "the token before the tag 'B-x' is empty"]),
+        ("a B-x\n E-x\nI\n", ["row 1 (line 2)", "the token before the tag 'E-x' is empty"]),
+        ("a O\n S-x\nI\n", ["row 1 (line 2)", "the token before the tag 'S-x' is empty"]),
     ],
 )
 def test_malformed_token_lines(content, words, tmp_path):

@@ -1,13 +1,18 @@
 """What the gate lets through, and what quantisation touches."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from trainer_ext.export.gate import Variant, choose, judge_int8, judge_onnx
+from trainer_ext.export import run as export_run
+from trainer_ext.export.gate import Variant, choose, judge_int8, judge_onnx, run_variant
 from trainer_ext.export.latency import latencies_ms
-from trainer_ext.export.quantise import Int8Setting, product_weights, quantise
+from trainer_ext.export.quantise import SETTINGS, Int8Setting, product_weights, quantise
 from trainer_ext.export.report import build_report, instruction_set, report_table
+from trainer_ext.tasks import TASKS, LabelSpace
 
 
 def variants(onnx_diff: float = 1e-5, int8_metric: float = 0.898) -> list[Variant]:
@@ -27,6 +32,9 @@ def variants(onnx_diff: float = 1e-5, int8_metric: float = 0.898) -> list[Varian
         ({"int8_metric": 0.95}, "int8", True),
         ({"int8_metric": float("nan")}, "onnx", False),
         ({"onnx_diff": 0.01, "int8_metric": 0.5}, "pytorch", False),
+        ({"onnx_diff": 0.01}, "int8", False),
+        ({"onnx_diff": 0.0011}, "int8", False),
+        ({"onnx_diff": 0.0009}, "int8", True),
         ({"onnx_diff": float("nan"), "int8_metric": 0.5}, "pytorch", False),
     ],
 )
@@ -53,6 +61,43 @@ def test_an_error_loses_by_growing():
 def test_exactly_the_limit_passes():
     found = variants(int8_metric=0.895)
     assert found[2].good or "0.50 points" in found[2].why  # floating point may fall on either side
+
+
+SINGLE = TASKS["single_label"](LabelSpace(("label",), ("a", "b"), ("a", "b")))
+
+
+def test_a_variant_is_scored_and_compared_with_the_reference(tmp_path):
+    (file := tmp_path / "model.onnx").write_bytes(b"12345")
+    logits, rows = np.array([[2.0, 1.0], [0.0, 1.0]]), (["x", "y"], [0, 0])
+    fixed = [
+        SimpleNamespace(task=SINGLE, logits_iter=lambda texts, k=k: iter(logits + [[0, 0], [k, 0]])) for k in (0, 3)
+    ]
+    first, reference = run_variant("pytorch", file, fixed[0], rows, None)
+    assert (first.metric, first.max_logit_diff, first.label_agreement) == (pytest.approx(1 / 3), 0, 1)
+    second, _ = run_variant("onnx", file, fixed[1], rows, reference)
+    assert (second.name, second.file, second.bytes, second.metric) == ("onnx", "model.onnx", 5, 1)
+    assert (second.max_logit_diff, second.mean_logit_diff, second.label_agreement) == (3, 0.75, 0.5)
+
+
+@pytest.mark.parametrize(
+    "task, metrics, tried, good",
+    [
+        ("single_label", [0.5, 0.9, 0.9, 0.9], 2, True),
+        ("single_label", [0.5, 0.6, 0.7, 0.8], 4, False),
+        ("regression", [1.5, 0.9, 0.9, 0.9], 2, True),  # an error
+    ],
+)
+def test_settings_are_tried_until_one_passes(tmp_path, monkeypatch, task, metrics, tried, good):
+    """The first that does is kept; of none the last, marked."""
+    seen, predictor = [], SimpleNamespace(task=TASKS[task](SINGLE.label_space))
+    monkeypatch.setattr(export_run, "quantise", lambda model, folder, setting: seen.append(setting.name) or model)
+    monkeypatch.setattr(export_run, "load_predictor", lambda *args, **kwargs: predictor)
+    scored = lambda name, file, *args: (Variant(name, file.name, 1, metrics[len(seen) - 1]), None)  # noqa: E731
+    monkeypatch.setattr(export_run.gate, "run_variant", scored)
+    pytorch, path = Variant("pytorch", "x", 1, 0.9), tmp_path / "model.onnx"
+    variant, _ = export_run.quantise_until_good(tmp_path, path, pytorch, None, None, 0.5)
+    assert seen == [setting.name for setting in SETTINGS[:tried]]
+    assert variant.good is good and variant.setting == seen[-1]
 
 
 def save_products(path, **weights):

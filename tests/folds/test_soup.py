@@ -27,6 +27,12 @@ def test_it_keeps_what_does_not_hurt():
     assert kept == [1, 2]
 
 
+@pytest.mark.parametrize("greater", [True, False])
+def test_one_that_changes_nothing_is_kept_and_counts_as_much_as_the_others(greater):
+    soup, kept = greedy_soup(models(1.0, 2.0, 6.0), [0.5] * 3, lambda soup, which: 0.5, greater)
+    assert kept == [0, 1, 2] and float(soup["w"]) == 3
+
+
 def test_the_mean_of_three():
     """Added one at a time."""
     one, two, three = models(1.0, 2.0, 6.0)

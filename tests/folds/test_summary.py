@@ -11,6 +11,7 @@ from tests.folds.conftest import TINY
 from tests.inference.conftest import CLASSES, save_model
 from trainer_ext.data.readers import Row
 from trainer_ext.errors import UserError
+from trainer_ext.folds.crossfit import cross_fitted
 from trainer_ext.folds.outputs import OUTPUTS, load_history, load_outputs, save_outputs
 from trainer_ext.folds.summary import Scored, summarise
 from trainer_ext.parsing import parse_values
@@ -90,6 +91,28 @@ def test_repeats_are_fitted_each_by_itself(tmp_path):
     summary, oof, *_ = of_noise(tmp_path, "single_label", "both", repeats=2)
     assert len(summary["folds"]) == 2 * FOLDS and len(oof) == ROWS and "fold" not in oof[0]
     assert 0 < summary["oof"]["f1_macro"] < 0.6
+
+
+def test_a_fold_is_fitted_on_the_others_of_its_own_repeat():
+    """Those of another repeat hold the very rows that it decides."""
+    generator, task, names = np.random.default_rng(0), TASKS["single_label"](SPACE), [f"fold-{k}" for k in range(4)]
+    logits = {name: generator.normal(size=(30, 3)) for name in names}
+    labels = {name: generator.integers(0, 3, 30) for name in names}
+    fitted = cross_fitted(dict.fromkeys(names, task), logits, labels, "both", 2)
+    for name, other in zip(names, ("fold-1", "fold-0", "fold-3", "fold-2"), strict=True):
+        assert fitted[name].calibration == task.fit_calibration(logits[other], labels[other], "both")
+
+
+def test_weights_are_one_over_the_loss_of_each_fold(tmp_path):
+    """With the temperature that the rows of the other folds say."""
+    summary, _, logits, labels = of_noise(tmp_path, "single_label", "both")
+    losses = []
+    for fold in range(FOLDS):
+        part = np.arange(fold, ROWS, FOLDS)
+        other = fitted_elsewhere(TASKS["single_label"](SPACE), logits, labels, fold, "both")
+        losses.append(other.nll(logits[part], labels[part], other.calibration.temperature))
+    expected = 1 / np.array(losses)
+    assert list(summary["weights"].values()) == pytest.approx(expected / expected.sum())
 
 
 def test_damaged_outputs(tmp_path):

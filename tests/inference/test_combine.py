@@ -122,3 +122,19 @@ def test_weights_fitted_on_the_same_rows():
 def test_weights_from_rows_of_their_own():
     """1 / loss."""
     assert inverse_loss_weights([1.0, 3.0]) == pytest.approx([0.75, 0.25])
+
+
+def test_the_mean_bias_counts_models_without_one_as_zero():
+    tasks = [task("single_label", bias=(0.0, 1.0, -1.0)), task("single_label")]
+    assert joint_task("ab", tasks).calibration.bias == pytest.approx((0.0, 0.5, -0.5))
+
+
+def test_loss_of_calibrated_and_of_joint_outputs():
+    """At the temperature; of intents and tags the sum, where labels that no training row has do not count."""
+    logits = 2 * np.log(np.array([[2.0, 1.0, 1.0]]))
+    assert loss(task("single_label", temperature=2.0), logits, np.array([0])) == pytest.approx(np.log(2))
+    intents = np.log(np.array([[2.0, 1.0, 1.0], [8.0, 1.0, 1.0]]))
+    tags = [np.log(np.array([[3.0, 1.0], [9.0, 1.0]])), np.log(np.array([[1.0, 15.0]]))]
+    labels = (np.array([0, -1000]), [np.array([1, -1001]), np.array([0])])
+    expected = np.log(2) + (np.log(4) + np.log(16)) / 2
+    assert loss(task("joint"), (intents, tags), labels) == pytest.approx(expected)

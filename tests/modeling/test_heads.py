@@ -131,6 +131,19 @@ def test_multi_sample_dropout(tmp_path):
     assert largest_difference(plain.model, several.model) < 2e-6
 
 
+def test_dropout_is_applied_once_before_the_head_and_to_each_sample_by_itself():
+    model, vectors, inputs = pooled("mean", head_dropout=0.5, multi_sample_dropout=4), [], []
+    model.pooling.register_forward_hook(lambda module, given, vector: vectors.append(vector))
+    model.head.register_forward_pre_hook(lambda module, given: inputs.append(given[0]))
+    ids = torch.randint(5, 39, (8, 7))
+    model.train()(ids)
+    kept = inputs[0] != 0
+    torch.testing.assert_close(inputs[0][kept], 2 * vectors[0].repeat(4, 1)[kept])
+    assert 0.4 < kept.float().mean() < 0.6 and not torch.equal(kept[:8], kept[8:16])
+    logits = model.eval()(ids).logits
+    torch.testing.assert_close(logits, model.head(vectors[1]))
+
+
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_fresh_and_frozen_layers(name):
     """The top layer's matrices are new, its norms as they start; embeddings and the lowest layer stay."""

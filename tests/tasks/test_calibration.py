@@ -111,3 +111,43 @@ def test_thresholds_decide_and_both_are_fitted_after_the_temperature():
     for k in range(3):
         p = sigmoid(logits[:, k] / fitted.temperature)
         assert fitted.thresholds[k] == pytest.approx(best_threshold(p, labels[:, k]))
+
+
+def test_ece_has_fifteen_bins():
+    # 0.65 and 0.69 lie in different fifteenths: gaps 0.35 and 0.69; in one bin they would be 0.17 together.
+    assert expected_calibration_error(np.array([0.65, 0.69]), np.array([1, 0])) == pytest.approx((0.35 + 0.69) / 2)
+
+
+def test_of_equally_good_thresholds_the_one_that_accepts_fewest():
+    # One accepted of two true: F1 2/3; all four accepted: 4/6.
+    assert best_threshold(np.array([0.9, 0.7, 0.5, 0.3]), np.array([1, 0, 0, 1])) == pytest.approx(0.8)
+
+
+def test_thresholds_are_for_probabilities_at_the_temperature():
+    task = TASKS["multi_label"](SPACE, Calibration(2.0, thresholds=(0.8, 0.7, 0.8)))
+    logits = 2 * np.log(3) * np.array([1.0, 1.0, -1.0])  # 3/4, 3/4, 1/4; without the temperature 0.9, 0.9, 0.1
+    assert task.predictions(logits[None]).tolist() == [[0, 1, 0]]
+    assert task.decode(logits) == {"labels": ["b"], "probabilities": {"a": 0.75, "b": 0.75, "c": 0.25}}
+
+
+def test_aspects_are_answered_at_the_temperature():
+    task = TASKS["multi_aspect"](LabelSpace.from_names(["x", "y"], ["a", "b", "c"]), Calibration(2.0))
+    answer = task.decode(2 * np.log(np.array([[5.0, 2.0, 1.0], [1.0, 1.0, 2.0]])))["aspects"]
+    assert answer["x"] == {"label": "a", "score": 0.625, "probabilities": {"a": 0.625, "b": 0.25, "c": 0.125}}
+    assert answer["y"] == {"label": "c", "score": 0.5, "probabilities": {"a": 0.25, "b": 0.25, "c": 0.5}}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_bias_is_that_of_plain_coordinate_ascent(seed):
+    """Each step judged on the decisions with all biases found so far."""
+    generator = np.random.default_rng(seed)
+    labels = generator.choice(3, 200, p=[0.8, 0.15, 0.05])
+    logits = generator.normal(size=(200, 3)) + np.eye(3)[labels] + np.array([1.5, 0, 0])
+    bias, best = np.zeros(3), macro_f1(logits.argmax(axis=1), labels, 3)
+    for k in [0, 1, 2] * 3:
+        for step in np.linspace(-2, 2, 41):
+            other = np.where(np.arange(3) == k, step, bias)
+            score = macro_f1((logits + other).argmax(axis=1), labels, 3)
+            if score > best + 1e-9:
+                best, bias = score, other
+    assert fit_bias(logits, labels) == pytest.approx(bias.tolist(), abs=1e-6)

@@ -98,6 +98,12 @@ def test_metrics_against_sklearn():
     assert TASK.compute_metrics(logits, np.zeros_like(labels))["roc_auc_macro"] == 0.5
 
 
+def test_a_class_that_every_row_has_is_no_part_of_the_roc():
+    labels = np.array([[1, 1, 0], [0, 1, 0], [1, 1, 0]])
+    logits = np.array([[2.0, 3.0, 1.0], [1.0, 2.0, 3.0], [3.0, 1.0, 2.0]])
+    assert TASK.compute_metrics(logits, labels)["roc_auc_macro"] == 1
+
+
 def test_decode():
     logits = np.array([np.log(3), -np.log(3), 0], dtype=np.float32)  # 3/4, 1/4, exactly 1/2
     answer = TASK.decode(logits)

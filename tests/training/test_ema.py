@@ -38,6 +38,40 @@ def test_closed_form(tmp_path):
     assert model.weight.item() == pytest.approx(average)
 
 
+def averaged(tmp_path, **options):
+    """A weight that went from 2 to 4 in one step under decay 0.9, so that the average is 2.2."""
+    model, ema, arguments = nn.Linear(1, 1, bias=False), EmaCallback(0.9), make_arguments(tmp_path, **options)
+    model.weight.data.fill_(2.0)
+    ema.on_train_begin(arguments, TrainerState(), TrainerControl(), model=model)
+    model.weight.data.fill_(4.0)
+    ema.on_step_end(arguments, TrainerState(), TrainerControl(), model=model)
+    assert model.weight.item() == 4
+    return model, ema, arguments
+
+
+@pytest.mark.parametrize("look", ["should_evaluate", "should_save"])
+def test_the_end_of_an_epoch_is_looked_at_too(look, tmp_path):
+    model, ema, arguments = averaged(tmp_path)
+    ema.on_epoch_end(arguments, TrainerState(), TrainerControl(), model=model)
+    assert model.weight.item() == 4
+    for _ in range(2):
+        ema.on_epoch_end(arguments, TrainerState(), TrainerControl(**{look: True}), model=model)
+        assert model.weight.item() == pytest.approx(2.2)
+    ema.on_step_begin(arguments, TrainerState(), TrainerControl(), model=model)
+    assert model.weight.item() == 4
+
+
+def test_the_best_model_stays_when_it_was_loaded_after_a_step_without_a_look(tmp_path):
+    """As with save_strategy best, whose last step may be saved by nobody."""
+    often = {"eval_strategy": "steps", "save_strategy": "steps", "eval_steps": 2, "save_steps": 2}
+    for best, expected in (("checkpoint-2", 7.0), (None, 2.2)):
+        model, ema, arguments = averaged(tmp_path, load_best_model_at_end=True, **often)
+        if best:
+            model.weight.data.fill_(7.0)  # what Trainer loaded
+        ema.on_train_end(arguments, TrainerState(best_model_checkpoint=best), TrainerControl(), model=model)
+        assert model.weight.item() == pytest.approx(expected)
+
+
 def averages_of(folder: Path, decay: float) -> dict[int, dict[str, torch.Tensor]]:
     """The average after each step, from a run without one that saved its weights after every step."""
     average, found = dict(make_model(dropout=0.1).named_parameters()), {}

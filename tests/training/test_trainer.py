@@ -1,13 +1,15 @@
 """`CustomTrainer` against the stock Trainer and against itself under other batch splits."""
 
+import numpy as np
 import pytest
 import torch
 from datasets import Dataset
 from torch.nn import functional as F
-from transformers import BertConfig, PreTrainedTokenizerFast, Trainer
+from transformers import BertConfig, PreTrainedTokenizerFast, Trainer, TrainerState
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from trainer_ext.arguments import TrainingArguments
+from trainer_ext.data.resample import make_resampler
 from trainer_ext.data.tokenize import Collator, tokenize
 from trainer_ext.errors import RunError
 from trainer_ext.modeling import EncoderWithHead, EncoderWithHeadConfig
@@ -263,6 +265,39 @@ def test_gradient_checkpointing_takes_the_same_steps(tmp_path):
     saving.train()
     assert saving.model.encoder.encoder.layer[0].gradient_checkpointing
     assert largest_difference(plain.model, saving.model) < 2e-6
+
+
+def test_a_factor_for_the_head_alone_makes_groups(tmp_path):
+    """Norms and biases in theirs without decay."""
+    trainer = make_trainer(tmp_path, OBJECTIVES["cross_entropy"], head_lr_factor=4.0, weight_decay=0.1)
+    groups = [(g["lr"], g["weight_decay"], len(g["params"])) for g in trainer.create_optimizer().param_groups]
+    rest = len(list(trainer.model.encoder.parameters()))
+    assert [group[:2] for group in groups] == [(2.0, 0.1), (2.0, 0.0), (0.5, 0.1), (0.5, 0.0)]
+    assert [group[2] for group in groups[:2]] == [1, 1] and groups[2][2] + groups[3][2] == rest
+
+
+def test_samplers_group_the_rows_of_an_optimizer_step_and_are_seeded_by_data_seed(tmp_path):
+    options = {"group_by_length": True, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 3}
+    for flags, seed in (({}, 3), ({"data_seed": 7}, 7)):
+        trainer = make_trainer(tmp_path, OBJECTIVES["cross_entropy"], **options, **flags)
+        labels = np.asarray(trainer.train_dataset["labels"])
+        for resampler in (None, make_resampler(labels, "single_label", "oversample")):
+            trainer.resampler = resampler
+            sampler = trainer._get_train_sampler()
+            assert (sampler.seed, sampler.batch_size) == (seed, 6)
+
+
+def test_of_a_run_that_had_stopped_the_best_weights_are_taken_up_not_the_last(tmp_path):
+    trainer = make_trainer(tmp_path, OBJECTIVES["cross_entropy"])
+    for step in (1, 2):
+        torch.nn.init.constant_(trainer.model.head.bias, step)
+        trainer.save_model(str(tmp_path / f"checkpoint-{step}"))
+    for best, expected in ((str(tmp_path / "checkpoint-1"), 1), (None, 2)):
+        state = TrainerState(global_step=2, best_model_checkpoint=best)
+        state.save_to_json(str(tmp_path / "checkpoint-2" / "trainer_state.json"))
+        torch.nn.init.constant_(trainer.model.head.bias, 9)
+        trainer.load_best_of(str(tmp_path / "checkpoint-2"))
+        assert trainer.state.global_step == 2 and trainer.model.head.bias.tolist() == [expected] * 3
 
 
 SLU_TASK = Joint(JointLabelSpace(("intent",), tuple(CLASSES), tuple(CLASSES), ("O", "B-x", "I-x", "B-y")))
