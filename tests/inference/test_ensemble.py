@@ -11,6 +11,7 @@ from trainer_ext.errors import UserError
 from trainer_ext.inference import load_predictor
 from trainer_ext.inference.ensemble import EnsemblePredictor, expand_braces, free_memory, members_of
 from trainer_ext.inference.scoring import score
+from trainer_ext.inference.weights import folder_weights
 from trainer_ext.tasks.base import softmax
 
 REPORT = {"chosen": "onnx", "variants": [{"name": "onnx", "file": "model.onnx"}]}
@@ -78,6 +79,22 @@ def test_folders_are_weighed_by_their_out_of_fold_predictions(tmp_path):
     (tmp_path / "bad/oof.csv").write_text("".join([*lines[:-1], lines[-1].replace("pos", "neg")]))
     with pytest.raises(UserError, match="bad and .*good were validated on rows with different labels"):
         load_predictor([tmp_path / "good", tmp_path / "bad"], ensemble="weighted")
+
+
+def test_out_of_fold_predictions_are_weighed_as_they_are(tmp_path):
+    """They are calibrated already: the temperature of the models does not count again."""
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 3, 60)
+    for name, skill in (("a", 1.5), ("b", 1.0)):
+        p = softmax(skill * np.eye(3)[labels] + generator.normal(size=(60, 3)))
+        lines = [f"{k},{CLASSES[label]},{','.join(map(str, p[k]))}\n" for k, label in enumerate(labels)]
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "oof.csv").write_text("id,label," + ",".join(f"probability_{c}" for c in CLASSES) + "\n")
+        with open(tmp_path / name / "oof.csv", "a") as file:
+            file.writelines(lines)
+    plain, hot = save_model(tmp_path / "x"), save_model(tmp_path / "y", calibration={"temperature": 4.0})
+    weights = [folder_weights([tmp_path / "a", tmp_path / "b"], str(model)) for model in (plain, hot)]
+    assert weights[0] == weights[1] and min(weights[0]) > 0.1
 
 
 def test_one_after_another_answers_the_same(cv, monkeypatch):

@@ -12,7 +12,7 @@ from trainer_ext.data.cleaning import Cleaning
 from trainer_ext.errors import UserError
 from trainer_ext.inference import load_predictor
 from trainer_ext.modeling import EncoderWithHead
-from trainer_ext.modeling.build import build_model, build_tokenizer, pipeline_of
+from trainer_ext.modeling.build import build_model, build_tokenizer, check_positions, pipeline_of
 from trainer_ext.modeling.scratch import train_tokenizer
 from trainer_ext.tasks import TASKS, LabelSpace, Task
 from trainer_ext.tasks.base import softmax
@@ -33,6 +33,15 @@ def build(task: Task = TASK, max_length: int = 16, labels=(), **flags) -> Encode
 def test_overrides_that_make_no_encoder(value):
     with pytest.raises(UserError, match="^config_overrides"):
         build(from_scratch="tiny", config_overrides=value)
+
+
+@pytest.mark.parametrize("model_type, longest", [("bert", 20), ("roberta", 18), ("xlm-roberta", 18)])
+def test_positions_that_are_there(model_type, longest):
+    """RoBERTa counts from two on."""
+    encoder = AutoConfig.for_model(model_type, max_position_embeddings=20)
+    check_positions(encoder, longest)
+    with pytest.raises(UserError, match=f"max_length {longest + 1} is more than the {longest} positions"):
+        check_positions(encoder, longest + 1)
 
 
 def test_a_checkpoint_keeps_its_pooling_and_positions(tmp_path):

@@ -35,6 +35,14 @@ def pooled(name: str, **kwargs) -> EncoderWithHead:
     return model
 
 
+def test_outputs_on_the_scale_of_the_labels():
+    """`logit_scale` times what the head says, plus `logit_mean`."""
+    scaled = pooled("mean", logit_scale=[2.0, 1.0, 0.5], logit_mean=[10.0, -1.0, 3.0]).eval()
+    ids = torch.tensor([[2, 7, 8, 3]])
+    expected = pooled("mean").eval()(ids).logits * torch.tensor([2.0, 1.0, 0.5]) + torch.tensor([10.0, -1.0, 3.0])
+    torch.testing.assert_close(scaled(ids).logits, expected)
+
+
 @pytest.mark.parametrize("name", [*POOLINGS, *MODULES])
 def test_padding_changes_nothing(name):
     model = pooled(name).eval()
