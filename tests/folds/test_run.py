@@ -16,6 +16,7 @@ from trainer_ext.folds.members import fold_seed
 from trainer_ext.folds.submission import submit
 from trainer_ext.notebook import write_table
 from trainer_ext.parsing import parse
+from trainer_ext.tasks.tag_paths import neighbours
 
 
 def read_csv(path) -> list[dict]:
@@ -100,6 +101,20 @@ def test_each_fold_sees_its_training_part_only(cv):
     assert [fold_seed(42, k) for k in range(3)] == [42, 1000045, 2000048]
     recipe = yaml.safe_load((cv.folder / "fold-1/resolved_config.yaml").read_text())
     assert recipe["fold"] == 1 and recipe["seed"] == 42 and recipe["output_dir"] == str(cv.folder)
+
+
+def test_a_fold_of_intents_and_slots_counts_neighbours_in_its_training_rows(tmp_path):
+    """The tags are those of all rows."""
+    rows = [{"tokens": ["a", f"w{k}"], "slots": [("O", "B-x")[k % 3 == 0], "O"]} for k in range(12)]
+    rows = [row | {"intent": "ab"[k % 2]} for k, row in enumerate(rows)]
+    flags = {name: value for name, value in TINY.items() if name not in ("task", "id_column", "metric_for_best_model")}
+    flags |= {"max_steps": 1, "eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
+    fit(flags, task="joint", train_file=rows, folds=3, fold=1, output_dir=tmp_path)
+    folds = [record["fold"] for record in read_csv(tmp_path / "folds.csv")]
+    expected = neighbours(row["slots"] for row, fold in zip(rows, folds, strict=True) if fold != "1")
+    space = json.loads((tmp_path / "fold-1" / "config.json").read_text())["pipeline"]["label_space"]
+    assert {(one, other): count for one, other, count in space["neighbours"]} == expected
+    assert space["tags"] == ["O", "B-x"]
 
 
 def test_started_again_it_trains_nothing(cv, capsys):
