@@ -9,11 +9,12 @@ from sklearn.metrics import f1_score
 
 from tests.folds.conftest import TINY
 from tests.inference.conftest import CLASSES, save_model
+from trainer_ext.data.folds import FoldTable
 from trainer_ext.data.readers import Row
 from trainer_ext.errors import UserError
 from trainer_ext.folds.crossfit import cross_fitted
 from trainer_ext.folds.outputs import OUTPUTS, load_history, load_outputs, save_outputs
-from trainer_ext.folds.summary import Scored, summarise
+from trainer_ext.folds.summary import Scored, scored_by_folds, summarise
 from trainer_ext.parsing import parse_values
 from trainer_ext.tasks import TASKS, LabelSpace
 
@@ -113,6 +114,14 @@ def test_weights_are_one_over_the_loss_of_each_fold(tmp_path):
         losses.append(other.nll(logits[part], labels[part], other.calibration.temperature))
     expected = 1 / np.array(losses)
     assert list(summary["weights"].values()) == pytest.approx(expected / expected.sum())
+
+
+def test_augmented_rows_between_the_others_take_no_place():
+    ids, original = ["1", "2", "3", "4"], np.array([True, False, True, True])
+    table = FoldTable(None, ids, np.array([[0, 0, 1, 0]]), original, {"folds": 2, "fold_repeats": 1})
+    scored = scored_by_folds(table, [Row({"text": name}, "x") for name in ids])
+    assert [row.values["text"] for row in scored.rows] == scored.ids == ["1", "3", "4"] and scored.folds == [0, 1, 0]
+    assert {name: part.tolist() for name, part in scored.parts.items()} == {"fold-0": [0, 2], "fold-1": [1]}
 
 
 def test_damaged_outputs(tmp_path):
