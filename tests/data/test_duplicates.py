@@ -38,7 +38,7 @@ def test_shared():
     first = index(("a", 1), ("b", 1), ("c", 1), ("c", 2))
     second = index(("a", 1), ("a", 1), ("b", 2), ("c", 1), ("d", 1))
     assert first.shared(second) == {"texts": 3, "rows_of_second": 4, "conflicting_texts": 2}
-    assert second.shared(first)["rows_of_second"] == 4
+    assert second.shared(first) == {"texts": 3, "rows_of_second": 4, "conflicting_texts": 2}
     assert first.shared(index()) == {"texts": 0, "rows_of_second": 0, "conflicting_texts": 0}
 
 

@@ -34,6 +34,13 @@ def test_names_or_their_positions():
             space.encode(unknown)
 
 
+def test_a_number_among_the_names_is_a_name_and_no_position():
+    space = LabelSpace.from_names(["label"], ["x", "2", "0"])
+    assert [space.encode(value) for value in ("x", "2", "0")] == [0, 1, 2]
+    with pytest.raises(KeyError):
+        space.encode("1")
+
+
 def test_names_with_values():
     """`positive=1`: the value or the name, but no position."""
     space = LabelSpace.from_names(["a", "b"], POLARITIES)

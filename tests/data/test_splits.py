@@ -97,3 +97,4 @@ def test_many_numbers_become_tenths():
     """And ten or fewer stay themselves."""
     assert np.bincount(binned(np.random.default_rng(0).normal(size=1000))).tolist() == [100] * 10
     assert binned(np.array([3.0, 1.0, 3.0])).tolist() == [1, 0, 1]
+    assert binned(np.array([0.0] * 91 + [*range(1, 10)])).tolist() == [0] * 91 + [*range(1, 10)]

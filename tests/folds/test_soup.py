@@ -1,5 +1,7 @@
 """Greedy soup on numbers: what is kept, and the mean of the weights."""
 
+import json
+
 import pytest
 import torch
 import yaml
@@ -9,7 +11,7 @@ from trainer_ext.data.readers import Row
 from trainer_ext.errors import UserError
 from trainer_ext.export.run import recorded_validation_file
 from trainer_ext.folds.run import check_unseen
-from trainer_ext.folds.soup import greedy_soup, judging_flags, mean_with
+from trainer_ext.folds.soup import greedy_soup, judging_flags, mean_with, write_model
 from trainer_ext.parsing import parse_values
 
 
@@ -37,6 +39,20 @@ def test_the_mean_of_three():
     """Added one at a time."""
     one, two, three = models(1.0, 2.0, 6.0)
     assert float(mean_with(mean_with(one, 1, two), 2, three)["w"]) == 3
+
+
+def test_a_soup_of_regression_heads_has_the_mean_of_their_scales(tmp_path):
+    """And else the first one's files, but for what its training left."""
+    for name, mean in (("a", [1.0, 2.0]), ("b", [3.0, 6.0])):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(
+            json.dumps({"from": name, "logit_mean": mean, "logit_scale": None})
+        )
+        (tmp_path / name / "history.json").write_text("[]")
+    write_model(tmp_path / "soup", {"w": torch.ones(2)}, [tmp_path / "a", tmp_path / "b"])
+    assert {path.name for path in (tmp_path / "soup").iterdir()} == {"config.json", "model.safetensors"}
+    config = json.loads((tmp_path / "soup" / "config.json").read_text())
+    assert config == {"from": "a", "logit_mean": [2.0, 4.0], "logit_scale": None}
 
 
 def test_rows_that_folds_train_on_cannot_judge():

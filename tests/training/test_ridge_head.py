@@ -74,6 +74,16 @@ def test_the_head_starts_at_the_ridge_of_the_encoder(tmp_path, score_file):
     np.testing.assert_allclose((got - expected) / scale, 0, atol=1e-3)
 
 
+def test_a_plain_head_starts_at_the_scale_of_the_training_rows(tmp_path, score_file):
+    """Not at that of the validation rows."""
+    validation = [{"text": "good", "quality": 50.0 + k, "price": -7.0 * k} for k in range(2)]
+    run = train(tmp_path / "out", score_file, validation_file=validation, max_steps=1, learning_rate=0.0)
+    config, rows = load_checkpoint(run.output_dir).config, list(read_rows(str(score_file)))
+    targets = np.array([[float(row.values[name]) for name in ("quality", "price")] for row in rows])
+    np.testing.assert_allclose(config.logit_mean, targets.mean(axis=0))
+    np.testing.assert_allclose(config.logit_scale, targets.std(axis=0))
+
+
 @pytest.mark.parametrize(
     "flags, message",
     [
