@@ -4,10 +4,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from trainer_ext.data.labelled import label_space, raw_label, texts_and_labels
+from trainer_ext.data.labelled import drop_missing, label_space, raw_label, texts_and_labels
 from trainer_ext.data.readers import Row
 from trainer_ext.errors import UserError
-from trainer_ext.tasks import LabelSpace
+from trainer_ext.tasks import TASKS, LabelSpace
 from trainer_ext.tasks.label_space import is_number, normalise
 from trainer_ext.tasks.multi_aspect import MultiAspect
 from trainer_ext.tasks.single_label import SingleLabel
@@ -32,6 +32,13 @@ def test_names_or_their_positions():
     for unknown in ("3", "-1", "Sports", "", "1.5"):
         with pytest.raises(KeyError):
             space.encode(unknown)
+
+
+def test_a_row_without_labels_is_left_out_unless_there_may_be_none():
+    rows = [Row({"text": text, "label": label}, "x, row 1") for text, label in (("a", ""), ("", "joy"), ("b", "joy"))]
+    for task, kept in (("multi_label", ["a", "b"]), ("single_label", ["b"])):
+        found = drop_missing(rows, TASKS[task], "text", ["label"], "x")
+        assert [row.values["text"] for row in found] == kept
 
 
 def test_a_number_among_the_names_is_a_name_and_no_position():

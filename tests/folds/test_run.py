@@ -154,6 +154,7 @@ def test_other_data_and_other_flags_are_refused(cv):
         ({"folds": 1}, "folds 1 is out of range: it must be at least 2"),
         ({"fold": 1, "validation_file": "v"}, "fold 1 has no effect: folds is 0"),
         ({"folds": 2, "fold": 2}, "fold 2 is out of range: it must be at least 0 and at most 1"),
+        ({"folds": 2, "fold_repeats": 2, "fold": 4}, "fold 4 is out of range: it must be at least 0 and at most 3"),
         ({"folds": 2, "fold_strategy": "group"}, "fold_strategy group and group_column None"),
         ({"folds": 2, "fold_strategy": "random"}, "invalid choice: 'random'"),
         ({"folds": 2, "soup": True}, "soup true needs rows that no fold was trained"),
