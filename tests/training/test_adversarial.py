@@ -80,25 +80,30 @@ def test_pgd_steps_and_projection_by_hand():
     torch.testing.assert_close(inside, torch.tensor([0.1, 0.2]))
 
 
-def test_each_pgd_step_follows_the_gradient_at_its_own_point():
-    """Steps of 2.5 / 3 in the ball of 1 along x, y and -x; what was found on the way is in no sum."""
+STEP, CORNER = 2.5 / 3, math.sqrt(0.5)
+
+
+@pytest.mark.parametrize(
+    "directions, path",
+    [
+        ([(1.0, 0.0), (0.0, 5.0), (-1.0, 0.0), (0.0, 7.0)], [(STEP, 0.0), (CORNER, CORNER), (CORNER - STEP, CORNER)]),
+        ([(1.0, 0.0), (0.0, 5.0), (0.0, 7.0)], [(1.0, 0.0), (CORNER, CORNER)]),  # no step is longer than the radius
+    ],
+)
+def test_each_pgd_step_follows_the_gradient_at_its_own_point(directions, path):
+    """Of length 2.5 / K in the ball of 1; what was found on the way is in no sum."""
     model, seen = Linear(), []
     start = model.embedding.weight.detach().clone()
-    gradients = [
-        torch.zeros(3, 2).index_put_((torch.tensor(0),), torch.tensor(g))
-        for g in ([1.0, 0], [0, 5.0], [-1.0, 0], [0, 7.0])
-    ]
+    gradients = [torch.tensor([direction, (0.0, 0.0), (0.0, 0.0)]) for direction in directions]
 
     def backward() -> torch.Tensor:
         seen.append((model.embedding.weight.detach() - start)[0])
         model.embedding.weight.backward(gradients[len(seen) - 1])
         return torch.tensor(0.0)
 
-    adversarial_backward(PGD(1.0, 3), model, backward)
-    step, corner = 2.5 / 3, math.sqrt(0.5)
-    expected = [[0.0, 0.0], [step, 0.0], [corner, corner], [corner - step, corner]]
-    torch.testing.assert_close(torch.stack(seen), torch.tensor(expected))
-    torch.testing.assert_close(model.embedding.weight.grad, gradients[0] + gradients[3])
+    adversarial_backward(PGD(1.0, len(path)), model, backward)
+    torch.testing.assert_close(torch.stack(seen), torch.tensor([(0.0, 0.0), *path]))
+    torch.testing.assert_close(model.embedding.weight.grad, gradients[0] + gradients[-1])
 
 
 @pytest.mark.parametrize("gradient", [[0.0, 0.0], [math.inf, 1.0], [math.nan, 1.0]])
