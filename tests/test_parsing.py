@@ -309,7 +309,7 @@ def test_from_scratch_none_leaves_no_encoder(recipe):
         ),
         (
             {"eval_strategy": "epoch", "validation_file": True, "save_strategy": "no", "load_best_model_at_end": True},
-            ["load_best_model_at_end", "EPOCH", "NO"],
+            ["load_best_model_at_end", "Evaluation strategy: epoch", "Save strategy: no"],
         ),
         ({"do_train": False}, ["do_train false", "neither validation_file nor test_file"]),
         ({"layer_wise_lr_decay": 0}, ["layer_wise_lr_decay 0", "above 0 and at most 1"]),

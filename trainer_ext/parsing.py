@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
@@ -83,7 +84,8 @@ def parse_tokens(recipe: dict[str, Any], argv: list[str], where: str) -> Argumen
             tokens, return_remaining_strings=True, look_for_args_file=False
         )
     except (ValueError, TypeError, ImportError, OSError) as error:  # TrainingArguments checks itself with these
-        raise UserError(" ".join(str(error).split())) from error
+        text = re.sub(r"\b\w+Strategy\.(\w+)", lambda found: found[1].lower(), str(error))
+        raise UserError(" ".join(text.split())) from error
     if rest:
         raise UserError(f"cannot place {' '.join(rest)!r} on the command line (the recipe comes first)")
     given = {name: getattr(namespace, name) for name in (*values, *cli_names)}

@@ -33,7 +33,7 @@ from trainer_ext.reports.tables import metrics_table
 from trainer_ext.tasks import TASKS
 from trainer_ext.tracking.publish import publish, put_if_missing
 from trainer_ext.tracking.run import tracked_run
-from trainer_ext.training.build import build_trainer
+from trainer_ext.training.build import build_trainer, check_hub
 from trainer_ext.training.output_dir import claim_output_dir, stopped_early
 from trainer_ext.training.resume import check_flags, check_rows
 from trainer_ext.training.ridge_head import start_from_ridge
@@ -68,6 +68,7 @@ def train_member(args: Arguments) -> dict[str, float]:
 def train(args: Arguments) -> dict[str, float]:
     """Data -> model -> objective -> trainer -> best model -> metrics, plots and card."""
     data, training, folder = args.data, args.training, Path(args.training.output_dir)
+    check_hub(training)
     checkpoint = claim_output_dir(training)
     check_flags(checkpoint, args)
     rows = {split: rows_of(data, split) for split in splits_of(args)}

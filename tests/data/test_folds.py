@@ -83,7 +83,11 @@ def test_groups_are_intact(tmp_path):
     rows = rows_of(30, author=lambda k: f"author {k // 3}", text=lambda k: f"text {min(k, 27)}")
     fold = claim(tmp_path, rows, fold_strategy="group", group_column="author").folds[0]
     assert all(len(set(fold[k : k + 3])) == 1 for k in range(0, 30, 3))
-    rows = rows_of(30, author=lambda k: f"author {k // 3}", text=lambda k: "same" if k in (0, 29) else f"text {k}")
+    rows = rows_of(
+        30,
+        author=lambda k: f"author {k // 3}",
+        text=lambda k: ["Same  text", "same text "][k % 2] if k in (0, 29) else f"text {k}",
+    )
     fold = claim(tmp_path / "b", rows, fold_strategy="group", group_column="author").folds[0]
     assert fold[0] == fold[29]
     with pytest.raises(UserError, match="no column 'writer'"):

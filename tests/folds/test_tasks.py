@@ -61,7 +61,7 @@ def test_labels(tmp_path, emotion_file):
     oof, submission, summary = run(tmp_path, train_file=rows, test_file=rows[:5], **flags)
     assert [json.loads(row["labels"]) for row in oof] == [row["labels"] for row in rows]
     assert all(len({row["fold"] for row in oof[k : k + 4]}) == 1 for k in range(0, 96, 4))
-    exact = [sorted(json.loads(r["labels"])) == sorted(filter(None, r["pred_labels"].split(","))) for r in oof]
+    exact = [sorted(json.loads(r["labels"])) == sorted(json.loads(r["pred_labels"])) for r in oof]
     assert summary["oof"]["exact_match"] == pytest.approx(np.mean(exact))
     assert list(submission[0]) == ["id", "labels"]
 

@@ -138,3 +138,13 @@ def test_loss_of_calibrated_and_of_joint_outputs():
     labels = (np.array([0, -1000]), [np.array([1, -1001]), np.array([0])])
     expected = np.log(2) + (np.log(4) + np.log(16)) / 2
     assert loss(task("joint"), (intents, tags), labels) == pytest.approx(expected)
+
+
+def test_tags_are_voted_for_as_each_model_decides_them():
+    """Not word by word: alone, each of these models goes on with the slot that it has begun."""
+    rows = [["B-a", "I-a", "O"]] * 50
+    task = TASKS["joint"](JointLabelSpace.from_rows(["x", "y"], rows, [["some", "more", "words"]]))
+    output = (np.array([1.0, 0.0]), np.array([[0, 4, 0], [0, 3, 2.6], [5, 0, 0]]))
+    assert task.decode(output)["tags"] == ["B-a", "I-a", "O"]
+    for how in ("mean", "logits", "vote"):
+        assert task.decode(combine([task] * 3, [output] * 3, how))["tags"] == ["B-a", "I-a", "O"]

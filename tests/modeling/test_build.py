@@ -35,13 +35,23 @@ def test_overrides_that_make_no_encoder(value):
         build(from_scratch="tiny", config_overrides=value)
 
 
-@pytest.mark.parametrize("model_type, longest", [("bert", 20), ("roberta", 18), ("xlm-roberta", 18)])
+@pytest.mark.parametrize(
+    "model_type, longest",
+    [
+        *(("bert", 20), ("roberta", 18), ("xlm-roberta", 18), ("ibert", 18), ("data2vec-text", 18)),
+        *(("roberta-prelayernorm", 18), ("xlm-roberta-xl", 18), ("deberta-v2", 20)),
+    ],
+)
 def test_positions_that_are_there(model_type, longest):
-    """RoBERTa counts from two on."""
+    """RoBERTa and its relatives count from two on."""
     encoder = AutoConfig.for_model(model_type, max_position_embeddings=20)
     check_positions(encoder, longest)
     with pytest.raises(UserError, match=f"max_length {longest + 1} is more than the {longest} positions"):
         check_positions(encoder, longest + 1)
+
+
+def test_deberta_v3_has_relative_positions_only():
+    check_positions(AutoConfig.for_model("deberta-v2", position_biased_input=False), 2048)
 
 
 def test_a_checkpoint_keeps_its_pooling_and_positions(tmp_path):

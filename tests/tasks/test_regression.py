@@ -60,6 +60,7 @@ def test_metrics_literal_and_against_scipy():
 
 def test_constant_scores_have_no_correlation():
     assert TASK.compute_metrics(np.ones((5, 2)), np.arange(10.0).reshape(5, 2))["pearson"] == 0
+    assert TASK.compute_metrics(np.full((7, 2), 0.1), np.full((7, 2), 1.1))["pearson"] == 0, "means are rounded"
 
 
 def test_decode_gives_plain_floats():

@@ -64,3 +64,11 @@ def test_flags_are_compared_by_value_not_by_spelling(tmp_path):
     check_flags(str(tmp_path), same)
     with pytest.raises(UserError, match="lr_scheduler_kwargs was {'min_lr': 1e-06}, now it is {'min_lr': 1e-05}"):
         check_flags(str(tmp_path), parse_values({}, flags | {"lr_scheduler_kwargs": {"min_lr": 1e-5}}))
+
+
+def test_a_hub_that_does_not_answer_is_said_before_anything_is_read(topic_files, tmp_path):
+    """The tests run with HF_HUB_OFFLINE."""
+    flags = {**FLAGS, "train_file": topic_files["train"], "output_dir": tmp_path / "pushed", "push_to_hub": True}
+    with pytest.raises(UserError, match="^push_to_hub: .*offline mode"):
+        fit(flags, hub_token="t")
+    assert not (tmp_path / "pushed").exists()

@@ -16,6 +16,7 @@ import numpy as np
 
 from trainer_ext.arguments import DataArguments, FoldArguments
 from trainer_ext.data.dataset import load_rows
+from trainer_ext.data.duplicates import normalised
 from trainer_ext.data.labelled import is_missing, raw_label, texts_and_labels
 from trainer_ext.data.provenance import DEFAULT_ID, SOURCE_ID, is_new
 from trainer_ext.data.readers import Row, require_columns
@@ -128,9 +129,9 @@ def divide(
     data: DataArguments,
     task: Task,
 ) -> np.ndarray:
-    """(repeats, N) folds. Rows with the same text stay together, and augmented rows with their source."""
+    """(repeats, N) folds. Rows of the same text (`normalised`) stay together, augmented ones with their source."""
     texts, labels = texts_and_labels(rows, data.text_column, task)
-    keys = [[("text", " ".join(text) if task.reads_words else text.strip())] for text in texts]
+    keys = [[("text", normalised(" ".join(text) if task.reads_words else text))] for text in texts]
     for key, row, name in zip(keys, rows, ids, strict=True):
         key.append(("id", made_from(row) or name))
         if about["fold_strategy"] == "group":

@@ -1,6 +1,7 @@
 """The gate: the same labelled rows through PyTorch, ONNX and INT8. Nothing is exported on trust."""
 
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -77,5 +78,5 @@ def add_latencies(variants: list[Variant], predictors: dict[str, Predictor], tex
 
 
 def choose(variants: list[Variant]) -> str:
-    """The last (smallest) variant that is good; PyTorch always is."""
-    return next(variant.name for variant in reversed(variants) if variant.good)
+    """The last (smallest) variant of those before the first that is not good: each is made of the one before it."""
+    return list(takewhile(lambda variant: variant.good, variants))[-1].name

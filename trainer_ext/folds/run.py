@@ -5,6 +5,7 @@ from typing import Any
 
 from trainer_ext.arguments import Arguments
 from trainer_ext.data.dataset import load_rows
+from trainer_ext.data.duplicates import normalised
 from trainer_ext.data.folds import fold_strategy
 from trainer_ext.data.readers import Row
 from trainer_ext.errors import UserError
@@ -51,7 +52,10 @@ def run_members(args: Arguments) -> dict[str, float]:
     plots.fold_curves(histories, summary["metric"], folder / "plots" / "learning_curves.png")
     write_card(folder, args, summary)
     log_evaluation(args, summary, folder / ("validation.csv" if args.folds.seeds else "oof.csv"))
-    print(f"\n{summary_table(summary)}\n\nThe models, cv.json, README.md and plots/ are in {folder}")
+    print(f"\n{summary_table(summary)}")
+    if args.folds.folds and args.model.calibrate in ("thresholds", "both"):
+        print("Rows out of fold are decided with what the other folds fit; a fold's own metrics.json with its own fit.")
+    print(f"\nThe models, cv.json, README.md and plots/ are in {folder}")
     together = "ensemble" if args.folds.seeds else "oof"
     return {f"{part}_{name}": value for part in (together, "mean", "std") for name, value in summary[part].items()}
 
@@ -75,9 +79,9 @@ def prepare(args: Arguments) -> tuple[Scored, dict[str, Any]]:
 
 def check_unseen(rows: list[Row], judges: list[Row], column: str) -> None:
     """Raise `UserError` when rows that judge a soup are among those the folds train on."""
-    seen = {str(row.values[column]).strip() for row in rows}
+    seen = {normalised(str(row.values[column])) for row in rows}
     for row in judges:
-        if str(row.values[column]).strip() in seen:
+        if normalised(str(row.values[column])) in seen:
             raise UserError(
                 f"{row.where}: the text is in the training rows too, so it cannot judge a soup of the folds"
             )

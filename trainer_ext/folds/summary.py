@@ -131,7 +131,7 @@ def write_predictions(path: Path, scored: Scored, tasks: Sequence[Task], outputs
         writer = csv.writer(file, lineterminator="\n")
         for k, (row, task, output) in enumerate(zip(scored.rows, tasks, outputs, strict=True)):
             fold = {} if scored.folds is None else {"fold": scored.folds[k]}
-            predicted = {f"pred_{name}": value for name, value in predicted_labels(task, output).items()}
+            predicted = {f"pred_{name}": value for name, value in predicted_labels(task, output, row).items()}
             record = {scored.id_column or ROW: scored.ids[k]} | fold | given_labels(row, task)
             record |= predicted | probability_columns(task, output)
             if k == 0:

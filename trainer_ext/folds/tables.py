@@ -19,8 +19,8 @@ def given_labels(row: Row, task: Task) -> dict[str, Any]:
     return {name: plain(row.values.get(name)) for name in label_columns(task)}
 
 
-def predicted_labels(task: Task, output: Any) -> dict[str, Any]:
-    """The prediction in each label column, written as labels are written in the training file."""
+def predicted_labels(task: Task, output: Any, row: Row | None = None) -> dict[str, Any]:
+    """The prediction in each label column, written as labels are written in the training file (as in `row`: a list)."""
     space, columns = task.label_space, label_columns(task)
     if task.name == "joint":
         answer = task.decode(output)
@@ -32,7 +32,8 @@ def predicted_labels(task: Task, output: Any) -> dict[str, Any]:
         if len(columns) > 1:
             return dict(zip(columns, predicted.tolist(), strict=True))
         chosen = [value for value, there in zip(space.values, predicted, strict=True) if there]
-        return {columns[0]: space.separator.join(chosen)}
+        as_list = row is not None and not isinstance(row.values.get(columns[0]), str)
+        return {columns[0]: plain(chosen) if as_list else space.separator.join(chosen)}
     return {name: space.values[k] for name, k in zip(columns, np.atleast_1d(predicted), strict=True)}
 
 

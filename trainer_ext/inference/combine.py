@@ -109,7 +109,10 @@ def decisions(task: Task, head: np.ndarray, flags: bool) -> np.ndarray:
     """What a model decides, as flags shaped as its logits."""
     if flags:
         return task.predictions(head)
-    chosen = head.argmax(axis=-1) if task.name == "joint" else task.predictions(head)
+    if task.name == "joint":  # (intents,), or (words, tags)
+        chosen = head.argmax(axis=-1) if head.ndim == 1 else task.best_tags(head)
+    else:
+        chosen = task.predictions(head)
     return np.eye(head.shape[-1])[chosen]
 
 

@@ -18,6 +18,11 @@ from trainer_ext.modeling.scratch import scratch_config, train_tokenizer
 from trainer_ext.tasks import Task
 from trainer_ext.tasks.label_space import outputs_of
 
+POSITIONS_AFTER_PADDING = {
+    *("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "data2vec-text", "roberta-prelayernorm"),
+    *("ibert", "xmod", "longformer"),
+}
+
 
 def build_tokenizer(model: ModelArguments, data: DataArguments, texts: Iterable[str]) -> PreTrainedTokenizerBase:
     """The pretrained tokenizer, or one trained on `texts` (the training part only).
@@ -135,10 +140,11 @@ def continue_from(name: str, config: EncoderWithHeadConfig, pipeline: dict[str, 
 
 
 def check_positions(encoder, max_length: int) -> None:
-    """Refuse a `max_length` beyond the encoder's position embeddings."""
+    """Refuse a `max_length` beyond the encoder's position embeddings; DeBERTa has none, only relative ones."""
     positions = getattr(encoder, "max_position_embeddings", None)
-    offset = 2 if encoder.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet") else 0  # padding_idx + 1
-    if positions and positions - offset < max_length:
+    offset = 2 if encoder.model_type in POSITIONS_AFTER_PADDING else 0  # padding_idx + 1
+    relative = not getattr(encoder, "position_biased_input", True)
+    if positions and not relative and positions - offset < max_length:
         raise UserError(f"max_length {max_length} is more than the {positions - offset} positions of the encoder")
 
 

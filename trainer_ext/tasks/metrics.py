@@ -106,5 +106,6 @@ class Pearson(FloatMetric):
     def _compute(self, predictions, references) -> dict[str, float]:
         x, y = (np.asarray(values) - np.mean(values, axis=0) for values in (predictions, references))
         spread = np.sqrt((x**2).sum(axis=0) * (y**2).sum(axis=0))
-        r = np.divide((x * y).sum(axis=0), spread, out=np.zeros_like(spread), where=spread > 0)
+        varies = (np.ptp(x, axis=0) > 0) & (np.ptp(y, axis=0) > 0) & (spread > 0)
+        r = np.divide((x * y).sum(axis=0), spread, out=np.zeros_like(spread), where=varies)
         return {"pearson": float(r.mean())}

@@ -4,6 +4,7 @@ import math
 import sys
 
 from datasets import Dataset
+from huggingface_hub import HfApi
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, PrinterCallback, ProgressCallback
 
 from trainer_ext.arguments import Arguments, TrainingArguments
@@ -12,6 +13,7 @@ from trainer_ext.data.resample import make_resampler
 from trainer_ext.data.streaming import StreamedDataset, TokenStream
 from trainer_ext.data.tokenize import Collator, encoder, read_words_with_blanks, tokenize
 from trainer_ext.data.truncation import Truncation
+from trainer_ext.errors import UserError
 from trainer_ext.modeling import EncoderWithHead
 from trainer_ext.objectives.build import build_objective
 from trainer_ext.tasks import Task
@@ -70,6 +72,19 @@ def build_trainer(
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(ShortProgress((task.default_metric, "accuracy", "exact_match", "slot_f1")))
     return trainer
+
+
+def check_hub(training: TrainingArguments) -> None:
+    """Before anything else: whether the hub answers, and lets `push_to_hub` in.
+
+    Raises:
+        UserError: in one line what it says, or that it says nothing.
+    """
+    if training.push_to_hub:
+        try:
+            HfApi().whoami(token=training.hub_token)
+        except OSError as error:
+            raise UserError(f"push_to_hub: {' '.join(str(error).split())[:300]}") from error
 
 
 def note_late_start(training: TrainingArguments, rows: int) -> None:

@@ -1,0 +1,19 @@
+"""Labels and predictions as columns of oof.csv."""
+
+import numpy as np
+
+from trainer_ext.data.readers import Row
+from trainer_ext.folds.tables import given_labels, predicted_labels
+from trainer_ext.tasks import TASKS, LabelSpace
+
+TASK = TASKS["multi_label"](LabelSpace(("labels",), ("a", "b,c"), ("a", "b,c")))
+LOGITS = np.array([2.0, 3.0])
+
+
+def test_a_prediction_is_written_as_the_row_has_its_labels():
+    """A list as JSON, so that both columns can be compared; a text with its separator."""
+    for value, given, predicted in ((["b,c"], '["b,c"]', '["a", "b,c"]'), ("a", "a", "a,b,c")):
+        row = Row({"text": "x", "labels": value}, "row 1")
+        assert given_labels(row, TASK) == {"labels": given}
+        assert predicted_labels(TASK, LOGITS, row) == {"labels": predicted}
+    assert predicted_labels(TASK, LOGITS) == {"labels": "a,b,c"}
