@@ -52,7 +52,8 @@ def write_model_card(
         if name.startswith(("eval_", "test_"))
         and not name.removeprefix("eval_").removeprefix("test_").startswith("f1_macro_")
     ]
-    predicts = f"{len(space.columns)} label column(s), {len(space.classes)} classes"
+    what = "intents" if task.name == "joint" else "classes"
+    predicts = f"{len(space.columns)} label column(s), {len(space.classes)} {what}"
     if not space.classes:
         predicts = f"{len(space.columns)} target(s)"
     names = space.classes or space.columns
@@ -66,7 +67,7 @@ def write_model_card(
 # {folder.name}
 
 Task `{task.name}`: {predicts}
-({", ".join(names[:20])}{", ..." if len(names) > 20 else ""}){slots}.
+({", ".join(f"`{name}`" for name in names[:20])}{", ..." if len(names) > 20 else ""}){slots}.
 Trained on {rows["train"]} rows, chosen by `{args.training.metric_for_best_model or metric}` on
 {rows["validation"]} validation rows{f", scored once on {rows['test']} test rows" if rows["test"] else ""}.
 
@@ -87,6 +88,9 @@ python export.py {folder} --output_dir {folder}-onnx --eval_file VALIDATION_FILE
 from trainer_ext import load_predictor
 load_predictor("{folder}").predict(["..."])
 ```
+
+After `import trainer_ext`, `AutoModelForSequenceClassification.from_pretrained("{folder}")` loads the
+bare model, whose logits know nothing of a calibration.
 
 ## Configuration
 
