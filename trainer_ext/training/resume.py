@@ -6,22 +6,14 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from trainer_ext.arguments import Arguments, ObjectiveArguments
+from trainer_ext.arguments import Arguments, ModelArguments, ObjectiveArguments
 from trainer_ext.errors import UserError
 from trainer_ext.files import read_json, write_json
 from trainer_ext.optimisation import OptimisationArguments
 from trainer_ext.shaping import ShapingArguments
 
 FILE = "training_flags.json"
-MODEL = ("model_name_or_path", "from_scratch", "config_overrides", "vocab_size", "pooling", "head_dropout")
-MODEL += (
-    "head_init",
-    "multi_sample_dropout",
-    "reinit_layers",
-    "freeze_embeddings",
-    "freeze_layers",
-    "ignore_mismatched_sizes",
-)
+NOT_TRAINED_WITH = ("calibrate", "trust_remote_code")  # of the model's flags
 TRAINING = ("learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_ratio", "warmup_steps")
 TRAINING += ("optim", "optim_args", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon")
 TRAINING += ("label_smoothing_factor", "neftune_noise_alpha", "group_by_length", "seed", "data_seed")
@@ -33,15 +25,15 @@ def training_flags(args: Arguments) -> dict[str, Any]:
     Not among them: how long (`num_train_epochs`, `max_steps`), and how a step is computed (batch size against
     accumulation, precision, devices), which a run that ran out of memory may have to change.
     """
-    shaping, objective, optimisation = (
-        tuple(spec.name for spec in fields(group))
-        for group in (ShapingArguments, ObjectiveArguments, OptimisationArguments)
-    )
+
+    def names_in(group: type) -> list[str]:
+        return [spec.name for spec in fields(group) if spec.name not in NOT_TRAINED_WITH]
+
     named = (
-        (args.data, ("task", "max_length", *shaping)),
-        (args.model, MODEL),
-        (args.objective, objective),
-        (args.training, (*optimisation, *TRAINING)),
+        (args.data, ("task", "max_length", *names_in(ShapingArguments))),
+        (args.model, names_in(ModelArguments)),
+        (args.objective, names_in(ObjectiveArguments)),
+        (args.training, (*names_in(OptimisationArguments), *TRAINING)),
     )
     values = {name: getattr(group, name) for group, names in named for name in names}
     return {name: getattr(value, "value", value) for name, value in values.items()}
