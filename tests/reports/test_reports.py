@@ -58,5 +58,6 @@ def test_learning_curves_of_a_run_that_logged_nothing_say_so(monkeypatch):
     monkeypatch.setattr(plots, "save", lambda figure, path: figures.append(figure))
     plots.learning_curves([{"step": 2, "eval_loss": 0.8, "eval_f1_macro": 0.3}], "f1_macro", 2, None)
     plots.learning_curves([{"step": 1, "loss": 0.8}], "f1_macro", None, None)
-    texts = [[text.get_text() for text in figure.axes[0].texts] for figure in figures]
-    assert "nothing was logged" in texts[0][0] and texts[1] == []
+    left, right = ([[text.get_text() for text in figure.axes[k].texts] for figure in figures] for k in (0, 1))
+    assert "nothing was logged" in left[0][0] and left[1] == []
+    assert "nothing was evaluated" in right[1][0] and right[0] == []

@@ -29,9 +29,16 @@ def learning_curves(history: Sequence[dict], metric: str, best_step: int | None,
     if names:
         left.legend()
     else:
-        left.text(0.5, 0.5, "nothing was logged: logging_steps\nis more than the steps", ha="center", va="center")
+        say(left, "nothing was logged:\nlogging_steps is more than the steps")
+    if not any(key.startswith("eval_") for entry in history for key in entry):
+        say(right, "nothing was evaluated while training:\neval_strategy is no")
     figure.tight_layout()
     save(figure, path)
+
+
+def say(axis, text: str) -> None:
+    """In the middle of a panel that has nothing to show."""
+    axis.text(0.5, 0.5, text, transform=axis.transAxes, ha="center", va="center")
 
 
 def fold_curves(histories: dict[str, Sequence[dict]], metric: str, path: Path) -> None:
