@@ -77,7 +77,7 @@ def test_no_row_is_decided_by_what_was_fitted_on_it(tmp_path, name, what):
     assert summary["oof"]["f1_macro"] == pytest.approx(f1_score(labels, predicted, average="macro"))
     assert summary["mean"]["f1_macro"] == pytest.approx(np.mean(of_folds))
     names = [CLASSES[k] for k in predicted] if name == "single_label" else None
-    names = names or [",".join(c for c, there in zip(CLASSES, row, strict=True) if there) for row in predicted]
+    names = names or [json.dumps([c for c, there in zip(CLASSES, row, strict=True) if there]) for row in predicted]
     assert [row["pred_label"] for row in oof] == names
     own = np.zeros_like(labels)
     for fold in range(FOLDS):
