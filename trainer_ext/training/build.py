@@ -15,6 +15,7 @@ from trainer_ext.data.tokenize import Collator, encoder, read_words_with_blanks,
 from trainer_ext.data.truncation import Truncation
 from trainer_ext.errors import UserError
 from trainer_ext.modeling import EncoderWithHead
+from trainer_ext.modeling.build import reason_of
 from trainer_ext.objectives.build import build_objective
 from trainer_ext.tasks import Task
 from trainer_ext.training.progress import ShortProgress
@@ -84,7 +85,7 @@ def check_hub(training: TrainingArguments) -> None:
         try:
             HfApi().whoami(token=training.hub_token)
         except OSError as error:
-            raise UserError(f"push_to_hub: {' '.join(str(error).split())[:300]}") from error
+            raise UserError(f"push_to_hub: {reason_of(error)}") from error
 
 
 def note_late_start(training: TrainingArguments, rows: int) -> None:
