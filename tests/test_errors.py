@@ -1,13 +1,16 @@
 """What a user sees when something is wrong: one line, an exit status, no traceback."""
 
+import errno
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from trainer_ext.errors import ArgumentParser, UserError, did_you_mean, run_main
+from trainer_ext.errors import ArgumentParser, UserError, did_you_mean, explain, run_main, stage, take_debug
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -47,10 +50,74 @@ def test_user_error(capsys):
     assert capsys.readouterr() == ("", "error: rows.csv, row 3: bad\n")
 
 
-def test_other_errors_are_bugs():
-    """They keep their traceback."""
-    with pytest.raises(ZeroDivisionError):
+@pytest.mark.parametrize(
+    "error, status, expected",
+    [
+        (KeyboardInterrupt(), 130, "interrupted while saving"),
+        (OSError(errno.ENOSPC, "No space left on device", "m/a.pt"), 1, "no space left on the disk while saving (m"),
+        (RuntimeError("PytorchStreamWriter failed writing file data/3: file write failed"), 1, "no space left on"),
+        (Exception("I/O error: No space left on device (os error 28)"), 1, "no space left on the disk while saving:"),
+        (PermissionError(errno.EACCES, "Permission denied", "/x/a.json"), 2, "/x/a.json: Permission denied while"),
+        (IsADirectoryError(errno.EISDIR, "Is a directory", "out.csv"), 2, "out.csv: Is a directory while saving"),
+        (OSError(errno.EIO, "Input/output error", "a"), 1, "a: Input/output error while saving"),
+        (MemoryError(), 1, "out of memory while saving: no message; smaller"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), 1, "out of memory while saving: CUDA out"),
+        (ValueError("a\n  b\x1b[31m"), 1, "ValueError while saving: a b\\x1b[31m (traceback: "),
+        (RuntimeError("Caught\nTraceback (most recent call last):\n  x\nKey: 'k'"), 1, "RuntimeError while saving: K"),
+        (UserError("row 3:\nbad"), 2, "row 3: bad"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
+)  # fmt: skip
+def test_whatever_ends_a_script_is_one_line(error, status, expected, capsys, tmp_path, monkeypatch):
+    """With the stage, an exit status, and no traceback on the screen."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def main() -> None:
+        with stage("while training"), stage("while saving"):
+            raise error
+
+    with pytest.raises(SystemExit) as caught:
+        run_main(main)
+    shown = capsys.readouterr().err
+    assert caught.value.code == status
+    assert shown.startswith(f"error: {expected}") and shown.count("\n") == 1
+    kept = list(tmp_path.glob("*.traceback.txt"))
+    assert len(kept) == ("traceback: " in shown)
+    assert all("in main" in path.read_text() and str(path) in shown for path in kept)
+
+
+def test_the_cause_counts():
+    """An error about an error about a full disk."""
+    error = RuntimeError("cannot save")
+    error.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+    assert explain(error) == ("no space left on the disk: free some, then run the same command again", 1)
+
+
+def test_debug_shows_the_traceback(capsys, monkeypatch):
+    """It is no flag of the command itself, and child processes know of it."""
+    monkeypatch.setattr(sys, "argv", ["train.py", "a.yaml", "--debug", "--fold", "0"])
+    monkeypatch.delenv("TRAINER_EXT_DEBUG", raising=False)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    with pytest.raises(SystemExit):
         run_main(lambda: 1 // 0)
+    shown = capsys.readouterr().err
+    assert sys.argv == ["train.py", "a.yaml", "--fold", "0"] and os.environ["TRAINER_EXT_DEBUG"]
+    assert "Traceback" in shown and shown.endswith("error: ZeroDivisionError: integer division or modulo by zero\n")
+
+
+@pytest.mark.parametrize(
+    "argv, kept, found",
+    [
+        (["--debug", "model"], ["model"], True),
+        (["--debug", "underflow_overflow"], ["--debug", "underflow_overflow"], False),
+        (["--text", "a", "--debug"], ["--text", "a"], True),
+        (["--text", "debug"], ["--text", "debug"], False),
+    ],
+)
+def test_take_debug(argv, kept, found):
+    """transformers has a flag of this name, with a value."""
+    assert take_debug(argv) == found
+    assert argv == kept
 
 
 def run(code: str, **kwargs) -> subprocess.CompletedProcess:
@@ -78,6 +145,33 @@ def test_broken_pipe(body):
     finally:
         os.close(write_end)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_pipe_that_is_not_the_output():
+    """One to another process may break too, and that is an error."""
+    done = run("def main():\n    raise BrokenPipeError(32, 'Broken pipe')", stdout=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (1, "error: Broken pipe\n")
+
+
+def test_output_to_a_full_disk():
+    """`/dev/full` takes nothing: neither while printing nor at exit."""
+    with open("/dev/full", "w") as full:
+        done = run("def main():\n    print('an answer')", stdout=full)
+    assert done.returncode == 1
+    assert done.stderr == "error: no space left on the disk: free some, then run the same command again\n"
+
+
+def test_interrupted():
+    """Exit status 130, as shells report it."""
+    code = (
+        "from trainer_ext.errors import run_main\nimport time\ndef main():\n    print('on', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", f"{code}\nrun_main(main)"], cwd=ROOT, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)  # fmt: skip
+    assert process.stdout.readline() == "on\n"
+    process.send_signal(signal.SIGINT)
+    _, shown = process.communicate(timeout=30)
+    assert (process.returncode, shown) == (130, "error: interrupted\n")
 
 
 @pytest.fixture

@@ -1,11 +1,31 @@
-"""The one exception a user is meant to see, and how the entry scripts show it."""
+"""The one exception a user is meant to see, and the one place that turns whatever ends a script into a line."""
 
 import argparse
 import difflib
+import errno
+import io
 import os
 import re
+import select
 import sys
-from collections.abc import Callable, Iterable
+import tempfile
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+DEBUG = "TRAINER_EXT_DEBUG"  # set by --debug, also for child processes
+HF_DEBUG = ("underflow_overflow", "tpu_metrics_debug", "")  # what `transformers.TrainingArguments.debug` takes
+INTERRUPTED = 130  # as a shell reports SIGINT
+LONGEST = 300  # characters of a message that is not ours
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+DISK_FULL_WORDS = ("no space left on device", "disk is full", "disk quota exceeded", "file write failed")
+MEMORY_WORDS = ("out of memory", "can't allocate memory", "failed to allocate memory", "bad_alloc")
+# A path that the user named, or its permissions; other system errors (input/output error ...) are no bad input.
+WRONG_PATH = {
+    *(errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY),
+    *(errno.ELOOP, errno.ENAMETOOLONG, errno.EROFS, errno.EINVAL, errno.EXDEV),
+}
 
 
 class UserError(Exception):
@@ -20,8 +40,17 @@ class RunError(UserError):
     status = 1
 
 
+class Interrupted(UserError):
+    """The user stopped a job, and there is more to say than that; the message says how to go on."""
+
+    status = INTERRUPTED
+
+
 class ArgumentParser(argparse.ArgumentParser):
     """`argparse` whose errors are one `UserError` instead of a page of usage; unknown flags name the nearest."""
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(epilog="--debug, with any command, shows the traceback of an error.", **kwargs)
 
     def error(self, message: str):
         """Called by argparse for a value or flag it cannot take."""
@@ -50,15 +79,129 @@ def near_choice(message: str) -> str:
     return did_you_mean(found[1], re.findall(r"[^\s,']+", found[2])) if found else ""
 
 
+@contextmanager
+def stage(doing: str) -> Iterator[None]:
+    """Note on whatever ends the block what was being done (`while saving`); the innermost stage counts."""
+    try:
+        yield
+    except BaseException as error:
+        if not hasattr(error, "stage"):
+            error.stage = doing
+        raise
+
+
 def run_main(main: Callable[[], int | None]) -> None:
-    """Run an entry script: a `UserError` becomes one line on stderr and its exit status, without a traceback."""
+    """Run an entry script: whatever it raises becomes one line on stderr and an exit status.
+
+    2: bad input. 1: anything else that went wrong. 130: interrupted. `--debug` adds the traceback; it is taken off the
+    command line here, so that every command has it, and is known to the processes that the command starts.
+    """
+    if take_debug(sys.argv):
+        os.environ[DEBUG] = "1"
     try:
         status = main()
         sys.stdout.flush()  # a reader that went away shows here, not at exit where nothing can be done about it
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        status = error.status
-    except BrokenPipeError:  # the reader of our output went away (`predict.py ... | head`)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 0
+    except (Exception, KeyboardInterrupt) as error:
+        gone = stdout_is_gone()
+        if gone and isinstance(error, BrokenPipeError):  # whoever read our output has enough (`predict.py ... | head`)
+            sys.exit(0)
+        message, status = explain(error)
+        with suppress(OSError):  # standard error may lie on the full disk
+            if os.environ.get(DEBUG):
+                traceback.print_exception(type(error), error, error.__traceback__)
+            print(f"error: {message}", file=sys.stderr, flush=True)
     sys.exit(status or 0)
+
+
+def take_debug(argv: list[str]) -> bool:
+    """Remove `--debug` from a command line and say whether it was there; `--debug WORD` of transformers stays."""
+    following = [*argv[1:], None]
+    kept = [token for token, after in zip(argv, following, strict=True) if token != "--debug" or after in HF_DEBUG]
+    found = len(kept) < len(argv)
+    argv[:] = kept
+    return found
+
+
+def stdout_is_gone() -> bool:
+    """Whether standard output takes no more (its reader left, its disk is full); it then goes nowhere.
+
+    Python flushes it once more at exit, and would fail with a message of its own.
+    """
+    try:
+        sys.stdout.flush()
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), select.POLLOUT)
+        if not any(events & select.POLLERR for _, events in poll.poll(0)):
+            return False
+    except io.UnsupportedOperation:  # a notebook's or a test's output is no file
+        return False
+    except OSError:
+        pass
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
+
+
+def explain(error: BaseException) -> tuple[str, int]:
+    """One line for what ended a script, and its exit status."""
+    doing = f" {error.stage}" if hasattr(error, "stage") else ""
+    if isinstance(error, UserError):
+        return one_line(str(error)), error.status
+    if isinstance(error, KeyboardInterrupt):
+        return f"interrupted{doing}", INTERRUPTED
+    if any(map(is_disk_full, causes(error))):
+        where = next((f" ({e.filename})" for e in causes(error) if getattr(e, "filename", None)), "")
+        return f"no space left on the disk{doing}{where}: free some, then run the same command again", 1
+    if any(map(is_out_of_memory, causes(error))):
+        return f"out of memory{doing}: {summary(error)}; smaller batches (or a shorter --max_length) need less", 1
+    if isinstance(error, OSError) and error.errno is not None:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return one_line(f"{where}{error.strerror}{doing}"), 2 if error.errno in WRONG_PATH else 1
+    return f"{type(error).__name__}{doing}: {summary(error)}{where_to_look(error)}", 1
+
+
+def causes(error: BaseException) -> list[BaseException]:
+    """An error, and those it was raised from or while handling, the last one first."""
+    chain: list[BaseException] = []
+    while error is not None and error not in chain:
+        chain.append(error)
+        error = error.__cause__ or error.__context__
+    return chain
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Also where a library (safetensors, torch, SQLite) says so in words of its own."""
+    return getattr(error, "errno", None) in DISK_FULL or any(words in str(error).lower() for words in DISK_FULL_WORDS)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Of the machine or of a GPU."""
+    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in MEMORY_WORDS)
+
+
+def summary(error: BaseException) -> str:
+    """What an error says, on one line; of a traceback that it quotes (a data loader's worker does) the last line."""
+    text = str(error)
+    if "Traceback (most recent call last)" in text:
+        text = text.strip().splitlines()[-1]
+    line = one_line(text) or "no message"
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]} ..."
+
+
+def one_line(text: str) -> str:
+    """Line breaks as blanks; what would steer a terminal (escape sequences) as its code."""
+    line = " ".join(text.split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
+def where_to_look(error: BaseException) -> str:
+    """Where the traceback of an error that nobody foresaw is kept: a training may have run for hours before it."""
+    if os.environ.get(DEBUG):
+        return ""
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="trainer-ext-", suffix=".traceback.txt", delete=False, encoding="utf-8", errors="replace"
+        ) as file:
+            traceback.print_exception(type(error), error, error.__traceback__, file=file)
+        return f" (traceback: {file.name}, or with --debug)"
+    except OSError:
+        return " (--debug shows the traceback)"

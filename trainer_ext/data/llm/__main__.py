@@ -13,7 +13,7 @@ and asks nothing twice. A key is read from OPENAI_API_KEY.
 from collections.abc import Sequence
 
 from trainer_ext.data.llm.arguments import parse
-from trainer_ext.errors import UserError, run_main
+from trainer_ext.errors import Interrupted, UserError, run_main
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise
         raise UserError(f"{error.name} is not installed: pip install -e .[llm]") from None
     except KeyboardInterrupt:
-        raise UserError("interrupted; replies so far are in the cache: the same command goes on") from None
+        raise Interrupted("interrupted; replies so far are in the cache: the same command goes on") from None
 
 
 if __name__ == "__main__":
