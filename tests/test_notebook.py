@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pandas
 import pytest
 from datasets import ClassLabel, Dataset
@@ -12,6 +13,7 @@ from datasets import ClassLabel, Dataset
 from tests.conftest import CLASSES, ROOT, labelled_lines, run_ok
 from trainer_ext import fit, load_predictor
 from trainer_ext.errors import UserError
+from trainer_ext.notebook import write_table
 
 RECIPE = {
     "from_scratch": "tiny",
@@ -165,3 +167,18 @@ def test_importing_the_package_stays_light():
     code = f"import sys; from trainer_ext import load_predictor; print({heavy})"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_cells_that_json_does_not_know(tmp_path):
+    cells = [
+        np.array([1, 0, 1]),
+        {"b", "a"},
+        pandas.NA,
+        pandas.NaT,
+        ("a", "b"),
+        np.float32(1.5),
+        pandas.Timestamp("2020-01-02"),
+    ]
+    write_table(pandas.DataFrame({"text": ["t"] * len(cells), "labels": cells}), tmp_path / "rows.jsonl", "train_file")
+    written = [json.loads(line)["labels"] for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    assert written == [[1, 0, 1], ["a", "b"], None, None, ["a", "b"], 1.5, "2020-01-02 00:00:00"]

@@ -105,8 +105,12 @@ def write_table(rows: Any, path: Path, name: str) -> None:
 
 
 def as_plain(value: Any) -> Any:
-    """numpy numbers and arrays as Python's, dates as text."""
-    return value.tolist() if hasattr(value, "tolist") else str(value)
+    """numpy numbers and arrays as Python's, sets as lists, pandas' missing values as none, dates as text."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, (set, frozenset)):
+        return sorted(value, key=str)
+    return None if type(value).__name__ in ("NAType", "NaTType") else str(value)
 
 
 @contextmanager

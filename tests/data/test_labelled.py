@@ -189,7 +189,7 @@ def test_label_space_of_rows():
 def test_missing_label(value):
     """An empty field, JSON null and parquet's NaN, with file, row and column."""
     data = rows({"text": "a", "label": "x"}, {"text": "b", "label": value})
-    message = r"^rows.csv, row 2 \(line 3\): the label in column 'label' is missing$"
+    message = r"^rows.csv, row 2 \(line 3\): the label in column 'label' is missing \(--drop_missing leaves"
     with pytest.raises(UserError, match=message):
         label_space(data, ["label"], None)
     task = SingleLabel(LabelSpace.from_names(["label"], ["x", "y"]))

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from trainer_ext.arguments import DataArguments
+from trainer_ext.data.profile import Profile
+from trainer_ext.data.readers import Row
 from trainer_ext.data.report import main, parse, short_names
 from trainer_ext.errors import UserError
 
@@ -160,3 +163,13 @@ def test_flags_reach_the_data_arguments():
         ["a.csv", "--task", "regression", "--label_columns", "x", "y", "--output_dir", "o", "--delimiter", ";"]
     )
     assert (data.task, data.label_columns, data.separator) == ("regression", ["x", "y"], ";")
+
+
+def test_flags_are_counted_by_class(tmp_path):
+    data = DataArguments(task="multi_label", label_columns=["labels"])
+    rows = [Row({"text": f"t{k}", "labels": flags}, f"row {k}") for k, flags in enumerate(([1, 0, 0], [1, 0, 1]))]
+    assert Profile(data).read(rows).summary()["classes"]["labels"]["counts"] == {"0": 2, "1": 0, "2": 1}
+    named = DataArguments(task="multi_label", label_columns=["labels"], label_names=["a", "b", "c"])
+    assert Profile(named).read(rows).summary()["classes"]["labels"]["counts"] == {"a": 2, "b": 0, "c": 1}
+    with pytest.raises(UserError, match="row 9: .*looks like a list"):
+        Profile(data).read([Row({"text": "t", "labels": "[a, b]"}, "row 9")])

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from tabulate import tabulate
 
-from trainer_ext.data.labelled import raw_label, read_labelled
+from trainer_ext.data.labelled import encoded_labels, raw_label, read_labelled, space_of
 from trainer_ext.data.provenance import DEFAULT_ID, OPERATION, SOURCE_ID, named_rows, new_row, source_of
 from trainer_ext.data.readers import require_columns, text_of
 from trainer_ext.data.resample import METHODS, make_resampler
@@ -58,7 +58,7 @@ def read_labels(args: argparse.Namespace) -> tuple[Task, np.ndarray]:
         UserError: for a missing column, text or label, with file and row.
     """
     kind = TASKS[args.task]
-    codes, known, different = array("q"), {}, []
+    codes, known, different = array("q"), {}, []  # of the different ones the place and the labels
     for row in read_labelled(args.input, args.task, file_options(args)):
         if not codes:
             require_columns(row, kind.required_columns(args.text_column, args.label_columns), args.input)
@@ -66,12 +66,13 @@ def read_labels(args: argparse.Namespace) -> tuple[Task, np.ndarray]:
         raw = [raw_label(row, column, kind) for column in args.label_columns]
         code = known.setdefault(json.dumps(raw), len(known))
         if code == len(different):
-            different.append(raw)
+            different.append((row.where, raw))
         codes.append(code)
     if not codes:
         raise UserError(f"{args.input} is empty: it has no rows")
-    task = kind(kind.make_space(args.label_columns, None, different, args.label_separator))
-    return task, np.asarray([task.encode(raw) for raw in different])[np.frombuffer(codes, dtype=np.int64)]
+    task = kind(space_of(kind, args.label_columns, None, different, args.label_separator))
+    encoded = [encoded_labels(task, where, raw) for where, raw in different]
+    return task, np.asarray(encoded)[np.frombuffer(codes, dtype=np.int64)]
 
 
 def write_rows(args: argparse.Namespace, counts: np.ndarray) -> None:

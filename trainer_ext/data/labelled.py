@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Any
 
 from trainer_ext.data.joint import joint_label_space, words_and_labels
-from trainer_ext.data.readers import DEFAULTS, Row, read_rows, require_columns, text_of
+from trainer_ext.data.readers import DEFAULTS, Row, check_characters, read_rows, require_columns, text_of
 from trainer_ext.data.slu import read_slu
 from trainer_ext.data.smp import read_smp
 from trainer_ext.errors import UserError
@@ -72,8 +72,35 @@ def label_space(
     """What the task makes of `label_names` when given, else of the values in the (training) rows."""
     if task is Joint:
         return joint_label_space(rows)
-    raw = ([raw_label(row, name, task) for name in label_columns] for row in rows)
-    return task.make_space(label_columns, label_names, raw, separator)
+    raw = ((row.where, [raw_label(row, name, task) for name in label_columns]) for row in rows)
+    return space_of(task, label_columns, label_names, raw, separator)
+
+
+def space_of(
+    task: type[Task],
+    label_columns: Sequence[str],
+    label_names: Sequence[str] | None,
+    raw: Iterable[tuple[str, Sequence]],
+    separator: str = ",",
+) -> LabelSpace:
+    """The label space of raw labels that come with their places.
+
+    Raises:
+        UserError: naming the row, where it is the labels of a row that cannot be read.
+    """
+    place = ""
+
+    def values() -> Iterator[Sequence]:
+        nonlocal place
+        for where, labels in raw:
+            place = where
+            yield labels
+            place = ""  # what is wrong now says itself where, or is wrong with the whole column
+
+    try:
+        return task.make_space(label_columns, label_names, values(), separator)
+    except UserError as error:
+        raise UserError(f"{place}: {error}" if place else str(error)) from None
 
 
 def raw_label(row: Row, column: str, task: type[Task] | Task = Task) -> Any:
@@ -81,12 +108,19 @@ def raw_label(row: Row, column: str, task: type[Task] | Task = Task) -> Any:
 
     Raises:
         UserError: with file and row when it is missing; an empty one is a list without labels where lists are taken.
+            For a list where none are taken, and for text that cannot be written again.
     """
     value = row.values.get(column)
-    if task.takes_lists and isinstance(value, (list, str)):
+    check_characters(row, column)
+    if task.takes_lists and isinstance(value, (list, tuple, set, dict, str)):
         return value
+    if isinstance(value, (list, tuple, set, dict)):
+        raise UserError(
+            f"{row.where}: column {column!r} has a {type(value).__name__}, {value!r:.80}, where the task {task.name} "
+            "takes one value"
+        )
     if is_missing(value):
-        raise UserError(f"{row.where}: the label in column {column!r} is missing")
+        raise UserError(f"{row.where}: the label in column {column!r} is missing (--drop_missing leaves out such rows)")
     return str(value)
 
 
@@ -102,8 +136,13 @@ def texts_and_labels(rows: Iterable[Row], text_column: str, task: Task) -> tuple
     for row in rows:
         texts.append(text_of(row, text_column))
         raw = [raw_label(row, column, task) for column in task.label_space.columns]
-        try:
-            labels.append(task.encode(raw))
-        except UserError as error:
-            raise UserError(f"{row.where}: {error}") from None
+        labels.append(encoded_labels(task, row.where, raw))
     return texts, labels
+
+
+def encoded_labels(task: Task, where: str, raw: Sequence) -> Any:
+    """`task.encode`, whose errors name the place."""
+    try:
+        return task.encode(raw)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None

@@ -14,10 +14,12 @@ from trainer_ext.data.joint import raw_intent, tokens_and_tags
 from trainer_ext.data.labelled import is_missing
 from trainer_ext.data.lengths import Count, Lengths
 from trainer_ext.data.readers import Row
+from trainer_ext.errors import UserError
 from trainer_ext.tasks import TASKS, LabelSpace
 from trainer_ext.tasks.chunks import chunks
+from trainer_ext.tasks.label_lists import FLAGS, ColumnShape, are_flags, labels_of
 from trainer_ext.tasks.label_space import normalise
-from trainer_ext.tasks.multi_label import FLAGS, split
+from trainer_ext.tasks.multi_label import is_whole
 from trainer_ext.tasks.regression import to_number
 
 BATCH = 1000
@@ -40,6 +42,7 @@ class Profile:
         self.unknown: dict[str, Counter[str]] = {}
         self.classes: dict[str, Counter[str]] = {}
         self.targets: dict[str, array] = {}
+        self.shape, self.flagged = ColumnShape(), Counter[int]()
         self.lengths = Lengths(count)
         self.exact, self.normal = TextIndex(), TextIndex()
         names = data.label_names if data.task not in ("joint", "regression") else None
@@ -57,7 +60,16 @@ class Profile:
             texts = [text for row in batch if (text := self.look_at(row)) is not None]
             if texts:
                 self.lengths.add(texts)
+        self.name_flags()
         return self
+
+    def name_flags(self) -> None:
+        """Where lists turn out to be flags of the classes: the classes, not how often 0 and 1 occur."""
+        flags = self.shape.flags(len(self.space.classes) if self.space else None)
+        if flags:
+            names = self.space.classes if self.space else [str(k) for k in range(flags)]
+            self.classes["labels"] = Counter({name: self.flagged[k] for k, name in enumerate(names)})
+            self.unknown = {}
 
     def look_at(self, row: Row) -> str | list[str] | None:
         """Count one row; its text (tokens for joint), or None where there is none."""
@@ -98,15 +110,35 @@ class Profile:
             elif task.takes_lists and len(columns) > 1:
                 self.count_class("labels", column, FLAGS.get(normalise(value).lower(), 0))
             elif task.takes_lists:
-                for name in split(value, self.data.label_separator):
-                    self.count_class("labels", self.name_of(column, name))
+                self.count_list(row, column, self.list_of(row, value))
             else:
                 self.count_class(column, self.name_of(column, value))
         if not whole:
             return None
         if task.takes_lists and len(columns) == 1:
-            return tuple(sorted(normalise(name) for name in split(raw[0], self.data.label_separator)))
+            labels = self.list_of(row, raw[0])
+            names = [normalise(name) for name in labels]
+            return tuple(names if are_flags(labels) else sorted(names))  # the order of flags says which classes
         return tuple(normalise(value) for value in raw)
+
+    def list_of(self, row: Row, value: Any) -> list:
+        """The labels of a row, or a `UserError` naming it."""
+        if is_whole(value, self.space):
+            return [value]
+        try:
+            return labels_of(value, self.data.label_separator)
+        except UserError as error:
+            raise UserError(f"{row.where}: {error}") from None
+
+    def count_list(self, row: Row, column: str, labels: list) -> None:
+        """Count each label, and each place with a 1."""
+        try:
+            self.shape.add(labels)
+        except UserError as error:
+            raise UserError(f"{row.where}: {error}") from None
+        for place, name in enumerate(labels):
+            self.count_class("labels", self.name_of(column, name))
+            self.flagged[place] += FLAGS.get(normalise(name).lower(), 0)
 
     def name_of(self, column: str, value: Any) -> str | None:
         """The class of a raw label; without label names the label itself."""

@@ -31,6 +31,8 @@ def predicted_labels(task: Task, output: Any, row: Row | None = None) -> dict[st
     if task.name == "multi_label":
         if len(columns) > 1:
             return dict(zip(columns, predicted.tolist(), strict=True))
+        if space.flags:
+            return {columns[0]: plain(predicted.tolist())}
         chosen = [value for value, there in zip(space.values, predicted, strict=True) if there]
         as_list = row is not None and not isinstance(row.values.get(columns[0]), str)
         return {columns[0]: plain(chosen) if as_list else space.separator.join(chosen)}

@@ -16,12 +16,14 @@ class LabelSpace:
         classes: names, in the order of the logits; none for regression, whose targets are the columns.
         values: what stands in a file for each class; equal to `classes` when the names themselves do.
         separator: between the labels of a multi-label row that is written as text.
+        flags: whether a multi-label row is a list of 0 and 1, one for each class, instead of its labels.
     """
 
     columns: tuple[str, ...]
     classes: tuple[str, ...]
     values: tuple[str, ...]
     separator: str = field(default=",", kw_only=True)
+    flags: bool = field(default=False, kw_only=True)
 
     def __post_init__(self):
         for what, items in (("class names", self.classes), ("class values", self.values), ("columns", self.columns)):
@@ -76,14 +78,18 @@ class LabelSpace:
         return f"one of {shown}{positions}"
 
     def to_dict(self) -> dict:
-        """Plain lists, as stored in a checkpoint's config; the separator only where it is not the usual one."""
-        stored = {"columns": list(self.columns), "classes": list(self.classes), "values": list(self.values)}
-        return stored if self.separator == "," else stored | {"separator": self.separator}
+        """Plain lists, as stored in a checkpoint's config; separator and flags only where they are not as usual."""
+        stored: dict = {"columns": list(self.columns), "classes": list(self.classes), "values": list(self.values)}
+        if self.separator != ",":
+            stored["separator"] = self.separator
+        if self.flags:
+            stored["flags"] = True
+        return stored
 
     @classmethod
     def from_dict(cls, stored: dict) -> "LabelSpace":
         """The inverse of `to_dict`."""
-        return cls(**{key: items if key == "separator" else tuple(items) for key, items in stored.items()})
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()})
 
 
 def outputs_of(stored: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Any number of labels a text, also none."""
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -9,16 +8,16 @@ import numpy as np
 from trainer_ext.errors import UserError
 from trainer_ext.tasks.base import Task, sigmoid
 from trainer_ext.tasks.calibration import expected_calibration_error, fit_thresholds
-from trainer_ext.tasks.label_space import LabelSpace, normalise
+from trainer_ext.tasks.label_lists import FLAGS, ColumnShape, are_flags, as_list, check_repeats, labels_of
+from trainer_ext.tasks.label_space import LabelSpace, is_number, normalise
 
 THRESHOLD = 0.5
-FLAGS = {"0": 0, "1": 1, "false": 0, "true": 1}
 
 
 class MultiLabel(Task):
     """Logits (C,): each class by itself is there (sigmoid above the threshold) or not.
 
-    Labels are one column with a list (JSON, or text with a separator), or one 0/1 column per class.
+    Labels are one column with a list (of labels, or of a flag for each class), or one 0/1 column per class.
     """
 
     name = "multi_label"
@@ -41,11 +40,12 @@ class MultiLabel(Task):
             if len(classes) != len(columns):
                 raise UserError(f"label_names gives {len(classes)} names for {len(columns)} label columns")
             return LabelSpace(columns, classes, classes, separator=separator)
-        if names:
-            space = LabelSpace.from_names(columns, names)
-        else:
-            space = LabelSpace.from_values(columns, (label for (value,) in rows for label in split(value, separator)))
-        return LabelSpace(columns, space.classes, space.values, separator=separator)
+        space = LabelSpace.from_names(columns, names) if names else None
+        shape = shape_of((value for (value,) in rows), space, separator)
+        flags = shape.flags(len(space.classes) if space else None)
+        if space is None:
+            space = LabelSpace.from_values(columns, map(str, range(flags)) if flags else shape.names)
+        return LabelSpace(columns, space.classes, space.values, separator=separator, flags=bool(flags))
 
     @property
     def head_shape(self) -> tuple[int, ...]:
@@ -62,11 +62,39 @@ class MultiLabel(Task):
         columns = self.label_space.columns
         if len(columns) > 1:
             return [self.encode_flag(*pair) for pair in zip(columns, values, strict=True)]
-        (value,) = values
-        whole = isinstance(value, str) and super().is_label(value)  # a name may hold the separator
-        labels = [value] if whole else split(value, self.label_space.separator)
-        present = {self.encode_one(columns[0], label) for label in labels}
+        present = {self.encode_one(columns[0], label) for label in self.labels_in(columns[0], values[0])}
         return [int(k in present) for k in range(len(self.label_space.classes))]
+
+    def labels_in(self, column: str, value: Any) -> list:
+        """The labels of one row's list, or of its flags.
+
+        Raises:
+            UserError: naming the column and the value.
+        """
+        if is_whole(value, self.label_space):  # a name may hold the separator
+            return [value]
+        try:
+            labels = labels_of(value, self.label_space.separator)
+            if self.label_space.flags:
+                return self.flagged(labels)
+            if as_list(value) is not None:
+                check_repeats(labels)
+        except UserError as error:
+            raise UserError(f"column {column!r}: {error}") from None
+        return labels
+
+    def flagged(self, labels: list) -> list:
+        """The classes whose flags are set; a list of names is taken as well.
+
+        Raises:
+            UserError: for another number of flags than classes, or other values.
+        """
+        classes = self.label_space.classes
+        if are_flags(labels) and len(labels) == len(classes):
+            return [name for name, flag in zip(classes, labels, strict=True) if FLAGS[normalise(flag).lower()]]
+        if labels and all(is_whole(str(label), self.label_space) and not is_number(str(label)) for label in labels):
+            return labels
+        raise UserError(f"{labels!r:.80} is no list of {len(classes)} flags, 0 or 1, one for each class")
 
     def encode_flag(self, column: str, value: Any) -> int:
         """A 0/1 column's value, or a `UserError` naming column and value."""
@@ -77,7 +105,12 @@ class MultiLabel(Task):
 
     def is_label(self, value: str) -> bool:
         """Whether every part of a text is a label; so is an empty one."""
-        return super().is_label(value) or all(map(super().is_label, split(value, self.label_space.separator)))
+        if super().is_label(value):
+            return True
+        try:
+            return all(map(super().is_label, labels_of(value, self.label_space.separator)))
+        except UserError:
+            return False
 
     def compute_metrics(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         """f1_micro, f1_macro, f1_<class>, exact_match and roc_auc_macro; labels are 0/1 (N, C)."""
@@ -117,14 +150,22 @@ class MultiLabel(Task):
         }
 
 
-def split(value: Any, separator: str) -> list:
-    """The labels of one row: a list as it is, `["a", "b"]` as JSON, other text cut at the separator."""
-    if isinstance(value, (list, tuple)):
-        return list(value)
-    text = str(value).strip()
-    if text.startswith("["):
-        try:
-            return list(json.loads(text))
-        except json.JSONDecodeError:
-            pass  # a name may begin with a bracket
-    return [part for part in map(str.strip, text.split(separator)) if part]
+def is_whole(value: Any, space: LabelSpace | None) -> bool:
+    """Whether a text is one label of `space` as it stands; no text is where the labels are not known."""
+    try:
+        return space is not None and isinstance(value, str) and space.encode(value) >= 0
+    except KeyError:
+        return False
+
+
+def shape_of(values: Iterable[Any], space: LabelSpace | None, separator: str) -> ColumnShape:
+    """What the lists of a column have in common; with known labels only as far as it takes to tell."""
+    shape = ColumnShape()
+    for value in values:
+        if is_whole(value, space):
+            shape.only_flags = False
+        else:
+            shape.add(labels_of(value, separator))
+        if space is not None and not shape.only_flags:
+            break
+    return shape
