@@ -20,6 +20,7 @@ ALLOWED = {
     "files": {"errors"},
     "file_options": {"errors"},
     "figures": set(),
+    "processes": {"errors"},
     "tables": set(),
     "optimisation": {"errors"},  # a part of `arguments`, by itself because of the length
     "shaping": {"errors"},  # likewise
@@ -44,10 +45,10 @@ ALLOWED = {
     },
     "run": {
         *("arguments", "parsing", "data", "tasks", "modeling", "inference", "reports", "tracking", "training", "folds"),
-        *LEAVES,
+        *("processes", *LEAVES),
     },
     "__main__": {"errors", "parsing", "run"},
-    "notebook": {"arguments", "data", "folds", "parsing", "run", "training", *LEAVES},
+    "notebook": {"arguments", "data", "folds", "parsing", "processes", "run", "training", *LEAVES},
     "export": {"arguments", "data", "inference", "modeling", "reports", "tasks", *LEAVES},
 }
 # The libraries of metrics are loaded when a metric is computed: no module imports this one at its top.

@@ -5,11 +5,12 @@ import os
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from trainer_ext.errors import run_main
+from trainer_ext.errors import run_main, said_once
 from trainer_ext.parsing import parse
 from trainer_ext.run import run
 
 
+@said_once()
 def main() -> None:
     """Parse, then train or evaluate."""
     run(parse())

@@ -32,6 +32,7 @@ class UserError(Exception):
     """Bad input: the message names the file, row or flag, the value seen and what was expected."""
 
     status = 2  # the exit status of a script that ends with it
+    said = False  # by another process of the same launch
 
 
 class RunError(UserError):
@@ -90,6 +91,16 @@ def stage(doing: str) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def said_once() -> Iterator[None]:
+    """Where all processes of a launch (torchrun) raise the same `UserError`, let the first of each machine say it."""
+    try:
+        yield
+    except UserError as error:
+        error.said = os.environ.get("LOCAL_RANK", "0") != "0"
+        raise
+
+
 def run_main(main: Callable[[], int | None]) -> None:
     """Run an entry script: whatever it raises becomes one line on stderr and an exit status.
 
@@ -109,7 +120,8 @@ def run_main(main: Callable[[], int | None]) -> None:
         with suppress(OSError):  # standard error may lie on the full disk
             if os.environ.get(DEBUG):
                 traceback.print_exception(type(error), error, error.__traceback__)
-            print(f"error: {message}", file=sys.stderr, flush=True)
+            if not getattr(error, "said", False):
+                print(f"error: {message}", file=sys.stderr, flush=True)
     sys.exit(status or 0)
 
 

@@ -4,9 +4,11 @@
 """
 
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from transformers import set_seed
+from transformers import PreTrainedTokenizerBase, set_seed
 
 from trainer_ext.arguments import Arguments
 from trainer_ext.data.cleaning import Cleaning
@@ -25,15 +27,17 @@ from trainer_ext.folds.testset import has_test_labels
 from trainer_ext.inference import load_predictor
 from trainer_ext.inference.calibrate import calibrate
 from trainer_ext.inference.scoring import score
+from trainer_ext.modeling import EncoderWithHead
 from trainer_ext.modeling.build import build_model, build_tokenizer, pipeline_of
 from trainer_ext.modeling.layers import prepare_layers
 from trainer_ext.parsing import write_resolved
+from trainer_ext.processes import main_first, on_main, only_main_speaks
 from trainer_ext.reports.run_report import write_model_card, write_plots
 from trainer_ext.reports.tables import metrics_table
-from trainer_ext.tasks import TASKS
+from trainer_ext.tasks import TASKS, Task
 from trainer_ext.tracking.publish import publish, put_if_missing
 from trainer_ext.tracking.run import tracked_run
-from trainer_ext.training.build import build_trainer, check_hub
+from trainer_ext.training.build import build_trainer, check_hub, tokenise
 from trainer_ext.training.output_dir import claim_output_dir, stopped_early
 from trainer_ext.training.resume import check_flags, check_rows
 from trainer_ext.training.ridge_head import start_from_ridge
@@ -46,7 +50,7 @@ def run(args: Arguments) -> dict[str, float]:
     """Train, or evaluate with `do_train false`; returns what metrics.json (eval_results.json) holds."""
     TASKS[args.data.task].check_metric(args.training.metric_for_best_model, args.data.label_columns)
     if not args.training.do_train:
-        return evaluate(args)
+        return evaluate(args) if args.training.process_index == 0 else {}
     if is_whole(args):
         return run_members(args)
     return train_member(args) if has_members(args) else train(args)
@@ -54,23 +58,78 @@ def run(args: Arguments) -> dict[str, float]:
 
 def train_member(args: Arguments) -> dict[str, float]:
     """Train one fold or seed in its own folder, or take up where it was cut off."""
-    claim_for_member(args)
+    on_main(partial(claim_for_member, args))
     member = as_member(args)
     folder = Path(member.training.output_dir)
     with locked(folder) if args.training.process_index == 0 else nullcontext():
-        if is_finished(folder, member) and not args.training.overwrite_output_dir:
-            print(f"{folder} is finished; --overwrite_output_dir true trains it again")
-            put_if_missing(args, folder.name)
-            return read_json(folder / "metrics.json")
+        if on_main(partial(is_finished, folder, member)) and not args.training.overwrite_output_dir:
+            return on_main(partial(keep_member, args, folder))
         return train(member)
 
 
+def keep_member(args: Arguments, folder: Path) -> dict[str, float]:
+    """What a fold or seed left that was finished before."""
+    print(f"{folder} is finished; --overwrite_output_dir true trains it again")
+    put_if_missing(args, folder.name)
+    return read_json(folder / "metrics.json")
+
+
 def train(args: Arguments) -> dict[str, float]:
-    """Data -> model -> objective -> trainer -> best model -> metrics, plots and card."""
-    data, training, folder = args.data, args.training, Path(args.training.output_dir)
-    check_hub(training)
-    checkpoint = claim_output_dir(training)
+    """Claim the folder -> rows, tokenizer, model -> train -> save the best model -> metrics, plots and card.
+
+    Under a launcher the main process claims, and finishes; each process loads what it trains with, the main one first.
+    """
+    checkpoint = on_main(partial(claim, args))
+    prepared = main_first(partial(prepare, args, checkpoint))
+    with tracked_run(args) as run:
+        labels = prepared.datasets["train"]["labels"]
+        with only_main_speaks():
+            trainer = build_trainer(args, prepared.task, prepared.model, prepared.tokenizer, labels, prepared.tokens)
+        summary = train_model(args, trainer, checkpoint)
+        trainer.save_model(args.training.output_dir)  # every process: weights that are split (FSDP) are gathered
+        if not trainer.is_world_process_zero():
+            return {}
+        write_resolved(args, Path(args.training.output_dir))
+        return finish(args, trainer, prepared.datasets, summary, run)
+
+
+def claim(args: Arguments) -> str | None:
+    """Take up the output folder, and find the checkpoint to go on from; None: from the beginning."""
+    check_hub(args.training)
+    checkpoint = claim_output_dir(args.training)
     check_flags(checkpoint, args)
+    return checkpoint
+
+
+class Prepared(NamedTuple):
+    """What a process trains with."""
+
+    task: Task
+    datasets: dict[str, Any]
+    tokenizer: PreTrainedTokenizerBase
+    model: EncoderWithHead
+    tokens: dict[str, Any]
+
+
+def prepare(args: Arguments, checkpoint: str | None) -> Prepared:
+    """Read and check every row, build tokenizer and model, and tokenise."""
+    data = args.data
+    task, datasets = read_datasets(args)
+    rows_hash = data_hash(datasets["train"])
+    check_rows(checkpoint, rows_hash)
+    set_seed(args.training.seed)
+    cleaning = Cleaning.from_flags(data.clean, data.stopwords_file)
+    tokenizer = build_tokenizer(args.model, data, ModelTexts(datasets["train"], cleaning))
+    print_summary(datasets, tokenizer, data.max_length)
+    pipeline = pipeline_of(data, task, tokenizer, cleaning, rows_hash)
+    model = build_model(args.model, data, task, tokenizer, pipeline, datasets["train"]["labels"])
+    prepare_layers(model, args.model)
+    return Prepared(task, datasets, tokenizer, model, tokenise(args, task, model, tokenizer, datasets))
+
+
+def read_datasets(args: Arguments) -> tuple[Task, dict[str, Any]]:
+    """The task with its classes, and the rows by split; None for a split without rows."""
+    data, training = args.data, args.training
     rows = {split: rows_of(data, split) for split in splits_of(args)}
     task = training_task(rows["train"], data)
     if args.folds.fold is not None:
@@ -79,30 +138,17 @@ def train(args: Arguments) -> dict[str, float]:
     datasets = {split: build_split(rows.pop(split, []), data, task) for split in SPLITS}
     if training.eval_strategy != "no" and not datasets["validation"]:
         raise UserError(f"eval_strategy {training.eval_strategy.value} needs validation rows, but there are none")
-    rows_hash = data_hash(datasets["train"])
-    check_rows(checkpoint, rows_hash)
-    set_seed(training.seed)
-    cleaning = Cleaning.from_flags(data.clean, data.stopwords_file)
-    tokenizer = build_tokenizer(args.model, data, ModelTexts(datasets["train"], cleaning))
-    print_summary(datasets, tokenizer, data.max_length)
-    pipeline = pipeline_of(data, task, tokenizer, cleaning, rows_hash)
-    model = build_model(args.model, data, task, tokenizer, pipeline, datasets["train"]["labels"])
-    prepare_layers(model, args.model)
+    return task, datasets
 
-    with tracked_run(args) as run:
-        trainer = build_trainer(args, task, model, tokenizer, datasets["train"], datasets["validation"])
-        if args.model.head_init == "ridge" and not checkpoint:
-            start_from_ridge(trainer)
-        if checkpoint and stopped_early(checkpoint, training.early_stopping_patience):
-            trainer.load_best_of(checkpoint)
-            summary = {}
-        else:
-            summary = trainer.train(resume_from_checkpoint=checkpoint).metrics
-        if not trainer.is_world_process_zero():
-            return {}
-        trainer.save_model(training.output_dir)
-        write_resolved(args, folder)
-        return finish(args, trainer, datasets, summary, run)
+
+def train_model(args: Arguments, trainer: CustomTrainer, checkpoint: str | None) -> dict[str, float]:
+    """Train, from a checkpoint where there is one; returns what the Trainer says of its speed."""
+    if args.model.head_init == "ridge" and not checkpoint:
+        start_from_ridge(trainer)
+    if checkpoint and stopped_early(checkpoint, args.training.early_stopping_patience):
+        trainer.load_best_of(checkpoint)
+        return {}
+    return trainer.train(resume_from_checkpoint=checkpoint).metrics
 
 
 def finish(args: Arguments, trainer: CustomTrainer, datasets: dict, summary: dict, run) -> dict[str, float]:

@@ -14,7 +14,7 @@ from trainer_ext.arguments import (
 from trainer_ext.data.cleaning import Cleaning
 from trainer_ext.data.truncation import Truncation
 from trainer_ext.tasks import TASKS, LabelSpace
-from trainer_ext.training.build import build_trainer, note_late_start
+from trainer_ext.training.build import build_trainer, note_late_start, tokenise
 
 from ..conftest import CLASSES
 from .test_trainer import TOKENIZER, make_model
@@ -22,13 +22,15 @@ from .test_trainer import TOKENIZER, make_model
 
 def test_the_objective_is_smoothed_and_counts_classes_in_the_training_rows(tmp_path):
     """3 and 1 of them, and none of the third class; the validation rows are all of the second."""
-    rows = [Dataset.from_dict({"text": list("abcd"), "labels": labels}) for labels in ([0, 0, 0, 1], [1] * 4)]
+    labels = {"train": [0, 0, 0, 1], "validation": [1] * 4}
+    rows = {split: Dataset.from_dict({"text": list("abcd"), "labels": values}) for split, values in labels.items()}
     objective = ObjectiveArguments(class_weights=["balanced"])
     training = TrainingArguments(output_dir=str(tmp_path), report_to="none", use_cpu=True, label_smoothing_factor=0.1)
     args = Arguments(ModelArguments(), DataArguments(), objective, training, FoldArguments(), {})
     model, task = make_model(), TASKS["single_label"](LabelSpace(("label",), tuple(CLASSES), tuple(CLASSES)))
     model.config.pipeline = {"max_length": 8, "truncation": Truncation().to_dict(), "cleaning": Cleaning().to_dict()}
-    ((weight, term),) = build_trainer(args, task, model, TOKENIZER, *rows).objective.terms
+    tokens = tokenise(args, task, model, TOKENIZER, rows)
+    ((weight, term),) = build_trainer(args, task, model, TOKENIZER, labels["train"], tokens).objective.terms
     assert weight == 1 and term.label_smoothing == 0.1
     assert term.class_weights.tolist() == pytest.approx([2 / 3, 2, 1])
 

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from collections.abc import Mapping, Sequence
 
 from datasets import Dataset
 from huggingface_hub import HfApi
@@ -23,56 +24,77 @@ from trainer_ext.training.resume import FlagsCallback, training_flags
 from trainer_ext.training.trainer import CustomTrainer
 
 
-def build_trainer(
+def tokenise(
     args: Arguments,
     task: Task,
     model: EncoderWithHead,
     tokenizer: PreTrainedTokenizerBase,
-    train: Dataset | StreamedDataset,
-    validation: Dataset | None,
-) -> CustomTrainer:
-    """Tokenise both data sets and join them with model, objective and callbacks."""
-    training, workers = args.training, args.data.preprocessing_num_workers
-    pipeline = model.config.pipeline  # as prediction will read it
+    datasets: Mapping[str, Dataset | StreamedDataset | None],
+) -> dict[str, Dataset | TokenStream | None]:
+    """The `train` and `validation` rows as the model reads them, now and in prediction."""
+    pipeline = model.config.pipeline
     reading = {
         "max_length": pipeline["max_length"],
         "truncation": Truncation.from_dict(pipeline["truncation"]),
         "cleaning": Cleaning.from_dict(pipeline["cleaning"]),
     }
+    if task.token_classes:
+        read_words_with_blanks(tokenizer)
+    tokens = {}
+    for split in ("train", "validation"):
+        rows = datasets[split]
+        if isinstance(rows, StreamedDataset):
+            tokens[split] = TokenStream(rows, encoder(tokenizer, **reading), data_seed(args.training))
+        elif rows:
+            tokens[split] = tokenize(rows, tokenizer, num_proc=args.data.preprocessing_num_workers, **reading)
+        else:
+            tokens[split] = None
+    return tokens
+
+
+def build_trainer(
+    args: Arguments,
+    task: Task,
+    model: EncoderWithHead,
+    tokenizer: PreTrainedTokenizerBase,
+    labels: Sequence,
+    tokens: Mapping[str, Dataset | TokenStream | None],
+) -> CustomTrainer:
+    """Join rows as `tokenise` gives them with model, objective and callbacks; `labels` are the training rows'."""
+    training = args.training
     callbacks = [FlagsCallback(training_flags(args))]
     if task.token_classes:
         training.label_names = ["labels", "token_labels"]
-        read_words_with_blanks(tokenizer)
     if training.early_stopping_patience:
         callbacks.append(EarlyStoppingCallback(training.early_stopping_patience))
         training.restore_callback_states_from_checkpoint = True  # else a resumed run forgets its patience
     resampler = None
     if args.data.balance != "none":
-        resampler = make_resampler(train["labels"], task.name, args.data.balance)
-        print(f"balance {args.data.balance}: an epoch shows {len(resampler)} rows, drawn from {len(train)}")
-    if isinstance(train, StreamedDataset):
-        seed = training.seed if training.data_seed is None else training.data_seed
-        tokenised = TokenStream(train, encoder(tokenizer, **reading), seed)
-    else:
-        tokenised = tokenize(train, tokenizer, num_proc=workers, **reading)
+        resampler = make_resampler(labels, task.name, args.data.balance)
+        print(f"balance {args.data.balance}: an epoch shows {len(resampler)} rows, drawn from {len(tokens['train'])}")
     trainer = CustomTrainer(
         model=model,
         args=training,
-        objective=build_objective(args.objective, task, train["labels"], training.label_smoothing_factor),
+        objective=build_objective(args.objective, task, labels, training.label_smoothing_factor),
         task=task,
         resampler=resampler,
-        train_dataset=tokenised,
-        eval_dataset=tokenize(validation, tokenizer, num_proc=workers, **reading) if validation else None,
+        train_dataset=tokens["train"],
+        eval_dataset=tokens["validation"],
         processing_class=tokenizer,
         data_collator=Collator(tokenizer),
         callbacks=callbacks,
     )
-    note_late_start(training, len(resampler) if resampler else len(train))
+    note_late_start(training, len(resampler) if resampler else len(tokens["train"]))
     if not training.disable_tqdm:
         trainer.remove_callback(ProgressCallback)
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(ShortProgress((task.default_metric, "accuracy", "exact_match", "slot_f1")))
     return trainer
+
+
+def data_seed(training: TrainingArguments) -> int:
+    """The seed of the rows' order."""
+    return training.seed if training.data_seed is None else training.data_seed
 
 
 def check_hub(training: TrainingArguments) -> None:

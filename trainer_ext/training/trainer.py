@@ -148,7 +148,13 @@ class CustomTrainer(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add each term's mean since the last log."""
         if "loss" in logs and self._logged:
-            terms = {name: float(total) / max(float(weight), 1e-8) for name, (total, weight) in self._logged.items()}
+            sums = torch.tensor([list(map(float, pair)) for pair in self._logged.values()], device=self.args.device)
+            if self.args.world_size > 1:
+                sums = self.accelerator.reduce(sums)
+            terms = {
+                name: total / max(weight, 1e-8)
+                for name, (total, weight) in zip(self._logged, sums.tolist(), strict=True)
+            }
             self._logged.clear()
             if not all(map(math.isfinite, terms.values())):
                 self._stop_when_diverged(terms)
@@ -199,7 +205,7 @@ class CustomTrainer(Trainer):
         if not grouped and self.resampler is None:
             return super()._get_train_sampler(train_dataset)
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        rows = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        rows = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         if self.resampler is None:
             return LengthGroupedSampler(self.train_dataset["length"], rows, seed)
         return BalancedSampler(self.resampler, seed, self.train_dataset["length"] if grouped else None, rows)
