@@ -14,6 +14,7 @@ from trainer_ext.arguments import Arguments
 from trainer_ext.data.cleaning import Cleaning
 from trainer_ext.data.dataset import build_dataset, data_hash, inputs_and_labels, load_rows, training_task
 from trainer_ext.data.joint import counted_in
+from trainer_ext.data.label_notes import print_label_notes
 from trainer_ext.data.streaming import build_split, rows_of
 from trainer_ext.data.summary import print_summary
 from trainer_ext.data.tokenize import ModelTexts
@@ -135,7 +136,10 @@ def read_datasets(args: Arguments) -> tuple[Task, dict[str, Any]]:
     if args.folds.fold is not None:
         rows |= fold_rows(args, rows["train"], task)  # after the labels: every fold has the same classes
         task = counted_in(task, rows["train"])
+    training_rows = rows["train"]
     datasets = {split: build_split(rows.pop(split, []), data, task) for split in SPLITS}
+    print_label_notes(task, datasets["train"]["labels"], training_rows)
+    del training_rows  # their texts are in the data set
     if training.eval_strategy != "no" and not datasets["validation"]:
         raise UserError(f"eval_strategy {training.eval_strategy.value} needs validation rows, but there are none")
     return task, datasets

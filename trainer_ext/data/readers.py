@@ -66,7 +66,7 @@ def read_rows(
             yield from read_txt(path, split_label, options.separator or "\t", keep_blank)
         else:
             records = {"jsonl": read_jsonl, "json": read_json, "parquet": read_parquet}[kind](path)
-            yield from (Row(values, where) for values, where in records)
+            yield from (check_no_header(Row(values, where)) for values, where in records)
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text: byte {error.object[error.start]:#04x} ({error.reason})") from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
@@ -113,7 +113,7 @@ def read_delimited(path: str, delimiter: str, options: FileOptions, keep_blank: 
                 if len(fields) != len(header):
                     expected = "column_names has" if options.column_names else "the header has"
                     raise UserError(f"{where}: {len(fields)} fields where {expected} {len(header)}")
-                yield Row(dict(zip(header, fields, strict=True)), where)
+                yield check_no_header(Row(dict(zip(header, fields, strict=True)), where))
         except csv.Error as error:
             raise UserError(f"{path}, row {number + 1} (line {lines()}): {error}") from error
 
@@ -130,6 +130,28 @@ def check_header(path: str, header: list[str]) -> None:
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
         raise UserError(f"{path}: the header names {', '.join(map(repr, twice))} more than once")
+
+
+def check_no_header(row: Row) -> Row:
+    """The row, or a `UserError` when its values are the names of its columns, in any order and case.
+
+    Two files put together leave the second one's header inside, whose label would be a class called "label".
+    """
+    first = next(iter(row.values.values()), None)
+    if not isinstance(first, str) or len(row.values) < 2:
+        return row
+    names = {folded(name) for name in row.values} if any(folded(name) == folded(first) for name in row.values) else ()
+    if names and all(folded(value) in names for value in row.values.values()):
+        raise UserError(
+            f"{row.where}: is a header, not a row: its values are the names of the columns "
+            f"({', '.join(map(str, row.values))}); take it out"
+        )
+    return row
+
+
+def folded(name: Any) -> str:
+    """A name without case, blanks around it, and the BOM of a file that stands behind another."""
+    return str(name).strip("\ufeff \t\r\n").casefold()
 
 
 def read_parquet(path: str) -> Iterator[Record]:
@@ -155,7 +177,7 @@ def read_txt(path: str, split_label: Callable[[str], bool] | None, delimiter: st
     for where, line in lines_of(path, keep_blank):
         text, found, tail = line.rpartition(delimiter)
         if found and split_label is not None and split_label(tail):
-            yield Row({"text": text, "label": tail}, where)
+            yield check_no_header(Row({"text": text, "label": tail}, where))
         else:
             yield Row({"text": line}, where)
 
@@ -166,7 +188,7 @@ def read_columns(path: str, delimiter: str, names: Sequence[str], keep_blank: bo
         fields = line.split(delimiter, len(names) - 1) if line.strip() else [""] * len(names)
         if len(fields) != len(names):
             raise UserError(f"{where}: {len(fields)} fields where column_names has {len(names)}")
-        yield Row(dict(zip(names, fields, strict=True)), where)
+        yield check_no_header(Row(dict(zip(names, fields, strict=True)), where))
 
 
 def lines_of(path: str, keep_blank: bool) -> Iterator[tuple[str, str]]:
