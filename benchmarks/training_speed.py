@@ -16,7 +16,6 @@ from torch.nn import functional as F
 from transformers import PrinterCallback, Trainer
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from trainer_ext.arguments import TrainingArguments
 from trainer_ext.data.readers import read_rows
 from trainer_ext.data.tokenize import Collator, tokenize
 from trainer_ext.modeling import EncoderWithHead, EncoderWithHeadConfig
@@ -27,6 +26,7 @@ from trainer_ext.objectives.rdrop import RDropTerm
 from trainer_ext.reports.tables import table
 from trainer_ext.tasks import TASKS, LabelSpace
 from trainer_ext.training.trainer import CustomTrainer
+from trainer_ext.training_arguments import TrainingArguments
 
 REVIEWS = Path(__file__).resolve().parent.parent / "data/reviews/train.csv"
 POLARITIES = ("-2", "-1", "0", "1")

@@ -11,9 +11,10 @@ from typing import Any
 
 import transformers
 
-from trainer_ext.arguments import DataArguments, ModelArguments, ObjectiveArguments, TrainingArguments
+from trainer_ext.arguments import DataArguments, ModelArguments, ObjectiveArguments
 from trainer_ext.file_options import FORMATS
 from trainer_ext.shaping import CLEANING
+from trainer_ext.training_arguments import TrainingArguments
 
 ALL = ("single_label", "multi_aspect", "multi_label", "regression", "joint")
 CLASSES = ("single_label", "multi_aspect", "multi_label")  # three classes each

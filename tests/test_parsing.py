@@ -442,7 +442,7 @@ def test_which_way_a_metric_is_better(recipe, files, metric, more_is_better):
 
 def test_fp16_without_cuda(recipe, monkeypatch):
     """transformers' own word for it comes later and says less."""
-    monkeypatch.setattr("trainer_ext.arguments.is_torch_cuda_available", lambda: False)
+    monkeypatch.setattr("trainer_ext.training_arguments.is_torch_cuda_available", lambda: False)
     assert refusal(recipe(fp16=True)).startswith("fp16 true needs a CUDA device and there is none")
 
 

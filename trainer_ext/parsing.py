@@ -18,11 +18,11 @@ from trainer_ext.arguments import (
     FoldArguments,
     ModelArguments,
     ObjectiveArguments,
-    TrainingArguments,
 )
 from trainer_ext.checks import check_arguments
 from trainer_ext.errors import UserError, did_you_mean, near_choice
 from trainer_ext.files import write_text
+from trainer_ext.training_arguments import TrainingArguments
 
 GROUPS = (ModelArguments, DataArguments, ObjectiveArguments, TrainingArguments, FoldArguments)
 # Where a run writes, and how it was started, is not part of what it is.

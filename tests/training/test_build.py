@@ -9,12 +9,12 @@ from trainer_ext.arguments import (
     FoldArguments,
     ModelArguments,
     ObjectiveArguments,
-    TrainingArguments,
 )
 from trainer_ext.data.cleaning import Cleaning
 from trainer_ext.data.truncation import Truncation
 from trainer_ext.tasks import TASKS, LabelSpace
 from trainer_ext.training.build import build_trainer, note_late_start, tokenise
+from trainer_ext.training_arguments import TrainingArguments
 
 from ..conftest import CLASSES
 from .test_trainer import TOKENIZER, make_model

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from trainer_ext.arguments import TrainingArguments
 from trainer_ext.errors import UserError
 from trainer_ext.training.output_dir import claim_output_dir, stopped_early
+from trainer_ext.training_arguments import TrainingArguments
 
 
 def arguments(folder, **kwargs) -> TrainingArguments:

@@ -8,7 +8,6 @@ from torch.nn import functional as F
 from transformers import BertConfig, PreTrainedTokenizerFast, Trainer, TrainerState
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from trainer_ext.arguments import TrainingArguments
 from trainer_ext.data.resample import make_resampler
 from trainer_ext.data.tokenize import Collator, tokenize
 from trainer_ext.errors import RunError
@@ -17,6 +16,7 @@ from trainer_ext.modeling.scratch import train_tokenizer
 from trainer_ext.tasks import TASKS, LabelSpace
 from trainer_ext.tasks.joint import Joint, JointLabelSpace
 from trainer_ext.training.trainer import CustomTrainer
+from trainer_ext.training_arguments import TrainingArguments
 
 from ..conftest import CLASSES, labelled_lines
 from ..objectives.test_joint import JOINT_OBJECTIVES

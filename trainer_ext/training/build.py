@@ -8,7 +8,7 @@ from datasets import Dataset
 from huggingface_hub import HfApi
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, PrinterCallback, ProgressCallback
 
-from trainer_ext.arguments import Arguments, TrainingArguments
+from trainer_ext.arguments import Arguments
 from trainer_ext.data.cleaning import Cleaning
 from trainer_ext.data.resample import make_resampler
 from trainer_ext.data.streaming import StreamedDataset, TokenStream
@@ -22,6 +22,7 @@ from trainer_ext.tasks import Task
 from trainer_ext.training.progress import ShortProgress
 from trainer_ext.training.resume import FlagsCallback, training_flags
 from trainer_ext.training.trainer import CustomTrainer
+from trainer_ext.training_arguments import TrainingArguments
 
 
 def tokenise(

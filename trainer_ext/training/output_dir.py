@@ -4,8 +4,8 @@ import json
 import shutil
 from pathlib import Path
 
-from trainer_ext.arguments import TrainingArguments
 from trainer_ext.errors import UserError
+from trainer_ext.training_arguments import TrainingArguments
 
 # What a run leaves at the top of its folder; nothing else is ever deleted.
 OURS = ("config.json", "model.safetensors", "metrics.json", "resolved_config.yaml", "README.md", "plots")
