@@ -26,21 +26,42 @@ def save_onnx(path: Path, head_shape: tuple[int, ...] = (3,), sign: int = 1) -> 
         "tokens": np.array([1], dtype=np.int64),
         "shape": np.array([-1, *head_shape], dtype=np.int64),
     }
+    save_graph(path, tensors, [helper.make_node("Reshape", ["sum", "shape"], ["logits"])], head_shape)
+
+
+def save_int8(path: Path) -> None:
+    """The same sum, through a product that scales its input by the largest value of the whole run."""
+    tensors = {
+        "table": TABLE,
+        "last": np.array([2], dtype=np.int64),
+        "tokens": np.array([1], dtype=np.int64),
+        "identity": np.eye(3, dtype=np.int8),
+        "zero": np.array(0, dtype=np.int8),
+    }
+    head = [
+        helper.make_node("DynamicQuantizeLinear", ["sum"], ["q", "scale", "point"]),
+        helper.make_node("MatMulInteger", ["q", "identity", "point", "zero"], ["product"]),
+        helper.make_node("Cast", ["product"], ["as_float"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["as_float", "scale"], ["logits"]),
+    ]
+    save_graph(path, tensors, head, (3,))
+
+
+def save_graph(path: Path, tensors: dict, head: list, head_shape: tuple[int, ...]) -> None:
+    """Gather -> mask -> sum over the tokens -> the nodes of `head`."""
     nodes = [
         helper.make_node("Gather", ["table", "input_ids"], ["states"]),
         helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
         helper.make_node("Unsqueeze", ["mask", "last"], ["mask_3d"]),
         helper.make_node("Mul", ["states", "mask_3d"], ["kept"]),
         helper.make_node("ReduceSum", ["kept", "tokens"], ["sum"], keepdims=0),
-        helper.make_node("Reshape", ["sum", "shape"], ["logits"]),
+        *head,
     ]
+    inputs = ("input_ids", "attention_mask")
     graph = helper.make_graph(
         nodes,
         "tiny",
-        [
-            helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "length"])
-            for name in ("input_ids", "attention_mask")
-        ],
+        [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "length"]) for name in inputs],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", *head_shape])],
         [numpy_helper.from_array(array, name) for name, array in tensors.items()],
     )

@@ -1,6 +1,7 @@
 """The predictor on a model computed by hand: order, padding, streaming, and folders that are none."""
 
 import json
+import threading
 from itertools import islice
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.inference.conftest import WORDS, expected_logits, save_model, save_onnx
+from tests.inference.conftest import WORDS, expected_logits, save_int8, save_model, save_onnx
 from trainer_ext.errors import UserError
 from trainer_ext.inference import load_predictor
 from trainer_ext.inference.predictor import WINDOW, chosen_file
@@ -91,6 +92,59 @@ def test_score(tiny_model):
     scored = score(load_predictor(tiny_model), ["good", "bad", "dull", "bad"], [2, 0, 1, 1])
     assert scored["metrics"]["accuracy"] == 0.75
     assert scored["logits"].shape == (4, 3) and scored["labels"].tolist() == [2, 0, 1, 1]
+
+
+# --- INT8: one scale a run --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def int8_model(tmp_path_factory):
+    """A model whose activations are quantised with a scale taken from the run."""
+    folder = save_model(tmp_path_factory.mktemp("int8") / "model")
+    save_int8(folder / "model_quantized.onnx")
+    return folder
+
+
+LONG_AND_SHORT = [" ".join(["good"] * (1 + 5 * (k % 3)) + ["bad", "dull"] * (k % 2)) for k in range(300)]
+
+
+@pytest.mark.parametrize("batch_size, threads", [(1, 1), (8, 1), (32, 1), (8, 2), (1, 3), (32, 3)])
+def test_int8_answers_do_not_depend_on_their_neighbours(int8_model, batch_size, threads):
+    """To the bit: alone, in any batch, in any order, by any number of callers; the answers stay in input order."""
+    alone = load_predictor(int8_model, 1)
+    expected = [alone.logits([text])[0].tolist() for text in LONG_AND_SHORT]
+    predictor = load_predictor(int8_model, threads, batch_size=batch_size)
+    assert [row.tolist() for row in predictor.logits_iter(LONG_AND_SHORT)] == expected
+    assert predictor.logits(LONG_AND_SHORT[::-1]).tolist() == expected[::-1]
+
+
+def test_the_int8_model_shows_it(int8_model):
+    """Else the test above would say nothing: in one run the same texts differ."""
+    predictor = load_predictor(int8_model, 1, batch_size=8)
+    expected = predictor.logits(LONG_AND_SHORT[:8])
+    predictor.session.one_text_a_run = False
+    assert np.abs(predictor.logits(LONG_AND_SHORT[:8]) - expected).max() > 0.01
+
+
+def test_int8_work_is_shared_out(int8_model, monkeypatch):
+    """Over as many callers as there are threads, of one thread each; float runs have the threads themselves."""
+    predictor, seen = load_predictor(int8_model, 3), set()
+    assert predictor.session.callers == 3
+    assert predictor.session._session.get_session_options().intra_op_num_threads == 1
+    run, together = predictor.session.run, threading.Barrier(3, timeout=30)
+
+    def recorded(inputs):
+        if len(seen) < 3:
+            together.wait()  # three runs are under way at the same time
+        seen.add(threading.get_ident())
+        return run(inputs)
+
+    monkeypatch.setattr(predictor.session, "run", recorded)
+    predictor.logits(LONG_AND_SHORT[:3])
+    assert len(seen) == 3
+    float_session = load_predictor(int8_model, 3, file_name="model.onnx").session
+    assert float_session.callers == 1 and not float_session.one_text_a_run
+    assert float_session._session.get_session_options().intra_op_num_threads == 3
 
 
 # --- which file -----------------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ CLEANINGS = {
 class Recorder:
     """A session that keeps what it is given."""
 
-    provider = "none"
+    provider, file_name, one_text_a_run, callers = "none", "none", False, 1
 
     def __init__(self):
         self.rows: list[dict] = []

@@ -5,9 +5,10 @@ from pathlib import Path
 import onnxruntime as ort
 import pytest
 
+from tests.inference.conftest import save_int8, save_onnx
 from trainer_ext.errors import UserError
 from trainer_ext.inference import session
-from trainer_ext.inference.session import OnnxSession, available_cores, choose_provider, cpu_quota
+from trainer_ext.inference.session import OnnxSession, available_cores, choose_provider, cpu_quota, scales_at_run_time
 
 
 def cgroup(root: Path, files: dict[str, str]) -> str:
@@ -98,3 +99,24 @@ def test_broken_file(tmp_path, content):
     with pytest.raises(UserError, match="model.onnx cannot be loaded: ") as caught:
         OnnxSession(tmp_path / "model.onnx")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("saturates", [True, False])
+def test_exact_int8_products_are_asked_for_where_they_saturate(monkeypatch, saturates):
+    """Of every session, hence in the gate as in prediction."""
+    monkeypatch.setattr(session, "int8_saturates", lambda instructions: saturates)
+    options, key = session.session_options(1), "session.x64quantprecision"
+    if saturates:
+        assert options.get_session_config_entry(key) == "1"
+    else:
+        with pytest.raises(RuntimeError):
+            options.get_session_config_entry(key)
+
+
+def test_a_quantised_model_is_known_by_its_operators(tmp_path):
+    """Whatever it is called."""
+    save_int8(tmp_path / "small.onnx")
+    save_onnx(tmp_path / "model_quantized.onnx")
+    assert scales_at_run_time(tmp_path / "small.onnx") and not scales_at_run_time(tmp_path / "model_quantized.onnx")
+    with pytest.raises(UserError, match="provider cuda cannot run the INT8 model"):
+        OnnxSession(tmp_path / "small.onnx", provider="cuda")

@@ -1,23 +1,11 @@
 """export_report.json and its table."""
 
-import platform
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from trainer_ext.export.gate import Variant, choose
+from trainer_ext.inference.hardware import instruction_set
 from trainer_ext.reports.tables import table
-
-INSTRUCTIONS = ("amx_int8", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx512f", "avx2", "asimddp")
-
-
-def instruction_set() -> str:
-    """What decides the speed of INT8 here: the known extensions of this CPU, fastest first."""
-    try:
-        flags = set(Path("/proc/cpuinfo").read_text().split())
-    except OSError:
-        flags = set()
-    return " ".join([platform.machine(), *(name for name in INSTRUCTIONS if name in flags)])
 
 
 def build_report(

@@ -1,6 +1,7 @@
 """Texts in, answers out. Imports neither torch nor transformers; a checkpoint brings its own session."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +24,11 @@ class Session(Protocol):
     """What runs a batch: ONNX Runtime, or torch for a checkpoint."""
 
     provider: str
+    file_name: str
+    one_text_a_run: bool
+    """Whether a text's answer would depend on the others of its batch, so that it gets a run of its own."""
+    callers: int
+    """How many threads may call `run` at the same time to use the cores there are."""
 
     def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """`logits` (B, *head_shape), and what other heads give, of int64 arrays (B, L)."""
@@ -35,7 +41,7 @@ class Predictor:
         session: runs batches.
         tokenizer: a `tokenizers.Tokenizer`.
         pipeline: from the model's config: task, label space, max_length, pad_token_id, input names.
-        batch_size: rows in one run.
+        batch_size: rows in one run, where the session takes more than one.
     """
 
     def __init__(self, session: Session, tokenizer: Tokenizer, pipeline: dict[str, Any], batch_size: int = 8):
@@ -68,15 +74,32 @@ class Predictor:
             encoded = self.tokenizer.encode_batch_fast(list(map(self.cleaning, items)))
         if self.cutter is not None:
             encoded = list(map(self.cutter, encoded))
+        batches = self._batches(encoded)
         out: list = [None] * len(items)
-        by_length = sorted(range(len(items)), key=lambda k: len(encoded[k].ids))
-        for start in range(0, len(items), self.batch_size):
-            rows = by_length[start : start + self.batch_size]
-            arrays = self.session.run(self._pad([encoded[k] for k in rows]))
+        for rows, arrays in zip(batches, self._run(encoded, batches), strict=True):
             for position, k in enumerate(rows):
                 own = {name: array[position] for name, array in arrays.items()}
                 out[k] = self.task.row_output(own, encoded[k], items[k])
         return out
+
+    def _batches(self, encoded: list) -> list[list[int]]:
+        """Numbers of rows that share a run: rows of like length, the longest first, so that callers end together."""
+        size = 1 if self.session.one_text_a_run else self.batch_size
+        by_length = sorted(range(len(encoded)), key=lambda k: len(encoded[k].ids), reverse=True)
+        return [by_length[start : start + size] for start in range(0, len(encoded), size)]
+
+    def _run(self, encoded: list, batches: list[list[int]]) -> Iterator[dict[str, np.ndarray]]:
+        """The session's arrays of each batch, in order; the batches are shared out among its callers."""
+
+        def run(rows: list[int]) -> dict[str, np.ndarray]:
+            return self.session.run(self._pad([encoded[k] for k in rows]))
+
+        callers = min(self.session.callers, len(batches))
+        if callers <= 1:
+            yield from map(run, batches)
+            return
+        with ThreadPoolExecutor(callers) as pool:
+            yield from pool.map(run, batches)
 
     def _pad(self, encodings: list) -> dict[str, np.ndarray]:
         """int64 arrays (B, longest) by input name, padded on the right."""

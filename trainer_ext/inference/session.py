@@ -1,5 +1,6 @@
 """An ONNX Runtime session with the provider asked for and threads that fit the container."""
 
+import mmap
 import os
 from pathlib import Path
 
@@ -7,26 +8,32 @@ import numpy as np
 import onnxruntime as ort
 
 from trainer_ext.errors import UserError
+from trainer_ext.inference.hardware import instruction_set, int8_saturates
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+DYNAMIC_INT8 = b"DynamicQuantize"  # what the names of the operators begin with that scale activations at run time
 
 
 class OnnxSession:
     """Runs one ONNX file.
 
+    INT8 activations have one scale a run, so a text's answer would depend on the texts beside it: an INT8 model takes
+    one text a run, and several threads call it, each on a core of its own (two on two cores: 1.92 times one; one run on
+    two threads: 1.52 times).
+
     Args:
         path: the model.
-        num_threads: threads for one run; None: the cores this process may use.
+        num_threads: threads for one run, or for INT8 callers at a time; None: the cores this process may use.
         provider: `cpu`, `cuda` (an error when it is not there) or `auto` (cuda when there, for a float model).
     """
 
     def __init__(self, path: Path, num_threads: int | None = None, provider: str = "auto"):
-        self.provider = choose_provider(provider, quantised="quantized" in path.name)
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = num_threads or available_cores()
-        options.log_severity_level = 3
-        # The fused operator is slower than Add + LayerNormalization on CPUs, several times so for INT8.
-        options.add_session_config_entry("optimization.disable_specified_optimizers", "SkipLayerNormFusion")
+        threads = num_threads or available_cores()
+        self.file_name = path.name
+        self.one_text_a_run = scales_at_run_time(path)
+        self.callers = threads if self.one_text_a_run else 1
+        self.provider = choose_provider(provider, quantised=self.one_text_a_run)
+        options = session_options(1 if self.one_text_a_run else threads)
         try:
             self._session = ort.InferenceSession(str(path), options, providers=[PROVIDERS[self.provider]])
         except Exception as error:  # onnxruntime raises its own types, one per cause
@@ -41,6 +48,27 @@ class OnnxSession:
         zeros = np.zeros_like(inputs["input_ids"])
         arrays = self._session.run(None, {name: inputs.get(name, zeros) for name in self.input_names})
         return dict(zip(self.output_names, arrays, strict=True))
+
+
+def session_options(threads: int) -> ort.SessionOptions:
+    """The options of every session, in the gate as in prediction."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    # The fused operator is slower than Add + LayerNormalization on CPUs, several times so for INT8.
+    options.add_session_config_entry("optimization.disable_specified_optimizers", "SkipLayerNormFusion")
+    if int8_saturates(instruction_set()):
+        # Weights become unsigned on loading: slower by a sixth, and the answers are those of a CPU with VNNI.
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    return options
+
+
+def scales_at_run_time(path: Path) -> bool:
+    """Whether an ONNX file quantises activations with scales taken from the run's own values."""
+    if not path.stat().st_size:  # nothing to map
+        return False
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(DYNAMIC_INT8) >= 0  # operators stand before the weights: found early, if at all
 
 
 def choose_provider(provider: str, quantised: bool) -> str:

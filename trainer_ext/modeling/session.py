@@ -18,6 +18,10 @@ class TorchSession:
         provider: `auto`, `cpu` or `cuda`.
     """
 
+    file_name = "model.safetensors"
+    one_text_a_run = False
+    callers = 1
+
     def __init__(self, folder: Path, num_threads: int | None = None, provider: str = "auto"):
         if provider == "cuda" and not torch.cuda.is_available():
             raise UserError("provider cuda is not there: torch sees no CUDA device")
