@@ -1,5 +1,10 @@
 """`artifact:` and `wandb:` references: from the store, from the server, from the cache when the server is away."""
 
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
 import pytest
 
 from trainer_ext.errors import UserError
@@ -144,3 +149,109 @@ def test_nothing_listens():
     env = {"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "k" * 40, "WANDB_MODE": "online"}
     done = run_script("-c", code, f"{MODEL}:best", env=env | {"NO_PROXY": "127.0.0.1", "HOME": "/nonexistent"})
     assert "UserError: model wandb:team/project/reviews:best is not here, and W&B does not answer" in done.stderr
+
+
+class Uploaded:
+    """What W&B's client gives for an artifact; its digest is what whoever uploaded it says."""
+
+    qualified_name = "team/p/m:v0"
+    fetched = 0
+
+    def __init__(self, folder, digest="0" * 32, metadata=None, real=None):
+        self.folder, self.digest, self.real, self.metadata = folder, digest, real or digest, metadata or {}
+
+    @property
+    def manifest(self):
+        self.digest = self.real  # the client computes it once it has the manifest
+        return SimpleNamespace(entries=dict.fromkeys(path.name for path in self.folder.iterdir()))
+
+    def download(self, root, skip_cache):
+        self.fetched += 1
+        time.sleep(0.02)
+        shutil.copytree(self.folder, root)
+
+    def verify(self, root):
+        pass
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path / "cache"))
+    return resolve.cache_folder()
+
+
+@pytest.mark.parametrize("digest", ["../../precious", "/tmp/x", "", "AB" * 16, "0" * 31, "0" * 32 + "\n", None])
+def test_a_digest_that_is_a_path_leads_nowhere(folder, cache, tmp_path, digest):
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious/thesis.txt").write_text("x")
+    with pytest.raises(UserError, match="cannot be downloaded: the digest that W&B gives, .* is not hex"):
+        resolve.download(Uploaded(folder, digest))
+    assert (tmp_path / "precious/thesis.txt").read_text() == "x" and not cache.exists()
+
+
+def test_content_under_the_digest_of_another_is_refused(folder, cache):
+    """Else it would be served for the other one from then on."""
+    with pytest.raises(UserError, match=f"{'0' * 32}, is not that of its manifest"):
+        resolve.download(Uploaded(folder, real="1" * 32))
+    with pytest.raises(UserError, match="the content is not what its metadata say"):
+        resolve.download(Uploaded(folder, metadata={"sha256": "0" * 64}))
+    assert not [path for path in cache.rglob("*") if path.is_file()]
+
+
+def test_a_cache_that_was_touched_is_fetched_again(folder, cache, tmp_path):
+    """Files that are no part of it, links, a damaged list of digests."""
+    place = resolve.download(Uploaded(folder))
+    name = "config.json"
+    for damage in (
+        lambda: (place / "modeling.py").write_text("print()"),
+        lambda: ((place / name).unlink(), (place / name).symlink_to(folder / name)),
+        lambda: (place.parent / "sha256.json").write_text("[" * 100_000),
+        lambda: (place.parent / "sha256.json").write_text('{"config.json": 3}'),
+        lambda: (shutil.rmtree(place), place.symlink_to(folder)),
+    ):
+        damage()
+        artifact = Uploaded(folder)
+        assert resolve.download(artifact) == place and artifact.fetched == 1
+        assert sorted(path.name for path in place.iterdir()) == sorted(path.name for path in folder.iterdir())
+        assert not (place / name).is_symlink() and not place.is_symlink()
+    assert (folder / name).is_file()
+
+
+def test_several_download_at_once(folder, cache):
+    """One fetches it, the others wait for it, and nobody loses the folder under their feet."""
+    artifact = Uploaded(folder)
+
+    def download_and_read(_):
+        return (resolve.download(artifact) / "config.json").read_bytes()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(download_and_read, range(4))) == {(folder / "config.json").read_bytes()}
+    assert artifact.fetched == 1 and [path.name for path in cache.iterdir()] == ["0" * 32]
+
+
+def test_what_was_last_known_may_be_damaged(cache, tmp_path, monkeypatch):
+    """It is passed over then, and its digest is no path either."""
+    (tmp_path / "precious/files").mkdir(parents=True)
+    monkeypatch.setenv("TRAINER_EXT_ARTIFACTS", str(tmp_path / "store"))
+    known = cache / "refs/a/b/m/best.json"
+    known.parent.mkdir(parents=True)
+    for text in (
+        "",
+        "[]",
+        "{}",
+        '{"digest": "../../precious", "sha256": "../x"}',
+        '{"digest": 1, "sha256": 2}',
+        "[" * 9999,
+    ):
+        known.write_text(text)
+        with pytest.raises(UserError, match="m:best is not here, and W&B does not answer"):
+            resolve.without_server("a/b/m:best", known, "m", "best", "no network")
+
+
+def test_a_damaged_name_does_not_hide_the_others(folder, tmp_path, capsys):
+    store = Store(tmp_path / "store")
+    version = put(store, folder, "z")
+    put(store, folder, "a")
+    (store.root / "names/a/aliases.json").write_text("{")
+    assert resolve.version_with(store, version.digest) == version
+    assert "names/a/aliases.json is not valid JSON" in capsys.readouterr().err

@@ -83,9 +83,9 @@ def named(monkeypatch, folder="outputs/essays", environment=(), **flags):
 
 
 def test_names(monkeypatch, tmp_path):
-    """A single run by its folder; folds by the group; seeds likewise; what W&B does not take in a name becomes -."""
+    """A single run by its folder; folds by the group; seeds likewise; what W&B does not take leaves a hash."""
     assert named(monkeypatch) == ("essays", None, "essays", None)
-    assert named(monkeypatch, run_name="my run") == ("my run", None, "my-run", None)
+    assert named(monkeypatch, run_name="my run") == ("my run", None, "my-run-d33e7609", None)
     assert named(monkeypatch, environment={"WANDB_NAME": "x"}) == ("x", None, "x", None)
     whole = {"folds": 3, "eval_strategy": "epoch"}
     assert named(monkeypatch, **whole) == ("essays", "essays", "essays", None)
@@ -94,6 +94,8 @@ def test_names(monkeypatch, tmp_path):
     assert named(monkeypatch, **fold, run_group="g") == ("g-fold-2", "g", "g-fold-2", 2)
     assert named(monkeypatch, **fold, run_group="g", run_name="n") == ("n-fold-2", "g", "g-fold-2", 2)
     assert named(monkeypatch, **fold, environment={"WANDB_RUN_GROUP": "e"}) == ("e-fold-2", "e", "e-fold-2", 2)
+    both = [named(monkeypatch, folder=f"{folder}/fold-1", **whole)[2] for folder in ("酒店", "手机")]
+    assert len(set(both)) == 2 and all(name.endswith("-fold-1") for name in both)
     assert named(monkeypatch, "outputs/fold-2") == ("fold-2", None, "fold-2", None), "only a folder that is called so"
 
 

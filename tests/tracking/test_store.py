@@ -2,18 +2,21 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer_ext.errors import UserError
+from trainer_ext.tracking.content import content_digest, sha256_of
 from trainer_ext.tracking.scores import artifact_name, is_better, split_reference
-from trainer_ext.tracking.store import Store, content_digest
+from trainer_ext.tracking.store import Store
 
 from ..conftest import ROOT, run_ok, run_script
 
@@ -121,8 +124,8 @@ def test_tag_moves_an_alias_within_a_name_and_among_names(store):
         put(store, f"g-fold-{k}", value, str(k))
     assert store.tag("g-fold-0", "mine").aliases == ("best", "latest", "mine")
     names = [f"g-fold-{k}" for k in range(3)]
-    store.tag("g-fold-0:best", "best-fold", names)
-    store.tag("g-fold-1:best", "best-fold", names)
+    store.tag("g-fold-0:best", "best-fold")
+    store.tag_best("best-fold", names, lambda version: True)
     assert ["best-fold" in aliases(store, name) for name in names] == [False, True, False]
     for bad in ("v3", "a:b", "a b"):
         with pytest.raises(UserError, match="alias"):
@@ -185,10 +188,250 @@ def test_kill_9_leaves_nothing_half(store, tmp_path):
     assert put(store, "m", 1000, "next").aliases == ("best", "latest"), "the lock is free"
 
 
-@given(st.text(max_size=40))
+DAMAGE = {
+    "aliases.json": [
+        *("", "{", "null", "[]", "3", '{"next": 2}', '{"aliases": {}}', "[" * 100_000),
+        *('{"next": "2", "aliases": {}}', '{"next": -1, "aliases": {}}', '{"next": true, "aliases": {}}'),
+        *('{"next": 2, "aliases": []}', '{"next": 2, "aliases": {"best": "0"}}', '{"next": 2, "aliases": {"best": 2}}'),
+        *(
+            '{"next": 2, "aliases": {"../x": 0}}',
+            '{"next": 2, "aliases": {"v7": 0}}',
+            '{"next": 1, "aliases": {"a": 1}}',
+        ),
+        *(
+            '{"next": 0, "aliases": {}}',
+            '{"next": 2, "aliases": {}, "removed": 1}',
+            '{"next": 999999999, "aliases": {}}',
+        ),
+        *('{"next": 3, "aliases": {}, "removed": []}', '{"next": 3, "aliases": {"a": 2}}', b"\xff\xfe{}", None),
+    ],
+    "v1.json": [
+        *("", "{", "null", "[]", "{}", b'{"name": "\xff"}', None),
+        *(
+            {"name": "other"},
+            {"name": 3},
+            {"number": 0},
+            {"number": "1"},
+            {"number": True},
+            {"type": None},
+            {"type": "\x1b"},
+        ),
+        *({"digest": "../../precious"}, {"digest": "0" * 64}, {"digest": None}, {"created": 3}, {"created": "\x1b[2J"}),
+        *(
+            {"metadata": []},
+            {"metadata": {"metric_value": "0.5"}},
+            {"files": []},
+            {"files": {"a": None}},
+            {"files": {}},
+        ),
+        *({"files": {"a": {"sha256": "ab", "size": 1}}}, {"files": {"a": {"sha256": "0" * 64, "size": -1}}}),
+        *({"files": {"a": {"sha256": "0" * 64}}}, {"files": {"a": {"sha256": "0" * 64, "size": True}}}),
+        *({key: ...} for key in ("name", "number", "type", "digest", "created", "metadata", "files")),
+    ],
+}
+
+
+def damage(path, content):
+    """Replace a record by text or bytes, remove it (None), or change one key of it (... removes the key)."""
+    if content is None:
+        path.unlink()
+    elif isinstance(content, dict):
+        record = json.loads(path.read_text()) | content
+        path.write_text(json.dumps({key: value for key, value in record.items() if value is not ...}))
+    else:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def everything_in(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def everything_done_with(store):
+    """Each thing that one can do with the name `m`, as a function."""
+    file = store.root.parent / "new.txt"
+    file.write_text("new")
+    yield from (lambda: store.versions("m"), lambda: store.get("m:best"), lambda: store.tag("m", "mine"))
+    yield from (store.gc, lambda: store.gc(untagged=True), lambda: store.gc(dry_run=True))
+    yield from (lambda: store.put("m", {"f": file}, {}), lambda: store.holds("m", {"f": b"x"}))
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_damaged_record_is_one_line_and_nothing_is_removed(tmp_path, name):
+    """Whatever is wrong with a file of the store: reading, storing, tagging and gc name it and leave all as it is."""
+    for number, content in enumerate(DAMAGE[name]):
+        (tmp_path / str(number)).mkdir()
+        store = Store(tmp_path / str(number) / "artifacts")
+        for text in ("a", "b"):
+            put(store, "m", 0.5, text)
+        put(store, "whole", 0.5, "c")
+        damage(store.root / "names/m" / name, content)
+        before = everything_in(store.root)
+        for act in everything_done_with(store):
+            with pytest.raises(UserError) as caught:
+                act()
+            message = str(caught.value)
+            assert str(store.root / "names/m") in message and "\n" not in message and len(message) < 600, content
+        assert everything_in(store.root) == before, content
+        assert store.get("whole:best").number == 0, "the others can be read"
+
+
+def test_hostile_names_and_digests_lead_nowhere(store, tmp_path):
+    """A store from elsewhere: a digest that is a path, files that lead out or into one another."""
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "thesis.txt").write_text("x")
+    put(store, "m", 0.5)
+    record = store.root / "names/m/v0.json"
+    content = json.loads(record.read_text())
+    (entry,) = content["files"].values()
+    names = ["../../../evil", "/tmp/evil", "a/../../b", "..", ".", "", "a//b", "./a", "a\\b", "a\x1b[2Jb", "a\nb", "a/"]
+    for files in ({name: entry} for name in names):
+        digest = content_digest(dict.fromkeys(files, entry["sha256"]))
+        record.write_text(json.dumps(content | {"files": files, "digest": digest}))
+        with pytest.raises(UserError, match=r"v0.json is damaged \(artifact file"):
+            store.get("m")
+    record.write_text(json.dumps(content | {"digest": "../../../precious"}))
+    with pytest.raises(UserError, match=r"v0.json is damaged \(digest is '../../../precious'"):
+        store.get("m")
+    with pytest.raises(UserError, match="'a' is a file as well"):
+        store.put("n", {"a": b"x", "a/b": b"y"}, {})
+    assert (precious / "thesis.txt").read_text() == "x"
+
+
+def test_symbolic_links_in_the_way(store, tmp_path):
+    """What they lead to is neither read, written nor removed."""
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "v0.json").write_text("mine")
+    version = put(store, "m", 0.5)
+    folder = store.checkout(version)
+    (sha256,) = version.sha256s.values()
+    shutil.rmtree(folder)
+    folder.symlink_to(precious)
+    assert (store.checkout(version) / "file.txt").read_text() == "a" and not folder.is_symlink()
+    (folder / "file.txt").unlink()
+    (folder / "file.txt").symlink_to(store.blob(sha256))
+    assert not (store.checkout(version) / "file.txt").is_symlink()
+    (folder / "model.onnx").write_text("not of this version")
+    assert sorted(path.name for path in store.checkout(version).iterdir()) == ["file.txt"]
+    (store.root / "checkouts" / ("0" * 64)).symlink_to(precious)
+    (store.root / "blobs/zz").symlink_to(precious)
+    assert store.gc() == ["checkouts/" + "0" * 64], "the link, and not what it leads to"
+    (store.root / "names/other").symlink_to(precious)
+    for act in (store.gc, lambda: store.put("other", {"a": b"x"}, {}), lambda: store.get("other")):
+        with pytest.raises(UserError, match="names/other is a symbolic link"):
+            act()
+    (store.root / "names/other").unlink()
+    (store.root / ".lock").unlink()
+    (store.root / ".lock").symlink_to(precious / "v0.json")
+    with pytest.raises(UserError, match=".lock is a symbolic link"):
+        put(store, "m", 0.6, "b")
+    assert [path.read_text() for path in precious.iterdir()] == ["mine"]
+
+
+def test_gc_removes_only_what_is_the_stores(store):
+    """Files of other people stay, what killed processes left goes, and removed versions are known to be."""
+    for content in "abc":
+        put(store, "m", 0.5, content)
+    for name in (
+        "blobs/notes.txt",
+        "blobs/aa/notes.txt",
+        "checkouts/notes.txt",
+        "names/m/notes.txt",
+        "names/.DS_Store",
+    ):
+        (store.root / name).parent.mkdir(exist_ok=True)
+        (store.root / name).write_text("mine")
+    (store.root / "names/m/.v3.json.1.tmp").write_text("cut off")
+    assert [path for path in store.gc(untagged=True) if not path.startswith("blobs")] == [
+        *("names/m/v1.json", "names/m/.v3.json.1.tmp")
+    ]
+    assert sum(path.read_bytes() == b"mine" for path in store.root.rglob("*") if path.is_file()) == 5
+    assert json.loads((store.root / "names/m/aliases.json").read_text())["removed"] == [1]
+    assert [version.number for version in store.versions("m")] == [0, 2]
+    (store.root / "names/m/v2.json").unlink()
+    with pytest.raises(UserError, match="v2.json is damaged .it is missing"):
+        store.gc()
+
+
+def test_a_version_being_written_counts_for_nothing(store):
+    """A put that was killed before it moved `next`; also the first one of a name."""
+    put(store, "m", 0.5)
+    record = (store.root / "names/m/v0.json").read_text()
+    (store.root / "names/m/v1.json").write_text(record[:30])
+    assert [version.number for version in store.versions("m")] == [0]
+    assert store.gc() == ["names/m/v1.json"]
+    (store.root / "names/n").mkdir()
+    (store.root / "names/n/aliases.json").write_text('{"next": 0, "aliases": {}, "removed": []}')
+    (store.root / "names/n/v0.json").write_text("")
+    assert put(store, "n", 0.5).number == 0 and store.get("n:best").number == 0
+
+
+def test_a_read_only_rest_of_a_process_of_the_same_number(store):
+    """In a container every process may be number 1."""
+    sha256 = sha256_of(b"a")
+    rest = store.root / "blobs" / sha256[:2] / f".{sha256}.{os.getpid()}.tmp"
+    rest.parent.mkdir(parents=True)
+    rest.symlink_to(store.root / "elsewhere")
+    put(store, "m", 0.5, "a")
+    assert not rest.is_symlink() and not (store.root / "elsewhere").exists()
+
+
+def test_a_fresh_artifact_checked_out_by_several_at_once(store):
+    """None loses the folder under its feet: the second finds it whole once it holds the lock."""
+    version = store.put("m", {f"{k}.bin": bytes([k]) * 20_000 for k in range(30)}, {})
+
+    def check_out_and_read(_):
+        folder = Store(store.root).checkout(version)
+        return [sha256_of(folder / name) for name in version.files] == list(version.sha256s.values())
+
+    for _ in range(10):
+        shutil.rmtree(store.root / "checkouts", ignore_errors=True)
+        with ThreadPoolExecutor(4) as pool:
+            assert all(pool.map(check_out_and_read, range(4)))
+
+
+def test_a_full_disk_at_checkout_is_one_line(store, monkeypatch):
+    version = put(store, "m", 0.5)
+
+    def full(source, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("trainer_ext.tracking.store.link_or_copy", full)
+    with pytest.raises(UserError, match="m:v0 cannot be unpacked into .*: No space left on device"):
+        store.checkout(version)
+    assert not list((store.root / "checkouts").iterdir())
+
+
+@given(st.text(max_size=140), st.sampled_from(["", "-fold-11", "-soup"]))
 @settings(max_examples=100, deadline=None)
-def test_any_text_becomes_a_name(text):
-    assert split_reference(artifact_name(text)) == (artifact_name(text), "latest")
+def test_any_text_becomes_a_name(text, suffix):
+    name = artifact_name(text, suffix)
+    assert split_reference(name) == (name, "latest") and name.endswith(suffix)
+
+
+def test_other_texts_become_other_names():
+    """What is replaced or cut off leaves a hash of the whole; a fold's number stays at the end."""
+    assert artifact_name("essays_v1.2", "-fold-0") == "essays_v1.2-fold-0" and len(artifact_name("x" * 128)) == 128
+    # the first digits of sha256 of these words in UTF-8
+    assert artifact_name("酒店", "-fold-0") == "model-" + sha256_of("酒店".encode())[:8] + "-fold-0"
+    alike = [
+        "酒店",
+        "手机",
+        "酒 店",
+        "reviews 酒店",
+        "reviews 手机",
+        "my run",
+        "my-run",
+        "my/run",
+        "run",
+        "run.",
+        "-run",
+    ]
+    alike += ["x" * 130, "x" * 131, "x" * 122, "cafe\u0301", "caf\u00e9"]
+    for suffix in ("", "-fold-0", "-fold-10"):
+        names = {artifact_name(text, suffix) for text in alike}
+        assert len(names) == len(alike) and all(len(name) <= 128 and name.endswith(suffix) for name in names)
 
 
 def test_references():

@@ -3,7 +3,8 @@
 import argparse
 
 from trainer_ext.errors import ArgumentParser, run_main
-from trainer_ext.tracking.store import Store, Version
+from trainer_ext.tracking.records import Version
+from trainer_ext.tracking.store import Store
 
 
 def parse() -> argparse.Namespace:

@@ -45,8 +45,8 @@ def identify(args: Arguments, member: str = "") -> Identity:
     name = args.given.get("run_name") or os.environ.get("WANDB_NAME")
     group = args.training.run_group or os.environ.get("WANDB_RUN_GROUP") or (folder.name if several else None)
     suffix = f"-{member}" if member else ""
-    run = (name or (group if several else None) or folder.name) + suffix
-    return Identity(run, group, artifact_name(f"{group}{suffix}" if member else run), member)
+    run = name or (group if several else None) or folder.name
+    return Identity(run + suffix, group, artifact_name(group if member else run, suffix), member)
 
 
 def tags(args: Arguments) -> list[str]:

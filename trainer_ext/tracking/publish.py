@@ -12,10 +12,10 @@ from trainer_ext.tasks import TASKS
 from trainer_ext.tracking import upload
 from trainer_ext.tracking.identity import Identity, identify
 from trainer_ext.tracking.media import log_validation
+from trainer_ext.tracking.records import Version
 from trainer_ext.tracking.run import sync_command, unharmed
-from trainer_ext.tracking.scores import best_of
 from trainer_ext.tracking.server import answers, in_one_line
-from trainer_ext.tracking.store import Store, Version
+from trainer_ext.tracking.store import Store
 
 # What loads the model, and what says how good it is and how it was made: no checkpoints, optimizers, plots or data.
 FILES = (
@@ -78,9 +78,7 @@ def put(store: Store, args: Arguments, folder: Path, identity: Identity) -> Vers
     try:
         metrics = read_json(folder / "metrics.json")
         version = store.put(identity.artifact, artifact_files(folder), describe(args, folder, metrics, identity.fold))
-        folds = folds_of(store, identity)
-        if (best := best_of([v for name in folds for v in store.versions(name) if "best" in v.aliases])) is not None:
-            store.tag(str(best), "best-fold", folds)
+        store.tag_best("best-fold", folds_of(store, identity), lambda other: are_of_one_division(version, other))
     except (OSError, UserError) as error:
         print(f"the model was not stored as an artifact ({in_one_line(error)}); it is in {folder}")
         return None
@@ -108,6 +106,11 @@ def describe(args: Arguments, folder: Path, metrics: dict[str, float], fold: int
         "fold": fold,
         "data_hash": pipeline["train_data_sha256"],
     }
+
+
+def are_of_one_division(fold: Any, other: Any) -> bool:
+    """Whether two folds' models come from the same rows divided in the same way, which alone makes them comparable."""
+    return fold.metadata.get("folds_hash") == other.metadata.get("folds_hash")
 
 
 def folds_of(store: Store, identity: Identity) -> list[str]:

@@ -2,67 +2,40 @@
 
     artifacts/blobs/ab/ab12...          content, read-only, stored once
     artifacts/names/NAME/v0.json        a version: its files, metadata and digest
-    artifacts/names/NAME/aliases.json   {"next": 1, "aliases": {"latest": 0}}; v0 counts once `next` is past it
+    artifacts/names/NAME/aliases.json   {"next": 1, "aliases": {"latest": 0}, "removed": []}; v0 counts once `next` is
+                                        past it, and until gc has removed it
     artifacts/checkouts/DIGEST/         the files of a version under their names, hard links to the blobs
 
 Everything is written beside and renamed under one lock, so several processes may store at once and a killed one leaves
 nothing half. Imports the standard library only.
 """
 
-import fcntl
-import hashlib
 import os
+import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime, timezone
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from trainer_ext.errors import UserError, did_you_mean
-from trainer_ext.files import read_json, write_json
-from trainer_ext.tracking.scores import NAME, VERSION, is_better, split_reference
+from trainer_ext.files import write_json
+from trainer_ext.locks import file_lock
+from trainer_ext.tracking.content import (
+    check_files,
+    content_digest,
+    holds_exactly,
+    is_intact,
+    link_or_copy,
+    remove_tree,
+    sha256_of,
+)
+from trainer_ext.tracking.records import MANIFEST, Version, check_no_link, is_there, read_state, read_version
+from trainer_ext.tracking.scores import NAME, VERSION, best_of, is_better, split_reference
 
 ROOT_VARIABLE = "TRAINER_EXT_ARTIFACTS"
-
-
-@dataclass(frozen=True)
-class Version:
-    """One version of an artifact: `files` maps a name in it to `{"sha256", "size"}`."""
-
-    name: str
-    number: int
-    type: str
-    digest: str
-    created: str
-    metadata: dict[str, Any]
-    files: dict[str, dict[str, Any]]
-    aliases: tuple[str, ...] = field(default=(), compare=False)
-
-    def __str__(self) -> str:
-        return f"{self.name}:v{self.number}"
-
-    @property
-    def size(self) -> int:
-        """Bytes of all files."""
-        return sum(entry["size"] for entry in self.files.values())
-
-
-def sha256_of(source: Path | bytes) -> str:
-    """Hex sha256 of a file's content, or of content."""
-    if isinstance(source, bytes):
-        return hashlib.sha256(source).hexdigest()
-    digest = hashlib.sha256()
-    with open(source, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def content_digest(sha256s: Mapping[str, str]) -> str:
-    """One digest for a set of files: sha256 over their names and sha256s in the order of the names."""
-    return hashlib.sha256("".join(f"{name}\0{sha256s[name]}\n" for name in sorted(sha256s)).encode()).hexdigest()
+OURS = re.compile(r"[0-9a-f]{64}|\..*\.tmp")  # of blobs and checkouts; whatever else lies there is not removed
 
 
 class Store:
@@ -83,29 +56,30 @@ class Store:
         `latest` moves to it, `best` when its metadata `metric_value` beats that of the best version, and `aliases`.
 
         Raises:
-            UserError: for a name that W&B would not take.
+            UserError: for a name that W&B would not take, and when the name's records are damaged.
             OSError: when the disk does not take it; the store is as before.
         """
         if not NAME.fullmatch(name):
             raise UserError(f"artifact name {name!r}: letters, digits, '.', '_' and '-' only, at most 128")
-        for inside in files:
-            check_inside(inside)
+        aliases = [check_alias(alias) for alias in aliases]
+        check_files(files)
         with self._locked():
+            state, known = self._state(name), self.versions(name)
             entries = {inside: self._add_blob(source) for inside, source in sorted(files.items())}
             digest = content_digest({inside: entry["sha256"] for inside, entry in entries.items()})
-            known = self.versions(name)
             version = next((old for old in known if old.digest == digest), None)
-            state = self._state(name)
             if version is None:
                 created = datetime.now(timezone.utc).isoformat(timespec="seconds")
                 version = Version(name, state["next"], "model", digest, created, dict(metadata), entries)
+                if not known:  # a record without this file beside it is a damaged store, not one being written
+                    self._write_state(name, state)
                 content = {key: value for key, value in vars(version).items() if key != "aliases"}
                 write_json(self._folder(name) / f"v{version.number}.json", content)
                 state["next"] += 1
             best = next((old for old in known if "best" in old.aliases), None)
             moved = ["latest", *aliases, *(["best"] if is_better(version.metadata, best and best.metadata) else [])]
             state["aliases"] |= dict.fromkeys(moved, version.number)
-            write_json(self._folder(name) / "aliases.json", state)
+            self._write_state(name, state)
         return self.get(str(version))
 
     def holds(self, name: str, files: Mapping[str, Path | bytes]) -> bool:
@@ -132,92 +106,158 @@ class Store:
 
     def names(self) -> list[str]:
         """All names, sorted."""
-        return sorted(path.parent.name for path in self.root.glob("names/*/aliases.json"))
+        return sorted(folder.name for folder in self._folders() if NAME.fullmatch(folder.name) and any_record(folder))
 
     def versions(self, name: str) -> list[Version]:
-        """All versions of a name, oldest first."""
-        state, found = self._state(name), []
-        for number in range(state["next"]):
-            path = self._folder(name) / f"v{number}.json"
-            if path.is_file():
-                aliases = tuple(sorted(alias for alias, at in state["aliases"].items() if at == number))
-                found.append(Version(**read_json(path), aliases=aliases))
+        """All versions of a name, oldest first.
+
+        Raises:
+            UserError: when one of its records is damaged, naming the file.
+        """
+        (state, numbers), found = read_state(self._folder(name)), []
+        for number in numbers:
+            aliases = tuple(sorted(alias for alias, at in state["aliases"].items() if at == number))
+            found.append(read_version(self._folder(name) / f"v{number}.json", name, number, aliases))
         return found
 
-    def tag(self, reference: str, alias: str, only_in: Iterable[str] = ()) -> Version:
-        """Put `alias` on a version; it leaves the version of the same name that had it, and all those of `only_in`."""
-        version = self.get(reference)
-        if VERSION.fullmatch(alias) or not NAME.fullmatch(alias):
-            raise UserError(f"alias {alias!r}: letters, digits, '.', '_' and '-' only, and not of the form v0")
+    def tag(self, reference: str, alias: str) -> Version:
+        """Put `alias` on a version; it leaves the version of the same name that had it."""
+        check_alias(alias)
         with self._locked():
-            for name in {*only_in} - {version.name}:
-                state = self._state(name)
-                if state["aliases"].pop(alias, None) is not None:
-                    write_json(self._folder(name) / "aliases.json", state)
-            state = self._state(version.name)
-            state["aliases"][alias] = version.number
-            write_json(self._folder(version.name) / "aliases.json", state)
+            version = self.get(reference)
+            self._move(alias, version, [version.name])
         return self.get(str(version))
+
+    def tag_best(self, alias: str, names: Iterable[str], among: Callable[[Version], bool]) -> None:
+        """Put `alias` on the best of the names' best versions, and take it off the others.
+
+        Args:
+            alias: that one of them has.
+            names: of the artifacts that are compared.
+            among: whether a version is comparable at all.
+        """
+        with self._locked():
+            versions = [version for name in names for version in self.versions(name) if "best" in version.aliases]
+            # each fold has rows of its own, so that these do not decide what is comparable
+            best = best_of([version for version in versions if among(version)], rows="folds_hash")
+            if best is not None:
+                self._move(alias, best, names)
 
     def blob(self, sha256: str) -> Path:
         """Where the content with this digest lies."""
         return self.root / "blobs" / sha256[:2] / sha256
 
     def checkout(self, version: Version) -> Path:
-        """A folder with the version's files, to read from; every file is checked against its digest.
+        """A folder with the version's files and nothing else, to read from; each is checked against its digest.
 
         Raises:
-            UserError: for a blob that is missing or damaged, naming it.
+            UserError: for a blob that is missing or damaged, naming it, and when the folder cannot be made.
         """
         folder = self.root / "checkouts" / version.digest
-        if all(is_intact(folder / inside, entry["sha256"]) for inside, entry in version.files.items()):
+        if holds_exactly(folder, version.sha256s):
             return folder
-        for inside, entry in version.files.items():
-            blob = self.blob(entry["sha256"])
-            if not is_intact(blob, entry["sha256"]):
-                what = "is damaged: its content is not what its digest says" if blob.exists() else "is missing"
-                raise UserError(f"artifact {version}: {inside} {what} ({blob}); store or download the artifact again")
-        with self._locked():
-            beside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-            shutil.rmtree(beside, ignore_errors=True)
-            for inside, entry in version.files.items():
-                link_or_copy(self.blob(entry["sha256"]), beside / inside)
-            shutil.rmtree(folder, ignore_errors=True)
-            os.replace(beside, folder)
+        try:
+            with self._locked():
+                # another process may have been faster, and its readers must not lose the folder under their feet
+                if not holds_exactly(folder, version.sha256s):
+                    self._unpack(version, folder)
+        except OSError as error:
+            raise UserError(
+                f"artifact {version} cannot be unpacked into {folder}: {error.strerror or error}"
+            ) from error
         return folder
 
     def gc(self, untagged: bool = False, dry_run: bool = False) -> list[str]:
-        """Remove what no version needs; with `untagged` versions without an alias first. Returns what it removed."""
+        """Remove what no version needs; with `untagged` versions without an alias first. Returns what it removed.
+
+        Raises:
+            UserError: when a record is damaged, before anything is removed: nobody knows then what it needed.
+        """
         removed: list[str] = []
         if not self.root.is_dir():
             return removed
         with self._locked():
-            versions = [version for name in self.names() for version in self.versions(name)]
+            versions = self._every_version()
             dropped = [version for version in versions if untagged and not version.aliases]
             kept = [version for version in versions if version not in dropped]
-            manifests = {self._folder(version.name) / f"v{version.number}.json" for version in kept}
-            blobs = {self.blob(entry["sha256"]) for version in kept for entry in version.files.values()}
-            folders = {self.root / "checkouts" / version.digest for version in kept}
-            for path in sorted(self.root.glob("names/*/v*.json")):
-                if path not in manifests:
-                    removed.append(self._remove(path, dry_run))
-            for path in sorted((*self.root.glob("checkouts/*"), *self.root.glob("blobs/*/*"))):
-                if path not in folders | blobs:
+            for version in () if dry_run else dropped:
+                state = self._state(version.name)
+                state["removed"] = [*state["removed"], version.number]
+                self._write_state(version.name, state)
+            needed = {self._folder(version.name) / f"v{version.number}.json" for version in kept}
+            needed |= {self.blob(entry["sha256"]) for version in kept for entry in version.files.values()}
+            needed |= {self.root / "checkouts" / version.digest for version in kept}
+            for path in self._what_is_ours():
+                if path not in needed:
                     removed.append(self._remove(path, dry_run))
         return removed
+
+    def _every_version(self) -> list[Version]:
+        """All there are; a `UserError` for whatever lies among the names and is none."""
+        for folder in self._folders():
+            if not NAME.fullmatch(folder.name):
+                raise UserError(f"{folder} is no artifact's folder: its name is none. Move it away")
+            check_no_link(folder)
+            if not is_there(folder / "aliases.json"):
+                raise UserError(f"{folder / 'aliases.json'} is missing; bring it back from a copy, or remove {folder}")
+        return [version for name in self.names() for version in self.versions(name)]
+
+    def _what_is_ours(self) -> Iterator[Path]:
+        """Records, blobs and checkouts, and what was left beside them by a process that was killed."""
+        for folder in self._folders():
+            yield from sorted(path for path in folder.iterdir() if MANIFEST.fullmatch(path.name))
+            yield from sorted(folder.glob(".*.tmp"))
+        for folder in (self.root / "checkouts", *sorted(self.root.glob("blobs/??"))):
+            if folder.is_dir() and not folder.is_symlink():
+                yield from sorted(path for path in folder.iterdir() if OURS.fullmatch(path.name))
+
+    def _unpack(self, version: Version, folder: Path) -> None:
+        """Write a version's files to its checkout; whatever lies in the way goes."""
+        for inside, entry in version.files.items():
+            blob = self.blob(entry["sha256"])
+            if not is_intact(blob, entry["sha256"]):
+                what = "is damaged: its content is not what its digest says" if is_there(blob) else "is missing"
+                raise UserError(f"artifact {version}: {inside} {what} ({blob}); store or download the artifact again")
+        beside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+        try:
+            remove_tree(beside)
+            beside.mkdir(parents=True)
+            for inside, entry in version.files.items():
+                link_or_copy(self.blob(entry["sha256"]), beside / inside)
+            remove_tree(folder)
+            os.replace(beside, folder)
+        finally:
+            remove_tree(beside)
 
     def _remove(self, path: Path, dry_run: bool) -> str:
         """Delete a file or folder; returns its place in the store."""
         if not dry_run:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            remove_tree(path)
         return path.relative_to(self.root).as_posix()
+
+    def _move(self, alias: str, version: Version, names: Iterable[str]) -> None:
+        """Put an alias on a version and take it off those of `names`; the lock is held."""
+        for name in {*names} - {version.name}:
+            state = self._state(name)
+            if state["aliases"].pop(alias, None) is not None:
+                self._write_state(name, state)
+        state = self._state(version.name)
+        state["aliases"][alias] = version.number
+        self._write_state(version.name, state)
+
+    def _folders(self) -> list[Path]:
+        """What lies where the names' folders do, hidden files aside."""
+        names = self.root / "names"
+        return sorted(path for path in names.iterdir() if path.name[0] != ".") if names.is_dir() else []
 
     def _folder(self, name: str) -> Path:
         return self.root / "names" / name
 
     def _state(self, name: str) -> dict[str, Any]:
-        path = self._folder(name) / "aliases.json"
-        return read_json(path) if path.is_file() else {"next": 0, "aliases": {}}
+        return read_state(self._folder(name))[0]
+
+    def _write_state(self, name: str, state: Mapping[str, Any]) -> None:
+        write_json(self._folder(name) / "aliases.json", state)
 
     def _add_blob(self, source: Path | bytes) -> dict[str, Any]:
         """Copy a file, or content, in under its digest; what is there already and whole stays."""
@@ -227,6 +267,7 @@ class Store:
             blob.parent.mkdir(parents=True, exist_ok=True)
             beside = blob.with_name(f".{sha256}.{os.getpid()}.tmp")
             try:
+                beside.unlink(missing_ok=True)  # left by a killed process of the same number, and read-only
                 beside.write_bytes(source) if isinstance(source, bytes) else shutil.copyfile(source, beside)
                 beside.chmod(0o444)
                 os.replace(beside, blob)
@@ -234,34 +275,23 @@ class Store:
                 beside.unlink(missing_ok=True)
         return {"sha256": sha256, "size": blob.stat().st_size}
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """One process at a time; the kernel frees the lock of a killed one."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        with open(self.root / ".lock", "w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+    def _locked(self) -> AbstractContextManager[None]:
+        """One process at a time."""
+        return file_lock(self.root / ".lock")
 
 
-def is_intact(path: Path, sha256: str) -> bool:
-    """Whether a file is there with this content."""
-    return path.is_file() and sha256_of(path) == sha256
+def check_alias(alias: str) -> str:
+    """The alias, or a `UserError` when it cannot be one."""
+    if VERSION.fullmatch(alias) or not NAME.fullmatch(alias):
+        raise UserError(f"alias {alias!r}: letters, digits, '.', '_' and '-' only, and not of the form v0")
+    return alias
 
 
-def check_inside(name: str) -> None:
-    """Raise `UserError` for a file name that leads out of its folder."""
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or not path.name:
-        raise UserError(f"artifact file {name!r} leads out of the artifact")
-
-
-def link_or_copy(source: Path, target: Path) -> None:
-    """A hard link, or a copy where the file system has none."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
+def any_record(folder: Path) -> bool:
+    """Whether a name's folder holds anything of a version."""
+    if not folder.is_dir():
+        return True  # reading it says what is wrong
+    return is_there(folder / "aliases.json") or any(MANIFEST.fullmatch(path.name) for path in folder.iterdir())
 
 
 def listed(names: Iterable[str]) -> str:

@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
+from trainer_ext.tracking.records import Version
 from trainer_ext.tracking.scores import best_of, is_better
-from trainer_ext.tracking.store import Store, Version
+from trainer_ext.tracking.store import Store
 
 SECONDS, BYTES_PER_SECOND = 30, 500_000  # how long an upload may take
 

@@ -1,0 +1,82 @@
+"""Files by their content: digests, whether a folder holds what it should, and names that stay inside of it.
+
+Imports the standard library only.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from trainer_ext.errors import UserError
+
+
+def sha256_of(source: Path | bytes) -> str:
+    """Hex sha256 of a file's content, or of content."""
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).hexdigest()
+    digest = hashlib.sha256()
+    with open(source, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def content_digest(sha256s: Mapping[str, str]) -> str:
+    """One digest for a set of files: sha256 over their names and sha256s in the order of the names."""
+    return hashlib.sha256("".join(f"{name}\0{sha256s[name]}\n" for name in sorted(sha256s)).encode()).hexdigest()
+
+
+def is_intact(path: Path, sha256: str) -> bool:
+    """Whether a file, and no link to one, is there with this content."""
+    try:
+        return path.is_file() and not path.is_symlink() and sha256_of(path) == sha256
+    except OSError:
+        return False
+
+
+def holds_exactly(folder: Path, sha256s: Mapping[str, str]) -> bool:
+    """Whether a folder, and no link to one, holds these files and nothing else."""
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    found = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+    if {path.relative_to(folder).as_posix() for path in found} != set(sha256s):
+        return False
+    return all(is_intact(folder / inside, sha256) for inside, sha256 in sha256s.items())
+
+
+def check_inside(name: str) -> None:
+    """Raise `UserError` for a file name that leads out of its folder, or that is not written in the shortest way."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not path.name:
+        raise UserError(f"artifact file {name!r} leads out of the artifact")
+    if str(path) != name or "\\" in name or not name.isprintable():
+        raise UserError(f"artifact file {name!r} is not a plain name")
+
+
+def check_files(names: Mapping[str, Any] | list[str]) -> None:
+    """Raise `UserError` unless all of these can lie in one folder: each inside it, none a folder of another."""
+    for name in names:
+        check_inside(name)
+        for parent in PurePosixPath(name).parents:
+            if str(parent) in names:
+                raise UserError(f"artifact file {name!r}: {str(parent)!r} is a file as well")
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """A hard link, or a copy where the file system has none."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder or a file that may be there; of a symbolic link the link only."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
