@@ -1,12 +1,14 @@
 """What a folder of folds or seeds takes and refuses, before anything is trained or written."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.folds.conftest import TINY, topic_rows
 from trainer_ext.errors import UserError
+from trainer_ext.folds.claim import claim_for_member
 from trainer_ext.folds.run import prepare
 from trainer_ext.notebook import write_table
 from trainer_ext.parsing import parse_values
@@ -128,3 +130,17 @@ def test_every_test_row_is_read_before_the_training(begin, tmp_path):
     (tmp_path / "test.jsonl").write_text('{"id": 1, "text": "a"}\n{"text": "b"}\n')
     with pytest.raises(UserError, match="test.jsonl, row 2.*: there is no column 'id'"):
         begin(ROWS, **tests, overwrite_output_dir=True)
+
+
+def test_seeds_that_begin_at_the_same_time_are_all_kept(begin, tmp_path):
+    """What one reads, checks and writes, no other does meanwhile; the lock is gone afterwards."""
+    write_table(ROWS, tmp_path / "train.jsonl", "")
+    write_table(DEV, tmp_path / "dev.jsonl", "")
+    files = {"train_file": str(tmp_path / "train.jsonl"), "validation_file": str(tmp_path / "dev.jsonl")}
+    for attempt in range(3):
+        folder = tmp_path / f"several-{attempt}" / "cv"
+        runs = [parse_values({}, TINY | files | {"output_dir": str(folder), "seeds": [seed]}) for seed in range(6)]
+        with ThreadPoolExecutor(6) as pool:
+            list(pool.map(claim_for_member, runs))
+        assert sorted(json.loads((folder / "seeds.json").read_text())["seeds"]) == list(range(6))
+        assert sorted(path.name for path in folder.iterdir()) == ["resolved_config.yaml", "seeds.json"]

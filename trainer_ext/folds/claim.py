@@ -4,7 +4,8 @@
 """
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +20,7 @@ from trainer_ext.errors import UserError
 from trainer_ext.files import read_json, write_json
 from trainer_ext.folds.members import as_member, check_same_run, comparable, fold_table, is_whole
 from trainer_ext.inference.ensemble import MEMBER
+from trainer_ext.locks import file_lock
 from trainer_ext.parsing import resolved, write_resolved
 from trainer_ext.tasks import Task
 from trainer_ext.training.output_dir import checkpoints, clear
@@ -50,9 +52,32 @@ def claim(args: Arguments, rows: Iterable[Row], validation: list[Row], task: Tas
     Raises:
         UserError: when it holds a plain run, one with other flags or of other rows, or when rows cannot be divided.
     """
-    folder, overwrite = Path(args.training.output_dir), args.training.overwrite_output_dir
+    folder = Path(args.training.output_dir)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"output_dir {folder} is a file")
+    with one_at_a_time(folder):
+        return check_and_write(args, rows, validation, task)
+
+
+@contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Let processes that begin at the same time (`--seeds 1` and `--seeds 2`) read what the one before has written.
+
+    Nothing of it is left behind, also not a folder that was only made for it.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        with file_lock(folder / ".claim.lock", keep=False):
+            yield
+    finally:
+        for path in made:
+            with suppress(OSError):  # it is not empty: the run has begun
+                path.rmdir()
+
+
+def check_and_write(args: Arguments, rows: Iterable[Row], validation: list[Row], task: Task) -> FoldTable | None:
+    """What `claim` does, while no other process does it."""
+    folder, overwrite = Path(args.training.output_dir), args.training.overwrite_output_dir
     others = [] if is_whole(args) else other_members(args)
     anew = overwrite and not others
     if not anew and ((folder / "config.json").exists() or checkpoints(folder)):
