@@ -14,6 +14,8 @@ os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", OMP_WAIT_P
 
 import pytest
 
+from trainer_ext.precision import cpu_hardware
+
 ROOT = Path(__file__).resolve().parent.parent
 CLASSES = {
     "sports": ["goal", "match", "team"],
@@ -161,6 +163,12 @@ def aspect_checkpoint(aspect_files, topic_flags, tmp_path_factory) -> Path:
     flags += ["--layer_wise_lr_decay", "0.9", "--head_lr_factor", "2", "--gradient_accumulation_steps", "2"]
     run_ok("train.py", *topic_flags, *flags, "--output_dir", folder)
     return folder
+
+
+@pytest.fixture
+def bf16_cpu(monkeypatch):
+    """A CPU that has bf16, whatever this one has; here it may be emulated, which is slow for large models only."""
+    monkeypatch.setattr("trainer_ext.precision.look", lambda use_cpu: cpu_hardware({"avx512_bf16"}))
 
 
 @pytest.fixture(autouse=True)

@@ -102,6 +102,7 @@ SETTINGS = [
     # transformers' own
     Setting("accumulation", {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4}),
     Setting("bf16", {"bf16": True}),
+    Setting("precision of the machine", {"precision": "auto"}),
     Setting("length groups", {"group_by_length": True}),
     Setting("gradient checkpointing", {"gradient_checkpointing": True}),
     Setting("warm-up", {"warmup_ratio": 0.25}),
@@ -137,6 +138,7 @@ NOT_A_METHOD = {
     *("task=single_label", "task=multi_label", "task=multi_aspect", "task=regression", "task=joint"),  # `tasks` above
     *(f"file_format={name}" for name in FORMATS),  # how files are written
     "quoting=none",
+    *(f"precision={name}" for name in ("float32", "bf16", "fp16")),  # what `auto` takes on one machine or another
     *("truncation=tail", "truncation=head_tail"),  # what is read: tests/test_shaping.py
     *(f"clean={step}" for step in ("none", *CLEANING)),
     *(f"from_scratch={size}" for size in ("mini", "small", "tinybert_4l", "tinybert_6l")),

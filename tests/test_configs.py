@@ -24,7 +24,7 @@ def test_recipe_parses(path, monkeypatch):
     """Without contradiction, for a task that has the metric it names and takes the classes it names."""
     values = yaml.safe_load(path.read_text(encoding="utf-8"))
     monkeypatch.setattr("trainer_ext.checks.os.path.isfile", lambda path: True)
-    flags = ["--fp16", "false"] if values.get("fp16") else []
+    flags = []
     for name in ("train_file", "validation_file"):
         flags += [] if values.get(name) or values.get("dataset_name") else [f"--{name}", f"{name}.csv"]
     if not {"from_scratch", "model_name_or_path"} & set(values):  # the encoder's place is said on the command line
@@ -34,6 +34,10 @@ def test_recipe_parses(path, monkeypatch):
     task.check_metric(args.training.metric_for_best_model, args.data.label_columns)
     if args.data.label_names:
         task(LabelSpace.from_names(args.data.label_columns, args.data.label_names))
+    asks = {"bf16", "fp16", "tf32", "bf16_full_eval", "fp16_full_eval", "torch_compile", "use_cpu"} & set(values)
+    assert not asks and values.get("precision") in (None, "auto"), (
+        f"{asks}: a machine may lack what the recipe asks for"
+    )
     assert set(values) <= set(args.given) | {name for name, value in values.items() if value is None}
 
 

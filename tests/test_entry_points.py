@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 from sklearn.metrics import f1_score
 
 from trainer_ext.inference import load_predictor
+from trainer_ext.precision import choose, look
 
 from .conftest import ASPECTS, ROOT, run_ok, run_script
 
@@ -62,6 +63,7 @@ def test_training_leaves_a_complete_folder(topic_checkpoint):
         assert (topic_checkpoint / "plots" / plot).read_bytes()[:4] == b"\x89PNG"
     card = (topic_checkpoint / "README.md").read_text()
     assert "eval_f1_macro" in card and "96 rows" in card
+    assert metrics["precision"] == "float32" and "Trained in float32" in card
 
 
 def test_best_and_last_checkpoints_are_both_there(topic_checkpoint):
@@ -75,6 +77,8 @@ def test_best_and_last_checkpoints_are_both_there(topic_checkpoint):
 
 def test_aspect_metrics(aspect_checkpoint):
     metrics = read_json(aspect_checkpoint / "metrics.json")
+    used = choose("bf16", look(use_cpu=True))
+    assert metrics["precision"] == used and f"Trained in {used}" in (aspect_checkpoint / "README.md").read_text()
     by_aspect = [metrics[f"eval_f1_macro_{name}"] for name in ASPECTS]
     assert metrics["eval_f1_macro"] == pytest.approx(np.mean(by_aspect))
     assert {"eval_accuracy", "eval_exact_match"} <= set(metrics)

@@ -25,9 +25,10 @@ ALLOWED = {
     "tables": set(),
     "optimisation": {"errors"},  # a part of `arguments`, by itself because of the length
     "shaping": {"errors"},  # likewise
+    "precision": {"errors"},  # likewise
     "arguments": {"errors", "file_options", "shaping"},
-    "training_arguments": {"arguments", "optimisation"},  # likewise, and because it loads torch
-    "checks": {"arguments", "errors", "file_options", "fold_checks", "optimisation", "shaping"},
+    "training_arguments": {"arguments", "optimisation", "precision"},  # likewise, and because it loads torch
+    "checks": {"arguments", "errors", "file_options", "fold_checks", "optimisation", "precision", "shaping"},
     "fold_checks": {"arguments", "errors"},
     "parsing": {"arguments", "training_arguments", "checks", *LEAVES},
     "tasks": set(LEAVES),
@@ -64,6 +65,7 @@ LIGHT = [
     *("trainer_ext/arguments.py", "trainer_ext/checks.py", "trainer_ext/fold_checks.py", "trainer_ext/shaping.py"),
     "trainer_ext/optimisation.py",
     *("trainer_ext/locks.py", "trainer_ext/tables.py"),
+    "trainer_ext/precision.py",
     *("trainer_ext/file_options.py", "trainer_ext/data/opening.py", "trainer_ext/data/json_files.py"),
     *("trainer_ext/data/readers.py", "trainer_ext/data/writers.py", "trainer_ext/data/labelled.py"),
     *("trainer_ext/data/joint.py", "trainer_ext/data/slu.py", "trainer_ext/data/smp.py"),

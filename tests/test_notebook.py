@@ -79,7 +79,7 @@ def test_frames_data_sets_and_lists_are_the_same_rows(tmp_path, frames):
     assert weights(tmp_path / "again") == weights(tmp_path / "frame"), "the rows were kept with the run"
 
 
-def test_nothing_is_left_for_the_next_training(tmp_path, frames):
+def test_nothing_is_left_for_the_next_training(tmp_path, frames, bf16_cpu):
     """bf16 leaves variables and shared state behind; a run in fp32 after it is equal to one in a fresh process."""
     train, validation = frames
     before = dict(os.environ)

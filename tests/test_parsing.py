@@ -440,12 +440,6 @@ def test_which_way_a_metric_is_better(recipe, files, metric, more_is_better):
     assert parse([recipe(**values)]).training.greater_is_better is more_is_better
 
 
-def test_fp16_without_cuda(recipe, monkeypatch):
-    """transformers' own word for it comes later and says less."""
-    monkeypatch.setattr("trainer_ext.training_arguments.is_torch_cuda_available", lambda: False)
-    assert refusal(recipe(fp16=True)).startswith("fp16 true needs a CUDA device and there is none")
-
-
 @pytest.mark.parametrize("method, value", [("adversarial", "fgm"), ("ema_decay", 0.9)])
 def test_what_needs_whole_parameters(method, value, recipe, monkeypatch):
     """Parsing `fsdp` sets environment variables for every later Trainer: they must not outlive this test."""

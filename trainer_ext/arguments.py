@@ -1,8 +1,8 @@
 """Every flag of ours: dataclasses, of which `training_arguments.py` joins one with `transformers.TrainingArguments`.
 
 A flag keeps the name `transformers.TrainingArguments` gives it wherever one exists. Imports nothing of ours but the
-error type and its parts in `optimisation.py` and `shaping.py`, so that every other module may import it, and nothing
-that takes long: a wrong flag is refused before torch is loaded (`first_pass.py`).
+error type and its parts (`optimisation.py`, `precision.py`, `shaping.py`), so that every other module may import it,
+and nothing that takes long: a wrong flag is refused before torch is loaded (`first_pass.py`).
 """
 
 import json

@@ -8,6 +8,7 @@ from trainer_ext.errors import UserError, check_range
 from trainer_ext.file_options import FileOptions, ending_of
 from trainer_ext.fold_checks import check_folds
 from trainer_ext.optimisation import check_optimisation, parse_parameter_groups
+from trainer_ext.precision import check_precision
 from trainer_ext.shaping import check_shaping
 
 
@@ -106,6 +107,7 @@ def check_training(args: Arguments) -> None:
         check_range(name, getattr(training, name), 1)
     check_range("early_stopping_patience", training.early_stopping_patience, 0)
     check_optimisation(training)
+    check_precision(args.given)
 
 
 def check_calibrate(calibrate: str, task: str, do_train: bool, has_validation: bool) -> None:

@@ -96,6 +96,8 @@ def train(args: Arguments) -> dict[str, float]:
 
 def claim(args: Arguments) -> str | None:
     """Take up the output folder, and find the checkpoint to go on from; None: from the beginning."""
+    for note in args.training.precision_notes:
+        print(note)
     check_hub(args.training)
     checkpoint = claim_output_dir(args.training)
     check_flags(checkpoint, args)
@@ -170,6 +172,7 @@ def finish(args: Arguments, trainer: CustomTrainer, datasets: dict, summary: dic
     metrics |= {name: summary[name] for name in ("train_runtime", "train_samples_per_second") if name in summary}
     metrics["best_step"] = trainer.state.best_global_step or trainer.state.global_step
     metrics["global_step"] = trainer.state.global_step
+    metrics["precision"] = args.training.precision
     write_plots(folder / "plots", task, trainer.state, scored.get("validation"), task.default_metric)
     counts = {split: len(datasets[split] or ()) for split in SPLITS}
     write_model_card(folder, args, task, metrics, counts)

@@ -9,21 +9,21 @@ from transformers.utils import is_torch_cuda_available
 
 from trainer_ext.arguments import OwnTrainingArguments, greater_is_better
 from trainer_ext.optimisation import OptimisationArguments
+from trainer_ext.precision import PrecisionArguments
 
 
 @dataclass
-class TrainingArguments(OwnTrainingArguments, OptimisationArguments, transformers.TrainingArguments):
+class TrainingArguments(
+    OwnTrainingArguments, OptimisationArguments, PrecisionArguments, transformers.TrainingArguments
+):
     """`transformers.TrainingArguments` and what this project adds to the optimisation and its tracking."""
 
     # Taken from the command line by DataArguments.label_names, the classes; here it names the batch's label tensors.
     label_names: list[str] = field(default_factory=lambda: ["labels"], init=False)
 
     def __post_init__(self):
-        if self.fp16 and not is_torch_cuda_available():
-            raise ValueError("fp16 true needs a CUDA device and there is none; use --fp16 false, or --bf16 true")
-        if (self.bf16 or self.bf16_full_eval) and not is_torch_cuda_available():
-            self.use_cpu = True  # transformers then asks for bf16 on the CPU instead of refusing it
         self._check_launch()
+        self.settle_precision()
         if self.metric_for_best_model and self.greater_is_better is None:
             self.greater_is_better = greater_is_better(self.metric_for_best_model)
         if self.gradient_checkpointing and self.gradient_checkpointing_kwargs is None:

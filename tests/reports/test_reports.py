@@ -17,12 +17,12 @@ def test_table_aligns_wide_characters_and_formats_floats():
 
 
 def test_metrics_table_puts_splits_side_by_side():
-    metrics = {"eval_f1_a": 0.1, "eval_f1_macro": 0.5, "test_f1_macro": 0.25, "best_step": 12}
+    metrics = {"eval_f1_a": 0.1, "eval_f1_macro": 0.5, "test_f1_macro": 0.25, "best_step": 12, "precision": "bf16"}
     lines = metrics_table(metrics).splitlines()
     assert lines[0].split() == ["metric", "validation", "test"]
     assert lines[2].split() == ["f1_macro", "0.5000", "0.2500"]
     assert lines[3].split() == ["f1_a", "0.1000"]
-    assert lines[-1] == "best_step 12"
+    assert lines[-1] == "best_step 12, precision bf16"
 
 
 def test_plots_are_png_files(tmp_path):

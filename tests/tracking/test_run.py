@@ -33,6 +33,7 @@ def test_offline_without_a_key_with_the_resolved_config(args, no_key, tmp_path, 
     with tracked_run(args) as run:
         assert run.settings.mode == "offline"
         assert (run.config["rdrop_alpha"], run.config["learning_rate"]) == (2, 0.005)
+        assert run.config["precision"] == "float32"
         assert (run.name, run.group, run.job_type, run.project) == ("first", "g", "train", "project")
         assert run.tags == ("tiny-scratch", "single_label", "rdrop")
     command = capsys.readouterr().out.split("`")[1]

@@ -265,7 +265,7 @@ def test_it_starts_at_its_epoch(tmp_path):
     assert largest_difference(plain.model, short.model) == 0
 
 
-def test_bf16_sees_the_perturbed_weights(tmp_path):
+def test_bf16_sees_the_perturbed_weights(tmp_path, bf16_cpu):
     """Autocast keeps copies of the weights: those of the clean run must not serve the perturbed one."""
     trainer = make_trainer(
         tmp_path, OBJECTIVES["cross_entropy"], bf16=True, adversarial="awp", adversarial_epsilon=0.5,

@@ -60,6 +60,7 @@ def write_model_card(
     flags = "\n".join(f"  {name}: {value}" for name, value in resolved(args).items())
     slot_names = sorted({tag[2:] for tag in getattr(space, "tags", ()) if tag[2:]})
     slots = f"; a tag for each word, {len(slot_names)} slots ({', '.join(slot_names)})" if slot_names else ""
+    tested = f", scored once on {rows['test']} test rows" if rows["test"] else ""
     head = f"---\nlibrary_name: trainer-ext\ntags: [{task.name}]\n---\n"
     write_text(
         folder / "README.md",
@@ -68,8 +69,8 @@ def write_model_card(
 
 Task `{task.name}`: {predicts}
 ({", ".join(f"`{name}`" for name in names[:20])}{", ..." if len(names) > 20 else ""}){slots}.
-Trained on {rows["train"]} rows, chosen by `{args.training.metric_for_best_model or metric}` on
-{rows["validation"]} validation rows{f", scored once on {rows['test']} test rows" if rows["test"] else ""}.
+Trained in {args.training.precision} on {rows["train"]} rows, chosen by
+`{args.training.metric_for_best_model or metric}` on {rows["validation"]} validation rows{tested}.
 
 ## Metrics
 

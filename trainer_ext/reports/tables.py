@@ -13,5 +13,5 @@ def metrics_table(metrics: Mapping[str, float]) -> str:
     scores = [[name, *(metrics.get(prefix + name, "") for prefix in prefixes)] for name in names]
     text = table(scores, ["metric", *({"eval_": "validation", "test_": "test"}[prefix] for prefix in prefixes)])
     rest = {name: value for name, value in metrics.items() if not name.startswith(tuple(prefixes))}
-    others = ", ".join(f"{name} {value:g}" for name, value in rest.items())
+    others = ", ".join(f"{name} {value if isinstance(value, str) else f'{value:g}'}" for name, value in rest.items())
     return "\n\n".join(part for part in (text if scores else "", others) if part)

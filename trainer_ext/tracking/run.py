@@ -59,7 +59,7 @@ def start_run(args: Arguments, job_type: str, name: str | None):
         "group": identity.group,
         "tags": tags(args),
         "job_type": (os.environ.get("WANDB_JOB_TYPE") if job_type == "train" else None) or job_type,
-        "config": resolved(args),
+        "config": {**resolved(args), "precision": args.training.precision},  # the one in use, not `auto`
     }
     if identity.group and os.environ.get("WANDB_RUN_ID"):  # else all folds would write into one run
         options["id"] = f"{os.environ['WANDB_RUN_ID']}-{identity.member or job_type}"
