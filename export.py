@@ -45,16 +45,19 @@ def main() -> int:
     from trainer_ext.inference.ensemble import members_of
     from trainer_ext.reports.tables import table
 
-    names = [field.name for field in fields(ExportOptions) if field.name != "files"]
+    names = [field.name for field in fields(ExportOptions) if field.name not in ("files", "replaced")]
     options = ExportOptions(**{name: getattr(args, name) for name in names}, files=file_options(args))
     members = [Path(name) for name in members_of(str(args.model))]
     if members != [args.model]:
         whole = export_members(options, members)
         print(f"\n{members_table(whole)}\n")
+        for name, report in whole["models"].items():
+            print_notes(report, f"{name}: ")
         print(f"{'Passed' if whole['passed'] else 'NOT passed'}. Use {args.output_dir} (all models together)")
         return 0 if whole["passed"] else 1
     report = export_model(options)
     print(f"\n{report_table(report)}\n")
+    print_notes(report)
     if args.benchmark:
         print(table([list(row.values()) for row in report["latency"]], list(report["latency"][0])), "\n")
     chosen = next(variant for variant in report["variants"] if variant["name"] == report["chosen"])
@@ -64,6 +67,12 @@ def main() -> int:
         f"({report['instruction_set']}, {report['threads']} thread). Use {where / chosen['file']}"
     )
     return 0 if report["passed"] else 1
+
+
+def print_notes(report: dict, of: str = "") -> None:
+    """What the report says beside its verdict."""
+    for note in report["notes"]:
+        print(f"note: {of}{note}")
 
 
 if __name__ == "__main__":

@@ -7,10 +7,11 @@ import pytest
 from tests.inference.conftest import save_model
 from trainer_ext.errors import UserError
 from trainer_ext.export.folds import export_members
+from trainer_ext.export.publish import publish
 from trainer_ext.export.run import ExportOptions
 from trainer_ext.inference.ensemble import members_of
 
-REPORT = {"passed": True, "metric_name": "f1", "instruction_set": "avx2"}
+REPORT = {"passed": True, "metric_name": "f1", "instruction_set": "avx2", "notes": []}
 
 
 @pytest.fixture
@@ -21,8 +22,9 @@ def export(tmp_path, monkeypatch):
         def one(options):
             if options.model.name == until:
                 raise KeyboardInterrupt
-            save_model(options.output_dir)
-            (options.output_dir / "export_report.json").write_text(json.dumps(REPORT))
+            stage = save_model(tmp_path / "stage")
+            (stage / "export_report.json").write_text(json.dumps(REPORT))
+            publish(stage, options.output_dir, options.replaced)
             return REPORT
 
         monkeypatch.setattr("trainer_ext.export.folds.export_model", one)

@@ -1,5 +1,6 @@
 """What the gate lets through, and what quantisation touches."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,10 +16,10 @@ from trainer_ext.export.report import build_report, report_table
 from trainer_ext.tasks import TASKS, LabelSpace
 
 
-def variants(onnx_diff: float = 1e-5, int8_metric: float = 0.898) -> list[Variant]:
+def variants(onnx_diff: float = 1e-5, int8_metric: float = 0.898, int8_diff: float = 0.02) -> list[Variant]:
     pytorch = Variant("pytorch", "model.safetensors", 400, 0.9)
-    exported = Variant("onnx", "model.onnx", 400, 0.9, max_logit_diff=onnx_diff)
-    int8 = Variant("int8", "model_quantized.onnx", 100, int8_metric, max_logit_diff=0.2)
+    exported = Variant("onnx", "model.onnx", 400, 0.9, max_relative_diff=onnx_diff)
+    int8 = Variant("int8", "model_quantized.onnx", 100, int8_metric, max_logit_diff=0.2, rms_relative_diff=int8_diff)
     judge_onnx(exported)
     judge_int8(int8, pytorch, 0.5)
     return [pytorch, exported, int8]
@@ -36,6 +37,9 @@ def variants(onnx_diff: float = 1e-5, int8_metric: float = 0.898) -> list[Varian
         ({"onnx_diff": 0.0011}, "pytorch", False),
         ({"onnx_diff": 0.0009}, "int8", True),
         ({"onnx_diff": float("nan"), "int8_metric": 0.5}, "pytorch", False),
+        ({"int8_diff": 0.099}, "int8", True),
+        ({"int8_diff": 0.101}, "onnx", False),  # the same metric is no proof
+        ({"int8_diff": float("nan")}, "onnx", False),
     ],
 )
 def test_verdicts(changes, chosen, passed):
@@ -79,6 +83,77 @@ def test_a_variant_is_scored_and_compared_with_the_reference(tmp_path):
     assert (second.max_logit_diff, second.mean_logit_diff, second.label_agreement) == (3, 0.75, 0.5)
 
 
+REGRESSION = TASKS["regression"](LabelSpace(("quality", "price"), (), ()))
+SCORES = np.random.default_rng(0).normal([3, 600], [1, 100], (200, 2)).astype(np.float32)
+
+
+def variant_of(task, tmp_path, logits, reference, labels) -> Variant:
+    """Scored and compared as the gate does it."""
+    (file := tmp_path / "model.onnx").touch()
+    predictor = SimpleNamespace(task=task, logits_iter=lambda texts: iter(logits))
+    return run_variant("x", file, predictor, (["x"] * len(labels), list(labels)), reference)[0]
+
+
+@pytest.mark.parametrize("unit", [1e-4, 1e-3, 1.0, 1e3, 1e5])
+@pytest.mark.parametrize("difference, onnx, int8", [(1e-5, True, True), (0.003, False, True), (0.2, False, False)])
+def test_the_unit_of_the_labels_decides_nothing(tmp_path, unit, difference, onnx, int8):
+    """The same scores in metres and millimetres have the same verdict; so has one small target among large ones."""
+    labels, scores = unit * SCORES, unit * SCORES
+    off = scores + unit * difference * np.float32([[1, 0]] * 100 + [[-1, 0]] * 100)  # of the spread of the first target
+    variant = variant_of(REGRESSION, tmp_path, off, scores, labels)
+    assert variant.max_relative_diff == pytest.approx(difference, rel=0.15)
+    judge_onnx(variant)
+    assert variant.good is onnx
+    variant.good = True
+    judge_int8(variant, Variant("pytorch", "x", 1, 0.0), 0.5, False, REGRESSION.metric_unit(labels))
+    assert variant.good is int8
+
+
+@pytest.mark.parametrize("unit", [1e-4, 1.0, 1e5])
+def test_points_of_an_error_are_hundredths_of_the_labels_spread(tmp_path, unit):
+    labels = unit * SCORES
+    for error, good in ((0.004, True), (0.006, False)):
+        pytorch, int8 = (Variant("x", "x", 1, metric=unit * 50.5 * value) for value in (0.5, 0.5 + error))
+        judge_int8(int8, pytorch, 0.5, greater_is_better=False, unit=REGRESSION.metric_unit(labels))
+        assert int8.good is good
+
+
+def test_large_numbers_that_hardly_differ_are_judged_by_what_float32_can_tell(tmp_path):
+    """Years, prices in cents: a step of float32 is no difference."""
+    labels = np.float32([[2_000_000.0, 1.0], [2_000_000.25, 1.0]] * 4)
+    variant = variant_of(REGRESSION, tmp_path, np.nextafter(labels, np.float32(np.inf)), labels, labels)
+    judge_onnx(variant)
+    assert variant.good
+
+
+def test_a_head_that_is_wrong_does_not_hide_behind_the_other(tmp_path):
+    """Few intents beside many tags, each judged by its own spread."""
+    space = {"columns": ["intent"], "classes": ["a", "b"], "values": ["a", "b"], "tags": ["O", "B-x"]}
+    joint = TASKS["joint"](
+        TASKS["joint"].label_space_class.from_dict(space | {"by_character": False, "neighbours": []})
+    )
+    draw = np.random.default_rng(0)
+    rows = [(draw.normal(size=2), 9 * draw.normal(size=(30, 2))) for _ in range(20)]
+    off = [(intent + 0.5, tags) for intent, tags in rows]
+    labels = [(k % 2, [0, 1] * 15) for k in range(20)]
+    variant = variant_of(joint, tmp_path, off, joint.stack(rows), labels)
+    assert variant.rms_relative_diff > 0.3
+
+
+@pytest.mark.parametrize(
+    "task, logits, labels, expected",
+    [
+        (SINGLE, [[1, 0]] * 3, [0, 1, 0], "'a'"),
+        (SINGLE, [[1, 0]] * 3, [0, 0, 0], ""),  # there is but one
+        (SINGLE, [[1, 0], [0, 1]], [0, 1], ""),
+        (REGRESSION, [[1, 5], [1.0001, 5.001]], [[1, 7], [4, 4]], "all but the same scores"),
+        (REGRESSION, [[1, 5], [1.0001, 6]], [[1, 7], [4, 4]], ""),
+    ],
+)
+def test_a_model_that_answers_one_thing(task, logits, labels, expected):
+    assert task.one_answer(np.array(logits), np.array(labels)) == expected
+
+
 @pytest.mark.parametrize(
     "task, metrics, tried, good",
     [
@@ -94,8 +169,9 @@ def test_settings_are_tried_until_one_passes(tmp_path, monkeypatch, task, metric
     monkeypatch.setattr(export_run, "load_predictor", lambda *args, **kwargs: predictor)
     scored = lambda name, file, *args: (Variant(name, file.name, 1, metrics[len(seen) - 1]), None)  # noqa: E731
     monkeypatch.setattr(export_run.gate, "run_variant", scored)
-    pytorch, path = Variant("pytorch", "x", 1, 0.9), tmp_path / "model.onnx"
-    variant, _ = export_run.quantise_until_good(tmp_path, path, pytorch, None, None, 0.5)
+    pytorch, better = Variant("pytorch", "x", 1, 0.9), predictor.task.greater_is_better
+    judge = partial(judge_int8, pytorch=pytorch, max_metric_drop=0.5, greater_is_better=better)
+    variant, _ = export_run.quantise_until_good(tmp_path, tmp_path / "model.onnx", judge, None, None)
     assert seen == [setting.name for setting in SETTINGS[:tried]]
     assert variant.good is good and variant.setting == seen[-1]
 

@@ -34,10 +34,10 @@ def export_members(options: ExportOptions, members: Sequence[Path]) -> dict[str,
     reports = {}
     for model in members:
         print(f"{model.name}:", flush=True)
-        reports[model.name] = export_model(replace(options, model=model, output_dir=output_dir / model.name))
-        if len(reports) == 1:  # models of two exports never answer together
-            for later in members[1:]:
-                (output_dir / later.name / "export_report.json").unlink(missing_ok=True)
+        # Models of two exports never answer together: when the first is replaced, the later ones end.
+        replaced = () if reports else (output_dir, *(output_dir / later.name for later in members[1:]))
+        one = replace(options, model=model, output_dir=output_dir / model.name, replaced=replaced)
+        reports[model.name] = export_model(one)
     first = next(iter(reports.values()))
     whole = {
         "passed": all(report["passed"] for report in reports.values()),

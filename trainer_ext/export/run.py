@@ -1,8 +1,8 @@
 """Checkpoint to gated ONNX folder; written beside the target first, so that a failure leaves nothing half done."""
 
-import os
-import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,12 @@ from trainer_ext.data.readers import Row
 from trainer_ext.errors import UserError, check_range
 from trainer_ext.export import gate
 from trainer_ext.export.latency import latency_table
+from trainer_ext.export.publish import publish
 from trainer_ext.export.quantise import SETTINGS, quantise
 from trainer_ext.export.report import build_report
-from trainer_ext.export.to_onnx import export_onnx
+from trainer_ext.export.to_onnx import copy_tokenizer, export_onnx
 from trainer_ext.file_options import FileOptions
-from trainer_ext.files import check_folder, write_json
+from trainer_ext.files import check_folder, scratch_folder, write_json
 from trainer_ext.inference import Predictor, load_predictor
 from trainer_ext.tasks import Task
 
@@ -38,6 +39,8 @@ class ExportOptions:
     benchmark: bool
     files: FileOptions = field(default_factory=FileOptions)
     """How `eval_file` is written; the training's own validation file is read as the training read it."""
+    replaced: tuple[Path, ...] = ()
+    """Folders of an earlier export that are of no use beside this one: made unusable before it is there."""
 
     def __post_init__(self):
         if self.max_eval_samples is not None:
@@ -47,19 +50,14 @@ class ExportOptions:
 
 def export_model(options: ExportOptions) -> dict[str, Any]:
     """Export, quantise, gate; returns the report, which is also written to output_dir."""
-    pytorch = load_predictor(options.model, num_threads=THREADS, file_name="model.safetensors")
+    # On the CPU also where there is a GPU: Optimum makes its example inputs there, and the INT8 model runs there.
+    pytorch = load_predictor(options.model, THREADS, "cpu", file_name="model.safetensors")
     rows = evaluation_rows(options, pytorch)
     if options.output_dir.resolve() == options.model.resolve():
         raise UserError(f"output_dir {options.output_dir} is the checkpoint itself; give another folder")
-    stage = options.output_dir.with_name(f".{options.output_dir.name}.{os.getpid()}.tmp")
-    stage.mkdir(parents=True)
-    try:
+    with scratch_folder(options.output_dir) as stage:
         report = export_into(stage, options, pytorch, rows)
-        options.output_dir.mkdir(parents=True, exist_ok=True)
-        for file in sorted(stage.iterdir(), key=lambda path: path.name == "export_report.json"):
-            os.replace(file, options.output_dir / file.name)
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
+        publish(stage, options.output_dir, options.replaced)
     return report
 
 
@@ -67,21 +65,29 @@ def export_into(
     stage: Path, options: ExportOptions, pytorch: Predictor, rows: tuple[list[str], list]
 ) -> dict[str, Any]:
     """All files of the export, in `stage`."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(options.model)
     first, reference = gate.run_variant("pytorch", options.model / "model.safetensors", pytorch, rows, None)
     print("exporting to ONNX ...", flush=True)
-    model_path = export_onnx(pytorch.session.model, tokenizer, stage)
+    model_path = export_onnx(pytorch.session.model, stage)
+    copy_tokenizer(options.model, stage)
     onnx_predictor = load_predictor(stage, THREADS, "cpu", file_name=model_path.name)
     second, _ = gate.run_variant("onnx", model_path, onnx_predictor, rows, reference)
     gate.judge_onnx(second)
-    third, int8_predictor = quantise_until_good(stage, model_path, first, rows, reference, options.max_metric_drop)
+    labels = pytorch.task.stack_labels(rows[1])
+    judge = partial(
+        gate.judge_int8,
+        pytorch=first,
+        max_metric_drop=options.max_metric_drop,
+        greater_is_better=pytorch.task.greater_is_better,
+        unit=pytorch.task.metric_unit(labels),
+    )
+    third, int8_predictor = quantise_until_good(stage, model_path, judge, rows, reference)
     variants = [first, second, third]
     predictors = {"pytorch": pytorch, "onnx": onnx_predictor, "int8": int8_predictor}
     gate.add_latencies(variants, predictors, rows[0])
-    metric = pytorch.task.default_metric
-    report = build_report(variants, metric, len(rows[0]), options.max_metric_drop, THREADS)
+    metric, notes = pytorch.task.default_metric, []
+    if answer := pytorch.task.one_answer(reference, labels):
+        notes.append(f"the model answers {answer} for all {len(rows[0])} rows, whose labels differ: has it learnt?")
+    report = build_report(variants, metric, len(rows[0]), options.max_metric_drop, THREADS, notes)
     if options.benchmark:
         report["latency"] = latency_table(predictors, rows[0])
     write_json(stage / "export_report.json", report)
@@ -89,16 +95,16 @@ def export_into(
 
 
 def quantise_until_good(
-    stage: Path, model_path: Path, pytorch: gate.Variant, rows, reference, max_metric_drop: float
+    stage: Path, model_path: Path, judge: Callable[[gate.Variant], None], rows, reference
 ) -> tuple[gate.Variant, Predictor]:
-    """INT8 with the first setting that passes, or the last one tried, marked as not good."""
+    """INT8 with the first setting that `judge` leaves good, or the last one tried, marked as not good."""
     for setting in SETTINGS:
         print(f"INT8: {setting.name} ...", flush=True)
         path = quantise(model_path, stage, setting)
         predictor = load_predictor(stage, THREADS, "cpu", file_name=path.name)
         variant, _ = gate.run_variant("int8", path, predictor, rows, reference)
         variant.setting = setting.name
-        gate.judge_int8(variant, pytorch, max_metric_drop, predictor.task.greater_is_better)
+        judge(variant)
         if variant.good:
             break
         print(f"INT8 with {setting.name}: {variant.why}", flush=True)

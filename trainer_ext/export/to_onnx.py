@@ -1,21 +1,23 @@
 """A checkpoint to ONNX through Optimum, with dynamic batch and length."""
 
+import shutil
 import warnings
 from pathlib import Path
 
 import torch
 from optimum.exporters.onnx import export
 from optimum.exporters.tasks import TasksManager
-from transformers import AutoConfig, PreTrainedTokenizerBase
+from transformers import AutoConfig
 
 from trainer_ext.errors import UserError
+from trainer_ext.export.publish import TOKENIZER_FILES
 from trainer_ext.modeling import EncoderWithHead
 
 TASK = "text-classification"  # its inputs and its output `logits` fit every head of ours; a token head adds another
 
 
-def export_onnx(model: EncoderWithHead, tokenizer: PreTrainedTokenizerBase, folder: Path) -> Path:
-    """Write model.onnx, tokenizer and config.json into `folder`; returns the path of model.onnx.
+def export_onnx(model: EncoderWithHead, folder: Path) -> Path:
+    """Write model.onnx and config.json into `folder`; returns the path of model.onnx.
 
     The config is the *encoder's*, with our head's labels and pipeline added: plain transformers and Optimum read it.
 
@@ -48,14 +50,24 @@ def export_onnx(model: EncoderWithHead, tokenizer: PreTrainedTokenizerBase, fold
         warnings.simplefilter("ignore", torch.jit.TracerWarning)
         export(model.eval(), HeadOnnxConfig(config, task=TASK), folder / "model.onnx")
     config.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
     return folder / "model.onnx"
 
 
+def copy_tokenizer(checkpoint: Path, folder: Path) -> None:
+    """The checkpoint's tokenizer files, byte for byte.
+
+    Loaded and saved again some become other tokenizers; and loading one would offer to run code that the folder brings.
+    """
+    for name in TOKENIZER_FILES:
+        if (checkpoint / name).is_file():
+            shutil.copyfile(checkpoint / name, folder / name)
+
+
 def exported_config(model: EncoderWithHead):
-    """The encoder's config with `id2label`, `pipeline` and `head_shape` of ours."""
+    """The encoder's config with `id2label`, `problem_type`, `pipeline` and `head_shape` of ours."""
     config = AutoConfig.for_model(**model.config.encoder.to_dict())
     config.id2label, config.label2id = model.config.id2label, model.config.label2id
+    config.problem_type = model.config.problem_type  # else transformers' pipeline guesses the function of the logits
     config.pipeline = model.config.pipeline
     config.head_shape, config.token_classes = model.config.head_shape, model.config.token_classes
     return config

@@ -147,7 +147,7 @@ def members_of(name: str) -> list[str]:
     if not folder.is_dir() or (folder / "config.json").is_file():
         return [name]
     names = listed_members(folder)
-    missing = [m for m in names if not any((folder / m / file).is_file() for file in LAST_WRITTEN)]
+    missing = [member for member in names if not is_complete(folder / member)]
     if missing:
         raise UserError(
             f"model {name} is not complete: {', '.join(missing)} not trained or exported to the end; run the command "
@@ -157,6 +157,11 @@ def members_of(name: str) -> list[str]:
         found = [p.name for p in folder.iterdir() if MEMBER.fullmatch(p.name) and (p / "config.json").is_file()]
         names = sorted(found, key=lambda member: int(member[5:]))
     return [str(folder / member) for member in names] or [name]
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether a model was trained, or exported, to its end: a folder in the making has no config.json."""
+    return (folder / "config.json").is_file() and any((folder / name).is_file() for name in LAST_WRITTEN)
 
 
 def listed_members(folder: Path) -> list[str]:

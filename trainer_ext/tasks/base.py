@@ -154,6 +154,28 @@ class Task(ABC):
         """All logits in one axis, for comparing two models."""
         return logits.ravel()
 
+    def parts(self, logits: Any) -> list[np.ndarray]:
+        """The logits of all rows, divided by what has a scale of its own: heads, or the targets of regression."""
+        return [logits]
+
+    def spreads(self, logits: Any, labels: Any) -> list[float]:
+        """The standard deviation of each of the `parts`; both arguments as `compute_metrics` takes them."""
+        return [float(part.std()) if part.size else 0.0 for part in self.parts(logits)]
+
+    def metric_unit(self, labels: Any) -> float:
+        """What the default metric is measured in: 1 for shares."""
+        return 1.0
+
+    def one_answer(self, logits: Any, labels: Any) -> str:
+        """What the model answers for every row although the rows' labels differ; empty where it tells them apart."""
+        predictions = self.predictions(logits)
+        constant = (predictions == predictions[0]).all() and (labels != labels[0]).any()
+        return self.name_of(predictions[0]) if constant else ""
+
+    def name_of(self, prediction: Any) -> str:
+        """One row's prediction in a message."""
+        return "the same"
+
     def check_finite(self, logits: Any) -> None:
         """Raise `RunError` for NaN and infinity, whose metrics may look like those of a poor model."""
         if not np.isfinite(self.flat(logits)).all():

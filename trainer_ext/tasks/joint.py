@@ -192,6 +192,20 @@ class Joint(Task):
         """All logits of both heads in one axis."""
         return np.concatenate([logits[0].ravel(), *(scores.ravel() for scores in logits[1])])
 
+    def parts(self, logits: Outputs) -> list[np.ndarray]:
+        """Each head's logits."""
+        return [logits[0], np.concatenate([np.zeros(0), *(scores.ravel() for scores in logits[1])])]
+
+    def one_answer(self, logits: Outputs, labels: tuple[np.ndarray, Sequence[np.ndarray]]) -> str:
+        """One intent for all rows, whose intents differ, or else one tag for all words, whose tags differ."""
+        intents, tags = logits[0].argmax(axis=-1), np.concatenate(list(map(self.best_tags, logits[1])))
+        gold = np.concatenate(list(labels[1]))
+        if np.ptp(intents) == 0 and np.ptp(labels[0]) != 0:
+            return f"the intent {self.label_space.classes[intents[0]]!r}"
+        if len(tags) and np.ptp(tags) == 0 and np.ptp(gold[gold != NO_WORD]) != 0:
+            return f"the tag {self.label_space.tags[tags[0]]!r}"
+        return ""
+
     def decode(self, logits: tuple[np.ndarray, np.ndarray]) -> dict[str, Any]:
         """`{"intent", "intent_score", "tags"}` from a row's output."""
         intent, tags = logits

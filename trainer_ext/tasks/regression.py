@@ -10,6 +10,8 @@ from trainer_ext.errors import UserError
 from trainer_ext.tasks.base import Task
 from trainer_ext.tasks.label_space import LabelSpace
 
+ALL_BUT_CONSTANT = 1e-3  # of the labels' range
+
 
 class Regression(Task):
     """Logits (T,) are the scores themselves, on the scale of the labels; targets are the label columns."""
@@ -73,9 +75,27 @@ class Regression(Task):
         """(N, T) scores."""
         return logits
 
+    def parts(self, logits: np.ndarray) -> list[np.ndarray]:
+        """Each target's scores."""
+        return list(logits.T)
+
+    def spreads(self, logits: np.ndarray, labels: np.ndarray) -> list[float]:
+        """Of each target's scores or labels, whichever is larger: scores that hardly differ may miss by as little."""
+        return np.maximum(logits.std(axis=0), labels.std(axis=0)).tolist()
+
+    def metric_unit(self, labels: np.ndarray) -> float:
+        """The labels' standard deviation, a mean over targets like the metric; their size where they are constant."""
+        spread = labels.std(axis=0).mean() or np.abs(labels).mean()
+        return float(spread) or 1.0
+
+    def one_answer(self, logits: np.ndarray, labels: np.ndarray) -> str:
+        """Scores that hardly differ, beside labels that do."""
+        constant = np.ptp(logits, axis=0) <= ALL_BUT_CONSTANT * np.ptp(labels, axis=0)
+        return "all but the same scores" if constant.all() and np.ptp(labels, axis=0).any() else ""
+
     def agreement(self, logits: np.ndarray, reference: np.ndarray) -> float:
-        """Share of scores within 1% of the reference's (or 0.001 where that is more)."""
-        return float(np.isclose(logits, reference, rtol=0.01, atol=0.001).mean())
+        """Share of scores within 1% of the reference's, or of their standard deviation where that is more."""
+        return float(np.isclose(logits, reference, rtol=0.01, atol=0.01 * reference.std(axis=0)).mean())
 
     def decode(self, logits: np.ndarray) -> dict[str, Any]:
         """`{"scores": {target: value}}`."""

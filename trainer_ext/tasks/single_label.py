@@ -44,6 +44,10 @@ class SingleLabel(Task):
             return logits.argmax(axis=-1)
         return (logits / self.calibration.temperature + np.array(self.calibration.bias)).argmax(axis=-1)
 
+    def name_of(self, prediction: Any) -> str:
+        """The class."""
+        return repr(self.label_space.classes[int(prediction)])
+
     def fit_decision(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, tuple[float, ...]]:
         """A bias for each class, for macro-F1."""
         return {"bias": fit_bias(logits, labels)}
