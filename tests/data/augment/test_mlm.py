@@ -58,6 +58,12 @@ def test_the_most_probable_other_word(model):
     assert propose(model, "the old", alpha=1) == "river river"
 
 
+def test_addresses_names_and_tags_stay(model):
+    kept = "http://the.red/house?old=1 @red_house #old-river the.red@house.org"
+    assert propose(model, f"red {kept}", alpha=1) == f"river {kept}"
+    assert propose(model, "好吃http://t.cn/a @好看", "zh", alpha=1).endswith("http://t.cn/a @好看")
+
+
 def test_chinese_words_by_character(model):
     """As many characters as there were; 好 is the best everywhere, and 看 where 好好 would be the word itself."""
     assert propose(model, "餐厅", "zh") == "好好"

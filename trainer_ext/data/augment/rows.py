@@ -3,6 +3,7 @@
 from typing import Any
 
 from trainer_ext.data.augment.sentence import IS_CHINESE, NO_DIGIT_WORD, Sentence, Splitter, Word, glue
+from trainer_ext.data.augment.units import units
 from trainer_ext.data.joint import tokens_and_tags
 from trainer_ext.data.readers import Row, text_of
 from trainer_ext.tasks.chunks import OUTSIDE, chunks
@@ -27,9 +28,11 @@ class TextRows:
         return self.splitter(self.text(row))
 
     def values(self, row: Row, sentence: Sentence) -> dict[str, Any] | None:
-        """The row with the text of `sentence`; None when nothing is left of it."""
+        """The row with the text of `sentence`; None when nothing is left of it, or an address in it would change."""
         text = sentence.text.strip()
-        return {**row.values, self.text_column: text} if text else None
+        if not text or units(text) != units(self.text(row)):
+            return None
+        return {**row.values, self.text_column: text}
 
 
 class JointRows:
@@ -96,7 +99,7 @@ class JointRows:
             if len(token) == 1:
                 run += token
                 continue
-            words += [outside_word(piece, tuple(piece)) for piece in self.splitter.cut(run)] if run else []
+            words += [outside_word(piece, tuple(piece)) for piece in self.splitter.pieces(run)] if run else []
             words += [outside_word(token, (token,))] if token else []
             run = ""
         return words

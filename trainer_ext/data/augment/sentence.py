@@ -1,7 +1,7 @@
 """A text as words that may be edited and what stands between them; and the four edits.
 
-In a text every word is free and the gaps hold blanks, punctuation and numbers. In a row of tokens and tags a whole
-slot is one word that is not free, so no edit can cut it or put anything inside.
+In a text every word is free and the gaps hold blanks, punctuation, numbers and units (see `units.py`). In a row of
+tokens and tags a whole slot is one word that is not free, so no edit can cut it or put anything inside.
 """
 
 import re
@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
+from trainer_ext.data.augment.units import parts
 from trainer_ext.tasks.words import CHINESE
 
 IS_CHINESE = re.compile(f"[{CHINESE}]")
@@ -45,23 +46,30 @@ class Sentence:
 
 
 class Splitter:
-    """Texts to sentences: Chinese words by jieba, others by blanks and punctuation; numbers are no words."""
+    """Texts to sentences: Chinese words by jieba, others by blanks and punctuation; numbers and units are no words."""
 
     def __init__(self, language: str):
         self.cut = chinese_cutter() if language == "zh" else None
 
     def __call__(self, text: str) -> Sentence:
         """The sentence whose `text` is `text`."""
-        pieces = self.cut(text) if self.cut else english_pieces(text)
         words: list[Word] = []
         gaps = [""]
-        for piece in pieces:
+        for piece in self.pieces(text):
             if NO_DIGIT_WORD.fullmatch(piece):
                 words.append(Word(piece))
                 gaps.append("")
             else:
                 gaps[-1] += piece
         return Sentence(tuple(words), tuple(gaps))
+
+    def pieces(self, text: str) -> list[str]:
+        """Words, units and what stands between them, in order."""
+        cut = self.cut or english_pieces
+        pieces: list[str] = []
+        for part, is_unit in parts(text):
+            pieces += [part] if is_unit else cut(part)
+        return pieces
 
 
 def english_pieces(text: str) -> list[str]:
@@ -120,6 +128,8 @@ def insert_word(sentence: Sentence, position: int, text: str) -> Sentence:
     after = gaps[position] if position else ""
     if not after and position < len(words):
         after = glue(text, words[position].text)
+    elif after[:1].isalnum():  # a number or an address right behind the word
+        after = glue(text, after) + after
     words = (*words[:position], Word(text), *words[position:])
     return Sentence(words, (*gaps[:position], before, after, *gaps[position + 1 :]))
 
@@ -137,9 +147,10 @@ def swap_words(sentence: Sentence, first: int, second: int) -> Sentence:
 
 
 def can_delete(sentence: Sentence, position: int) -> bool:
-    """Whether the gaps around a word can become one: not what stands alone in brackets or quotes."""
+    """Whether the gaps around a word can become one: not what stands alone in brackets, quotes or numbers."""
     before, after = sentence.gaps[position], sentence.gaps[position + 1]
-    return not before.strip() or not after.strip() or before == after
+    alike = before == after and not any(character.isalnum() for character in before)  # else a number would be lost
+    return not before.strip() or not after.strip() or alike
 
 
 def delete_words(sentence: Sentence, positions: Collection[int]) -> Sentence:
