@@ -71,7 +71,9 @@ def test_decode_gives_plain_floats():
 
 def test_agreement_is_within_one_percent():
     reference = np.array([[3.0, 100.0], [0.0, -2.0]])
-    assert TASK.agreement(reference + [[0.029, 1.1], [0.0009, 0.1]], reference) == 0.5
+    off = [[0.029, 1.1], [0.0009, 0.1]]
+    for unit in (1e-4, 1, 1e4):
+        assert TASK.agreement(unit * (reference + off), unit * reference) == 0.5
 
 
 def test_head_starts_at_mean_and_spread_of_the_training_labels():
