@@ -66,7 +66,12 @@ LIGHT = [
     "trainer_ext/optimisation.py",
     *("trainer_ext/locks.py", "trainer_ext/tables.py"),
     "trainer_ext/precision.py",
-    *("trainer_ext/file_options.py", "trainer_ext/data/opening.py", "trainer_ext/data/json_files.py"),
+    *(
+        "trainer_ext/file_options.py",
+        "trainer_ext/data/opening.py",
+        "trainer_ext/data/encodings.py",
+        "trainer_ext/data/json_files.py",
+    ),
     *("trainer_ext/data/readers.py", "trainer_ext/data/writers.py", "trainer_ext/data/labelled.py"),
     *("trainer_ext/data/joint.py", "trainer_ext/data/slu.py", "trainer_ext/data/smp.py"),
     *("trainer_ext/data/cleaning.py", "trainer_ext/data/truncation.py", "trainer_ext/data/resample.py"),

@@ -5,7 +5,7 @@ from dataclasses import fields
 
 from trainer_ext.arguments import CALIBRATIONS, SCRATCH_SIZES, Arguments, DataArguments
 from trainer_ext.errors import UserError, check_range
-from trainer_ext.file_options import FileOptions, ending_of
+from trainer_ext.file_options import FileOptions, check_encoding, ending_of
 from trainer_ext.fold_checks import check_folds
 from trainer_ext.optimisation import check_optimisation, parse_parameter_groups
 from trainer_ext.precision import check_precision
@@ -187,8 +187,9 @@ def check_files(args: Arguments) -> None:
         if path and data.dataset_name:
             raise UserError(f"dataset_name {data.dataset_name} and {flag} {path} are both given; drop one")
         if path and not os.path.isfile(path):
+            what = "a folder" if os.path.isdir(path) else "not a file"
             raise UserError(
-                f"{flag}: {path} does not exist" if not os.path.exists(path) else f"{flag}: {path} is a folder"
+                f"{flag}: {path} does not exist" if not os.path.exists(path) else f"{flag}: {path} is {what}"
             )
     check_reading(data)
     if data.task == "multi_aspect" and len(data.label_columns) < 2 and "label_columns" not in args.given:
@@ -238,10 +239,11 @@ def check_reading(data: DataArguments) -> None:
             raise UserError(
                 f"{spec.name} {getattr(data, spec.name)} is for files, not dataset_name {data.dataset_name}"
             )
-        if data.task == "joint" and spec.name != "file_format":
+        if data.task == "joint" and spec.name not in ("file_format", "encoding"):
             raise UserError(f"{spec.name} {getattr(data, spec.name)} is not for the files of the task joint")
     if data.task == "joint" and data.file_format in ("csv", "tsv", "txt"):
         raise UserError(f"file_format {data.file_format} is not for the task joint: its text files are told by content")
+    check_encoding(data.encoding)
     if data.task != "joint":
         formats = {data.file_format} if data.file_format != "auto" else {ending_of(path) for path in paths}
         data.check(sorted(formats))

@@ -4,15 +4,17 @@
 """
 
 import argparse
+import codecs
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from trainer_ext.errors import UserError
+from trainer_ext.errors import UserError, did_you_mean
 
 FORMATS = ("csv", "tsv", "jsonl", "json", "parquet", "txt")
 PART = re.compile(r"\.part(\d+)(?=$|\.gz$)")
+ENCODINGS = ("utf-8", "gb18030", "cp1252", "utf-16", "auto")
 DELIMITERS = {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon": ";"}
 
 
@@ -41,6 +43,10 @@ class FileOptions:
     drop_missing: bool = field(
         default=False, metadata={"help": "Leave out rows without text or label (named on the screen); else refused."}
     )
+    encoding: str = field(
+        default="utf-8",
+        metadata={"help": "Of text files: utf-8, gb18030, cp1252, utf-16, ... or auto, which looks at the bytes."},
+    )
 
     @property
     def separator(self) -> str | None:
@@ -54,9 +60,11 @@ class FileOptions:
             UserError: naming the flag, its value and the formats.
         """
         takers = {"delimiter": ("csv", "tsv", "txt"), "column_names": ("csv", "tsv", "txt"), "quoting": ("csv", "tsv")}
+        takers["encoding"] = tuple(name for name in FORMATS if name != "parquet")
+        check_encoding(self.encoding)
         for name, possible in takers.items():
             value = getattr(self, name)
-            if value not in (None, "minimal") and formats and not set(possible) & set(formats):
+            if value not in (None, "minimal", "utf-8") and formats and not set(possible) & set(formats):
                 raise UserError(f"{name} {value} is for {', '.join(possible)}, but the files are {', '.join(formats)}")
         if self.delimiter is not None and len(self.separator) != 1:
             raise UserError(f"delimiter {self.delimiter!r} is not one character (nor one of {', '.join(DELIMITERS)})")
@@ -65,6 +73,17 @@ class FileOptions:
         twice = {name for name in self.column_names or () if self.column_names.count(name) > 1}
         if twice:
             raise UserError(f"column_names gives {', '.join(sorted(map(repr, twice)))} more than once")
+
+
+def check_encoding(name: str) -> None:
+    """Raise `UserError` for an encoding that Python does not read text in."""
+    try:
+        known = name == "auto" or codecs.lookup(name)._is_text_encoding
+    except (LookupError, ValueError):
+        known = False
+    if not known:
+        near = did_you_mean(name, ENCODINGS)
+        raise UserError(f"encoding {name!r} is not known{near}; expected {', '.join(ENCODINGS)} or another of Python's")
 
 
 def add_file_flags(parser: argparse.ArgumentParser) -> None:
@@ -76,7 +95,8 @@ def add_file_flags(parser: argparse.ArgumentParser) -> None:
         elif "choices" in spec.metadata:
             parser.add_argument(f"--{spec.name}", choices=spec.metadata["choices"], default=default, help=text)
         else:
-            parser.add_argument(f"--{spec.name}", nargs="+" if spec.name == "column_names" else None, help=text)
+            many = "+" if spec.name == "column_names" else None
+            parser.add_argument(f"--{spec.name}", nargs=many, default=default, help=text)
 
 
 def file_options(values: object) -> FileOptions:

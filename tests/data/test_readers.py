@@ -125,7 +125,9 @@ def test_empty_quoted_field_is_a_row(tmp_path):
 def test_ragged_record_is_refused(tmp_path, record, fields):
     """With file, row and line, and both numbers."""
     path = write(tmp_path / "a.csv", f'text,label\n"x\ny",0\n{record}\nb,1\n')
-    assert refusal(path) == f", row 2 (line 4): {fields} fields where the header has 2"
+    expected = f", row 2 (line 4): {fields} fields where the header has 2"
+    hint = " (a field that holds the delimiter needs quotes; --delimiter names another one)" if fields > 2 else ""
+    assert refusal(path) == expected + hint
 
 
 @pytest.mark.parametrize(
@@ -198,8 +200,11 @@ def test_only_line_ends_end_a_row(tmp_path, ending, content):
 def test_other_encodings_are_refused(tmp_path, ending, gz):
     """Chinese text in GBK, and a NUL-ridden UTF-16 file."""
     path = write(tmp_path / f"a.{ending}{gz}", FILES[ending].replace("nice", "好吃").encode("gb18030"))
-    assert refusal(path) == " is not UTF-8 text: byte 0xba (invalid start byte)"
-    assert "is not UTF-8 text: byte 0xff" in refusal(write(tmp_path / f"b.{ending}{gz}", "a,b\n".encode("utf-16")))
+    refused = refusal(path)
+    assert refused.startswith(" is not UTF-8 text: byte 0xba (invalid start byte); ")
+    assert refused.endswith("it is probably gb18030: --encoding gb18030 reads it")
+    refused = refusal(write(tmp_path / f"b.{ending}{gz}", "a,b\n".encode("utf-16")))
+    assert "is not UTF-8 text: byte 0xff" in refused and "--encoding utf-16 reads it" in refused
 
 
 def test_broken_surrogate_is_refused(tmp_path):
@@ -290,7 +295,7 @@ def test_standard_input_that_is_not_utf8(monkeypatch):
     """Refused as a file is, also where the locale would let broken bytes through."""
     stdin = io.TextIOWrapper(io.BytesIO(b"ok\n\xff\n"), encoding="utf-8", errors="surrogateescape")
     monkeypatch.setattr(sys, "stdin", stdin)
-    assert refusal("-") == " is not UTF-8 text: byte 0xff (invalid start byte)"
+    assert refusal("-") == " is not UTF-8 text: byte 0xff (invalid start byte); --encoding names another one"
 
 
 # --- files that cannot be read --------------------------------------------------------------------------------------
@@ -350,12 +355,17 @@ def test_file_that_fails_while_reading(tmp_path):
 def test_require_columns():
     """Names the missing column and those there are."""
     require_columns(Row({"a": 1, "b": 2}, "f, row 1"), ["b", "a"], "f")
-    with pytest.raises(UserError, match="^f: there is no column 'text'; the columns are a, b$"):
+    with pytest.raises(UserError, match="^f: there is no column 'text'; the columns are a, b; --text_column, --label"):
         require_columns(Row({"a": 1, "b": 2}, "f, row 1"), ["a", "text"], "f")
 
 
 @pytest.mark.parametrize(
-    "value, message", [(None, "must hold text, got None"), (3, "must hold text, got 3"), (" \n", "is empty")]
+    "value, message",
+    [
+        (None, "must hold text, got None"),
+        (3, "must hold text, got 3"),
+        (" \n", r"is empty \(--drop_missing leaves out such rows\)"),
+    ],
 )
 def test_text_of_refuses(value, message):
     """What is no text, with the row."""

@@ -4,6 +4,7 @@ import json
 import sys
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +15,9 @@ from trainer_ext.errors import UserError
 from trainer_ext.inference import Predictor, load_predictor
 from trainer_ext.inference.job import answer_rows, find_text_column, metrics_path, rows_of
 from trainer_ext.inference.predictor import WINDOW
+from trainer_ext.tasks import LabelSpace
+from trainer_ext.tasks.joint import Joint, JointLabelSpace
+from trainer_ext.tasks.single_label import SingleLabel
 
 
 @pytest.fixture(scope="module")
@@ -194,3 +198,58 @@ def test_answers_stream(predictor):
 def test_metrics_path(output, source, expected):
     """Beside the output, else in the current folder."""
     assert metrics_path(output, source) == Path(expected)
+
+
+@pytest.mark.parametrize("header", ["id;review;stars", "id\treview", "review|stars"])
+@pytest.mark.parametrize("ending", ["csv", "tsv"])
+def test_a_header_that_was_not_cut_is_no_text_column(predictor, tmp_path, header, ending):
+    if ending == "tsv" and "\t" in header:
+        header = "id,review"
+    path = write(tmp_path / f"a.{ending}", f"{header}\ngood food\n")
+    with pytest.raises(UserError, match=r"a\.(csv|tsv), row 1 .*one column only; the header .* --delimiter"):
+        answers(predictor, path)
+    assert [row["label"] for row in answers(predictor, path, text_column=header)] == ["pos"]
+
+
+def test_the_only_column_is_named(predictor, tmp_path, capsys):
+    assert len(answers(predictor, write(tmp_path / "a.csv", "comment\ngood food\n"))) == 1
+    assert "the texts are those of the only one, 'comment'" in capsys.readouterr().err
+
+
+SNIPS = "play O\nhey B-song\njude I-song\nPlayMusic\n\nbook O\nit O\nBook\n\n"
+TOKENS = [["play", "hey", "jude"], ["book", "it"]]
+
+
+@pytest.mark.parametrize(
+    "content, beside",
+    [
+        (SNIPS, None),
+        (SNIPS.replace(" ", "\t"), None),
+        (SNIPS.replace("PlayMusic\n", "").replace("Book\n", ""), None),  # to be predicted: no intents
+        (SNIPS.replace("PlayMusic\n", "").replace("Book\n", ""), "PlayMusic\nBook\n"),
+        (SNIPS.rstrip("\n"), None),
+        ("\n" + SNIPS, None),
+    ],
+)
+def test_tokens_and_tags_are_read_as_they_are_for_evaluation(tmp_path, content, beside):
+    path = write(tmp_path / "a.txt", content)
+    if beside:
+        write(tmp_path / "a.txt.intent", beside)
+    words = SimpleNamespace(task=Joint(JointLabelSpace(("intent",), ("a", "b"), ("a", "b"))))
+    assert [row.values["tokens"] for row in rows_of(words, None, path)] == TOKENS
+    texts = SimpleNamespace(task=SingleLabel(LabelSpace.from_names(["label"], ["a", "b"])))
+    with pytest.raises(UserError, match="a.txt holds tokens and tags, but the model takes texts"):
+        rows_of(texts, None, path)
+
+
+def test_inline_tags_are_read_as_they_are_for_evaluation(tmp_path):
+    path = write(tmp_path / "a.txt", "1\tplay it\tmusic\tplay <song>it</song>\n")
+    words = SimpleNamespace(task=Joint(JointLabelSpace(("intent",), ("a", "b"), ("a", "b"))))
+    assert [row.values["tokens"] for row in rows_of(words, None, path)] == [list("playit")]
+
+
+@pytest.mark.parametrize("content", ["play O\n", "turn it on\nplay it\n\nO\n", "a\tb\tc\td\n", "", "one\n\ntwo\n"])
+def test_lines_of_text_stay_lines(tmp_path, content):
+    words = SimpleNamespace(task=Joint(JointLabelSpace(("intent",), ("a", "b"), ("a", "b"))))
+    rows = list(rows_of(words, None, write(tmp_path / "a.txt", content)))
+    assert [row.values for row in rows] == [{"text": line} for line in content.splitlines()]

@@ -20,7 +20,7 @@ def read_labelled(path: str, task: str, options: FileOptions = DEFAULTS) -> Iter
     if task != Joint.name:
         return read_rows(path, options=options)
     kind = ending_of(path) if options.file_format == "auto" else options.file_format
-    return read_smp(path) if kind == "json" else read_slu(path, options)
+    return read_smp(path, options.encoding) if kind == "json" else read_slu(path, options)
 
 
 def labelled_rows(

@@ -1,4 +1,4 @@
-"""Opening what is read: UTF-8 text with or without BOM, packed or not, in one file or in numbered parts.
+"""Opening what is read: text in UTF-8 or another encoding, BOM or not, packed or not, in one file or in numbered parts.
 
 `rows.csv.part1.gz` is the first of the parts `rows.csv.part1.gz`, `rows.csv.part2.gz`, ... which are read as one file:
 only the first has the header, and a row or a character may be cut between two of them.
@@ -8,28 +8,121 @@ import gzip
 import io
 import re
 import sys
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import IO
 
+from trainer_ext.data.encodings import codec, guess, is_utf8, telling_bytes
 from trainer_ext.errors import UserError
-from trainer_ext.file_options import PART
+from trainer_ext.file_options import PART, check_encoding
+
+BLOCK = 1 << 17
+LONGEST_LINE = 1 << 26  # bytes: a line is held in memory whole
+LONGEST_FIELD = LONGEST_LINE
+MOST_UNPACKED = 1 << 30  # bytes; beyond them a file that unpacks to RATIO times its size is taken for a trap
+RATIO = 100
+FEW = 20  # bytes that are not ASCII: so many may be UTF-8 by chance
 
 
 @contextmanager
-def open_text(path: str, newline: str | None) -> Iterator[IO[str]]:
-    """Open a text file (UTF-8, BOM dropped, gz unpacked, parts joined) or standard input."""
+def open_text(
+    path: str, newline: str | None, encoding: str = "utf-8", longest_line: int | None = LONGEST_LINE
+) -> Iterator[IO[str]]:
+    """Open a text file (BOM dropped, gz unpacked, parts joined) or standard input.
+
+    Args:
+        path: the file, or `-`.
+        newline: as `open` has it.
+        encoding: its name; `auto` looks at the bytes.
+        longest_line: in bytes; None where lines are not read whole.
+
+    Raises:
+        UserError: for a file that is not there, a line beyond the limit, and a packed file that is a trap.
+    """
+    check_encoding(encoding)
     if path == "-":
         if isinstance(sys.stdin, io.TextIOWrapper):  # read as a file is, whatever the locale says
-            sys.stdin.reconfigure(encoding="utf-8-sig", errors="strict", newline=newline)
+            encoding = guessed(path, sys.stdin.buffer, peek=True) if encoding == "auto" else encoding
+            sys.stdin.reconfigure(encoding=codec(encoding), errors="strict", newline=newline)
         yield sys.stdin
         return
+    if encoding == "auto" or codec(encoding) != "utf-8-sig":
+        with open_bytes(path) as file:
+            encoding = guessed(path, file) if encoding == "auto" else not_utf8(path, file, encoding)
+    with (
+        open_bytes(path, longest_line) as file,
+        io.TextIOWrapper(file, encoding=codec(encoding), newline=newline) as text,
+    ):
+        yield text
+
+
+def guessed(path: str, file: io.BufferedReader, peek: bool = False) -> str:
+    """The encoding that `auto` stands for; says on stderr when it is not UTF-8."""
+    found = guess(io.BytesIO(file.peek(BLOCK))) if peek else guess(file)
+    if found is None:
+        raise UserError(f"{path}: its encoding cannot be told from its bytes; name it with --encoding")
+    if found != "utf-8":
+        note_once(f"note: {path} is read as {found} (encoding auto)")
+    return found
+
+
+def not_utf8(path: str, file: io.BufferedReader, encoding: str) -> str:
+    """The encoding that was named; says on stderr when the file is UTF-8, which many read as nonsense."""
+    sample = telling_bytes(file)
+    if len(sample.decode("ascii", "ignore")) + FEW < len(sample) and is_utf8(sample):
+        note_once(f"note: {path} is UTF-8, but is read as {encoding}, as --encoding says")
+    return encoding
+
+
+@cache
+def note_once(text: str) -> None:
+    """A line on stderr, once for a file however often it is opened."""
+    print(text, file=sys.stderr)
+
+
+@contextmanager
+def open_bytes(path: str, longest_line: int | None = None) -> Iterator[io.BufferedReader]:
+    """The unpacked bytes of a file in one or several parts."""
     with ExitStack() as stack:
-        raw = stack.enter_context(io.BufferedReader(Joined(parts_of(path))))
-        if PART.sub("", path).endswith(".gz"):
+        joined = Joined(parts_of(path))
+        raw = stack.enter_context(io.BufferedReader(joined))
+        packed = PART.sub("", path).endswith(".gz")
+        if packed:
             raw = stack.enter_context(gzip.open(raw))
-        yield stack.enter_context(io.TextIOWrapper(raw, encoding="utf-8-sig", newline=newline))
+        yield stack.enter_context(io.BufferedReader(Bounded(path, raw, joined, packed, longest_line), BLOCK))
+
+
+@contextmanager
+def reading_errors(path: str, encoding: str = "utf-8") -> Iterator[None]:
+    """What goes wrong when a text file is read, as one line that says how to read it."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        name = "UTF-8" if encoding == "utf-8" else encoding
+        what = (
+            f"byte {error.object[error.start]:#04x} ({error.reason})" if error.object[error.start :] else error.reason
+        )
+        raise UserError(f"{path} is not {name} text: {what}{how_to_read(path, encoding)}") from error
+    except UnicodeError as error:  # UTF-16 without a mark, where one is needed
+        raise UserError(f"{path} is not {encoding} text: {error}{how_to_read(path, encoding)}") from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(f"{path} is not a whole gzip file: {error}") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def how_to_read(path: str, encoding: str) -> str:
+    """What the file probably is, and the flag that reads it."""
+    if path == "-":
+        return "; --encoding names another one"
+    with open_bytes(path) as file:
+        found = guess(file)
+    if found is None or found == encoding:
+        return "; --encoding names another one"
+    return f"; it is probably {found}: --encoding {found} reads it"
 
 
 def parts_of(path: str) -> list[str]:
@@ -58,11 +151,40 @@ def check_file(path: str) -> None:
         raise UserError(f"{path} does not exist" if not Path(path).exists() else f"{path} is not a file")
 
 
+class Bounded(io.RawIOBase):
+    """Bytes of which no line, and no packed file, is so large that reading it would fill the memory or the day."""
+
+    def __init__(self, path: str, source: IO[bytes], packed: "Joined", is_packed: bool, longest_line: int | None):
+        self.path, self.source, self.packed = path, source, packed
+        self.is_packed, self.longest_line = is_packed, longest_line
+        self.total = self.line = 0
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def readinto(self, buffer) -> int:
+        """As `io.RawIOBase` has it."""
+        data = self.source.read(len(buffer))
+        buffer[: len(data)] = data
+        self.total += len(data)
+        end = data.rfind(b"\n")
+        self.line = self.line + len(data) if end < 0 else len(data) - end - 1
+        if self.longest_line is not None and self.line > self.longest_line:
+            raise UserError(f"{self.path}: a line of more than {self.longest_line >> 20} MiB is no row of text")
+        if self.is_packed and self.total > MOST_UNPACKED and self.total > RATIO * self.packed.total:
+            raise UserError(
+                f"{self.path} unpacks to more than {RATIO} times its size ({self.total >> 20} MiB and more): if that "
+                "is right, give the unpacked file"
+            )
+        return len(data)
+
+
 class Joined(io.RawIOBase):
     """The bytes of several files, one behind the other."""
 
     def __init__(self, paths: list[str]):
-        self.left = list(paths)
+        self.left, self.total = list(paths), 0
         self.current = open(self.left.pop(0), "rb", buffering=0)  # noqa: SIM115 (closed in close)
 
     def readable(self) -> bool:
@@ -74,6 +196,7 @@ class Joined(io.RawIOBase):
         while not (count := self.current.readinto(buffer)) and self.left:
             self.current.close()
             self.current = open(self.left.pop(0), "rb", buffering=0)  # noqa: SIM115
+        self.total += count
         return count
 
     def close(self) -> None:

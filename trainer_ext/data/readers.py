@@ -15,19 +15,20 @@ of csv and tsv with a single column, is a row of empty text. From standard input
 """
 
 import csv
-import gzip
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
 from trainer_ext.data.json_files import Record, read_json, read_jsonl
-from trainer_ext.data.opening import check_file, open_text
+from trainer_ext.data.opening import LONGEST_FIELD, check_file, open_text, reading_errors
 from trainer_ext.errors import UserError
 from trainer_ext.file_options import FORMATS, FileOptions, ending_of
 
 DEFAULTS = FileOptions()
-csv.field_size_limit(2**31 - 1)
+OTHERS = {"semicolon": ";", "tab": "\t", "'|'": "|", "comma": ","}  # by the name that --delimiter takes
+SHOWN = 20  # columns that a message names
+csv.field_size_limit(LONGEST_FIELD)
 
 
 @dataclass(frozen=True)
@@ -57,22 +58,20 @@ def read_rows(
     """
     kind = file_format(path, options)
     keep_blank = keep_blank or path == "-"
-    try:
+    with reading_errors(path, options.encoding):
         if kind in ("csv", "tsv"):
             yield from read_delimited(path, options.separator or {"csv": ",", "tsv": "\t"}[kind], options, keep_blank)
-        elif kind == "txt" and options.column_names:
-            yield from read_columns(path, options.separator or "\t", options.column_names, keep_blank)
         elif kind == "txt":
-            yield from read_txt(path, split_label, options.separator or "\t", keep_blank)
+            yield from read_lines(path, split_label, options, keep_blank)
+        elif kind == "parquet":
+            yield from map(as_row, read_parquet(path))
         else:
-            records = {"jsonl": read_jsonl, "json": read_json, "parquet": read_parquet}[kind](path)
-            yield from (check_no_header(Row(values, where)) for values, where in records)
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text: byte {error.object[error.start]:#04x} ({error.reason})") from error
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise UserError(f"{path} is not a whole gzip file: {error}") from error
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+            yield from map(as_row, {"jsonl": read_jsonl, "json": read_json}[kind](path, options.encoding))
+
+
+def as_row(record: Record) -> Row:
+    """A record, checked to be no header."""
+    return check_no_header(Row(*record))
 
 
 def file_format(path: str, options: FileOptions = DEFAULTS) -> str:
@@ -93,7 +92,7 @@ def file_format(path: str, options: FileOptions = DEFAULTS) -> str:
 def read_delimited(path: str, delimiter: str, options: FileOptions, keep_blank: bool) -> Iterator[Row]:
     """csv and tsv; a record with more or fewer fields than the header is an error, never dropped or padded."""
     unquoted = options.quoting == "none"
-    with open_text(path, newline="\n" if unquoted else "") as file:
+    with open_text(path, "\n" if unquoted else "", options.encoding) as file:
         records = split_lines(file, delimiter) if unquoted else csv.reader(file, delimiter=delimiter, strict=True)
         number, line = 0, 0
         lines = (lambda: line) if unquoted else (lambda: records.line_num)
@@ -112,10 +111,12 @@ def read_delimited(path: str, delimiter: str, options: FileOptions, keep_blank: 
                 where = f"{path}, row {number} (line {lines()})"
                 if len(fields) != len(header):
                     expected = "column_names has" if options.column_names else "the header has"
-                    raise UserError(f"{where}: {len(fields)} fields where {expected} {len(header)}")
+                    hint = delimiter_hint(header) or quoting_hint(fields, header, unquoted)
+                    raise UserError(f"{where}: {len(fields)} fields where {expected} {len(header)}{hint}")
                 yield check_no_header(Row(dict(zip(header, fields, strict=True)), where))
         except csv.Error as error:
-            raise UserError(f"{path}, row {number + 1} (line {lines()}): {error}") from error
+            hint = "" if unquoted else " (--quoting none takes quotes as text, a line as a row)"
+            raise UserError(f"{path}, row {number + 1} (line {lines()}): {error}{hint}") from error
 
 
 def split_lines(file: IO[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
@@ -127,9 +128,31 @@ def split_lines(file: IO[str], delimiter: str) -> Iterator[tuple[int, list[str]]
 
 def check_header(path: str, header: list[str]) -> None:
     """Raise `UserError` when two columns have the same name: one of them would be lost."""
-    twice = sorted({name for name in header if header.count(name) > 1})
+    twice = sorted(name for name, count in Counter(header).items() if count > 1)
     if twice:
-        raise UserError(f"{path}: the header names {', '.join(map(repr, twice))} more than once")
+        raise UserError(f"{path}: the header names {names(twice, repr)} more than once")
+
+
+def delimiter_hint(header: Sequence[str]) -> str:
+    """How to read a file whose header is one column that holds another separator; empty for other headers."""
+    for name, separator in OTHERS.items():
+        if len(header) == 1 and separator in str(header[0]):
+            return f"; the header {str(header[0])[:80]!r} holds another separator: --delimiter {name} cuts there"
+    return ""
+
+
+def quoting_hint(fields: Sequence[str], header: Sequence[str], unquoted: bool) -> str:
+    """What may help where a row has more fields than the header."""
+    if len(fields) < len(header) or unquoted:
+        return ""
+    return " (a field that holds the delimiter needs quotes; --delimiter names another one)"
+
+
+def names(columns: Iterable[Any], show: Callable[[Any], str] = str) -> str:
+    """The first names of columns."""
+    columns = list(columns)
+    more = f", ... ({len(columns)} in all)" if len(columns) > SHOWN else ""
+    return ", ".join(map(show, columns[:SHOWN])) + more
 
 
 def check_no_header(row: Row) -> Row:
@@ -165,16 +188,50 @@ def read_parquet(path: str) -> Iterator[Record]:
         file = parquet.ParquetFile(path)
         check_header(path, file.schema_arrow.names)
         for batch in file.iter_batches(batch_size=1024):
-            for values in batch.to_pylist():
+            for values in python_rows(path, batch, number):
                 number += 1
                 yield values, f"{path}, row {number}"
     except pyarrow.ArrowException as error:
         raise UserError(f"{path} is not a parquet file: {error}") from error
 
 
-def read_txt(path: str, split_label: Callable[[str], bool] | None, delimiter: str, keep_blank: bool) -> Iterator[Row]:
+def python_rows(path: str, batch: Any, before: int) -> list[dict[str, Any]]:
+    """A batch's rows as Python has them.
+
+    Raises:
+        UserError: naming row and column, for what Python has no value for: a date beyond the year 9999.
+    """
+    try:
+        return batch.to_pylist()
+    except (ValueError, OverflowError) as error:
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            for number, value in enumerate(column, before + 1):
+                try:
+                    value.as_py()
+                except (ValueError, OverflowError) as cause:
+                    raise UserError(
+                        f"{path}, row {number}: column {name!r} has a {value.type} that cannot be read: {cause}"
+                    ) from error
+        raise
+
+
+def read_lines(
+    path: str, split_label: Callable[[str], bool] | None, options: FileOptions, keep_blank: bool
+) -> Iterator[Row]:
+    """txt: with `column_names` cut at the first delimiters, else at the last one."""
+    delimiter = options.separator or "\t"
+    lines = lines_of(path, keep_blank, options.encoding)
+    if options.column_names:
+        yield from read_columns(lines, delimiter, options.column_names)
+    else:
+        yield from read_txt(lines, split_label, delimiter)
+
+
+def read_txt(
+    lines: Iterable[tuple[str, str]], split_label: Callable[[str], bool] | None, delimiter: str
+) -> Iterator[Row]:
     """`text` or `text<TAB>label` a line, cut at the last delimiter."""
-    for where, line in lines_of(path, keep_blank):
+    for where, line in lines:
         text, found, tail = line.rpartition(delimiter)
         if found and split_label is not None and split_label(tail):
             yield check_no_header(Row({"text": text, "label": tail}, where))
@@ -182,18 +239,18 @@ def read_txt(path: str, split_label: Callable[[str], bool] | None, delimiter: st
             yield Row({"text": line}, where)
 
 
-def read_columns(path: str, delimiter: str, names: Sequence[str], keep_blank: bool) -> Iterator[Row]:
+def read_columns(lines: Iterable[tuple[str, str]], delimiter: str, columns: Sequence[str]) -> Iterator[Row]:
     """A line cut at the first delimiters; the last column takes the rest, delimiters and all."""
-    for where, line in lines_of(path, keep_blank):
-        fields = line.split(delimiter, len(names) - 1) if line.strip() else [""] * len(names)
-        if len(fields) != len(names):
-            raise UserError(f"{where}: {len(fields)} fields where column_names has {len(names)}")
-        yield check_no_header(Row(dict(zip(names, fields, strict=True)), where))
+    for where, line in lines:
+        fields = line.split(delimiter, len(columns) - 1) if line.strip() else [""] * len(columns)
+        if len(fields) != len(columns):
+            raise UserError(f"{where}: {len(fields)} fields where column_names has {len(columns)}")
+        yield check_no_header(Row(dict(zip(columns, fields, strict=True)), where))
 
 
-def lines_of(path: str, keep_blank: bool) -> Iterator[tuple[str, str]]:
+def lines_of(path: str, keep_blank: bool, encoding: str = "utf-8") -> Iterator[tuple[str, str]]:
     """Place and content of each line, blank ones included or not."""
-    with open_text(path, newline="\n") as file:
+    with open_text(path, "\n", encoding) as file:
         number = 0
         for line_number, line in enumerate(file, 1):
             line = line.rstrip("\r\n")
@@ -203,11 +260,12 @@ def lines_of(path: str, keep_blank: bool) -> Iterator[tuple[str, str]]:
             yield f"{path}, row {number}" + (f" (line {line_number})" if number != line_number else ""), line
 
 
-def require_columns(row: Row, columns: list[str], path: str) -> None:
-    """Raise `UserError` naming the first column the row lacks, and those it has."""
+def require_columns(row: Row, columns: Sequence[str], path: str) -> None:
+    """Raise `UserError` naming the first column the row lacks, those it has, and what may help."""
     for column in columns:
         if column not in row.values:
-            raise UserError(f"{path}: there is no column {column!r}; the columns are {', '.join(map(str, row.values))}")
+            help = delimiter_hint(list(row.values)) or "; --text_column, --label_columns and --id_column name others"
+            raise UserError(f"{path}: there is no column {column!r}; the columns are {names(row.values)}{help}")
 
 
 def text_of(row: Row, column: str, allow_empty: bool = False) -> str:
@@ -216,7 +274,7 @@ def text_of(row: Row, column: str, allow_empty: bool = False) -> str:
     if not isinstance(text, str):
         raise UserError(f"{row.where}: column {column!r} must hold text, got {text!r}")
     if not allow_empty and not text.strip():
-        raise UserError(f"{row.where}: column {column!r} is empty")
+        raise UserError(f"{row.where}: column {column!r} is empty (--drop_missing leaves out such rows)")
     check_characters(row, column)
     return text
 

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, zip_longest
 from pathlib import Path
 
-from trainer_ext.data.opening import open_text
+from trainer_ext.data.opening import open_text, reading_errors
 from trainer_ext.data.readers import DEFAULTS, Row, check_characters, read_rows
 from trainer_ext.errors import UserError
 from trainer_ext.file_options import FileOptions, ending_of
@@ -27,10 +27,13 @@ from trainer_ext.tasks.chunks import OUTSIDE, check_tag
 
 MARK = re.compile(r"<(/?)([A-Za-z_][\w.-]*)>")
 CORRECTION = "||"
+LONGEST_RECORD = 1000  # lines, by which a file is told to hold tokens and tags
 
 
-def read_slu(path: str, options: FileOptions = DEFAULTS) -> Iterator[Row]:
+def read_slu(path: str, options: FileOptions = DEFAULTS, intents_inside: bool = True) -> Iterator[Row]:
     """Yield every row of a labelled file, in order; `options` may say that it is jsonl or parquet.
+
+    `intents_inside`: whether token lines without a file of intents have them; rows to predict need none.
 
     Raises:
         UserError: for a file that cannot be read or a malformed row, with file, row, line and value.
@@ -38,25 +41,75 @@ def read_slu(path: str, options: FileOptions = DEFAULTS) -> Iterator[Row]:
     if (ending_of(path) if options.file_format == "auto" else options.file_format) in ("jsonl", "parquet"):
         yield from read_rows(path, options=options)
         return
+    with reading_errors(path, options.encoding), open_text(path, "\n", options.encoding) as file:
+        lines = numbered(file)
+        first = next((item for item in lines if item[1].strip()), None)
+        if first is None:
+            return
+        lines = chain([first], lines)
+        if first[1].count("\t") == 3:
+            yield from read_inline(path, lines)
+        elif Path(intent_path(path)).is_file():
+            rows = read_token_lines(path, lines, intents_inside=False)
+            yield from with_intents(rows, intent_path(path), options.encoding)
+        else:
+            yield from read_token_lines(path, lines, intents_inside)
+
+
+def numbered(file: Iterable[str]) -> Iterator[tuple[int, str]]:
+    """Lines without their ends, and their numbers."""
+    return ((number, line.rstrip("\r\n")) for number, line in enumerate(file, 1))
+
+
+def intent_path(path: str) -> str:
+    """Where the intents of a file without intents are."""
+    return path.removesuffix(".gz") + ".intent"
+
+
+def with_intents(rows: Iterator[Row], path: str, encoding: str) -> Iterator[Row]:
+    """Rows with the intents of another file."""
+    with reading_errors(path, encoding), open_text(path, "\n", encoding) as file:
+        yield from join_intents(rows, path, file)
+
+
+def is_slu(path: str, options: FileOptions = DEFAULTS) -> bool | None:
+    """Whether a text file holds tokens and tags instead of a text a line, by its first record.
+
+    Returns:
+        Whether it has intents (in it or beside it), where it holds tokens and tags; None where it does not.
+    """
+    with reading_errors(path, options.encoding), open_text(path, "\n", options.encoding) as file:
+        lines = (line for _, line in numbered(file))
+        record = []
+        for line in chain([next((line for line in lines if line.strip()), "")], lines):
+            if not line.strip() or len(record) == LONGEST_RECORD:
+                break
+            record.append(line)
+    if record and record[0].count("\t") == 3:
+        return True if is_inline(record[0]) else None
+    if len(record) < 2 or not all(map(is_tagged, record[:-1])):
+        return None
+    if is_tagged(record[-1]):
+        return Path(intent_path(path)).is_file()
+    return True if len(record[-1].split()) == 1 else None
+
+
+def is_tagged(line: str) -> bool:
+    """Whether a line is `token tag`."""
+    _, separator, tag = line.rpartition("\t" if "\t" in line else " ")
     try:
-        with open_text(path, newline="\n") as file:
-            lines = ((number, line.rstrip("\r\n")) for number, line in enumerate(file, 1))
-            first = next((item for item in lines if item[1].strip()), None)
-            if first is None:
-                return
-            lines = chain([first], lines)
-            intent_path = path.removesuffix(".gz") + ".intent"
-            if first[1].count("\t") == 3:
-                yield from read_inline(path, lines)
-            elif Path(intent_path).is_file():
-                with open_text(intent_path, newline="\n") as intents:
-                    yield from join_intents(read_token_lines(path, lines, intents_inside=False), intent_path, intents)
-            else:
-                yield from read_token_lines(path, lines)
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text: byte {error.object[error.start]:#04x} ({error.reason})") from error
-    except (EOFError, OSError) as error:  # BadGzipFile is an OSError
-        raise UserError(f"{path} cannot be read: {error}") from error
+        return bool(separator and check_tag(tag))
+    except UserError:
+        return False
+
+
+def is_inline(line: str) -> bool:
+    """Whether a line of four columns has its utterance in the last one again, with tags."""
+    _, utterance, _, tagged = line.split("\t")
+    try:
+        return parse_inline(tagged)[0] == utterance
+    except UserError:
+        return False
 
 
 def read_token_lines(path: str, lines: Iterator[tuple[int, str]], intents_inside: bool = True) -> Iterator[Row]:

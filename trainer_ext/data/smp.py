@@ -21,13 +21,13 @@ from trainer_ext.file_options import FileOptions
 from trainer_ext.files import atomic_writer
 
 
-def read_smp(path: str) -> Iterator[Row]:
+def read_smp(path: str, encoding: str = "utf-8") -> Iterator[Row]:
     """The converted rows, in order.
 
     Raises:
         UserError: for a record without these keys, or a value that is not in its text, with file, row and value.
     """
-    for row in read_rows(path, options=FileOptions(file_format="json")):
+    for row in read_rows(path, options=FileOptions(file_format="json", encoding=encoding)):
         values = row.values
         for key, kind in (("text", str), ("domain", str), ("intent", str), ("slots", dict)):
             if not isinstance(values.get(key), kind):

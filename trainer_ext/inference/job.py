@@ -1,5 +1,6 @@
 """What predict.py does: rows in, answers out, in order; memory does not grow with the file."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from itertools import chain, tee
 from pathlib import Path
@@ -7,7 +8,18 @@ from typing import Any
 
 from trainer_ext.data.joint import tokens_of
 from trainer_ext.data.labelled import read_labelled
-from trainer_ext.data.readers import DEFAULTS, Row, check_characters, read_rows, require_columns, text_of
+from trainer_ext.data.readers import (
+    DEFAULTS,
+    Row,
+    check_characters,
+    delimiter_hint,
+    file_format,
+    names,
+    read_rows,
+    require_columns,
+    text_of,
+)
+from trainer_ext.data.slu import is_slu, read_slu
 from trainer_ext.errors import UserError
 from trainer_ext.file_options import FileOptions
 from trainer_ext.inference.predictor import Predictor
@@ -22,17 +34,25 @@ def rows_of(
 ) -> Iterator[Row]:
     """Rows from `--text` or `--input`. In a txt file a known label behind the last tab is not part of the text.
 
-    A blank line of txt, or of csv with one column, is a row: answers stay beside their lines.
+    A blank line of txt, or of csv with one column, is a row: answers stay beside their lines. A file of tokens and tags
+    is read as such by a model that tags words, whether it has intents or not; any other model refuses it.
 
     `labelled`: the input is known to have labels, so it may be in a format that only labelled rows have.
     """
     if texts is not None:
         return (Row({"text": text}, f"--text {number}") for number, text in enumerate(texts, 1))
-    if predictor.task.reads_words:
-        if labelled:
-            return read_labelled(path, predictor.task.name, options)
-        return read_rows(path, None, options, keep_blank=True)
-    return read_rows(path, predictor.task.is_label, options, keep_blank=True)
+    words = predictor.task.reads_words
+    if words and labelled:
+        return read_labelled(path, predictor.task.name, options)
+    if path != "-" and file_format(path, options) == "txt" and not options.column_names:
+        intents = is_slu(path, options)
+        if intents is not None and not words:
+            raise UserError(
+                f"{path} holds tokens and tags, but the model takes texts (--column_names text reads a line as one)"
+            )
+        if intents is not None:
+            return read_slu(path, options, intents_inside=intents)
+    return read_rows(path, None if words else predictor.task.is_label, options, keep_blank=True)
 
 
 def answer_rows(
@@ -72,10 +92,18 @@ def find_text_column(row: Row, trained_on: str) -> str:
         if name in row.values:
             return name
     if len(row.values) == 1:
-        return next(iter(row.values))
+        (name,) = row.values
+        if hint := delimiter_hint([name]):
+            raise UserError(
+                f"{row.where}: the file seems to have one column only{hint} (--text_column takes it as it is)"
+            )
+        print(
+            f"note: there is no column {trained_on!r}: the texts are those of the only one, {name!r}", file=sys.stderr
+        )
+        return name
     raise UserError(
         f"{row.where}: which column is the text? There is no {trained_on!r}; name one of "
-        f"{', '.join(row.values)} with --text_column"
+        f"{names(row.values)} with --text_column"
     )
 
 

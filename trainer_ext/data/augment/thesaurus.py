@@ -9,7 +9,7 @@ import random
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from trainer_ext.data.readers import open_text
+from trainer_ext.data.opening import open_text, reading_errors
 from trainer_ext.errors import UserError
 
 OWN = Path(__file__).parent
@@ -50,11 +50,8 @@ def read_thesaurus(path: str) -> Thesaurus:
     Raises:
         UserError: for a file that cannot be read, or a line with one entry or an empty one, with its number.
     """
-    try:
-        with open_text(path, newline=None) as file:
-            thesaurus = Thesaurus(read_groups(path, file))
-    except (UnicodeDecodeError, OSError, EOFError) as error:
-        raise UserError(f"{path} cannot be read as UTF-8 text: {error}") from error
+    with reading_errors(path), open_text(path, newline=None) as file:
+        thesaurus = Thesaurus(read_groups(path, file))
     if not thesaurus.synonyms:
         raise UserError(f"{path} has no synonyms: expected lines such as 'quick, fast, rapid'")
     return thesaurus
