@@ -26,7 +26,10 @@ def test_first_pieces():
     assert label_first_pieces([], []) == []
 
 
-def test_rows_and_batch(tokenizer):
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_rows_and_batch(tokenizer, side):
+    """Labels stand at their tokens whatever side the tokenizer pads on: prediction pads on the right."""
+    tokenizer.padding_side = side
     columns = {
         "text": ["seattle rocks hard", "hard"],
         "words": [["seattle", "rocks", "hard"], ["hard"]],

@@ -1,18 +1,30 @@
 """What a run starts from: values that make no model, tokenizers that cannot be loaded, checkpoints trained on."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
-from transformers import AutoConfig, AutoTokenizer, pipeline
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedTokenizerFast,
+    pipeline,
+)
 
 from tests.conftest import labelled_lines
 from trainer_ext.arguments import DataArguments, ModelArguments
 from trainer_ext.data.cleaning import Cleaning
 from trainer_ext.errors import UserError
+from trainer_ext.export.to_onnx import exported_config
 from trainer_ext.inference import load_predictor
 from trainer_ext.modeling import EncoderWithHead
-from trainer_ext.modeling.build import build_model, build_tokenizer, check_positions, pipeline_of
+from trainer_ext.modeling.build import build_model, build_tokenizer, check_positions, note_what_is_lost, pipeline_of
 from trainer_ext.modeling.scratch import train_tokenizer
 from trainer_ext.tasks import TASKS, LabelSpace, Task
 from trainer_ext.tasks.base import softmax
@@ -79,15 +91,75 @@ def test_a_joint_checkpoint_is_trained_on_with_other_rows(tmp_path):
         build(task(["O", "B-b"]), model_name_or_path=str(tmp_path))
 
 
-def test_texts_are_cut_on_the_right_as_in_prediction(tmp_path):
-    """Whatever the encoder's authors set."""
-    TOKENIZER.save_pretrained(tmp_path)
-    settings = json.loads((tmp_path / "tokenizer_config.json").read_text())
-    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings | {"truncation_side": "left"}))
-    build(from_scratch="tiny", config_overrides=SMALL).save_pretrained(tmp_path)
-    assert AutoTokenizer.from_pretrained(tmp_path).truncation_side == "left"
-    tokenizer = build_tokenizer(ModelArguments(model_name_or_path=str(tmp_path)), DataArguments(), [])
-    assert tokenizer.truncation_side == "right"
+def small_bert() -> PretrainedConfig:
+    """As BERT comes."""
+    sizes = {key: int(value) for key, value in (pair.split("=") for pair in SMALL.split(","))}
+    return AutoConfig.for_model("bert", vocab_size=300, **sizes)
+
+
+def with_settings(folder: Path, without: str = "", **settings) -> Path:
+    """A folder whose tokenizer_config.json says this (and nothing called `without`)."""
+    TOKENIZER.save_pretrained(folder)
+    build(from_scratch="tiny", config_overrides=SMALL).save_pretrained(folder)
+    stored = json.loads((folder / "tokenizer_config.json").read_text()) | settings
+    stored.pop(without, None)
+    (folder / "tokenizer_config.json").write_text(json.dumps(stored))
+    if without:
+        (folder / "special_tokens_map.json").unlink()
+    return folder
+
+
+@pytest.mark.parametrize(
+    "name, stored, used",
+    [
+        ("truncation_side", "left", "right"),
+        ("padding_side", "left", "right"),
+        ("split_special_tokens", True, False),
+        ("model_input_names", ["input_ids"], ["input_ids", "attention_mask"]),
+        ("model_max_length", 7, 256),
+    ],
+)
+def test_a_tokenizer_is_used_as_prediction_does(tmp_path, name, stored, used):
+    """Whatever the encoder's authors set: prediction reads tokenizer.json only."""
+    folder = with_settings(tmp_path, **{name: stored})
+    assert getattr(AutoTokenizer.from_pretrained(folder), name) == stored
+    tokenizer = build_tokenizer(ModelArguments(model_name_or_path=str(folder)), DataArguments(max_length=256), [])
+    assert getattr(tokenizer, name) == used
+    tokenizer.save_pretrained(tmp_path / "saved")
+    assert getattr(AutoTokenizer.from_pretrained(tmp_path / "saved"), name) == used
+    assert not tokenizer.backend_tokenizer.encode_special_tokens
+
+
+def test_a_tokenizer_without_a_padding_token(tmp_path):
+    """Another special one pads, as it is masked; without any it is refused."""
+    folder = with_settings(tmp_path, without="pad_token")
+    flags = ModelArguments(model_name_or_path=str(folder))
+    assert AutoTokenizer.from_pretrained(folder).pad_token is None
+    assert build_tokenizer(flags, DataArguments(), []).pad_token == "[SEP]"
+    stored = json.loads((folder / "tokenizer_config.json").read_text())
+    kept = {name: value for name, value in stored.items() if not name.endswith("_token")}
+    (folder / "tokenizer_config.json").write_text(json.dumps(kept))
+    with pytest.raises(UserError, match="has no pad_token"):
+        build_tokenizer(flags, DataArguments(), [])
+
+
+def test_a_trained_head_that_is_not_used_is_named(tmp_path, capsys):
+    """Also when its labels are this run's; an encoder alone, or a language model, has none."""
+    config = small_bert()
+    config.id2label, config.label2id = {0: "a", 1: "b"}, {"a": 0, "b": 1}
+    for kind, noted in ((AutoModelForSequenceClassification, True), (AutoModel, False)):
+        kind.from_config(config).save_pretrained(tmp_path)
+        build(model_name_or_path=str(tmp_path))
+        assert ("note: fresh head" in (said := capsys.readouterr().err)) is noted
+        assert ("BertForSequenceClassification" in said) is noted
+
+
+def test_a_first_token_that_is_none_is_named(capsys):
+    """Decoders' tokenizers put nothing before the text."""
+    plain = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"a": 0, "[PAD]": 1})), pad_token="[PAD]")
+    for tokenizer, pooling, noted in ((plain, "cls", True), (plain, "mean", False), (TOKENIZER, "cls", False)):
+        note_what_is_lost("x", small_bert(), pooling, tokenizer)
+        assert ("pooling cls reads the first token" in capsys.readouterr().err) is noted
 
 
 def test_a_tokenizer_that_is_not_there(tmp_path):
@@ -142,3 +214,30 @@ def test_a_pipeline_of_transformers_answers_as_we_do(name, labels, tmp_path):
     assert {answer["label"]: answer["score"] for answer in answers} == pytest.approx(
         dict(zip(labels, expected.tolist(), strict=True)), abs=1e-5
     )
+
+
+def test_a_pipeline_of_transformers_refuses_aspects(tmp_path):
+    """It would answer with the largest of all aspects' probabilities; the config of an export says the same."""
+    task = TASKS["multi_aspect"](LabelSpace(("food", "staff"), ("good", "bad"), ("good", "bad")))
+    model = build(task, from_scratch="tiny", config_overrides=SMALL)
+    model.save_pretrained(tmp_path)
+    TOKENIZER.save_pretrained(tmp_path)
+    for top_k in (1, None):
+        classify = pipeline("text-classification", str(tmp_path), top_k=top_k)
+        with pytest.raises(ValueError, match="one label for each aspect: use predict.py or trainer_ext.load_predictor"):
+            classify(["a goal"])
+    loaded = EncoderWithHead.from_pretrained(tmp_path)
+    assert loaded.config.function_to_apply == exported_config(loaded).function_to_apply and loaded.config.id2label == {}
+    assert exported_config(loaded).num_labels == 0
+    assert len(load_predictor(tmp_path).predict(["a goal"])[0]["aspects"]) == 2
+
+
+@pytest.mark.parametrize("name", ["single_label", "multi_label", "regression"])
+def test_an_export_says_how_its_logits_are_read(name):
+    """As the checkpoint does, from which transformers' pipeline takes the function."""
+    classes = () if name == "regression" else ("a", "b")
+    task, scores = TASKS[name](LabelSpace(("label",), classes, classes)), [[1.0], [3.0]]
+    model = build(task, labels=scores, from_scratch="tiny", config_overrides=SMALL)
+    exported = exported_config(model)
+    assert exported.problem_type == model.config.problem_type == TASKS[name].problem_type
+    assert exported.id2label == model.config.id2label

@@ -179,7 +179,7 @@ class Collator:
         labels = {"labels": torch.tensor([row["labels"] for row in rows])}
         leave_out = ("labels", "token_labels", *NOT_FOR_THE_MODEL)
         inputs = [{k: v for k, v in row.items() if k not in leave_out} for row in rows]
-        batch = pad_without_fast_tokenizer_warning(self.tokenizer, inputs, return_tensors="pt")
+        batch = pad_without_fast_tokenizer_warning(self.tokenizer, inputs, padding_side="right", return_tensors="pt")
         if "token_labels" in rows[0]:
             padded = torch.full(batch["input_ids"].shape, IGNORE)
             for row, values in enumerate(rows):

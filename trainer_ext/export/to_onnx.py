@@ -15,6 +15,9 @@ from trainer_ext.modeling import EncoderWithHead
 
 TASK = "text-classification"  # its inputs and its output `logits` fit every head of ours; a token head adds another
 
+# What is added to the encoder's config; by some of it transformers' pipeline takes the function of the logits.
+OURS = ("id2label", "label2id", "problem_type", "function_to_apply", "pipeline", "head_shape", "token_classes")
+
 
 def export_onnx(model: EncoderWithHead, folder: Path) -> Path:
     """Write model.onnx and config.json into `folder`; returns the path of model.onnx.
@@ -64,10 +67,9 @@ def copy_tokenizer(checkpoint: Path, folder: Path) -> None:
 
 
 def exported_config(model: EncoderWithHead):
-    """The encoder's config with `id2label`, `problem_type`, `pipeline` and `head_shape` of ours."""
+    """The encoder's config with labels, pipeline and head of ours."""
     config = AutoConfig.for_model(**model.config.encoder.to_dict())
-    config.id2label, config.label2id = model.config.id2label, model.config.label2id
-    config.problem_type = model.config.problem_type  # else transformers' pipeline guesses the function of the logits
-    config.pipeline = model.config.pipeline
-    config.head_shape, config.token_classes = model.config.head_shape, model.config.token_classes
+    for name in OURS:
+        if hasattr(model.config, name):
+            setattr(config, name, getattr(model.config, name))
     return config

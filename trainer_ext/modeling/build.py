@@ -1,10 +1,11 @@
 """The tokenizer and the model a run starts from: from scratch, a pretrained encoder, or a checkpoint of ours."""
 
+import sys
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from trainer_ext.arguments import DataArguments, ModelArguments
 from trainer_ext.data.cleaning import Cleaning
@@ -18,6 +19,7 @@ from trainer_ext.modeling.scratch import scratch_config, train_tokenizer
 from trainer_ext.tasks import Task
 from trainer_ext.tasks.label_space import outputs_of
 
+TRAINED_HEADS = ("ForSequenceClassification", "ForTokenClassification", "ForMultipleChoice")
 POSITIONS_AFTER_PADDING = {
     *("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "data2vec-text", "roberta-prelayernorm"),
     *("ibert", "xmod", "longformer"),
@@ -39,9 +41,26 @@ def build_tokenizer(model: ModelArguments, data: DataArguments, texts: Iterable[
         raise cannot_load(name, error) from error
     if not tokenizer.is_fast:
         raise UserError(f"{name} has no fast tokenizer (tokenizer.json), which prediction needs")
-    tokenizer.truncation_side = "right"  # prediction cuts there; --truncation keeps other parts
+    read_as_prediction(tokenizer, name)
     tokenizer.model_max_length = data.max_length
     return tokenizer
+
+
+def read_as_prediction(tokenizer: PreTrainedTokenizerFast, name: str) -> None:
+    """Undo settings of a pretrained tokenizer that prediction, which knows its tokenizer.json only, would not obey.
+
+    Raises:
+        UserError: when it has no token to pad with.
+    """
+    tokenizer.truncation_side = "right"  # --truncation keeps other parts
+    tokenizer.padding_side = "right"
+    tokenizer.split_special_tokens = tokenizer.backend_tokenizer.encode_special_tokens = False
+    if "attention_mask" not in tokenizer.model_input_names:  # without it padding would be read
+        tokenizer.model_input_names = [*tokenizer.model_input_names, "attention_mask"]
+    if tokenizer.pad_token_id is None:  # decoders; whatever it is, it is masked
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.sep_token or tokenizer.unk_token
+    if tokenizer.pad_token_id is None:
+        raise UserError(f"the tokenizer of {name} has no pad_token, and no eos_token to pad with instead")
 
 
 def build_model(
@@ -79,7 +98,7 @@ def build_model(
             return continue_from(name, checkpoint, pipeline)
         if not model.ignore_mismatched_sizes:
             raise UserError(f"{other_head}; --ignore_mismatched_sizes true takes its encoder and gives it a fresh head")
-    names = task.label_space.classes or task.label_space.columns
+    note_what_is_lost(name, found, model.pooling or "cls", tokenizer)
     config = EncoderWithHeadConfig(
         encoder=encoder,
         head_shape=list(task.head_shape),
@@ -88,10 +107,8 @@ def build_model(
         head_dropout=model.head_dropout,
         multi_sample_dropout=model.multi_sample_dropout,
         pipeline=pipeline,
-        label2id={name: k for k, name in enumerate(names)},
-        id2label=dict(enumerate(names)),
         pad_token_id=tokenizer.pad_token_id,
-        problem_type=task.problem_type,
+        **for_pipelines(task),
         **task.head_scale(labels),
     )
     try:
@@ -106,6 +123,33 @@ def build_model(
         if model.config_overrides:
             raise UserError(f"config_overrides {model.config_overrides}: {reason_of(error)}") from error
         raise cannot_load(name, error) from error
+
+
+def for_pipelines(task: Task) -> dict[str, Any]:
+    """Config values from which transformers' text-classification pipeline answers as we do, or refuses."""
+    if task.no_pipeline:  # the pipeline takes its function from here when there are no labels, and names it in an error
+        return {"id2label": {}, "label2id": {}, "function_to_apply": f"none, as {task.no_pipeline}"}
+    names = task.label_space.classes or task.label_space.columns
+    return {
+        "id2label": dict(enumerate(names)),
+        "label2id": {name: k for k, name in enumerate(names)},
+        "problem_type": task.problem_type,
+    }
+
+
+def note_what_is_lost(name: str, found: PretrainedConfig, pooling: str, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Say in one line each what of a pretrained model a fresh head does not use."""
+    trained = [kind for kind in found.architectures or () if kind.endswith(TRAINED_HEADS)]
+    if trained and not isinstance(found, EncoderWithHeadConfig):
+        # Between the encoder and its labels each architecture has layers of its own, which our heads do not have.
+        print(f"note: fresh head: the one that {name} was trained with ({trained[0]}) is not used", file=sys.stderr)
+    first = tokenizer("a")["input_ids"][:1]
+    if pooling == "cls" and not set(first) & set(tokenizer.all_special_ids):
+        print(
+            f"note: pooling cls reads the first token, but the tokenizer of {name} puts none there for it; "
+            "see --pooling mean",
+            file=sys.stderr,
+        )
 
 
 def why_not_the_same_head(name: str, checkpoint: EncoderWithHeadConfig, model: ModelArguments, task: Task) -> str:

@@ -23,6 +23,8 @@ class Task(ABC):
     """Of the default metric."""
     problem_type: ClassVar[str | None] = None
     """What transformers calls it in a config, so that its pipelines turn logits into answers as we do."""
+    no_pipeline: ClassVar[str] = ""
+    """Why transformers' text-classification pipeline has no answer for this task; empty where it has."""
     takes_lists: ClassVar[bool] = False
     """Whether a label may be a list, and empty."""
 

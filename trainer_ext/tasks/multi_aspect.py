@@ -12,6 +12,7 @@ class MultiAspect(Task):
     """Logits (A, C): one of C classes for each of A aspects."""
 
     name = "multi_aspect"
+    no_pipeline = "this model answers one label for each aspect: use predict.py or trainer_ext.load_predictor"
     default_metric = "f1_macro"
 
     @property
