@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from trainer_ext.characters import broken_at
 from trainer_ext.file_options import FileOptions
 from trainer_ext.shaping import ShapingArguments
 
@@ -118,6 +119,8 @@ class DataArguments(ShapingArguments, FileOptions):
             raise ValueError(f"label_names: {path} does not exist")
         if path and path.is_file():
             self.label_names = read_names(path)
+        if broken_at(self.label_names) is not None:
+            raise ValueError("label_names: a name holds a broken character (half of a surrogate pair)")
 
 
 @dataclass
@@ -193,7 +196,7 @@ def read_names(path: Path) -> list[str]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         names = json.loads(text) if path.suffix == ".json" else text.split("\n")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"label_names: {path} cannot be read: {error}") from error
     if not isinstance(names, list):
         raise ValueError(f"label_names: {path} holds no JSON list of names")

@@ -15,6 +15,7 @@ from trainer_ext.errors import UserError, did_you_mean
 FORMATS = ("csv", "tsv", "jsonl", "json", "parquet", "txt")
 PART = re.compile(r"\.part(\d+)(?=$|\.gz$)")
 ENCODINGS = ("utf-8", "gb18030", "cp1252", "utf-16", "auto")
+ESCAPES = ("unicode-escape", "raw-unicode-escape", "utf-7", "idna", "punycode", "undefined")  # of no file
 DELIMITERS = {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon": ";"}
 
 
@@ -78,7 +79,7 @@ class FileOptions:
 def check_encoding(name: str) -> None:
     """Raise `UserError` for an encoding that Python does not read text in."""
     try:
-        known = name == "auto" or codecs.lookup(name)._is_text_encoding
+        known = name == "auto" or (codecs.lookup(name)._is_text_encoding and codecs.lookup(name).name not in ESCAPES)
     except (LookupError, ValueError):
         known = False
     if not known:

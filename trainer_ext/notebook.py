@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from trainer_ext.arguments import Arguments
+from trainer_ext.characters import broken_at
 from trainer_ext.data.class_names import class_names, named
 from trainer_ext.errors import UserError
 from trainer_ext.files import atomic_writer
@@ -101,7 +102,10 @@ def write_table(rows: Any, path: Path, name: str) -> None:
                     "give a file, a data frame, a datasets.Dataset or a list of mappings"
                 )
             values = {key: named(value, names[key]) if key in names else value for key, value in row.items()}
-            file.write(json.dumps(values, ensure_ascii=False, default=as_plain) + "\n")
+            line = json.dumps(values, ensure_ascii=False, default=as_plain)
+            if broken_at(line) is not None:
+                raise UserError(f"{name}, row {number}: holds a broken character (half of a surrogate pair)")
+            file.write(line + "\n")
 
 
 def as_plain(value: Any) -> Any:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
+from trainer_ext.characters import broken_at
 from trainer_ext.data.json_files import Record, read_json, read_jsonl
 from trainer_ext.data.opening import LONGEST_FIELD, check_file, open_text, reading_errors
 from trainer_ext.errors import UserError
@@ -70,8 +71,13 @@ def read_rows(
 
 
 def as_row(record: Record) -> Row:
-    """A record, checked to be no header."""
-    return check_no_header(Row(*record))
+    """A record, checked to be no header, and to hold only what can be written again, in every column."""
+    row = Row(*record)
+    for column in row.values:
+        check_characters(row, column)
+        if broken_at(column) is not None:
+            raise UserError(f"{row.where}: the name of column {column!r} holds a broken character")
+    return check_no_header(row)
 
 
 def file_format(path: str, options: FileOptions = DEFAULTS) -> str:
@@ -281,7 +287,6 @@ def text_of(row: Row, column: str, allow_empty: bool = False) -> str:
 
 def check_characters(row: Row, column: str) -> None:
     """Raise `UserError` for text that cannot be written again: half of a surrogate pair, from an escape in JSON."""
-    try:
-        str(row.values.get(column)).encode()
-    except UnicodeEncodeError as error:
-        raise UserError(f"{row.where}: column {column!r} holds a broken character at {error.start}") from None
+    place = broken_at(row.values.get(column))
+    if place is not None:
+        raise UserError(f"{row.where}: column {column!r} holds a broken character at {place}")

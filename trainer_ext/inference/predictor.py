@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from tokenizers import Tokenizer
 
+from trainer_ext.characters import broken_at
 from trainer_ext.data.cleaning import Cleaning
 from trainer_ext.data.truncation import Truncation
 from trainer_ext.errors import UserError
@@ -150,9 +151,13 @@ def prepared(texts: Iterable, task: Task) -> Iterator[Any]:
 def prepare(number: int, item: Any, task: Task) -> Any:
     """One item, counted from 1."""
     try:
-        return task.prepare(item)
+        prepared_item = task.prepare(item)
+        place = broken_at(getattr(prepared_item, "text", prepared_item))
     except UserError as error:
         raise UserError(f"text {number}: {error}") from None
+    if place is not None:
+        raise UserError(f"text {number}: holds a broken character (half of a surrogate pair) at {place}")
+    return prepared_item
 
 
 def load_single(
