@@ -34,6 +34,12 @@ class TrainingArguments(
             self.save_total_limit = 2  # with 1 Trainer deletes the last checkpoint at the end, unless it is the best
         super().__post_init__()
         self.save_safetensors = True
+        if self.device.type == "cpu":
+            self.dataloader_pin_memory = False  # it is for copies to an accelerator; torch warns where there is none
+        if self.accelerator_config.dispatch_batches is None:
+            # A stream's batches would be read by one process and joined before they are dealt out, which ragged rows
+            # do not allow; each process reads the stream and takes its share instead.
+            self.accelerator_config.dispatch_batches = False
 
     def _check_launch(self) -> None:
         """Under torchrun: processes that train together on CPUs, or each on a GPU of its own.

@@ -6,6 +6,7 @@ section 3.
 
 import numpy as np
 import torch
+from datasets import Dataset
 from tqdm import tqdm
 from transformers import Trainer
 
@@ -35,17 +36,29 @@ def start_from_ridge(trainer: Trainer) -> None:
     model, seed = trainer.model.eval(), trainer.args.seed
     rows = trainer.train_dataset
     rows = rows.shuffle(seed=seed).select(range(min(len(rows), MOST_ROWS))).sort("length")  # little padding
-    features, targets = [], []
-    watch = model.head.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0].float().cpu()))
-    for batch in tqdm(trainer.get_eval_dataloader(rows), desc="features for the head", unit="batch"):
-        inputs = trainer._prepare_inputs(batch)
-        targets.append(inputs.pop("labels").double().cpu())
-        with trainer.compute_loss_context_manager():
-            model(**inputs)
-    watch.remove()
+    features, targets = head_inputs(trainer, rows)
     mean, scale = np.array(model.config.logit_mean), np.array(model.config.logit_scale)
-    standardised = (torch.cat(targets).numpy() - mean) / scale
-    weights, bias, alpha = fit_ridge(torch.cat(features).double().numpy(), standardised)
+    weights, bias, alpha = fit_ridge(features, (targets - mean) / scale)
     model.head.weight.copy_(torch.tensor(weights))
     model.head.bias.copy_(torch.tensor(bias))
-    print(f"head_init ridge: fitted on {len(standardised)} rows, alpha {alpha:.4g}")
+    if trainer.is_world_process_zero():
+        print(f"head_init ridge: fitted on {len(targets)} rows, alpha {alpha:.4g}")
+
+
+@torch.no_grad()
+def head_inputs(trainer: Trainer, rows: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """What the head is given for each row, and the row's labels; of several processes each reads its share."""
+    features, targets, seen = [], [], []
+    watch = trainer.model.head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    silent = trainer.args.disable_tqdm or not trainer.is_world_process_zero()
+    for batch in tqdm(trainer.get_eval_dataloader(rows), desc="features for the head", unit="batch", disable=silent):
+        inputs = trainer._prepare_inputs(batch)
+        labels = inputs.pop("labels")
+        with trainer.compute_loss_context_manager():
+            trainer.model(**inputs)
+        # Of all processes, without the rows that were repeated to give each as many.
+        feature, label = trainer.accelerator.gather_for_metrics((seen.pop(), labels))
+        features.append(feature.double().cpu())
+        targets.append(label.double().cpu())
+    watch.remove()
+    return torch.cat(features).numpy(), torch.cat(targets).numpy()
