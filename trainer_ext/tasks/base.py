@@ -10,6 +10,8 @@ from trainer_ext.errors import RunError, UserError, did_you_mean
 from trainer_ext.tasks.calibration import Calibration, expected_calibration_error, fit_temperature
 from trainer_ext.tasks.label_space import LabelSpace
 
+NOT_FINITE = "the model's outputs are no finite numbers: training has diverged (learning_rate too high?)"
+
 
 class Task(ABC):
     """One kind of prediction. Needs numpy only; metrics import their libraries when they are computed."""
@@ -63,9 +65,20 @@ class Task(ABC):
             UserError: naming the column and the value; the caller adds file and row.
         """
 
-    @abstractmethod
-    def compute_metrics(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    def compute_metrics(self, logits: Any, labels: Any) -> dict[str, float]:
         """Metrics by name from logits (N, *head_shape) and labels (N, ...)."""
+        return self.metrics_of(self.reduce(logits, labels), labels)
+
+    def reduce(self, logits: Any, labels: Any) -> Any:
+        """What metrics need of a batch's logits (B, *head_shape): its predictions, unless the task needs more.
+
+        An evaluation during training keeps this of each batch, instead of the logits of all rows.
+        """
+        return self.predictions(logits)
+
+    @abstractmethod
+    def metrics_of(self, reduced: Any, labels: Any) -> dict[str, float]:
+        """Metrics by name from what `reduce` gives (N, ...) and labels (N, ...)."""
 
     @abstractmethod
     def decode(self, logits: np.ndarray) -> dict[str, Any]:
@@ -181,7 +194,7 @@ class Task(ABC):
     def check_finite(self, logits: Any) -> None:
         """Raise `RunError` for NaN and infinity, whose metrics may look like those of a poor model."""
         if not np.isfinite(self.flat(logits)).all():
-            raise RunError("the model's outputs are no finite numbers: training has diverged (learning_rate too high?)")
+            raise RunError(NOT_FINITE)
 
     def answer(self, item: Any, output: Any) -> dict[str, Any]:
         """The answer for one row, from what `prepare` and `row_output` returned."""

@@ -20,6 +20,8 @@ COLUMNS = ("tokens", "slots", "intent")
 
 Outputs = tuple[np.ndarray, Sequence[np.ndarray]]
 """(N, intents), and for each row (words, tags)."""
+Reduced = tuple[np.ndarray, Sequence[np.ndarray]]
+"""(N,) intents, and for each row its tags, -100 where no word begins."""
 
 
 @dataclass(frozen=True)
@@ -138,19 +140,28 @@ class Joint(Task):
         path = best_path(scores[:seen], self.transitions) if seen else np.zeros(0, dtype=np.int64)
         return np.pad(path, (0, len(scores) - seen))
 
-    def compute_metrics(self, logits: Outputs, labels: tuple[np.ndarray, Sequence[np.ndarray]]) -> dict[str, float]:
-        """intent_accuracy, slot_f1 (as seqeval's default), sentence_accuracy (the intent and every tag right).
+    def reduce(self, logits: Outputs, labels: tuple[np.ndarray, Sequence[np.ndarray]]) -> Reduced:
+        """The intents, and the best tags of each row.
 
         Args:
             logits: (N, I), and for each row (L, tags).
-            labels: (N,), and for each row (L,); positions labelled -100 do not count.
+            labels: (N,), and for each row (L,); positions labelled -100 do not count, and have no tag.
         """
-        right = logits[0].argmax(axis=-1) == np.asarray(labels[0])
+        rows = []
+        for scores, gold in zip(logits[1], labels[1], strict=True):
+            is_word = np.asarray(gold, dtype=np.int64) != NO_WORD
+            tags = np.full(len(is_word), NO_WORD)
+            tags[is_word] = self.best_tags(scores[is_word])
+            rows.append(tags)
+        return logits[0].argmax(axis=-1), rows
+
+    def metrics_of(self, reduced: Reduced, labels: tuple[np.ndarray, Sequence[np.ndarray]]) -> dict[str, float]:
+        """intent_accuracy, slot_f1 (as seqeval's default), sentence_accuracy (the intent and every tag right)."""
+        right = reduced[0] == np.asarray(labels[0])
         whole, pairs = right.copy(), []
-        for row, (scores, gold) in enumerate(zip(logits[1], labels[1], strict=True)):
+        for row, (predicted, gold) in enumerate(zip(reduced[1], labels[1], strict=True)):
             gold = np.asarray(gold, dtype=np.int64)
-            predicted = self.best_tags(scores[gold != NO_WORD])
-            gold = gold[gold != NO_WORD]
+            predicted, gold = predicted[gold != NO_WORD], gold[gold != NO_WORD]
             whole[row] &= bool((predicted == gold).all())
             pairs.append((self.tag_names(gold.tolist()), self.tag_names(predicted.tolist())))
         return {

@@ -29,11 +29,10 @@ class MultiAspect(Task):
         """Class index for each aspect."""
         return [self.encode_one(*pair) for pair in zip(self.label_space.columns, values, strict=True)]
 
-    def compute_metrics(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        """accuracy and f1_macro as means over aspects, exact_match, f1_macro_<aspect>; labels are (N, A)."""
+    def metrics_of(self, predicted: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """accuracy and f1_macro as means over aspects, exact_match, f1_macro_<aspect>; both are (N, A)."""
         from trainer_ext.tasks.metrics import F1, Accuracy, ExactMatch
 
-        predicted = self.predictions(logits)
         scores = Accuracy().compute(predictions=predicted.ravel(), references=labels.ravel())
         f1 = F1(self.label_space.classes)
         by_aspect = {

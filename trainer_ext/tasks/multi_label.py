@@ -112,7 +112,11 @@ class MultiLabel(Task):
         except UserError:
             return False
 
-    def compute_metrics(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    def reduce(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """The logits: ROC-AUC is computed from scores."""
+        return logits
+
+    def metrics_of(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         """f1_micro, f1_macro, f1_<class>, exact_match and roc_auc_macro; labels are 0/1 (N, C)."""
         from trainer_ext.tasks.metrics import ExactMatch, MultiLabelF1, RocAuc
 

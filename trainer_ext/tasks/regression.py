@@ -64,11 +64,11 @@ class Regression(Task):
         """Whether a text is a finite number."""
         return math.isfinite(to_number(value))
 
-    def compute_metrics(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    def metrics_of(self, scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         """mcrmse and pearson as means over targets, rmse_<target>; labels are (N, T)."""
         from trainer_ext.tasks.metrics import Pearson, Rmse
 
-        given = {"predictions": logits, "references": labels}
+        given = {"predictions": scores, "references": labels}
         return Rmse(self.label_space.columns).compute(**given) | Pearson().compute(**given)
 
     def predictions(self, logits: np.ndarray) -> np.ndarray:

@@ -30,11 +30,10 @@ class SingleLabel(Task):
         """Class index of the one label."""
         return self.encode_one(self.label_space.columns[0], values[0])
 
-    def compute_metrics(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        """accuracy, f1_macro and f1_<class> from logits (N, C) and labels (N,)."""
+    def metrics_of(self, predicted: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """accuracy, f1_macro and f1_<class> from predictions (N,) and labels (N,)."""
         from trainer_ext.tasks.metrics import F1, Accuracy
 
-        predicted = self.predictions(logits)
         scores = Accuracy().compute(predictions=predicted, references=labels)
         return scores | F1(self.label_space.classes).compute(predictions=predicted, references=labels)
 

@@ -13,13 +13,16 @@ from torch import Tensor
 from torch.utils.data import Sampler
 from transformers import EvalPrediction, Trainer, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import PredictionOutput
 
 from trainer_ext.data.resample import Resampler
 from trainer_ext.errors import RunError
 from trainer_ext.objectives.base import HEADS, Objective
 from trainer_ext.tasks import Task
+from trainer_ext.tasks.base import NOT_FINITE
 from trainer_ext.training.adversarial import Adversary, adversarial_backward, build_adversary
 from trainer_ext.training.ema import EmaCallback
+from trainer_ext.training.nested import Nested, as_tuple, join, padded, to_arrays, to_tensors
 from trainer_ext.training.parameter_groups import explicit_groups, parameter_groups
 from trainer_ext.training.sampler import BalancedSampler, LengthGroupedSampler
 
@@ -44,7 +47,9 @@ class CustomTrainer(Trainer):
     """
 
     def __init__(self, *args, objective: Objective, task: Task, resampler: Resampler | None = None, **kwargs):
-        super().__init__(*args, compute_metrics=self._compute_metrics, **kwargs)
+        functions = {"compute_metrics": self._compute_metrics, "preprocess_logits_for_metrics": self._reduce}
+        super().__init__(*args, **functions, **kwargs)
+        self.args.eval_do_concat_batches = False  # joining with each batch would copy all rows with each batch
         self.objective = objective
         self.task = task
         self.resampler = resampler
@@ -58,10 +63,35 @@ class CustomTrainer(Trainer):
         self._logged: dict[str, list] = defaultdict(lambda: [0.0, 0.0])
         self._clean_statistics: dict[str, Tensor] = {}
         self._without_statistics: list[dict] = []
+        self._all_finite: Tensor | None = None
+
+    def _reduce(self, logits: Nested, labels: Nested) -> Nested:
+        """What metrics need of a batch; all logits of a large validation set would fill the memory."""
+        finite = torch.stack([part.isfinite().all() for part in as_tuple(logits)]).all()
+        self._all_finite = finite if self._all_finite is None else self._all_finite & finite
+        return to_tensors(self.task.reduce(to_arrays(logits), to_arrays(labels)), self.args.device)
 
     def _compute_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
-        self.task.check_finite(prediction.predictions)
-        return self.task.compute_metrics(prediction.predictions, prediction.label_ids)
+        """From the list of batches that the evaluation has kept, of all processes."""
+        kept, labels = join(prediction.predictions), join(prediction.label_ids)
+        if self.preprocess_logits_for_metrics is None:
+            self.task.check_finite(kept)
+            return self.task.compute_metrics(kept, labels)
+        finite, self._all_finite = self._all_finite, None
+        if self.args.world_size > 1:
+            finite = self.accelerator.reduce(finite.long(), reduction="sum") == self.args.world_size
+        if not finite:
+            raise RunError(NOT_FINITE)
+        return self.task.metrics_of(kept, labels)
+
+    def predict(self, *args, **kwargs) -> PredictionOutput:
+        """`Trainer.predict`: the logits of all rows, not only what metrics need of them."""
+        self.preprocess_logits_for_metrics = None
+        try:
+            output = super().predict(*args, **kwargs)
+        finally:
+            self.preprocess_logits_for_metrics = self._reduce
+        return output._replace(predictions=padded(join(output.predictions)), label_ids=padded(join(output.label_ids)))
 
     def _get_num_items_in_batch(self, batch_samples: list[dict], device: torch.device) -> dict[str, Tensor]:
         """Per term, the weight of all batches of this optimizer step, on all devices."""
