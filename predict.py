@@ -15,13 +15,10 @@ from trainer_ext.data.readers import file_format
 from trainer_ext.data.writers import check_output, screen_headers, screen_rows, write_answers
 from trainer_ext.errors import ArgumentParser, UserError, run_main
 from trainer_ext.file_options import add_file_flags, file_options
-from trainer_ext.inference import Predictor, load_predictor
-from trainer_ext.inference.combine import WAYS
-from trainer_ext.inference.ensemble import expand_braces
-from trainer_ext.inference.job import answer_rows, metrics_path, rows_of
 from trainer_ext.tracking.resolve import resolve_model
 
 ON_SCREEN = 200
+WAYS = ("mean", "logits", "vote", "weighted")  # as inference/combine.py has them, which loads ONNX Runtime
 
 
 def parse() -> argparse.Namespace:
@@ -61,6 +58,10 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Load the model, then answer or evaluate."""
     args = parse()
+    from trainer_ext.inference import load_predictor
+    from trainer_ext.inference.ensemble import expand_braces
+    from trainer_ext.inference.job import answer_rows, rows_of
+
     models = [resolve_model(name) for model in args.model for name in expand_braces(model)]
     predictor = load_predictor(models, args.num_threads, args.provider, args.batch_size, args.file_name, args.ensemble)
     print(f"{', '.join(args.model)}: {predictor.task.name} on {predictor.session.provider}", file=sys.stderr)
@@ -98,10 +99,11 @@ def print_answers(answers) -> None:
         print(f"... and more: the first {ON_SCREEN} rows are shown; --output FILE.jsonl keeps all")
 
 
-def evaluate(predictor: Predictor, args: argparse.Namespace) -> None:
+def evaluate(predictor, args: argparse.Namespace) -> None:
     """Score the model on labelled rows; imports the metric libraries only now."""
     from trainer_ext.data.labelled import labelled_rows, texts_and_labels
     from trainer_ext.files import write_json
+    from trainer_ext.inference.job import metrics_path
     from trainer_ext.inference.scoring import score
     from trainer_ext.reports.tables import metrics_table
 

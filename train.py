@@ -6,18 +6,22 @@ The stages of a run stand in trainer_ext/run.py.
 """
 
 import os
+import sys
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # data loader workers fork
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads are costly where cores are shared
 
 from trainer_ext.errors import run_main, said_once
-from trainer_ext.parsing import parse
-from trainer_ext.run import run
+from trainer_ext.first_pass import refuse_wrong_flags
 
 
 @said_once()
 def main() -> None:
     """Parse, then train or evaluate."""
+    refuse_wrong_flags(sys.argv[1:])
+    from trainer_ext.parsing import parse  # loads torch, which takes seconds
+    from trainer_ext.run import run
+
     run(parse())
 
 

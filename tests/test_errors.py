@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 from trainer_ext.errors import ArgumentParser, UserError, did_you_mean, explain, run_main, stage, take_debug
+from trainer_ext.first_pass import light_parser
+from trainer_ext.synonyms import ALSO_CALLED
 
+NAMES = [action.dest for action in light_parser()._actions]
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -174,6 +177,38 @@ def test_interrupted():
     assert (process.returncode, shown) == (130, "error: interrupted\n")
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [["--model", "m"], ["--model", "m", "--output_dir", "o"], ["--output_dir", "o", "--model_name_or_path=m", "x"], []],
+    ids=" ".join,
+)
+def test_a_model_that_stands_without_a_flag(argv):
+    """export.py takes it as its first argument, predict.py after --model."""
+    parser = ArgumentParser(allow_abbrev=False)
+    parser.add_argument("model")
+    parser.add_argument("--output_dir")
+    with pytest.raises(UserError, match="; model stands without a flag, as the first argument"):
+        parser.parse_args(argv)
+
+
+@pytest.mark.parametrize(
+    "word, flag",
+    [("max_seq_length", "max_length"), ("text_column_name", "text_column"), ("model", "model_name_or_path"),
+     ("num_epochs", "num_train_epochs"), ("lr", "learning_rate"), ("batch_size", "per_device_train_batch_size"),
+     ("evaluation_strategy", "eval_strategy"), ("dev_file", "validation_file"), ("--max-seq-length", "max_length")],
+)  # fmt: skip
+def test_names_of_other_trainers(word, flag):
+    """What run_glue and others call a flag of train.py."""
+    assert did_you_mean(word, NAMES) == f"; did you mean {flag!r}?"
+
+
+def test_synonyms_are_no_flags_themselves():
+    """A target must be a flag somewhere; what is a flag of train.py needs no other name there."""
+    for name, others in ALSO_CALLED.items():
+        assert name not in others
+        assert did_you_mean(others[0], [name]) == f"; did you mean {name!r}?"
+
+
 @pytest.fixture
 def parser() -> ArgumentParser:
     """Some flags of predict.py."""
@@ -190,9 +225,15 @@ def parser() -> ArgumentParser:
         (["--model", "m", "--ouput", "a.csv"], "unrecognized arguments: --ouput a.csv; did you mean '--output'?"),
         (["--model", "m", "--batchsize=3"], "unrecognized arguments: --batchsize=3; did you mean '--batch_size'?"),
         (["--model", "m", "--xyzzy"], "unrecognized arguments: --xyzzy (--help"),
-        (["--output", "a"], "the following arguments are required: --model (--help"),
+        (["--output", "a"], "the following arguments are required: --model; every value has its flag"),
         (["--model", "m", "--batch_size", "two"], "argument --batch_size: invalid int value: 'two'"),
-        (["--model", "m", "--out", "a"], "unrecognized arguments: --out a"),
+        (["--model", "m", "--out", "a"], "unrecognized arguments: --out a; did you mean '--output'?"),
+        (["--model_name_or_path", "m"], "the following arguments are required: --model; every value has its flag"),
+        (
+            ["--model", "m", "--per_device_eval_batch_size", "2"],
+            "unrecognized arguments: --per_device_eval_batch_size 2; did you mean '--batch_size'?",
+        ),
+        (["--model", "m", "n"], "unrecognized arguments: n; every value has its flag, the model too: --model FOLDER"),
     ],
 )
 def test_argument_parser(parser, argv, message):

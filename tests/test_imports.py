@@ -17,7 +17,8 @@ HEAVY = {"torch", "transformers", "datasets", "pandas", "sklearn", "optimum", "e
 LEAVES = {"characters", "errors", "figures", "files", "file_options", "locks", "tables"}
 ALLOWED = {
     "characters": set(),
-    "errors": set(),
+    "synonyms": set(),
+    "errors": {"synonyms"},
     "files": {"errors"},
     "file_options": {"errors"},
     "figures": set(),
@@ -31,9 +32,21 @@ ALLOWED = {
     "training_arguments": {"arguments", "optimisation", "precision"},  # likewise, and because it loads torch
     "checks": {"arguments", "errors", "file_options", "fold_checks", "optimisation", "precision", "shaping"},
     "fold_checks": {"arguments", "errors"},
-    "parsing": {"arguments", "training_arguments", "checks", *LEAVES},
+    "flags": {"arguments", "errors"},
+    "recipes": {"errors"},
+    "first_pass": {
+        "arguments",
+        "checks",
+        "flags",
+        "optimisation",
+        "precision",
+        "recipes",
+        "training_arguments",
+        *LEAVES,
+    },
+    "parsing": {"arguments", "training_arguments", "checks", "flags", "recipes", *LEAVES},
     "tasks": set(LEAVES),
-    "data": {"arguments", "parsing", "tasks", *LEAVES},  # parsing: the report takes a recipe
+    "data": {"arguments", "flags", "recipes", "tasks", *LEAVES},  # the report takes a recipe
     "inference": {"data", "tasks", "modeling", *LEAVES},  # modeling: for a checkpoint's session, inside a function
     "modeling": {"arguments", "data", "tasks", *LEAVES},
     "objectives": {"arguments", "tasks", *LEAVES},
@@ -52,7 +65,7 @@ ALLOWED = {
         *("arguments", "parsing", "data", "tasks", "modeling", "inference", "reports", "tracking", "training", "folds"),
         *("processes", *LEAVES),
     },
-    "__main__": {"errors", "parsing", "run"},
+    "__main__": {"errors", "first_pass", "parsing", "run"},
     "notebook": {"arguments", "data", "folds", "parsing", "processes", "run", "training", *LEAVES},
     "export": {"arguments", "data", "inference", "modeling", "reports", "tasks", *LEAVES},
 }
@@ -61,6 +74,7 @@ LAZY = "trainer_ext/tasks/metrics.py"
 LIGHT = [
     name for name in NAMES if name.startswith(("trainer_ext/inference/", "trainer_ext/tasks/")) and name != LAZY
 ] + [
+    "trainer_ext/synonyms.py",
     *("trainer_ext/__init__.py", "trainer_ext/errors.py", "trainer_ext/files.py", "trainer_ext/data/__init__.py"),
     "trainer_ext/tables.py",
     *("trainer_ext/arguments.py", "trainer_ext/checks.py", "trainer_ext/fold_checks.py", "trainer_ext/shaping.py"),
@@ -73,6 +87,7 @@ LIGHT = [
         *("trainer_ext/characters.py", "trainer_ext/data/encodings.py"),
         "trainer_ext/data/json_files.py",
     ),
+    *("trainer_ext/flags.py", "trainer_ext/recipes.py", "trainer_ext/first_pass.py"),
     *("trainer_ext/data/readers.py", "trainer_ext/data/writers.py", "trainer_ext/data/labelled.py"),
     *("trainer_ext/data/joint.py", "trainer_ext/data/slu.py", "trainer_ext/data/smp.py"),
     *("trainer_ext/data/cleaning.py", "trainer_ext/data/truncation.py", "trainer_ext/data/resample.py"),
@@ -160,7 +175,7 @@ def test_light_modules_import_nothing_heavy(name):
     modules = top_imports(name)
     assert not {module.split(".")[0] for module in modules} & HEAVY
     assert not [module for module in modules if "tasks.metrics" in module]
-    light_parts = {"characters", "errors", "files", "file_options", "locks", "tables", "tasks", "inference", ""}
+    light_parts = {*LEAVES - {"figures"}, "synonyms", "tasks", "inference", ""}
     for module in modules:
         if module.split(".")[0] == "trainer_ext" and part(module) not in light_parts:
             files = {"/".join(module.split(".")[:depth]) + ".py" for depth in (2, 3)}

@@ -10,7 +10,8 @@ import yaml
 
 from trainer_ext.arguments import Arguments
 from trainer_ext.errors import UserError
-from trainer_ext.parsing import flag_names, overridden, parse, resolved, to_tokens, write_resolved
+from trainer_ext.parsing import parse, parse_values, resolved, write_resolved
+from trainer_ext.recipes import flag_names, overridden, to_tokens
 
 
 @pytest.fixture
@@ -103,6 +104,42 @@ def test_booleans(recipe, value, expected):
         expected
     )
     assert parse([recipe(group_by_length=False), "--group_by_length"]).training.group_by_length is True
+
+
+@pytest.mark.parametrize("written", ["no", "off", "false", "No", "'no'", "none"])
+def test_words_for_off(recipe, written):
+    """YAML reads `save_strategy: no` as false; a person means the choice called `no`, or `none`."""
+    path = recipe()
+    flags = ["eval_strategy", "save_strategy", "logging_strategy", "report_to", "adversarial", "balance", "calibrate"]
+    with open(path, "a", encoding="utf-8") as file:
+        file.writelines(f"{name}: {written}\n" for name in [*flags, "clean", "class_weights", "focal_alpha"])
+    args = parse([path])
+    assert {args.training.eval_strategy, args.training.save_strategy, args.training.logging_strategy} == {"no"}
+    assert args.training.report_to == [] and args.data.clean is None
+    assert {args.training.adversarial, args.data.balance, args.model.calibrate} == {"none"}
+    assert args.objective.class_weights is None and args.objective.focal_alpha is None
+    assert parse([recipe(), "--save_strategy", written.strip("'")]).training.save_strategy == "no"
+    again = yaml.safe_load(yaml.safe_dump(resolved(args)))
+    assert again["save_strategy"] == "no" and again["report_to"] in ("none", ["none"])
+
+
+def test_false_from_python(recipe, files, tmp_path):
+    """`fit(save_strategy=False)`."""
+    flags = {"output_dir": tmp_path / "o", "train_file": files["train_file"], "from_scratch": "tiny"}
+    args = parse_values(flags | {"save_strategy": False, "report_to": False, "balance": False}, {})
+    assert (args.training.save_strategy, args.training.report_to, args.data.balance) == ("no", [], "none")
+
+
+def test_words_that_are_no_booleans(tmp_path, files):
+    """A column may be called `no`; a switch may be off; `yes` chooses nothing."""
+    path = tmp_path / "a.yaml"
+    head = f"output_dir: o\ntrain_file: {files['train_file']}\nfrom_scratch: tiny\n"
+    path.write_text(f"{head}text_column: no\nrun_name: on\ngroup_by_length: on\ndo_eval: off\n")
+    args = parse([str(path)])
+    assert (args.data.text_column, args.training.run_name) == ("no", "on")
+    assert args.training.group_by_length is True and args.training.do_eval is False
+    path.write_text(f"{head}save_strategy: yes\n")
+    assert "invalid choice: 'yes' (choose from" in refusal(str(path))
 
 
 def test_null_is_not_given(recipe):

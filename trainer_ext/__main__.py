@@ -1,18 +1,22 @@
 """`python -m trainer_ext RECIPE.yaml [--flag value ...]`: train.py where only the package is installed."""
 
 import os
+import sys
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from trainer_ext.errors import run_main, said_once
-from trainer_ext.parsing import parse
-from trainer_ext.run import run
+from trainer_ext.first_pass import refuse_wrong_flags
 
 
 @said_once()
 def main() -> None:
     """Parse, then train or evaluate."""
+    refuse_wrong_flags(sys.argv[1:])
+    from trainer_ext.parsing import parse  # loads torch, which takes seconds
+    from trainer_ext.run import run
+
     run(parse())
 
 

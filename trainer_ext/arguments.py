@@ -16,6 +16,7 @@ from trainer_ext.shaping import ShapingArguments
 
 SCRATCH_SIZES = ("none", "tiny", "mini", "small", "tinybert_4l", "tinybert_6l")
 CALIBRATIONS = ("none", "temperature", "thresholds", "both")
+OFF_WORDS = ("none", "no", "off", "false")  # how people switch something off, in YAML and elsewhere
 WEIGHT_METHODS = ("balanced", "effective")
 FOLD_STRATEGIES = ("kfold", "stratified", "multilabel_stratified", "group")
 LOWER_IS_BETTER = ("loss", "mcrmse", "ece")
@@ -34,6 +35,8 @@ def _choices(default: str, choices: tuple[str, ...], help: str):
 @dataclass
 class ModelArguments:
     """Which encoder, and the head on it."""
+
+    _argument_group_name = "encoder and head"  # in --help
 
     model_name_or_path: str | None = field(
         default=None, metadata={"help": "Pretrained encoder (hub name or folder), or a checkpoint of this project."}
@@ -81,6 +84,8 @@ class ModelArguments:
 class DataArguments(ShapingArguments, FileOptions):
     """Which rows, which of their columns, how they are written and how they are shaped."""
 
+    _argument_group_name = "data"  # in --help
+
     task: str = _choices(
         "single_label", ("single_label", "multi_label", "multi_aspect", "regression", "joint"), "What is predicted."
     )
@@ -127,6 +132,8 @@ class DataArguments(ShapingArguments, FileOptions):
 class ObjectiveArguments:
     """The loss terms. A term is off at 0, so an ablation is one flag."""
 
+    _argument_group_name = "objective"  # in --help
+
     focal_gamma: float = field(default=0.0, metadata={"help": "Focusing parameter of Focal Loss; 0: cross entropy."})
     focal_alpha: list[str] | None = field(
         default=None,
@@ -149,6 +156,8 @@ class ObjectiveArguments:
 class FoldArguments:
     """Several models of one recipe: one per fold (cross-validation), or one per seed."""
 
+    _argument_group_name = "folds and seeds"  # in --help
+
     folds: int = field(default=0, metadata={"help": "Cross-validation over train_file in K folds; 0: off."})
     fold: int | None = field(default=None, metadata={"help": "Train this fold only, 0 to folds * fold_repeats - 1."})
     fold_strategy: str | None = field(
@@ -170,6 +179,8 @@ class FoldArguments:
 @dataclass
 class OwnTrainingArguments:
     """What this project adds to `transformers.TrainingArguments` beside the optimisation, or gives another default."""
+
+    _argument_group_name = "training"  # in --help
 
     do_train: bool = field(default=True, metadata={"help": "Train; false evaluates the checkpoint."})
     early_stopping_patience: int = field(
@@ -205,7 +216,7 @@ def read_names(path: Path) -> list[str]:
 
 def word_or_numbers(name: str, value: list[str] | None) -> str | list[float] | None:
     """`["balanced"]` as the word, `["none"]` as None, anything else as numbers; a ValueError when it is neither."""
-    if not value or value == ["none"]:
+    if not value or [str(item).lower() for item in value] in ([word] for word in OFF_WORDS):
         return None
     if len(value) == 1 and value[0] in WEIGHT_METHODS:
         return value[0]

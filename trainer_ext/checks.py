@@ -18,8 +18,13 @@ def check_arguments(args: Arguments) -> None:
     Raises:
         UserError: naming both flags and both values.
     """
-    check_model(args)
     check_training(args)
+    check_early(args)
+
+
+def check_early(args: Arguments) -> None:
+    """Contradictions that show in the flags as given, before transformers has worked out its own."""
+    check_model(args)
     check_objective(args)
     check_joint(args)
     check_shaping(args)

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from trainer_ext.synonyms import other_name
+
 DEBUG = "TRAINER_EXT_DEBUG"  # set by --debug, also for child processes
 HF_DEBUG = ("underflow_overflow", "tpu_metrics_debug", "")  # what `transformers.TrainingArguments.debug` takes
 INTERRUPTED = 130  # as a shell reports SIGINT
@@ -55,15 +57,29 @@ class ArgumentParser(argparse.ArgumentParser):
 
     def error(self, message: str):
         """Called by argparse for a value or flag it cannot take."""
-        word = message.rpartition("arguments: ")[2].split(" ")[0].split("=")[0]
+        raise UserError(f"{message}{self.hint(message)} (--help lists the flags)")
+
+    def hint(self, message: str) -> str:
+        """What may have been meant: a flag spelt otherwise, or a value that goes with or without one."""
         flags = [flag for action in self._actions for flag in action.option_strings]
-        near = did_you_mean(word, flags) if "unrecognized arguments" in message else ""
-        raise UserError(f"{message}{near} (--help lists the flags)")
+        word = message.rpartition("arguments: ")[2].split(" ")[0].split("=")[0]
+        name, unknown = word.lstrip("-"), "unrecognized arguments" in message
+        for positional in (action.dest for action in self._get_positional_actions()):
+            if f"required: {positional}" in message or unknown and positional in (name, other_name(name, {positional})):
+                return f"; {positional} stands without a flag, as the first argument"
+        if "required: --model" in message or unknown and not word.startswith("-"):
+            return "; every value has its flag" + (", the model too: --model FOLDER" if "--model" in flags else "")
+        return did_you_mean(word, flags) if unknown else near_choice(message)
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
-    """`"; did you mean 'focal_gamma'?"` for the nearest candidate, or an empty string when none is near."""
-    near = difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.6)
+    """`"; did you mean 'focal_gamma'?"` for the nearest candidate, or an empty string when none is near.
+
+    What other trainers call it goes before what is spelt alike.
+    """
+    by_name = {name.lstrip("-").replace("-", "_"): name for name in reversed(list(candidates))}
+    known = other_name(word.lstrip("-").replace("-", "_"), set(by_name))
+    near = [by_name[known]] if known else difflib.get_close_matches(word, by_name.values(), n=1, cutoff=0.6)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 

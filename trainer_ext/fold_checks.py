@@ -1,7 +1,19 @@
 """Contradictions between the flags of folds and seeds, and with others; a part of `checks.py`."""
 
+from collections.abc import Sequence
+
 from trainer_ext.arguments import Arguments
 from trainer_ext.errors import UserError, check_range
+
+FOLD_FLAGS = ("fold", "fold_strategy", "group_column", "fold_repeats")
+MULTI_MODEL_FLAGS = ("num_fold_workers", "soup")
+
+
+def reject_given(args: Arguments, names: Sequence[str], why: str) -> None:
+    """Raise `UserError` for the first flag that was given, and switches something on (`soup false` does not)."""
+    for name in names:
+        if args.given.get(name) is not None and args.given[name] is not False:
+            raise UserError(f"{name} {args.given[name]} has no effect: {why}")
 
 
 def check_folds(args: Arguments) -> None:
@@ -10,11 +22,10 @@ def check_folds(args: Arguments) -> None:
     if folds.folds and folds.seeds:
         raise UserError(f"folds {folds.folds} and seeds {folds.seeds} are both given; drop one")
     several = folds.folds or folds.seeds
-    of_folds = ("fold", "fold_strategy", "group_column", "fold_repeats")
-    needless = [name for name in of_folds if getattr(folds, name) and name in args.given and not folds.folds]
-    needless += [name for name in ("num_fold_workers", "soup") if name in args.given and not several]
-    if needless:
-        raise UserError(f"{needless[0]} {getattr(folds, needless[0])} has no effect: folds is 0")
+    if not folds.folds:
+        reject_given(args, FOLD_FLAGS, "folds is 0" + ("" if several else ": it needs --folds"))
+    if not several:
+        reject_given(args, MULTI_MODEL_FLAGS, "folds is 0 and there are no seeds: it needs --folds or --seeds")
     if not several:
         return
     if not training.do_train:

@@ -20,7 +20,7 @@ from trainer_ext.training.parameter_groups import parameter_groups
 from ..conftest import run_ok
 from ..objectives.test_objective import OBJECTIVES
 from ..training.test_parameter_groups import ARCHITECTURES, build
-from ..training.test_trainer import TOKENIZER, largest_difference, make_trainer
+from ..training.test_trainer import largest_difference, make_trainer
 from .test_model import pooled
 
 STATES = [torch.tensor([[[float(k), 1.0], [2.0 * k, 3.0], [9.0, 9.0]]]) for k in range(5)]

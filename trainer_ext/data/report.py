@@ -22,7 +22,8 @@ from trainer_ext.data.readers import file_format, require_columns
 from trainer_ext.errors import ArgumentParser, UserError, run_main
 from trainer_ext.file_options import add_file_flags
 from trainer_ext.files import check_folder, write_json
-from trainer_ext.parsing import read_recipe
+from trainer_ext.flags import read_boolean
+from trainer_ext.recipes import read_recipe
 from trainer_ext.tables import table
 from trainer_ext.tasks import TASKS
 
@@ -49,6 +50,8 @@ def parse(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, DataAr
     add_file_flags(parser)
     recipe = read_recipe(parser.parse_args(argv).recipe)
     taken = {name: value for name, value in recipe.items() if name in specs and hasattr(parser.parse_args(argv), name)}
+    if "drop_missing" in taken:
+        taken["drop_missing"] = read_boolean(taken["drop_missing"])
     lists = ("label_columns", "label_names", "column_names")
     parser.set_defaults(**{k: [str(v)] if k in lists and not isinstance(v, list) else v for k, v in taken.items()})
     args = parser.parse_args(argv)
