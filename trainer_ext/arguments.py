@@ -19,6 +19,8 @@ CALIBRATIONS = ("none", "temperature", "thresholds", "both")
 OFF_WORDS = ("none", "no", "off", "false")  # how people switch something off, in YAML and elsewhere
 WEIGHT_METHODS = ("balanced", "effective")
 FOLD_STRATEGIES = ("kfold", "stratified", "multilabel_stratified", "group")
+# By its first line a resolved_config.yaml is known as written by a run of this project.
+RESOLVED_HEADER = "# Every flag of the run that made this model: train.py runs it again.\n"
 LOWER_IS_BETTER = ("loss", "mcrmse", "ece")
 
 

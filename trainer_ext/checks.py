@@ -86,6 +86,8 @@ def check_training(args: Arguments) -> None:
             f"early_stopping_patience {training.early_stopping_patience} needs load_best_model_at_end true, "
             "but it is false"
         )
+    if training.do_train and training.load_best_model_at_end and strategy == "no":
+        raise UserError("load_best_model_at_end true needs evaluations to tell the best by, but eval_strategy is no")
     check_calibrate(args.model.calibrate, data.task, training.do_train, has_validation)
     if training.do_train and strategy != "no" and not has_validation:
         raise UserError(f"eval_strategy {strategy} needs rows to evaluate on, but there is no validation_file")
@@ -185,6 +187,8 @@ def check_joint(args: Arguments) -> None:
 def check_files(args: Arguments) -> None:
     """Files named and present."""
     data = args.data
+    if not str(args.training.output_dir).strip():
+        raise UserError("output_dir is empty, which would be the working directory: say where the model goes")
     if args.training.do_train and not data.train_file and not data.dataset_name:
         raise UserError("nothing to train on: give --train_file or --dataset_name")
     for flag in ("train_file", "validation_file", "test_file"):

@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -107,6 +108,13 @@ def check_folder(flag: str, folder: Path) -> None:
         tempfile.TemporaryFile(dir=nearest).close()
     except OSError as error:
         raise UserError(f"{flag} {folder} is no folder that can be written: {error.strerror or error}") from None
+
+
+def share_weights(folder: Path) -> None:
+    """Let the weights in a folder be read by whom config.json may be: safetensors writes them for their owner alone."""
+    mode = stat.S_IMODE((folder / "config.json").stat().st_mode)
+    for path in folder.glob("*.safetensors"):
+        path.chmod(mode)
 
 
 def is_there(path: Path) -> bool:

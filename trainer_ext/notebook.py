@@ -19,7 +19,8 @@ from trainer_ext.files import atomic_writer
 from trainer_ext.folds.members import has_members
 from trainer_ext.parsing import parse_values, read_recipe
 from trainer_ext.run import run
-from trainer_ext.training.output_dir import checkpoints, claim_output_dir
+from trainer_ext.training.checkpoints import checkpoints
+from trainer_ext.training.output_dir import check_not_foreign, claim_output_dir, is_ours, mark
 
 TABLES = ("train_file", "validation_file", "test_file")
 
@@ -72,6 +73,8 @@ def keep_tables(written: Mapping[str, Path], kept: Mapping[str, Path], args: Arg
         UserError: when the folder holds another run, or (folds, a run to resume) the same one with other rows.
     """
     folder = Path(args.training.output_dir)
+    if not is_ours(folder):
+        check_not_foreign(folder, [f"data/{path.name}" for path in kept.values()])
     if args.training.do_train and not has_members(args):
         claim_output_dir(args.training)
     holds_a_run = bool(checkpoints(folder)) or (folder / "resolved_config.yaml").is_file()
@@ -81,6 +84,8 @@ def keep_tables(written: Mapping[str, Path], kept: Mapping[str, Path], args: Arg
                 f"output_dir {folder} holds a run on other rows ({path}): give overwrite_output_dir=True to replace "
                 "it, or another folder"
             )
+    if kept:
+        mark(folder, ())
     for name, path in kept.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         copyfile(written[name], path.with_suffix(".tmp"))

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from trainer_ext.arguments import (
+    RESOLVED_HEADER,
     Arguments,
     DataArguments,
     FoldArguments,
@@ -105,7 +106,4 @@ def resolved_yaml(args: Arguments) -> str:
 
 def write_resolved(args: Arguments, folder: Path) -> None:
     """Write `resolved_config.yaml`, which `train.py` runs again as it is."""
-    write_text(
-        folder / "resolved_config.yaml",
-        "# Every flag of the run that made this model: train.py runs it again.\n" + resolved_yaml(args),
-    )
+    write_text(folder / "resolved_config.yaml", RESOLVED_HEADER + resolved_yaml(args))

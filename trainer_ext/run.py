@@ -19,9 +19,9 @@ from trainer_ext.data.streaming import build_split, rows_of
 from trainer_ext.data.summary import print_summary
 from trainer_ext.data.tokenize import ModelTexts
 from trainer_ext.errors import UserError
-from trainer_ext.files import read_json, write_json
+from trainer_ext.files import check_folder, read_json, write_json
 from trainer_ext.folds.claim import claim_for_member
-from trainer_ext.folds.members import as_member, fold_rows, has_members, is_finished, is_whole, locked
+from trainer_ext.folds.members import as_member, fold_rows, has_members, is_finished, is_whole
 from trainer_ext.folds.outputs import save_outputs
 from trainer_ext.folds.run import run_members
 from trainer_ext.folds.testset import has_test_labels
@@ -39,7 +39,7 @@ from trainer_ext.tasks import TASKS, Task
 from trainer_ext.tracking.publish import publish, put_if_missing
 from trainer_ext.tracking.run import tracked_run
 from trainer_ext.training.build import build_trainer, check_hub, tokenise
-from trainer_ext.training.output_dir import claim_output_dir, stopped_early
+from trainer_ext.training.output_dir import STAGE, claim_output_dir, is_over, locked, mark, put_in_place
 from trainer_ext.training.resume import check_flags, check_rows
 from trainer_ext.training.ridge_head import start_from_ridge
 from trainer_ext.training.trainer import CustomTrainer
@@ -54,7 +54,7 @@ def run(args: Arguments) -> dict[str, float]:
         return evaluate(args) if args.training.process_index == 0 else {}
     if is_whole(args):
         return run_members(args)
-    return train_member(args) if has_members(args) else train(args)
+    return train_member(args) if has_members(args) else train_alone(args)
 
 
 def train_member(args: Arguments) -> dict[str, float]:
@@ -75,6 +75,16 @@ def keep_member(args: Arguments, folder: Path) -> dict[str, float]:
     return read_json(folder / "metrics.json")
 
 
+def train_alone(args: Arguments) -> dict[str, float]:
+    """Train one model in a folder that no other process trains in meanwhile."""
+    folder = Path(args.training.output_dir)
+    if args.training.process_index:
+        return train(args)
+    check_folder("output_dir", folder)
+    with locked(folder):
+        return train(args)
+
+
 def train(args: Arguments) -> dict[str, float]:
     """Claim the folder -> rows, tokenizer, model -> train -> save the best model -> metrics, plots and card.
 
@@ -82,15 +92,15 @@ def train(args: Arguments) -> dict[str, float]:
     """
     checkpoint = on_main(partial(claim, args))
     prepared = main_first(partial(prepare, args, checkpoint))
+    on_main(partial(mark, Path(args.training.output_dir)))
     with tracked_run(args) as run:
         labels = prepared.datasets["train"]["labels"]
         with only_main_speaks():
             trainer = build_trainer(args, prepared.task, prepared.model, prepared.tokenizer, labels, prepared.tokens)
         summary = train_model(args, trainer, checkpoint)
-        trainer.save_model(args.training.output_dir)  # every process: weights that are split (FSDP) are gathered
+        save(args, trainer)
         if not trainer.is_world_process_zero():
             return {}
-        write_resolved(args, Path(args.training.output_dir))
         return finish(args, trainer, prepared.datasets, summary, run)
 
 
@@ -119,12 +129,13 @@ def prepare(args: Arguments, checkpoint: str | None) -> Prepared:
     data = args.data
     task, datasets = read_datasets(args)
     rows_hash = data_hash(datasets["train"])
-    check_rows(checkpoint, rows_hash)
+    validation_hash = data_hash(datasets["validation"]) if datasets["validation"] else None
+    check_rows(checkpoint, rows_hash, validation_hash, args.training.load_best_model_at_end)
     set_seed(args.training.seed)
     cleaning = Cleaning.from_flags(data.clean, data.stopwords_file)
     tokenizer = build_tokenizer(args.model, data, ModelTexts(datasets["train"], cleaning))
     print_summary(datasets, tokenizer, data.max_length)
-    pipeline = pipeline_of(data, task, tokenizer, cleaning, rows_hash)
+    pipeline = pipeline_of(data, task, tokenizer, cleaning, rows_hash, validation_hash)
     model = build_model(args.model, data, task, tokenizer, pipeline, datasets["train"]["labels"])
     prepare_layers(model, args.model)
     return Prepared(task, datasets, tokenizer, model, tokenise(args, task, model, tokenizer, datasets))
@@ -151,10 +162,24 @@ def train_model(args: Arguments, trainer: CustomTrainer, checkpoint: str | None)
     """Train, from a checkpoint where there is one; returns what the Trainer says of its speed."""
     if args.model.head_init == "ridge" and not checkpoint:
         start_from_ridge(trainer)
-    if checkpoint and stopped_early(checkpoint, args.training.early_stopping_patience):
-        trainer.load_best_of(checkpoint)
+    if checkpoint and is_over(checkpoint, args.training.early_stopping_patience, trainer.steps()[1]):
+        if trainer.is_world_process_zero():
+            print(f"{checkpoint} is at the end of its training: nothing is left to train")
+        trainer.take_up(checkpoint)
         return {}
     return trainer.train(resume_from_checkpoint=checkpoint).metrics
+
+
+def save(args: Arguments, trainer: CustomTrainer) -> None:
+    """The model into its folder, all of it or nothing that answers: beside first, config.json last."""
+    training, folder = args.training, Path(args.training.output_dir)
+    # Every process: weights that are split (FSDP) are gathered.
+    trainer.save_model(str(folder / STAGE), _internal_call=True)
+    if trainer.is_world_process_zero():
+        put_in_place(folder / STAGE, folder)
+        write_resolved(args, folder)
+    if training.push_to_hub:
+        trainer.push_to_hub(commit_message="Model save", revision=training.hub_revision)
 
 
 def finish(args: Arguments, trainer: CustomTrainer, datasets: dict, summary: dict, run) -> dict[str, float]:
@@ -170,20 +195,21 @@ def finish(args: Arguments, trainer: CustomTrainer, datasets: dict, summary: dic
             scored[split] = score(predictor, *inputs_and_labels(datasets[split]), split)
             metrics |= {f"{prefix}_{name}": value for name, value in scored[split]["metrics"].items()}
     metrics |= {name: summary[name] for name in ("train_runtime", "train_samples_per_second") if name in summary}
-    metrics["best_step"] = trainer.state.best_global_step or trainer.state.global_step
+    metrics["best_step"] = trainer.step_of_model
     metrics["global_step"] = trainer.state.global_step
     metrics["precision"] = args.training.precision
-    write_plots(folder / "plots", task, trainer.state, scored.get("validation"), task.default_metric)
+    marked = trainer.step_of_model if trainer.holds_best else None
+    write_plots(folder / "plots", task, trainer.state.log_history, marked, scored.get("validation"))
     counts = {split: len(datasets[split] or ()) for split in SPLITS}
-    write_model_card(folder, args, task, metrics, counts)
+    write_model_card(folder, args, task, metrics, counts, trainer.holds_best)
     if has_members(args):
         save_outputs(folder, task, scored["validation"]["logits"], trainer.state.log_history)
     write_json(folder / "metrics.json", metrics)
     rows = datasets["validation"]
     publish(args, run, metrics, (task, inputs_and_labels(rows)[0], scored["validation"]) if rows else None)
     print(
-        f"\n{metrics_table(metrics)}\n\nThe best model (step {metrics['best_step']}), metrics.json, README.md and "
-        f"plots/ are in {folder}"
+        f"\n{metrics_table(metrics)}\n\nThe {'best' if trainer.holds_best else 'last'} model (step "
+        f"{metrics['best_step']}), metrics.json, README.md and plots/ are in {folder}"
     )
     return metrics
 

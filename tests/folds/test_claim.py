@@ -143,4 +143,8 @@ def test_seeds_that_begin_at_the_same_time_are_all_kept(begin, tmp_path):
         with ThreadPoolExecutor(6) as pool:
             list(pool.map(claim_for_member, runs))
         assert sorted(json.loads((folder / "seeds.json").read_text())["seeds"]) == list(range(6))
-        assert sorted(path.name for path in folder.iterdir()) == ["resolved_config.yaml", "seeds.json"]
+        assert sorted(path.name for path in folder.iterdir()) == [
+            ".trainer_ext.json",
+            "resolved_config.yaml",
+            "seeds.json",
+        ]

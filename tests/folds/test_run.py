@@ -33,7 +33,7 @@ def test_what_it_leaves(cv):
     names = {path.name for path in cv.folder.iterdir()}
     assert names == {
         *("fold-0", "fold-1", "folds.csv", "folds.json", "oof.csv", "cv.json", "README.md"),
-        *("resolved_config.yaml", "plots", "data"),
+        *("resolved_config.yaml", "plots", "data", ".trainer_ext.json"),
     }
     for name in ("config.json", "metrics.json", "tokenizer.json", "resolved_config.yaml", "plots/learning_curves.png"):
         assert (cv.folder / "fold-1" / name).is_file(), name
@@ -96,7 +96,7 @@ def test_each_fold_sees_its_training_part_only(cv):
     """Its card counts rows; its vocabulary and weights are not the other's, and its seed is its own."""
     folds = [row["fold"] for row in read_csv(cv.folder / "folds.csv")]
     card = (cv.folder / "fold-0/README.md").read_text()
-    assert f"Trained on {folds.count('1')} rows" in card and f"{folds.count('0')} validation rows" in card
+    assert f" on {folds.count('1')} rows" in card and f"{folds.count('0')} validation rows" in card
     assert (cv.folder / "fold-0/tokenizer.json").read_bytes() != (cv.folder / "fold-1/tokenizer.json").read_bytes()
     assert [fold_seed(42, k) for k in range(3)] == [42, 1000045, 2000048]
     recipe = yaml.safe_load((cv.folder / "fold-1/resolved_config.yaml").read_text())

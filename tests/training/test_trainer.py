@@ -1,5 +1,7 @@
 """`CustomTrainer` against the stock Trainer and against itself under other batch splits."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from trainer_ext.data.resample import make_resampler
 from trainer_ext.data.tokenize import Collator, tokenize
-from trainer_ext.errors import RunError
+from trainer_ext.errors import RunError, UserError
 from trainer_ext.modeling import EncoderWithHead, EncoderWithHeadConfig
 from trainer_ext.modeling.scratch import train_tokenizer
 from trainer_ext.tasks import TASKS, LabelSpace
@@ -287,17 +289,24 @@ def test_samplers_group_the_rows_of_an_optimizer_step_and_are_seeded_by_data_see
             assert (sampler.seed, sampler.batch_size) == (seed, 6)
 
 
-def test_of_a_run_that_had_stopped_the_best_weights_are_taken_up_not_the_last(tmp_path):
-    trainer = make_trainer(tmp_path, OBJECTIVES["cross_entropy"])
+def test_of_a_run_that_was_over_the_best_weights_are_taken_up_not_the_last(tmp_path):
+    """Those beside the checkpoint, wherever it was when its state was written; without a best one the last."""
+    looking = {"load_best_model_at_end": True, "eval_strategy": "steps", "save_strategy": "steps"}
+    trainer = make_trainer(tmp_path, OBJECTIVES["cross_entropy"], **looking)
     for step in (1, 2):
         torch.nn.init.constant_(trainer.model.head.bias, step)
         trainer.save_model(str(tmp_path / f"checkpoint-{step}"))
-    for best, expected in ((str(tmp_path / "checkpoint-1"), 1), (None, 2)):
+    for best, expected in (("/moved/checkpoint-1", 1), (None, 2)):
         state = TrainerState(global_step=2, best_model_checkpoint=best)
         state.save_to_json(str(tmp_path / "checkpoint-2" / "trainer_state.json"))
         torch.nn.init.constant_(trainer.model.head.bias, 9)
-        trainer.load_best_of(str(tmp_path / "checkpoint-2"))
+        trainer.take_up(str(tmp_path / "checkpoint-2"))
         assert trainer.state.global_step == 2 and trainer.model.head.bias.tolist() == [expected] * 3
+        assert (trainer.holds_best, trainer.step_of_model) == (bool(best), expected)
+    shutil.rmtree(tmp_path / "checkpoint-1")
+    TrainerState(best_global_step=1).save_to_json(str(tmp_path / "checkpoint-2" / "trainer_state.json"))
+    with pytest.raises(UserError, match="the best model .* is that of step 1, which must lie beside it"):
+        trainer.take_up(str(tmp_path / "checkpoint-2"))
 
 
 SLU_TASK = Joint(JointLabelSpace(("intent",), tuple(CLASSES), tuple(CLASSES), ("O", "B-x", "I-x", "B-y")))

@@ -17,16 +17,18 @@ from trainer_ext.data.folds import FoldTable, rows_hash
 from trainer_ext.data.readers import Row
 from trainer_ext.data.streaming import rows_of
 from trainer_ext.errors import UserError
-from trainer_ext.files import read_json, write_json
+from trainer_ext.files import check_folder, read_json, write_json
 from trainer_ext.folds.members import as_member, check_same_run, comparable, fold_table, is_whole
 from trainer_ext.inference.ensemble import MEMBER
 from trainer_ext.locks import file_lock
 from trainer_ext.parsing import resolved, write_resolved
 from trainer_ext.tasks import Task
-from trainer_ext.training.output_dir import checkpoints, clear
+from trainer_ext.training.checkpoints import checkpoints
+from trainer_ext.training.output_dir import FILES, check_may_be_cleared, check_not_foreign, clear, is_ours, mark
 
 JOINED = ("oof.csv", "validation.csv", "cv.json", "submission.csv", "test_metrics.json", "README.md")
 MADE_FROM = ("folds.csv", "folds.json", "seeds.json")
+WRITTEN = ("resolved_config.yaml", *JOINED, *MADE_FROM)
 OF_MEMBER = ("validation_outputs.npz", "history.json", "train.log", ".lock")
 ANEW = "Give another output_dir, or --overwrite_output_dir true to begin anew"
 
@@ -55,6 +57,7 @@ def claim(args: Arguments, rows: Iterable[Row], validation: list[Row], task: Tas
     folder = Path(args.training.output_dir)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"output_dir {folder} is a file")
+    check_folder("output_dir", folder)
     with one_at_a_time(folder):
         return check_and_write(args, rows, validation, task)
 
@@ -82,6 +85,8 @@ def check_and_write(args: Arguments, rows: Iterable[Row], validation: list[Row],
     anew = overwrite and not others
     if not anew and ((folder / "config.json").exists() or checkpoints(folder)):
         raise UserError(f"output_dir {folder} already holds a run of one model: give another folder")
+    if not is_ours(folder):
+        check_not_foreign(folder, WRITTEN)
     try:
         with TemporaryDirectory() as scratch:  # what is there stays until the rows are divided
             known = not anew and check_same_run(folder, comparable(resolved(args)))
@@ -91,6 +96,8 @@ def check_and_write(args: Arguments, rows: Iterable[Row], validation: list[Row],
             else:
                 table = fold_table(args, rows, task, place)
             if anew:
+                if is_ours(folder):
+                    check_may_be_cleared(folder)
                 clear_all(folder, members=is_whole(args))
                 folder.mkdir(parents=True, exist_ok=True)
                 for path in place.iterdir():
@@ -101,6 +108,7 @@ def check_and_write(args: Arguments, rows: Iterable[Row], validation: list[Row],
         raise
     if overwrite and others:
         remove(folder, JOINED)  # what they were with the model that is trained again
+    mark(folder, WRITTEN)
     if not known or is_whole(args):
         write_resolved(whole(args), folder)
     return table
@@ -168,7 +176,7 @@ def clear_all(folder: Path, members: bool) -> None:
     clear(folder)
     remove(folder, (*JOINED, *MADE_FROM))
     for path in (*members_in(folder), folder / "soup") if members else ():
-        clear(path)
+        clear(path, FILES)
         remove(path, OF_MEMBER)
 
 

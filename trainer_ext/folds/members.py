@@ -1,8 +1,6 @@
 """What one fold (or seed) of a run is: its name, folder and seed, and whether it is finished."""
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -124,20 +122,3 @@ def fold_rows(args: Arguments, rows: list[Row], task: Task) -> dict[str, list[Ro
 def fold_table(args: Arguments, rows: list[Row], task: Task, folder: Path) -> FoldTable:
     """The fold file of a run, made when it is not there yet."""
     return claim_folds(folder, args.folds, args.data, rows, task, args.given.get("seed", args.training.seed))
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder of a fold, so that no two processes train it at once (one may have outlived its parent)."""
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        yield
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{folder} is being trained by another process; wait for it, or end it") from None
-        yield

@@ -25,7 +25,7 @@ from trainer_ext.data.labelled import texts_and_labels
 from trainer_ext.data.readers import Row
 from trainer_ext.errors import UserError, run_main
 from trainer_ext.file_options import FileOptions
-from trainer_ext.files import read_json, write_json, write_text
+from trainer_ext.files import read_json, share_weights, write_json, write_text
 from trainer_ext.folds.members import member_names
 from trainer_ext.inference import load_predictor
 from trainer_ext.inference.scoring import score
@@ -161,6 +161,7 @@ def write_model(folder: Path, weights: Weights, members: Sequence[Path]) -> None
     save_file(
         {name: tensor.contiguous() for name, tensor in weights.items()}, folder / "model.safetensors", {"format": "pt"}
     )
+    share_weights(folder)
 
 
 def main() -> None:

@@ -193,7 +193,12 @@ def check_positions(encoder, max_length: int) -> None:
 
 
 def pipeline_of(
-    data: DataArguments, task: Task, tokenizer: PreTrainedTokenizerBase, cleaning: Cleaning, data_hash: str
+    data: DataArguments,
+    task: Task,
+    tokenizer: PreTrainedTokenizerBase,
+    cleaning: Cleaning,
+    data_hash: str,
+    validation_hash: str | None = None,
 ) -> dict[str, Any]:
     """What inference needs beside the weights; travels in the checkpoint's config."""
     return {
@@ -207,6 +212,7 @@ def pipeline_of(
         "input_names": list(tokenizer.model_input_names),
         "pad_token_id": tokenizer.pad_token_id,
         "train_data_sha256": data_hash,
+        "validation_data_sha256": validation_hash,
         "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers")},
     }
 

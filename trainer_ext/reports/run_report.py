@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from transformers import TrainerState
 
 from trainer_ext.arguments import Arguments
 from trainer_ext.files import write_text
@@ -14,9 +13,11 @@ from trainer_ext.reports.tables import table
 from trainer_ext.tasks import Task
 
 
-def write_plots(folder: Path, task: Task, state: TrainerState, scored: dict[str, Any] | None, metric: str) -> None:
-    """`plots/learning_curves.png`, and what the validation predictions look like."""
-    plots.learning_curves(state.log_history, metric, state.best_global_step, folder / "learning_curves.png")
+def write_plots(
+    folder: Path, task: Task, history: list[dict[str, Any]], best_step: int | None, scored: dict[str, Any] | None
+) -> None:
+    """`plots/learning_curves.png`, with a mark at the best step, and what the validation predictions look like."""
+    plots.learning_curves(history, task.default_metric, best_step, folder / "learning_curves.png")
     if scored is None:
         return
     classes = task.label_space.classes
@@ -42,7 +43,7 @@ def write_plots(folder: Path, task: Task, state: TrainerState, scored: dict[str,
 
 
 def write_model_card(
-    folder: Path, args: Arguments, task: Task, metrics: dict[str, float], rows: dict[str, int]
+    folder: Path, args: Arguments, task: Task, metrics: dict[str, float], rows: dict[str, int], is_best: bool
 ) -> None:
     """README.md: what the model does, how good it is, on what it was trained, how to use it."""
     space, metric = task.label_space, task.default_metric
@@ -52,6 +53,10 @@ def write_model_card(
         if name.startswith(("eval_", "test_"))
         and not name.removeprefix("eval_").removeprefix("test_").startswith("f1_macro_")
     ]
+    chosen = f"the weights of the last step ({metrics['best_step']}), scored on"
+    if is_best:
+        by = args.training.metric_for_best_model or metric
+        chosen = f"the weights of the step ({metrics['best_step']}) with the best `{by}` on"
     what = "intents" if task.name == "joint" else "classes"
     predicts = f"{len(space.columns)} label column(s), {len(space.classes)} {what}"
     if not space.classes:
@@ -69,8 +74,8 @@ def write_model_card(
 
 Task `{task.name}`: {predicts}
 ({", ".join(f"`{name}`" for name in names[:20])}{", ..." if len(names) > 20 else ""}){slots}.
-Trained in {args.training.precision} on {rows["train"]} rows, chosen by
-`{args.training.metric_for_best_model or metric}` on {rows["validation"]} validation rows{tested}.
+Trained in {args.training.precision} on {rows["train"]} rows, {chosen}
+{rows["validation"]} validation rows{tested}.
 
 ## Metrics
 

@@ -20,7 +20,7 @@ from trainer_ext.modeling.build import reason_of
 from trainer_ext.objectives.build import build_objective
 from trainer_ext.tasks import Task
 from trainer_ext.training.progress import ShortProgress
-from trainer_ext.training.resume import FlagsCallback, training_flags
+from trainer_ext.training.resume import kept_flags
 from trainer_ext.training.trainer import CustomTrainer
 from trainer_ext.training_arguments import TrainingArguments
 
@@ -63,7 +63,7 @@ def build_trainer(
 ) -> CustomTrainer:
     """Join rows as `tokenise` gives them with model, objective and callbacks; `labels` are the training rows'."""
     training = args.training
-    callbacks = [FlagsCallback(training_flags(args))]
+    callbacks = []
     if task.token_classes:
         training.label_names = ["labels", "token_labels"]
     if training.early_stopping_patience:
@@ -79,6 +79,7 @@ def build_trainer(
         objective=build_objective(args.objective, task, labels, training.label_smoothing_factor),
         task=task,
         resampler=resampler,
+        flags=kept_flags(args),
         train_dataset=tokens["train"],
         eval_dataset=tokens["validation"],
         processing_class=tokenizer,

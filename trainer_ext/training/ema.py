@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from transformers import TrainerCallback
 
 from trainer_ext.errors import UserError
+from trainer_ext.files import share_weights
 
 TRAINING_WEIGHTS = "training_weights.safetensors"
 
@@ -79,6 +80,7 @@ class EmaCallback(TrainerCallback):
         """Write the training weights into a checkpoint whose model.safetensors is the average."""
         assert self.model_holds_average, "a checkpoint is written after on_step_end"
         save_file({name: tensor.contiguous() for name, tensor in self.other.items()}, folder / TRAINING_WEIGHTS)
+        share_weights(folder)
 
     @torch.no_grad()
     def load(self, model: nn.Module, folder: Path) -> None:

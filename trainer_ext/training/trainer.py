@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.data import Sampler
-from transformers import EvalPrediction, Trainer, TrainerState
-from transformers.trainer import TRAINER_STATE_NAME
+from transformers import EvalPrediction
 from transformers.trainer_utils import PredictionOutput
 
 from trainer_ext.data.resample import Resampler
 from trainer_ext.errors import RunError
+from trainer_ext.files import share_weights
 from trainer_ext.objectives.base import HEADS, Objective
 from trainer_ext.tasks import Task
 from trainer_ext.tasks.base import NOT_FINITE
@@ -24,10 +24,11 @@ from trainer_ext.training.adversarial import Adversary, adversarial_backward, bu
 from trainer_ext.training.ema import EmaCallback
 from trainer_ext.training.nested import Nested, as_tuple, join, padded, to_arrays, to_tensors
 from trainer_ext.training.parameter_groups import explicit_groups, parameter_groups
+from trainer_ext.training.resumable import ResumableTrainer
 from trainer_ext.training.sampler import BalancedSampler, LengthGroupedSampler
 
 
-class CustomTrainer(Trainer):
+class CustomTrainer(ResumableTrainer):
     """Everything `Trainer` does, with these differences.
 
     - The loss is the `objective`: the batch is repeated for as many stochastic passes as its terms need, in one
@@ -39,6 +40,7 @@ class CustomTrainer(Trainer):
       reported as `loss` is the clean one, beside it `loss_adversarial`.
     - Layer-wise learning rates; length-grouped and balanced batches that a resumed run repeats; no pickled arguments on
       disk.
+    - The best model is the best that was evaluated, and a resumed run obeys its flags (`ResumableTrainer`).
 
     Args:
         objective: what to minimise.
@@ -225,11 +227,6 @@ class CustomTrainer(Trainer):
         if self.average and checkpoint:
             self.average.load(self.model, Path(checkpoint))
 
-    def load_best_of(self, checkpoint: str) -> None:
-        """Take up the state of a run that had already stopped, and its best weights, without training on."""
-        self.state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
-        self._load_from_checkpoint(self.state.best_model_checkpoint or checkpoint)
-
     def _get_train_sampler(self, train_dataset=None) -> Sampler | None:
         grouped = self.args.group_by_length
         if not grouped and self.resampler is None:
@@ -256,9 +253,10 @@ class CustomTrainer(Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict=None) -> None:
         """Model (safetensors) and tokenizer; unlike `Trainer._save` no pickled training_args.bin."""
-        folder = output_dir or self.args.output_dir
+        folder = Path(output_dir or self.args.output_dir)
         self.accelerator.unwrap_model(self.model).save_pretrained(folder, state_dict=state_dict)
         self.processing_class.save_pretrained(folder)
+        share_weights(folder)
 
 
 def aside_from_random_state(backward: Callable[[], Tensor], adversary: Adversary) -> Tensor:
