@@ -93,6 +93,11 @@ class DataArguments(ShapingArguments, FileOptions):
     )
     train_file: str | None = field(default=None, metadata={"help": "csv, tsv, txt, jsonl or parquet (.gz too)."})
     validation_file: str | None = field(default=None, metadata={"help": "Rows the best checkpoint is chosen on."})
+    validation_split: float | None = field(
+        default=None,
+        metadata={"help": "Without a validation_file: this share of the training rows, by class, drawn with seed."},
+    )
+    split_seed: int = field(default=42, init=False)  # the run's own, also where seeds (or folds) train with others
     test_file: str | None = field(default=None, metadata={"help": "Rows scored once, at the end."})
     dataset_name: str | None = field(default=None, metadata={"help": "Hub data set (or folder) instead of files."})
     dataset_config_name: str | None = field(default=None, metadata={"help": "Configuration of the hub data set."})

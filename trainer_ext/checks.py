@@ -30,6 +30,7 @@ def check_early(args: Arguments) -> None:
     check_shaping(args)
     check_folds(args)
     check_files(args)
+    check_validation_split(args)
     check_streaming(args)
 
 
@@ -76,7 +77,8 @@ def check_training(args: Arguments) -> None:
     """Early stopping and the best model need an evaluation to look at."""
     training, data = args.training, args.data
     strategy = str(training.eval_strategy.value)
-    has_validation = bool(data.validation_file or data.dataset_name or args.folds.folds)
+    validation = (data.validation_file, data.validation_split, data.dataset_name, args.folds.folds)
+    has_validation = any(validation)
     if training.early_stopping_patience and strategy == "no":
         raise UserError(
             f"early_stopping_patience {training.early_stopping_patience} needs evaluations, but eval_strategy is no"
@@ -209,6 +211,24 @@ def check_files(args: Arguments) -> None:
         raise UserError(f"label_separator {data.label_separator!r} is for multi_label, but the task is {data.task}")
     if data.task == "single_label" and len(data.label_columns) != 1:
         raise UserError(f"single_label takes one label column, but label_columns names {len(data.label_columns)}")
+
+
+def check_validation_split(args: Arguments) -> None:
+    """Rows to validate on come from one place, and what is kept back is known before the training begins."""
+    data = args.data
+    if not data.validation_split:
+        return
+    split = f"validation_split {data.validation_split}"
+    if not 0 < data.validation_split < 1:
+        raise UserError(f"{split} is out of range: it is a share of the rows, below 1 (0.1: a tenth; 0: off)")
+    if data.validation_file:
+        raise UserError(f"{split} and validation_file {data.validation_file} are both given; drop one")
+    if args.folds.folds:
+        raise UserError(f"{split} and folds {args.folds.folds}: each fold is validated on rows of its own; drop one")
+    if data.streaming:
+        raise UserError(f"{split} divides all training rows, which streaming true does not hold")
+    if not data.train_file and not data.dataset_name:
+        raise UserError(f"{split} takes rows of train_file, but there is none")
 
 
 def check_streaming(args: Arguments) -> None:

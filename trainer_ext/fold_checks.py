@@ -45,7 +45,7 @@ def check_folds(args: Arguments) -> None:
     if folds.seeds:
         if len(set(folds.seeds)) < len(folds.seeds) or min(folds.seeds) < 0:
             raise UserError(f"seeds {folds.seeds} must differ, and be at least 0")
-        if not (data.validation_file or data.dataset_name):
+        if not (data.validation_file or data.validation_split or data.dataset_name):
             raise UserError(f"seeds {folds.seeds} are compared on validation rows, but there is no validation_file")
         return
     check_fold_strategy(args)

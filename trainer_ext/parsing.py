@@ -70,6 +70,7 @@ def parse_tokens(recipe: dict[str, Any], argv: list[str], where: str) -> Argumen
         text = re.sub(r"\b\w+Strategy\.(\w+)", lambda found: found[1].lower(), str(error))
         raise UserError(" ".join(text.split())) from error
     check_rest(rest)
+    data.split_seed = training.seed
     args = Arguments(model, data, objective, training, folds, {name: getattr(namespace, name) for name in names})
     check_output_dir(names)
     check_arguments(args)

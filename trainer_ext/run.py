@@ -10,12 +10,20 @@ from typing import Any, NamedTuple
 
 from transformers import PreTrainedTokenizerBase, set_seed
 
-from trainer_ext.arguments import Arguments
+from trainer_ext.arguments import Arguments, DataArguments
 from trainer_ext.data.cleaning import Cleaning
-from trainer_ext.data.dataset import build_dataset, data_hash, inputs_and_labels, load_rows, training_task
+from trainer_ext.data.dataset import (
+    build_dataset,
+    data_hash,
+    inputs_and_labels,
+    load_rows,
+    rows_kept_back,
+    training_task,
+)
 from trainer_ext.data.joint import counted_in
 from trainer_ext.data.label_notes import print_label_notes
-from trainer_ext.data.streaming import build_split, rows_of
+from trainer_ext.data.readers import Row
+from trainer_ext.data.streaming import build_split, rows_by_split
 from trainer_ext.data.summary import print_summary
 from trainer_ext.data.tokenize import ModelTexts
 from trainer_ext.errors import UserError
@@ -25,7 +33,7 @@ from trainer_ext.folds.members import as_member, fold_rows, has_members, is_fini
 from trainer_ext.folds.outputs import save_outputs
 from trainer_ext.folds.run import run_members
 from trainer_ext.folds.testset import has_test_labels
-from trainer_ext.inference import load_predictor
+from trainer_ext.inference import Predictor, load_predictor
 from trainer_ext.inference.calibrate import calibrate
 from trainer_ext.inference.scoring import score
 from trainer_ext.modeling import EncoderWithHead
@@ -144,7 +152,7 @@ def prepare(args: Arguments, checkpoint: str | None) -> Prepared:
 def read_datasets(args: Arguments) -> tuple[Task, dict[str, Any]]:
     """The task with its classes, and the rows by split; None for a split without rows."""
     data, training = args.data, args.training
-    rows = {split: rows_of(data, split) for split in splits_of(args)}
+    rows = rows_by_split(data, splits_of(args))
     task = training_task(rows["train"], data)
     if args.folds.fold is not None:
         rows |= fold_rows(args, rows["train"], task)  # after the labels: every fold has the same classes
@@ -224,6 +232,13 @@ def splits_of(args: Arguments) -> list[str]:
     return [split for split in SPLITS if split not in skipped]
 
 
+def rows_to_score(data: DataArguments, split: str, predictor: Predictor) -> list[Row]:
+    """The rows of a split for a checkpoint; of its own training file only those that it was not trained on."""
+    if split == "validation" and data.validation_split:
+        return rows_kept_back(data, predictor.task, predictor.pipeline.get("train_data_sha256", ""))
+    return load_rows(data, split)
+
+
 def evaluate(args: Arguments) -> dict[str, float]:
     """Score a checkpoint on the validation and test rows; prints, and writes eval_results.json beside it."""
     folder = Path(args.model.model_name_or_path or args.training.output_dir)
@@ -234,7 +249,7 @@ def evaluate(args: Arguments) -> dict[str, float]:
     if task.name != args.data.task:
         raise UserError(f"{folder} is a model for {task.name}, but the task is {args.data.task}")
     for split, prefix in (("validation", "eval"), ("test", "test")):
-        if rows := load_rows(args.data, split):
+        if rows := rows_to_score(args.data, split, predictor):
             dataset = build_dataset(rows, args.data, task)
             scores = score(predictor, *inputs_and_labels(dataset), split)["metrics"]
             metrics |= {f"{prefix}_{name}": value for name, value in scores.items()}

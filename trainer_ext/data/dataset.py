@@ -2,7 +2,9 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
 from itertools import chain, islice
+from typing import Any
 
 from datasets import Dataset
 
@@ -11,6 +13,7 @@ from trainer_ext.data.class_names import class_names, named
 from trainer_ext.data.labelled import label_space, labelled_rows, texts_and_labels
 from trainer_ext.data.provenance import originals_only
 from trainer_ext.data.readers import Row, require_columns
+from trainer_ext.data.validation_split import Parts, split_rows
 from trainer_ext.errors import UserError
 from trainer_ext.tasks import TASKS, Task
 
@@ -22,9 +25,60 @@ def load_rows(data: DataArguments, split: str) -> list[Row]:
         UserError: for an empty file or a missing column, before any row is used; for rows to evaluate on that were made
             from others.
     """
+    if data.validation_split and split != "test":
+        return getattr(load_parts(data), split)
     if not data.dataset_name and not getattr(data, f"{split}_file"):
         return []
     return list(stream_rows(data, split))
+
+
+def load_parts(data: DataArguments) -> Parts:
+    """The rows of the training file, of which `validation_split` keeps a share back; each part up to its limit.
+
+    Raises:
+        UserError: as `split_rows`, and for a hub data set that has validation rows of its own.
+    """
+    if data.dataset_name and next(hub_rows(data, "validation"), None) is not None:
+        raise UserError(
+            f"validation_split {data.validation_split}, but dataset_name {data.dataset_name} has a split 'validation': "
+            "drop one"
+        )
+    parts = split_rows(list(stream_rows(data, "train")), data)
+    return Parts(parts.train, parts.validation[: data.max_eval_samples])
+
+
+def rows_kept_back(data: DataArguments, task: Task, train_data_sha256: str) -> list[Row]:
+    """The rows that a checkpoint's training kept back by `validation_split`.
+
+    Raises:
+        UserError: when the others are not those that the checkpoint was trained on, so that it may have seen these.
+    """
+    parts = load_parts(data)
+    try:
+        sha256 = hash_of(zip(*texts_and_labels(parts.train, data.text_column, task), strict=True))
+    except UserError:  # labels that the checkpoint does not know
+        sha256 = ""
+    if sha256 != train_data_sha256:
+        raise UserError(
+            f"validation_split {data.validation_split} of {data.train_file or data.dataset_name} (seed "
+            f"{data.split_seed}): the model was not trained on the other rows. Give the rows, flags and seed of its "
+            "training, or rows of their own (validation_file; --eval_file of export.py)"
+        )
+    return parts.validation
+
+
+def recorded_rows(config: dict[str, Any], task: Task, train_data_sha256: str) -> list[Row]:
+    """The rows that a checkpoint with this resolved configuration kept back; none where it has another validation.
+
+    Raises:
+        UserError: when they cannot be found any more.
+    """
+    if not config.get("validation_split"):
+        return []
+    known = {spec.name for spec in fields(DataArguments) if spec.init}
+    data = DataArguments(**{key: value for key, value in config.items() if key in known})
+    data.split_seed = config.get("seed", data.split_seed)
+    return rows_kept_back(data, task, train_data_sha256)
 
 
 def stream_rows(data: DataArguments, split: str) -> Iterator[Row]:

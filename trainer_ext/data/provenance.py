@@ -5,8 +5,10 @@ makes rows of them gives each its number in the file (from 1) as its `id`, so th
 or moved later. New rows belong into the training part alone, and into the fold of their source.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+
+import numpy as np
 
 from trainer_ext.data.labelled import is_missing
 from trainer_ext.data.readers import Row, require_columns
@@ -95,3 +97,60 @@ def originals_only(rows: Iterable[Row]) -> Iterator[Row]:
 def new_row(values: dict[str, Any], source: Any, operation: str, id_column: str, new_id: str) -> dict[str, Any]:
     """`values` as a row of its own, with an id of its own."""
     return {**values, id_column: new_id, SOURCE_ID: source, OPERATION: operation}
+
+
+def telling_id_column(rows: Sequence[Row], id_column: str | None) -> str | None:
+    """The column that names a row: the one asked for, else `id` where it tells the rows apart, else None."""
+    if id_column:
+        return id_column
+    names = [row.values.get(DEFAULT_ID) for row in rows if not made_from(row)]
+    return DEFAULT_ID if None not in names and len({str(name) for name in names}) == len(names) else None
+
+
+def row_ids(rows: Sequence[Row], id_column: str | None) -> list[str]:
+    """The id of each row as text, or its number from 1.
+
+    Raises:
+        UserError: when two rows that are not augmented have the same id.
+    """
+    if not id_column:
+        return [str(number) for number in range(1, len(rows) + 1)]
+    ids, seen = [str(row.values.get(id_column)) for row in rows], {}
+    for name, row in zip(ids, rows, strict=True):
+        if made_from(row):
+            continue
+        if name in seen:
+            raise UserError(f"{row.where}: id {name!r} is that of {seen[name]} too; folds need an id for each row")
+        seen[name] = row.where
+    return ids
+
+
+def made_from(row: Row) -> str | None:
+    """The id of the row that an augmented row was made from; None for any other (`source_id` alone makes none)."""
+    return str(row.values[SOURCE_ID]).strip() if is_new(row.values) else None
+
+
+def check_sources(rows: Sequence[Row], ids: Sequence[str], original: np.ndarray, id_column: str | None) -> None:
+    """Refuse augmented rows whose source is not certain: a row in another fold than its source would leak.
+
+    Raises:
+        UserError: when no column names the rows, when a source is no row, or was named by another column.
+    """
+    known = {name for name, is_original in zip(ids, original, strict=True) if is_original}
+    for row, name in zip(rows, ids, strict=True):
+        source = made_from(row)
+        if not source:
+            continue
+        if id_column is None:
+            raise UserError(
+                f"{row.where}: made from row {source!r}, but no column {DEFAULT_ID!r} tells the rows apart, so folds "
+                "cannot keep it with its source: name the column with id_column, or make the file again from the "
+                "originals, which gives each row an id"
+            )
+        if source not in known:
+            raise UserError(f"{row.where}: source_id {source!r} is the id of no row")
+        if name != source and name in known:  # a copy keeps every column but the one that names rows
+            raise UserError(
+                f"{row.where}: made from row {source!r}, but in column {id_column!r} it has the id {name!r} of another "
+                "row: its source was named by another column; give that one as id_column"
+            )

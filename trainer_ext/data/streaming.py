@@ -1,6 +1,6 @@
 """Training rows that are read from their file again and again and never all in memory (`--streaming`)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -9,7 +9,7 @@ import torch
 from datasets import Dataset, IterableDataset
 
 from trainer_ext.arguments import DataArguments
-from trainer_ext.data.dataset import build_dataset, columns_of, hash_of, load_rows, stream_rows
+from trainer_ext.data.dataset import build_dataset, columns_of, hash_of, load_parts, load_rows, stream_rows
 from trainer_ext.data.readers import Row
 from trainer_ext.tasks import Task
 
@@ -109,6 +109,12 @@ class TokenStream(torch.utils.data.IterableDataset):
 def rows_of(data: DataArguments, split: str) -> list[Row] | StreamedRows:
     """All rows of a split; with `--streaming` the training rows only as something to go through."""
     return StreamedRows(data) if data.streaming and split == "train" else load_rows(data, split)
+
+
+def rows_by_split(data: DataArguments, splits: Sequence[str]) -> dict[str, list[Row] | StreamedRows]:
+    """The rows of each split; with `--validation_split` the training file is read and divided once."""
+    divided = load_parts(data)._asdict() if data.validation_split else {}
+    return {split: divided[split] if split in divided else rows_of(data, split) for split in splits}
 
 
 def build_split(rows: list[Row] | StreamedRows, data: DataArguments, task: Task) -> Dataset | StreamedDataset | None:

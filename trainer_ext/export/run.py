@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from trainer_ext.data.dataset import recorded_rows
 from trainer_ext.data.folds import validation_rows_of
 from trainer_ext.data.labelled import labelled_rows, texts_and_labels
 from trainer_ext.data.readers import Row
@@ -114,7 +115,9 @@ def quantise_until_good(
 def evaluation_rows(options: ExportOptions, predictor: Predictor) -> tuple[list[str], list]:
     """Texts and labels from --eval_file, else from the validation file the checkpoint was chosen on."""
     task, text_column = predictor.task, predictor.pipeline["text_column"]
-    if not options.eval_file and (rows := recorded_fold_rows(options.model, task)):
+    if not options.eval_file and (
+        rows := recorded_fold_rows(options.model, task) or kept_back(options.model, predictor)
+    ):
         return texts_and_labels(rows[: options.max_eval_samples], text_column, task)
     path, files = (options.eval_file, options.files) if options.eval_file else recorded_validation_file(options.model)
     if not path:
@@ -141,6 +144,21 @@ def recorded_validation_file(model: Path) -> tuple[str | None, FileOptions]:
     files = FileOptions(**{name: value for name, value in values.items() if name in names})
     path = values.get("validation_file")
     return (path if path and Path(path).is_file() else None), files
+
+
+def kept_back(model: Path, predictor: Predictor) -> list[Row]:
+    """The rows that `validation_split` kept back from a checkpoint's training; none where it had another validation.
+
+    Raises:
+        UserError: when its training file has gone, or holds other rows now.
+    """
+    config = recorded_config(model)
+    path = config.get("train_file")
+    if config.get("validation_split") and path and not Path(path).is_file():
+        raise UserError(
+            f"{model} was validated on a part of its training file {path}, which is not there: give --eval_file"
+        )
+    return recorded_rows(config, predictor.task, predictor.pipeline.get("train_data_sha256", ""))
 
 
 def recorded_fold_rows(model: Path, task: Task) -> list[Row]:
