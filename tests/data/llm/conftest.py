@@ -14,13 +14,15 @@ import pytest
 class Reply:
     """One HTTP reply: the text of a completion, or another `status`, or raw `body`; maybe late, maybe cut short."""
 
-    text: str = ""
+    text: str | None = ""
     status: int = 200
     headers: dict = field(default_factory=dict)
     body: bytes | None = None
     delay: float = 0.0
     cut: bool = False
     usage: bool = True
+    finish_reason: str = "stop"
+    reasoning_content: str | None = None
 
 
 class LoopbackServer:
@@ -48,11 +50,11 @@ class LoopbackServer:
         self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.http.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.http.server_port}/v1"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
 
     def send(self, handler: http.server.BaseHTTPRequestHandler, reply: Reply) -> None:
         time.sleep(reply.delay)
-        body = reply.body if reply.body is not None else completion(reply.text, reply.usage)
+        body = reply.body if reply.body is not None else completion(reply)
         try:
             handler.send_response(reply.status)
             for name, value in {"Content-Type": "application/json", **reply.headers}.items():
@@ -65,12 +67,15 @@ class LoopbackServer:
         handler.close_connection = reply.cut
 
 
-def completion(text: str, usage: bool) -> bytes:
+def completion(reply: Reply) -> bytes:
     """A chat completion as such servers send it."""
-    choices = [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}]
+    message = {"role": "assistant", "content": reply.text}
+    if reply.reasoning_content is not None:
+        message["reasoning_content"] = reply.reasoning_content
+    choices = [{"index": 0, "finish_reason": reply.finish_reason, "message": message}]
     value = {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": choices}
     tokens = {"prompt_tokens": 6, "completion_tokens": 4, "total_tokens": 10}
-    return json.dumps(value | ({"usage": tokens} if usage else {})).encode()
+    return json.dumps(value | ({"usage": tokens} if reply.usage else {})).encode()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -26,6 +27,65 @@ GOOD = '{"texts": ["a", "b"]}'
 )
 def test_wrappings_do_not_count(reply):
     assert parse(reply, Paraphrases).texts == ["a", "b"]
+
+
+DRAFT = '{"texts": ["a draft"]}'
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        f"<think>first {DRAFT}</think>\n{GOOD}",
+        f"First {DRAFT} but no.\n</think>\n{GOOD}",
+        f"First:\n```json\n{DRAFT}\n```\nOn reflection no.\n</think>\n\n{GOOD}",
+        f"Draft:\n```json\n{DRAFT}\n```\nFinal answer:\n```json\n{GOOD}\n```",
+        f"<think>a {DRAFT}</think> {DRAFT} <think>b</think>{GOOD}",
+        f"<think>a <think>b</think> {DRAFT} c</think>{GOOD}",
+        *(f"<{name}>{DRAFT}</{name}>{GOOD}" for name in ("thinking", "thought", "reasoning", "THINK", "seed:think")),
+        f"[THINK]{DRAFT}[/THINK]{GOOD}",
+        f"◁think▷{DRAFT}◁/think▷{GOOD}",
+        f"<|START_THINKING|>{DRAFT}<|END_THINKING|><|START_RESPONSE|>{GOOD}<|END_RESPONSE|>",
+        f"<|channel|>analysis<|message|>{DRAFT}<|end|><|start|>assistant<|channel|>final<|message|>{GOOD}<|return|>",
+        f'<think>a brace {{ and {{maybe}} and {{"x": 1</think>{GOOD}',
+        f'{{"note": "</think>", "texts": ["a draft"]}} {GOOD}',
+    ],
+)
+def test_thoughts_and_drafts_do_not_count(reply):
+    assert parse(reply, Paraphrases).texts == ["a", "b"]
+
+
+@pytest.mark.parametrize("text", ["what </think> is", "a <think> in it", "<analysis> of it", "a { in it", '"}'])
+def test_tags_and_braces_in_an_answer_are_text(text):
+    assert parse(f"<think>x</think>{json.dumps({'texts': [text]})}", Paraphrases).texts == [text]
+
+
+@pytest.mark.parametrize(
+    "reply, message",
+    [
+        (f"<think>First:\n```json\n{DRAFT}\n```\nBut wait, the", "its thoughts have no end: '<think>First"),
+        (f"<thinking>{DRAFT}", "its thoughts have no end"),
+        (f"<think>a</think><think>{DRAFT}", "its thoughts have no end"),
+        (f"<|channel|>analysis<|message|>{DRAFT}", "its thoughts have no end"),
+        (f"{DRAFT}</think>", "not a JSON object: ''"),
+        (f"{DRAFT} or rather {{}}", "texts: Field required"),
+        ('{"texts": ["cut emoji \\ud83d"]}', "half a surrogate pair"),
+        ('{"texts": ["cut emoji \ud83d"]}', "half a surrogate pair"),
+    ],
+)
+def test_what_a_thinking_model_did_not_finish_is_no_answer(reply, message):
+    with pytest.raises(BadReply) as caught:
+        parse(reply, Paraphrases)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "piece", ["{", '{"a":', "<think>", "</think>", '{"', "[", '{"a":1}', "<", "<|channel|>final", "{ "]
+)
+def test_time_grows_with_the_reply(piece):
+    began = time.process_time()
+    with contextlib.suppress(BadReply):
+        parse(piece * 10000, Paraphrases)
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize(

@@ -64,3 +64,27 @@ def test_a_file_that_is_no_cache(tmp_path):
     (tmp_path / FILE).write_bytes(b"something else entirely" * 100)
     with pytest.raises(UserError, match="replies.sqlite cannot be used.*--cache_dir"):
         Cache(tmp_path)
+
+
+def test_damaged_lines_count_as_not_there(tmp_path):
+    cache = Cache(tmp_path)
+    damaged = {"blob": b"\xff\xfe", "null": None}
+    with cache.connection:
+        cache.connection.executemany("INSERT INTO replies VALUES (?, ?)", damaged.items())
+        cache.connection.execute("INSERT INTO replies VALUES ('text', CAST(x'ff41' AS TEXT))")
+    assert [cache.get(key) for key in (*damaged, "text")] == [None] * 3
+    cache.put("text", "whole")
+    assert cache.get("text") == "whole"
+
+
+def test_a_cache_that_is_damaged_later(tmp_path):
+    cache = Cache(tmp_path)
+    with cache.connection:
+        cache.connection.executemany("INSERT INTO replies VALUES (?, ?)", [(str(k), "x" * 1000) for k in range(200)])
+    cache.close()
+    path = tmp_path / FILE
+    path.write_bytes(path.read_bytes()[:100] + b"\xff" * (path.stat().st_size - 100))
+    with pytest.raises(UserError, match="replies.sqlite cannot be used.*--cache_dir"):
+        Cache(tmp_path).get("150")
+    with pytest.raises(UserError, match="replies.sqlite cannot be used.*--cache_dir"):
+        Cache(tmp_path).put("150", "y")

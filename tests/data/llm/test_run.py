@@ -134,7 +134,77 @@ def test_label(job, server):
     assert rejected[0]["values"] == ROWS[5] and "maybe" in rejected[0]["reply"]
     assert len(server.requests) == 13
     job("label", *flags)
-    assert len(server.requests) == 13  # what was rejected is not asked for again
+    assert len(server.requests) == 15  # what was rejected is asked for again, and nothing else
+    server.script = lambda n, request: Reply('{"label": "other", "reason": "well again"}')
+    out, rejected = job("label", *flags)
+    assert len(server.requests) == 16 and out[5] == {**ROWS[5], "topic": "other", "explanation": "well again"}
+    assert (len(out), rejected) == (12, [])
+
+
+@pytest.mark.parametrize(
+    "mode, half", [("augment", "\\ud83d"), ("augment", "\ud83d"), ("filter", "\ud83d"), ("label", "\\ud83d")]
+)
+def test_half_a_surrogate_pair_is_no_answer_and_does_not_stay(job, server, mode, half):
+    """As models send it that cut an emoji in two, as JSON writes it or as it is."""
+    good = {
+        "texts": ["other words for it, as long"],
+        "keep": True,
+        "score": 1,
+        "label": "news",
+        "reason": "HALF",
+    }
+    bad = json.dumps({**good, "texts": ["cut emoji, as long as it is: HALF"]}).replace("HALF", half)
+
+    def well(n: int, request: dict) -> Reply:
+        return Reply(json.dumps(good).replace("as long", f"row {number_in(request)}"))
+
+    server.script = lambda n, request: Reply(bad) if number_in(request) == 7 else well(n, request)
+    flags = ["--label_names", "news", "other", "--label_columns", "topic"] if mode == "label" else []
+    out, rejected = job(mode, "--max_retries", "1", *flags)
+    assert "half a surrogate pair" in rejected[-1]["reason"] and rejected[-1]["values"] == ROWS[7]
+    assert (half if len(half) > 1 else "?") in rejected[-1]["reply"]
+    server.script, before = well, len(server.requests)
+    again, rejected = job(mode, "--max_retries", "1", *flags)
+    assert len(again) == len(out) + 1 and not rejected and len(server.requests) == before + 1
+    job(mode, "--max_retries", "1", *flags)
+    assert len(server.requests) == before + 1
+
+
+@pytest.mark.parametrize("mode", ["augment", "filter", "label"])
+def test_thinking_models(job, server, mode, capsys):
+    """Drafts are no answers; a reply that was cut off while thinking is none either, and is asked for again."""
+    draft = {"texts": ["the draft, of such a length"], "keep": True, "score": 1, "label": "news", "reason": "draft"}
+    final = {"texts": ["the final, of such a length"], "keep": False, "score": 0, "label": "other", "reason": "final"}
+    thoughts = f"First idea:\n```json\n{json.dumps(draft)}\n```\nOn reflection"
+    replies = {
+        0: Reply(f"{thoughts}\n</think>\n\n{json.dumps(final)}"),
+        1: Reply(f"<think>{thoughts} the label contradicts the", finish_reason="length"),
+        2: Reply(json.dumps(draft), finish_reason="length"),
+        3: Reply(None, reasoning_content=json.dumps(final)),
+        4: Reply(f"<think>{thoughts}"),
+    }
+    job.source.write_text("".join(json.dumps(row) + "\n" for row in ROWS[:5]))
+    server.script = lambda n, request: replies[number_in(request)]
+    flags = ["--label_names", "news", "other", "--label_columns", "topic"] if mode == "label" else []
+    _, rejected = job(mode, "--max_retries", "1", *flags)
+    reasons = {row["row"]: row["reason"] for row in rejected}
+    if mode == "filter":
+        assert reasons.pop(1) == "judged not to keep (score 0): final"
+    assert (
+        reasons[2]
+        == reasons[3]
+        == ("no valid answer: the reply was cut off (finish_reason 'length'); --max_tokens allows longer ones")
+    )
+    assert reasons[4] == "no valid answer: not a JSON object: ''"
+    assert reasons[5].startswith("no valid answer: its thoughts have no end: '<think>First idea:")
+    assert len(reasons) == 4 and len(server.requests) == 1 + 4 * 2
+    assert "the server gave no valid answer to 4 rows: the same command asks for them again" in capsys.readouterr().err
+    server.script = lambda n, request: Reply(json.dumps({**final, "texts": [f"text number {n} of such a length"]}))
+    out, rejected = job(mode, *flags)
+    assert len(server.requests) == 1 + 4 * 2 + 4
+    assert {"augment": len(out) == 10, "filter": len(rejected) == 5, "label": len(out) == 5}[mode]
+    if mode == "augment":
+        assert out[5]["text"] == "the final, of such a length"
 
 
 def test_a_server_of_all_faults(job, server):

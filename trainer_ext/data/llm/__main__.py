@@ -6,8 +6,8 @@ filter:  the rows that the model judges worth keeping, with `judge_score` and `j
 label:   every row with one of --label_names and an `explanation`.
 
 What is left out, also for want of budget, lies in OUTPUT.rejected.jsonl (OUTPUT without its ending), with the reason.
-Both files are written anew each time. Replies are cached: the same command goes on where an interrupted one stopped,
-and asks nothing twice. A key is read from OPENAI_API_KEY.
+Both files are written anew each time. Valid answers are cached: the same command goes on where an interrupted one
+stopped, and asks for what has no answer yet. A key is read from OPENAI_API_KEY.
 """
 
 from collections.abc import Sequence

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from trainer_ext.data.llm.answers import Answer, BadReply, parse
+from trainer_ext.data.llm.answers import Answer, BadReply, parse, printable
 from trainer_ext.errors import UserError
 
 RETRIED = (408, 409, 429)
@@ -25,6 +25,8 @@ FATAL = (401, 403, 404)
 LONGEST_WAIT = 60.0
 LONGEST_RETRY_AFTER = 600.0
 FAILURES_IN_A_ROW = 10
+LONGEST_ECHO = 2000  # characters of a bad reply that the model is shown again; thoughts may be much longer
+CUT = ("length", "model_length", "max_tokens", "content_filter")  # `finish_reason` of a reply that is not whole
 CHARACTERS_PER_TOKEN = 3  # an estimate, for servers that do not count
 
 
@@ -34,6 +36,10 @@ class BudgetSpent(Exception):
 
 class NoAnswer(Exception):
     """The server gave no reply to a request; the message says why."""
+
+
+class CutOff(BadReply):
+    """The server cut a reply off, whatever it holds by then."""
 
 
 @dataclass
@@ -99,20 +105,27 @@ class Client:
 
         Raises:
             NoAnswer: when the server gave no reply at all.
+            CutOff: when it did not let the model finish.
             BudgetSpent: when a request would go beyond the budget.
             UserError: when it makes no sense to ask on: a wrong key, model or address, or ten rows in a row without
             reply.
         """
-        chat, reply, problem = messages, None, ""
+        chat, reply, problem, cut = messages, None, "", None
         for attempt in range(self.max_retries + 1):
-            wait = 0.0
+            wait, cut = 0.0, None
             try:
-                reply = self.send(chat, schema)
+                reply, finish_reason = self.send(chat, schema)
+                if finish_reason in CUT:
+                    cut = CutOff(
+                        f"the reply was cut off (finish_reason {finish_reason!r}); --max_tokens allows longer ones"
+                    )
+                    raise cut
                 parse(reply, schema)
                 break
             except BadReply as error:
-                complaint = f"This is no valid answer ({error}). Answer again, with the JSON object alone."
-                chat = [*messages, {"role": "assistant", "content": reply}, {"role": "user", "content": complaint}]
+                complaint = printable(f"This is no valid answer ({error}). Answer again, with the JSON object alone.")
+                said = printable(reply)[:LONGEST_ECHO]
+                chat = [*messages, {"role": "assistant", "content": said}, {"role": "user", "content": complaint}]
             except self.openai.APIError as error:
                 reply, problem = None, self.describe(error)
                 self.check_fatal(error, problem)
@@ -124,10 +137,15 @@ class Client:
         self.count_failure(reply is None, problem)
         if reply is None:
             raise NoAnswer(problem)
+        if cut:
+            raise cut
         return reply
 
-    def send(self, messages: list[dict[str, str]], schema: type[Answer]) -> str:
-        """One reply, in the strictest form the server takes: 400 and 422 are tried again with a looser one."""
+    def send(self, messages: list[dict[str, str]], schema: type[Answer]) -> tuple[str, str | None]:
+        """One reply, and why it ended; in the strictest form the server takes.
+
+        400 and 422 are tried again with a looser one.
+        """
         for name in list(self.formats):
             if self.stopped.is_set():
                 raise BudgetSpent
@@ -148,16 +166,18 @@ class Client:
             return self.content(completion, messages)
         raise AssertionError("the last format raises")
 
-    def content(self, completion: Any, messages: list[dict[str, str]]) -> str:
-        """The text of a completion; counts its tokens."""
+    def content(self, completion: Any, messages: list[dict[str, str]]) -> tuple[str, str | None]:
+        """The text of a completion (what a server gives as `reasoning_content` is none) and why it ended; counts its
+        tokens."""
         try:
-            reply = completion.choices[0].message.content or ""
-        except (AttributeError, IndexError, TypeError):
+            choice = completion.choices[0]
+            reply, finish_reason = text_of(choice.message.content), choice.finish_reason
+        except (AttributeError, IndexError, KeyError, TypeError):
             self.budget.add(estimate(messages, ""))
             raise self.openai.APIError("the reply has no choices", None, body=None) from None
         usage = getattr(completion, "usage", None)
         self.budget.add(getattr(usage, "total_tokens", None) or estimate(messages, reply))
-        return reply
+        return reply, finish_reason
 
     def check_fatal(self, error: Exception, problem: str) -> None:
         """Raise `UserError` for what no repetition and no other row can change."""
@@ -189,6 +209,13 @@ class Client:
         text = " ".join(str(error).split())[:300] or type(error).__name__
         text = text.replace(self.key, "***") if self.key != "none" else text
         return text if status is None or str(status) in text else f"HTTP {status}: {text}"
+
+
+def text_of(content: Any) -> str:
+    """The text of a message; some servers send a list of parts, of which thoughts are one."""
+    if isinstance(content, list):
+        return "".join(part["text"] for part in content if part["type"] == "text")
+    return (content or "") + ""
 
 
 def response_format(name: str, schema: type[Answer]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainer_ext.data.llm.answers import Answer, BadReply, parse
+from trainer_ext.data.llm.answers import Answer, BadReply, parse, printable
 from trainer_ext.data.llm.cache import Cache, request_key
 from trainer_ext.data.llm.client import BudgetSpent, Client, NoAnswer
 from trainer_ext.data.llm.prompt import Prompt
@@ -69,21 +69,30 @@ class Asker:
         key = request_key({"messages": messages, **self.parameters})
         with self.locks[int(key[:4], 16) % LOCKS]:
             reply = self.cache.get(key)
-            if reply is not None:
+            try:
+                outcome = Outcome(number, row, answer=parse(reply or "", self.schema), reply=reply)
                 self.counts["cached"] += 1
-            else:
-                try:
-                    reply = self.client.ask(messages, self.schema)
-                except BudgetSpent:
-                    return Outcome(number, row)
-                except NoAnswer as error:
-                    self.counts["no answer"] += 1
-                    return Outcome(number, row, problem=f"no answer: {error}")
-                self.cache.put(key, reply)
+            except BadReply:  # also one of an older version, which took more for an answer
+                outcome = self.ask(number, row, messages)
+                if outcome.answer is not None:
+                    self.cache.put(key, outcome.reply)
+        return outcome
+
+    def ask(self, number: int, row: Row, messages: list[dict[str, str]]) -> Outcome:
+        """What becomes of one row whose answer is not in the cache."""
+        reply = None
         try:
+            reply = self.client.ask(messages, self.schema)
             return Outcome(number, row, answer=parse(reply, self.schema), reply=reply)
+        except BudgetSpent:
+            return Outcome(number, row)
+        except NoAnswer as error:
+            self.counts["no answer"] += 1
+            return Outcome(number, row, problem=f"no answer: {error}")
         except BadReply as error:
-            return Outcome(number, row, problem=f"no valid answer: {error}", reply=reply)
+            self.counts["no valid answer"] += 1
+            said = None if reply is None else printable(reply)
+            return Outcome(number, row, problem=f"no valid answer: {printable(str(error))}", reply=said)
 
 
 def rejected(outcome: Outcome, reason: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What each mode makes of the answers: rows to write as (row, None), and what is left out as (None, the reason)."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ Result = tuple[dict[str, Any] | None, str | None]
 Mode = Callable[[Outcome], Iterator[Result]]
 # A paraphrase is dropped when it is not between a third and three times as long as its source (and 20 characters more).
 SHORTEST, LONGEST, LONGER = 1 / 3, 3, 20
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 def judge(outcome: Outcome, threshold: float) -> Iterator[Result]:
@@ -66,6 +68,8 @@ class Paraphraser:
         """Why a paraphrase is not taken, or None."""
         if not text:
             return "empty"
+        if CONTROL.search(text):
+            return "holds control characters"
         if text_key(text) == text_key(old):
             return "unchanged"
         if text_key(text) in self.seen:

@@ -149,8 +149,9 @@ def report(counts: Counter, asker: Asker, rejected_path: Path, args: argparse.Na
             "budget again",
             file=sys.stderr,
         )
-    if asker.counts["no answer"]:
-        print(
-            f"the server gave no reply to {asker.counts['no answer']} rows: the same command asks for them again",
-            file=sys.stderr,
-        )
+    for count, what in (("no answer", "no reply"), ("no valid answer", "no valid answer")):
+        if asker.counts[count]:
+            print(
+                f"the server gave {what} to {asker.counts[count]} rows: the same command asks for them again",
+                file=sys.stderr,
+            )
