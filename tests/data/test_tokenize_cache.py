@@ -84,6 +84,53 @@ def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch):
     assert len(tokenize(Dataset.from_dict(ROWS), make_tokenizer(), 8, None)) == 4
 
 
+def arrow_file(tmp_path):
+    (path,) = tmp_path.rglob("tokens-*.arrow")
+    return path
+
+
+@pytest.mark.parametrize("harm", ["empty", "cut", "changed", "no sum", "sum cut"])
+def test_a_damaged_cache_is_dropped_and_the_rows_are_made_anew(calls, tmp_path, capsys, harm):
+    """A changed byte would be another token; the run after that finds nothing, and writes it again."""
+    whole = tokenize(Dataset.from_dict(ROWS), make_tokenizer(), 8, None).to_dict()
+    path = arrow_file(tmp_path)
+    content = path.read_bytes()
+    position = content.index(bytes([5, 0, 0, 0, 3, 0, 0, 0]))
+    changed = content[:position] + b"\x04" + content[position + 1 :]
+    new = {"empty": b"", "cut": content[: len(content) // 2], "changed": changed}.get(harm, content)
+    path.write_bytes(new)
+    if harm == "no sum":
+        path.with_suffix(".json").unlink()
+    elif harm == "sum cut":
+        path.with_suffix(".json").write_text('{"tok')
+    assert tokenize(Dataset.from_dict(ROWS), make_tokenizer(), 8, None).to_dict() == whole
+    assert calls == [4, 4] and "note: the cache of tokenised rows" in capsys.readouterr().err
+    for _ in range(2):
+        assert tokenize(Dataset.from_dict(ROWS), make_tokenizer(), 8, None).to_dict() == whole
+    assert calls == [4, 4, 4]
+
+
+def test_a_full_disk_under_the_cache_ends_nothing(calls, tmp_path, monkeypatch, capsys):
+    whole = tokenize(Dataset.from_dict(ROWS), make_tokenizer(), 8, None).to_dict()
+    arrow_file(tmp_path).unlink()
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("datasets.arrow_writer.ArrowWriter.write_table", full)
+    monkeypatch.setattr("datasets.arrow_writer.ArrowWriter.write_batch", full)
+    make = Dataset.map
+
+    def in_memory(self, *args, **kwargs):
+        if kwargs.get("keep_in_memory"):
+            monkeypatch.undo()  # the memory is not full
+        return make(self, *args, **kwargs)
+
+    monkeypatch.setattr(Dataset, "map", in_memory)
+    assert tokenize(Dataset.from_dict(ROWS), make_tokenizer(), 8, None).to_dict() == whole
+    assert "No space left on device" in capsys.readouterr().err
+
+
 def test_the_key_is_the_same_everywhere():
     """A function of content, not of the process or of where the rows came from."""
     one, two = Dataset.from_dict(ROWS), Dataset.from_dict({name: list(values) for name, values in ROWS.items()})

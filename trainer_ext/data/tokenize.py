@@ -2,15 +2,15 @@
 
 import hashlib
 import json
-import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset, config, is_caching_enabled
+from datasets import Dataset, is_caching_enabled
 from datasets import __version__ as datasets_version
 from tokenizers import Encoding, Tokenizer
 from tokenizers import __version__ as tokenizers_version
@@ -19,6 +19,7 @@ from transformers import PreTrainedTokenizerBase
 from transformers.data.data_collator import pad_without_fast_tokenizer_warning
 
 from trainer_ext.data.cleaning import Cleaning
+from trainer_ext.data.token_cache import cached
 from trainer_ext.data.truncation import Tokens, Truncation
 
 TEXTS = ("text", "words", "id")
@@ -46,17 +47,17 @@ def tokenize(
     encode = encoder(tokenizer, max_length, truncation, cleaning)
     settings = {"max_length": max_length, "truncation": truncation.to_dict(), "cleaning": cleaning.to_dict()}
     key = cache_key(dataset, tokenizer, settings)
-    file = cache_file(key) if is_caching_enabled() else None
     workers = num_proc if num_proc and num_proc > 1 and len(dataset) >= num_proc else None
-    tokens = dataset.map(
+    make = partial(
+        dataset.map,
         encode,
         batched=True,
         num_proc=workers,
         remove_columns=[name for name in TEXTS if name in dataset.column_names],  # else they are written once more
         desc="tokenising",
-        cache_file_name=file,
         new_fingerprint=key,
     )
+    tokens = cached(make, key) if is_caching_enabled() else make(keep_in_memory=True)
     steps, special = cleaning.steps, tokenizer.num_special_tokens_to_add()
     if steps and (empty := sum(length <= special for length in tokens["length"])):
         print(f"note: clean {' '.join(steps)} leaves nothing of {empty} of {len(tokens)} texts", file=sys.stderr)
@@ -128,16 +129,6 @@ def cache_key(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, settings: di
         "code": Path(__file__).read_text(encoding="utf-8"),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def cache_file(key: str) -> str | None:
-    """Where rows with this key are kept; None where nothing can be written."""
-    folder = Path(config.HF_DATASETS_CACHE) / "trainer_ext"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return None
-    return str(folder / f"tokens-{key}.arrow") if os.access(folder, os.W_OK) else None
 
 
 class ModelTexts:
