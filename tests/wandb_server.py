@@ -140,6 +140,16 @@ class WandbServer:
             run["summary"] = json.loads(v["summaryMetrics"])
         return {"upsertBucket": {"bucket": self.run(run), "inserted": run is new}}
 
+    def RunResumeStatus(self, v):
+        run = self.runs.get(v["name"])
+        bucket = None
+        if run is not None:
+            counts = {"historyLineCount": len(run["history"]), "eventsLineCount": 0, "logLineCount": 0}
+            tail = json.dumps([json.dumps(row) for row in run["history"][-1:]])
+            text = {"historyTail": tail, "eventsTail": "[]", "wandbConfig": '{"t": 1}', "notes": None}
+            bucket = {**self.run(run), **counts, **text}
+        return {"model": {**self.project(), "bucket": bucket}}
+
     def CreateRunFiles(self, v):
         files = [{"name": name, "uploadUrl": f"{self.url}/runfile/{v['run']}/{name}"} for name in v["files"]]
         return {"createRunFiles": {"runID": v["run"], "uploadHeaders": [], "files": files}}

@@ -22,6 +22,7 @@ from trainer_ext.errors import UserError
 from trainer_ext.files import write_text
 from trainer_ext.flags import Parser, check_output_dir, check_rest
 from trainer_ext.recipes import merged, read_recipe, split_argv, to_tokens
+from trainer_ext.redaction import is_secret
 from trainer_ext.training_arguments import TrainingArguments
 
 GROUPS = (ModelArguments, DataArguments, ObjectiveArguments, TrainingArguments, FoldArguments)
@@ -82,7 +83,7 @@ def resolved(args: Arguments) -> dict[str, Any]:
     values = {}
     for group in (args.data, args.folds, args.model, args.objective, args.training):
         for spec in fields(group):
-            if not spec.init or spec.name in NOT_PART_OF_A_RECIPE or spec.name.endswith("_token"):
+            if not spec.init or spec.name in NOT_PART_OF_A_RECIPE or is_secret(spec.name):
                 continue
             value = getattr(group, spec.name)
             default = spec.default_factory() if spec.default_factory is not MISSING else spec.default

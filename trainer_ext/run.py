@@ -101,7 +101,7 @@ def train(args: Arguments) -> dict[str, float]:
     checkpoint = on_main(partial(claim, args))
     prepared = main_first(partial(prepare, args, checkpoint))
     on_main(partial(mark, Path(args.training.output_dir)))
-    with tracked_run(args) as run:
+    with tracked_run(args, goes_on=is_of(checkpoint, args)) as run:
         labels = prepared.datasets["train"]["labels"]
         with only_main_speaks():
             trainer = build_trainer(args, prepared.task, prepared.model, prepared.tokenizer, labels, prepared.tokens)
@@ -120,6 +120,11 @@ def claim(args: Arguments) -> str | None:
     checkpoint = claim_output_dir(args.training)
     check_flags(checkpoint, args)
     return checkpoint
+
+
+def is_of(checkpoint: str | None, args: Arguments) -> bool:
+    """Whether a checkpoint lies in the output folder, so that its training goes on, and not another one from it."""
+    return checkpoint is not None and Path(checkpoint).resolve().parent == Path(args.training.output_dir).resolve()
 
 
 class Prepared(NamedTuple):

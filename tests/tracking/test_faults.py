@@ -149,3 +149,14 @@ def test_best_fold_moves(fresh, tmp_path):
         assert put(1, 0.3) == [None, 1, None]
         assert put(1, 0.9) == [None, 1, None]
         run.finish()
+
+
+def test_a_resumed_training_is_one_run(fresh, topic_files, tmp_path, capfd):
+    """Trained offline, resumed offline, synced by the command that is printed last: one run with both parts."""
+    with client(fresh, tmp_path, WANDB_MODE="offline"):
+        train_one(topic_files, tmp_path / "model")
+        train_one(topic_files, tmp_path / "model", max_steps=9, resume_from_checkpoint="true")
+        os.environ["WANDB_MODE"] = "online"
+        sync(capfd.readouterr().out)
+    (run,) = fresh.runs.values()
+    assert [row["train/global_step"] for row in run["history"] if "train/loss" in row] == [2, 4, 6, 8]

@@ -1,14 +1,20 @@
 """The W&B run around a training, with the real client, in this process; names, tags, and what the environment says."""
 
+import json
 import os
+import re
+import sys
 from pathlib import Path
 
 import pytest
+import torch
+from transformers import TrainerState
+from transformers.integrations import WandbCallback
 
 from trainer_ext.notebook import environment_kept
-from trainer_ext.parsing import parse, parse_values
+from trainer_ext.parsing import parse, parse_values, write_resolved
 from trainer_ext.tracking.identity import identify, tags
-from trainer_ext.tracking.run import tracked_run
+from trainer_ext.tracking.run import run_to_resume, tracked_run
 from trainer_ext.tracking.server import answers, check_reachable, has_api_key
 
 from ..wandb_server import WandbServer
@@ -135,3 +141,60 @@ def test_whether_a_server_answers(monkeypatch):
     monkeypatch.delenv("NO_PROXY")
     monkeypatch.delenv("no_proxy", raising=False)
     check_reachable("http://wandb.example.org")  # only the proxy could tell
+
+
+def test_a_resumed_training_goes_on_with_its_run(args, no_key, tmp_path, capsys):
+    """Offline too: each part has a folder, all of one id. Another training, or another project, is another run."""
+    kept = tmp_path / "o/wandb_run.json"
+    with tracked_run(args) as first:
+        assert json.loads(kept.read_text())["id"] == first.id
+    with tracked_run(args, goes_on=True) as again:
+        assert again.id == first.id
+    printed = re.findall("`wandb sync (.*?)`", capsys.readouterr().out)
+    assert [len(command.split()) for command in printed] == [1, 2] and printed[1].startswith(printed[0])
+    with tracked_run(args) as other:
+        assert other.id != first.id and json.loads(kept.read_text())["id"] == other.id
+    for text in ("", "[]", '{"id": "../../x", "project": "project"}', '{"id": 3, "project": "project"}', "[" * 9999):
+        kept.write_text(text)
+        assert run_to_resume(kept) is None
+    kept.write_text(f'{{"id": "{other.id}", "project": "another"}}')
+    assert run_to_resume(kept) is None
+    args.training.report_to = []
+    with tracked_run(args):
+        assert not kept.exists(), "the next training to be resumed is not of that run"
+
+
+def test_a_resumed_run_on_a_server(args, tmp_path):
+    """What was logged before stays, what follows is added."""
+    with WandbServer() as server, client(server, tmp_path):
+        for goes_on in (False, True):
+            with tracked_run(args, goes_on=goes_on) as run:
+                run.log({"x": float(goes_on)})
+        (stored,) = server.runs.values()
+        assert [row["x"] for row in stored["history"]] == [0, 1] and stored["state"] == "finished"
+
+
+SECRETS = ("hf_SECRETsecret123", "wandb-SECRET-456", "sk-SECRETsecret789")
+
+
+def test_no_secret_of_the_command_line_or_the_environment_is_kept(args, no_key, tmp_path, monkeypatch):
+    """W&B shows the command line on a run's page; its log, settings and files hold no key either."""
+    flag, variable, key = SECRETS
+    command = ["train.py", "--hub_token", flag, f"--push-to-hub-token={flag}", "--run_name", f"x{variable}"]
+    monkeypatch.setattr(sys, "argv", [*command, "--train_file", f"https://me:{key}@example.org/a.csv", "--folds", "2"])
+    monkeypatch.setenv("MY_SERVICE_TOKEN", variable)
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    args.training.hub_token = args.training.push_to_hub_token = flag
+    args.given |= {"hub_token": flag, "push_to_hub_token": flag}
+    with tracked_run(args) as run:
+        trainer_callback = WandbCallback()
+        trainer_callback.setup(args.training, TrainerState(), torch.nn.Linear(1, 1))
+        run.log({"x": 1})
+    assert sys.argv[2] == flag, "the program has them as before"
+    write_resolved(args, tmp_path)
+    written = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert any(b"--run_name" in content for content in written.values()), "the command line is kept without them"
+    leaks = [
+        (path.name, secret) for path, content in written.items() for secret in SECRETS if secret.encode() in content
+    ]
+    assert not leaks

@@ -23,13 +23,14 @@ from trainer_ext.inference.ensemble import MEMBER
 from trainer_ext.locks import file_lock
 from trainer_ext.parsing import resolved, write_resolved
 from trainer_ext.tasks import Task
+from trainer_ext.tracking.run import RUN_FILE
 from trainer_ext.training.checkpoints import checkpoints
 from trainer_ext.training.output_dir import FILES, check_may_be_cleared, check_not_foreign, clear, is_ours, mark
 
-JOINED = ("oof.csv", "validation.csv", "cv.json", "submission.csv", "test_metrics.json", "README.md")
+JOINED = ("oof.csv", "validation.csv", "cv.json", "submission.csv", "test_metrics.json", "README.md", RUN_FILE)
 MADE_FROM = ("folds.csv", "folds.json", "seeds.json")
 WRITTEN = ("resolved_config.yaml", *JOINED, *MADE_FROM)
-OF_MEMBER = ("validation_outputs.npz", "history.json", "train.log", ".lock")
+OF_MEMBER = ("validation_outputs.npz", "history.json", "train.log", ".lock", RUN_FILE)
 ANEW = "Give another output_dir, or --overwrite_output_dir true to begin anew"
 
 

@@ -23,7 +23,7 @@ def log_evaluation(args: Arguments, summary: Mapping[str, Any], predictions: Pat
         summary: content of cv.json; numbers become `mean/mcrmse`, `oof/mcrmse`, `folds/fold-0/mcrmse`, ...
         predictions: oof.csv (validation.csv), whose first rows become the table `predictions`.
     """
-    with tracked_run(args, "evaluate", f"{identify(args).run}-cv") as run:
+    with tracked_run(args, "evaluate", f"{identify(args).run}-cv", goes_on=True) as run:
         if run is None:
             return
         import wandb

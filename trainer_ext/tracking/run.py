@@ -1,15 +1,23 @@
 """One W&B run around a training: online with a key, offline without, off with `--report_to none`."""
 
+import json
 import os
+import re
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from trainer_ext.arguments import Arguments
+from trainer_ext.files import write_json
 from trainer_ext.parsing import resolved
+from trainer_ext.redaction import without_secrets
 from trainer_ext.tracking.identity import identify, tags
 from trainer_ext.tracking.server import check_reachable, has_api_key, in_one_line, set_limits
+
+RUN_FILE = "wandb_run.json"  # in the output folder: the run that a resumed training goes on with
+RUN_ID = re.compile(r"[\w-]{1,128}")
 
 
 def is_tracked(args: Arguments) -> bool:
@@ -20,7 +28,9 @@ def is_tracked(args: Arguments) -> bool:
 
 
 @contextmanager
-def tracked_run(args: Arguments, job_type: str = "train", name: str | None = None) -> Iterator[Any]:
+def tracked_run(
+    args: Arguments, job_type: str = "train", name: str | None = None, goes_on: bool = False
+) -> Iterator[Any]:
     """Open a run with the resolved config, yield it (None when tracking is off), finish it whatever happens.
 
     The Trainer's own `WandbCallback` then logs into this run. `WANDB_*` variables keep their meaning. A server that
@@ -30,7 +40,11 @@ def tracked_run(args: Arguments, job_type: str = "train", name: str | None = Non
         args: say who the run is and whether it is tracked.
         job_type: `train`, or `evaluate` for what follows the folds.
         name: of the run; None: as `identify` says.
+        goes_on: whether this continues what the output folder holds; then its run is resumed instead of a new one.
     """
+    kept = Path(args.training.output_dir) / RUN_FILE
+    if not goes_on and args.training.process_index == 0:
+        kept.unlink(missing_ok=True)  # it is of another training, whether this one is tracked or not
     if not is_tracked(args):
         yield None
         return
@@ -39,7 +53,9 @@ def tracked_run(args: Arguments, job_type: str = "train", name: str | None = Non
     # Copies of tables that wait to be uploaded; by default they pile up in the home directory.
     os.environ.setdefault("WANDB_DATA_DIR", str(Path(os.environ.get("WANDB_DIR", "."), "wandb").absolute()))
     os.environ["WANDB_LOG_MODEL"] = "false"  # the callback would upload the last model, not the best
-    run = start_run(args, job_type, name)
+    run = start_run(args, options_of(args, job_type, name, run_to_resume(kept)))
+    with suppress(OSError):  # it only means that a resumed training is another run
+        write_json(kept, {"id": run.id, "project": run.settings.project, "entity": run.settings.entity})
     failed = True
     try:
         yield run
@@ -48,12 +64,20 @@ def tracked_run(args: Arguments, job_type: str = "train", name: str | None = Non
         finish_run(run, failed)
 
 
-def start_run(args: Arguments, job_type: str, name: str | None):
-    """`wandb.init`, falling back to offline when there is no key or no server."""
-    import wandb
+def run_to_resume(kept: Path) -> str | None:
+    """The id of the run whose training goes on; None when there is none, or in another project."""
+    try:
+        before = json.loads(kept.read_text(encoding="utf-8"))
+        identity, project = before["id"], before["project"]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
+    known = isinstance(identity, str) and RUN_ID.fullmatch(identity) and project == os.environ["WANDB_PROJECT"]
+    return identity if known else None
 
+
+def options_of(args: Arguments, job_type: str, name: str | None, resumed: str | None) -> dict[str, Any]:
+    """What `wandb.init` is told."""
     identity = identify(args)
-    mode = os.environ.get("WANDB_MODE") or ("online" if has_api_key() else "offline")
     options = {
         "name": name or identity.run,
         "group": identity.group,
@@ -63,17 +87,42 @@ def start_run(args: Arguments, job_type: str, name: str | None):
     }
     if identity.group and os.environ.get("WANDB_RUN_ID"):  # else all folds would write into one run
         options["id"] = f"{os.environ['WANDB_RUN_ID']}-{identity.member or job_type}"
+    elif resumed and not os.environ.get("WANDB_RUN_ID"):
+        options["id"] = resumed
+    if resumed and not os.environ.get("WANDB_RESUME"):
+        options["resume"] = "allow"
+    return options
+
+
+def start_run(args: Arguments, options: dict[str, Any]):
+    """`wandb.init`, falling back to offline when there is no key or no server."""
+    import wandb
+
+    mode = os.environ.get("WANDB_MODE") or ("online" if has_api_key() else "offline")
     if mode == "online":
         try:
             check_reachable(wandb.setup().settings.base_url)
-            run = wandb.init(mode=mode, **options)
+            with shown_command_line():
+                run = wandb.init(mode=mode, **options)
             print(f"W&B run {run.name}: {run.url}")
             return run
         except (wandb.errors.Error, OSError) as error:
             print(f"W&B does not answer ({in_one_line(error)}); going on offline, `wandb sync` uploads it")
             mode = "offline"
     os.environ["WANDB_MODE"] = mode
-    return wandb.init(mode=mode, **options)
+    with shown_command_line():
+        return wandb.init(mode=mode, **options)
+
+
+@contextmanager
+def shown_command_line() -> Iterator[None]:
+    """Let W&B see the command line without keys and tokens: it shows `sys.argv` on the run's page."""
+    before = sys.argv
+    sys.argv = without_secrets(before)
+    try:
+        yield
+    finally:
+        sys.argv = before
 
 
 def finish_run(run, failed: bool) -> None:
@@ -95,6 +144,12 @@ def unharmed(run, what: str) -> Iterator[None]:
 
 
 def sync_command(run) -> str:
-    """What uploads a run from its folder on disk; of one that began online it needs to be told."""
-    online = "" if run.settings.mode == "offline" else "--include-online --include-synced "
-    return f"wandb sync {online}{run.settings.sync_dir}"
+    """What uploads a run from its folders on disk; of one that began online it needs to be told.
+
+    A training that was resumed offline has a folder for each of its parts; what is synced already is passed over.
+    """
+    folder = Path(run.settings.sync_dir)
+    if run.settings.mode != "offline":
+        return f"wandb sync --include-online --include-synced {folder}"
+    parts = sorted({*folder.parent.glob(f"offline-run-*-{run.id}"), folder})
+    return " ".join(["wandb sync", *map(str, parts)])
