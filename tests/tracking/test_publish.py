@@ -29,6 +29,11 @@ def test_folds_without_a_tracker_are_stored_and_plain_runs_are_not(topic_files, 
     version = store.get("g-fold-1:best")
     assert version.metadata["metric_value"] == metrics["eval_f1_macro"] and version.metadata["fold"] == 1
     assert version.aliases == ("best", "best-fold", "latest")
+    pipeline = json.loads((tmp_path / "mine/fold-1/config.json").read_text())["pipeline"]
+    assert (
+        version.metadata["validation_hash"] == pipeline["validation_data_sha256"] and pipeline["validation_data_sha256"]
+    )
+    assert len(version.metadata["folds_hash"]) == 64
     stored = json.loads((store.checkout(version) / "metrics.json").read_text())
     assert stored == {name: value for name, value in metrics.items() if not name.startswith("train_")}
 

@@ -59,6 +59,33 @@ def test_lower_is_better_and_other_metrics():
     assert is_better(new, new | {"metric_value": float("nan")})
 
 
+def test_best_begins_anew_on_other_rows(store):
+    """A higher value on an easier validation set says nothing; among the same rows the best stays the best."""
+    put(store, "m", 0.5, "a", validation_hash="first")
+    assert "best" not in put(store, "m", 0.4, "b", validation_hash="first").aliases
+    assert "best" in put(store, "m", 0.3, "c", validation_hash="second").aliases, "not comparable: anew"
+    assert "best" not in put(store, "m", 0.2, "d", validation_hash="second").aliases
+    assert "best" in put(store, "m", 0.1, "e").aliases, "nor where nobody knows the rows"
+
+
+def test_best_fold_compares_folds_of_one_division(store):
+    """Their rows differ, but together they are those of one table; folds of another one take no part."""
+    names = [f"g-fold-{k}" for k in range(3)]
+
+    def put_fold(fold, value, division):
+        more = {"validation_hash": f"{division}-{fold}", "folds_hash": division}
+        put(store, names[fold], value, f"{fold}{value}{division}", **more)
+        store.tag_best("best-fold", names, lambda other: other["folds_hash"] == division)
+        return [aliases(store, name).get("best-fold") for name in store.names()]
+
+    assert put_fold(0, 0.5, "old") == [0]
+    assert put_fold(1, 0.9, "old") == [None, 0]
+    assert put_fold(2, 0.7, "old") == [None, 0, None]
+    assert put_fold(0, 0.3, "new") == [1, None, None], "of the new division it is the only one"
+    assert put_fold(1, 0.2, "new") == [1, None, None]
+    assert put_fold(2, 0.4, "new") == [None, None, 1]
+
+
 def test_content_is_stored_once_and_read_only(store, tmp_path):
     files = {}
     for name in ("a.bin", "b.bin"):

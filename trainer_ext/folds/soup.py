@@ -20,7 +20,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from trainer_ext.arguments import Arguments
-from trainer_ext.data.dataset import load_rows
+from trainer_ext.data.dataset import build_dataset, data_hash, load_rows
 from trainer_ext.data.labelled import texts_and_labels
 from trainer_ext.data.readers import Row
 from trainer_ext.errors import UserError, run_main
@@ -96,6 +96,7 @@ def make_soup(args: Arguments, folder: Path) -> dict[str, Any]:
         "mean_of_models": together,
         "single_models": singles,
     }
+    note_judges(stage, args, rows)
     write_json(stage / "soup.json", report)
     write_json(stage / "metrics.json", {f"eval_{name}": value for name, value in metrics.items()})
     write_text(stage / "resolved_config.yaml", yaml.safe_dump(judging_flags(args), allow_unicode=True))
@@ -107,6 +108,13 @@ def make_soup(args: Arguments, folder: Path) -> dict[str, Any]:
         f"(best single model {report['best_model']:.4f}, mean of all models' answers {together:.4f})"
     )
     return report
+
+
+def note_judges(folder: Path, args: Arguments, rows: list[Row]) -> None:
+    """Say in a soup's config which rows judged it: its first member was validated on others."""
+    config, task = read_json(folder / "config.json"), load_predictor(folder, file_name="model.safetensors").task
+    config["pipeline"]["validation_data_sha256"] = data_hash(build_dataset(rows, args.data, task))
+    write_json(folder / "config.json", config)
 
 
 def soup_of(models: Sequence[str]) -> str:

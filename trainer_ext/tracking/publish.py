@@ -10,6 +10,7 @@ from trainer_ext.errors import UserError
 from trainer_ext.files import read_json
 from trainer_ext.tasks import TASKS
 from trainer_ext.tracking import upload
+from trainer_ext.tracking.content import sha256_of
 from trainer_ext.tracking.identity import Identity, identify
 from trainer_ext.tracking.media import log_validation
 from trainer_ext.tracking.records import Version
@@ -54,7 +55,7 @@ def publish(args: Arguments, run: Any, metrics: dict[str, float], shown: tuple |
         with unharmed(run, f"the artifact {version.name}, which is in the local store,"):
             upload.upload(store, version, run, there)
             if there:
-                upload.mark_best_fold(run, folds_of(store, identity))
+                upload.mark_best_fold(run, folds_of(store, identity), version.metadata["folds_hash"])
 
 
 def put_if_missing(args: Arguments, member: str) -> None:
@@ -78,7 +79,9 @@ def put(store: Store, args: Arguments, folder: Path, identity: Identity) -> Vers
     try:
         metrics = read_json(folder / "metrics.json")
         version = store.put(identity.artifact, artifact_files(folder), describe(args, folder, metrics, identity.fold))
-        store.tag_best("best-fold", folds_of(store, identity), lambda other: are_of_one_division(version, other))
+        division = version.metadata.get("folds_hash")
+        store.tag_best("best-fold", folds_of(store, identity), lambda other: other.get("folds_hash") == division)
+        version = store.get(str(version))
     except (OSError, UserError) as error:
         print(f"the model was not stored as an artifact ({in_one_line(error)}); it is in {folder}")
         return None
@@ -94,7 +97,7 @@ def artifact_files(folder: Path) -> dict[str, Path | bytes]:
 
 
 def describe(args: Arguments, folder: Path, metrics: dict[str, float], fold: int | None) -> dict[str, Any]:
-    """Metadata: the validation metric that chose the model and its value, fold, task and the hash of the data."""
+    """Metadata: the metric that chose the model and its value, on which rows it was measured, fold, task and data."""
     pipeline = read_json(folder / "config.json")["pipeline"]
     chosen = (args.training.metric_for_best_model or "").removeprefix("eval_")
     name = chosen if f"eval_{chosen}" in metrics else TASKS[pipeline["task"]].default_metric
@@ -105,12 +108,15 @@ def describe(args: Arguments, folder: Path, metrics: dict[str, float], fold: int
         "greater_is_better": greater_is_better(name),
         "fold": fold,
         "data_hash": pipeline["train_data_sha256"],
+        "validation_hash": pipeline.get("validation_data_sha256"),
+        "folds_hash": division_of(folder.parent) if fold is not None else None,
     }
 
 
-def are_of_one_division(fold: Any, other: Any) -> bool:
-    """Whether two folds' models come from the same rows divided in the same way, which alone makes them comparable."""
-    return fold.metadata.get("folds_hash") == other.metadata.get("folds_hash")
+def division_of(folder: Path) -> str | None:
+    """A hash of the rows and of how they were dealt into folds, which all folds of a run share."""
+    path = folder / "folds.json"
+    return sha256_of(json.dumps(read_json(path), sort_keys=True).encode()) if path.is_file() else None
 
 
 def folds_of(store: Store, identity: Identity) -> list[str]:

@@ -128,18 +128,18 @@ class Store:
             self._move(alias, version, [version.name])
         return self.get(str(version))
 
-    def tag_best(self, alias: str, names: Iterable[str], among: Callable[[Version], bool]) -> None:
+    def tag_best(self, alias: str, names: Iterable[str], among: Callable[[Mapping[str, Any]], bool]) -> None:
         """Put `alias` on the best of the names' best versions, and take it off the others.
 
         Args:
             alias: that one of them has.
             names: of the artifacts that are compared.
-            among: whether a version is comparable at all.
+            among: whether a version with these metadata is comparable at all.
         """
         with self._locked():
             versions = [version for name in names for version in self.versions(name) if "best" in version.aliases]
             # each fold has rows of its own, so that these do not decide what is comparable
-            best = best_of([version for version in versions if among(version)], rows="folds_hash")
+            best = best_of([version for version in versions if among(version.metadata)], rows="folds_hash")
             if best is not None:
                 self._move(alias, best, names)
 

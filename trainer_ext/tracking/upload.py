@@ -69,13 +69,20 @@ def find(api: Any, name: str, alias: str) -> Any:
         raise
 
 
-def mark_best_fold(run: Any, names: Iterable[str]) -> None:
-    """Put `best-fold` on the best of the folds' best versions on the server, and take it off the others."""
+def mark_best_fold(run: Any, names: Iterable[str], folds_hash: str | None = None) -> None:
+    """Put `best-fold` on the best of the folds' best versions on the server, and take it off the others.
+
+    Args:
+        run: an open W&B run.
+        names: of the folds' artifacts.
+        folds_hash: of the division whose folds are compared.
+    """
     if run.settings.mode == "offline":
         return
     api = api_of(run)
     folds = [found for name in names if (found := find(api, name, "best")) is not None]
-    best = best_of(folds)
+    comparable = [fold for fold in folds if fold.metadata.get("folds_hash") == folds_hash]
+    best = best_of(comparable, rows="folds_hash")
     for fold in folds:
         has, should = "best-fold" in fold.aliases, fold is best
         if has != should:
