@@ -87,12 +87,13 @@ def print_answers(answers) -> None:
     """Tables on the screen; the first rows only of a long input."""
     from itertools import islice
 
+    from trainer_ext.characters import on_screen
     from trainer_ext.reports.tables import table
 
     shown = list(islice(answers, ON_SCREEN))
     aspects = [answer for answer in shown if "aspects" in answer]
     for answer in aspects:
-        print(f"\n{answer['text']}\n\n{table(screen_rows(answer), screen_headers(answer))}")
+        print(f"\n{on_screen(answer['text'])}\n\n{table(screen_rows(answer), screen_headers(answer))}")
     if shown and not aspects:
         print(table([row for answer in shown for row in screen_rows(answer)], screen_headers(shown[0])))
     if next(answers, None) is not None:

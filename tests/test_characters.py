@@ -5,6 +5,7 @@ import json
 import pandas
 import pytest
 
+from tests.conftest import ROOT
 from trainer_ext.arguments import DataArguments
 from trainer_ext.characters import broken_at, on_screen
 from trainer_ext.data import balance
@@ -12,6 +13,7 @@ from trainer_ext.data.readers import read_rows
 from trainer_ext.errors import UserError
 from trainer_ext.inference.predictor import prepared
 from trainer_ext.notebook import write_table
+from trainer_ext.reports.tables import code_span, table
 from trainer_ext.tasks import LabelSpace
 from trainer_ext.tasks.joint import Joint, JointLabelSpace
 from trainer_ext.tasks.single_label import SingleLabel
@@ -85,3 +87,28 @@ def test_on_screen():
     assert on_screen("\x1b[31mred\x07\x9b2J\u202e\r\n") == r"\x1b[31mred\x07\x9b2J\u202e\r\n"
     for text in ("好吃\u3000的", "caf\xe9\xa0noir", "\U0001f468\u200d\U0001f469", "a | b"):
         assert on_screen(text) == text
+
+
+ESCAPE = "\x1b]0;title\x07\x1b[2J"
+
+
+def test_tables_steer_no_terminal():
+    text = table([[f"class {ESCAPE}", 0.5], ["好吃\n| x", 1.0]], [f"label {ESCAPE}", "score"])
+    assert "\x1b" not in text and "\x07" not in text and len(text.splitlines()) == 4
+    assert r"class \x1b]0;title\x07\x1b[2J" in text and r"好吃\n| x" in text
+
+
+def test_names_in_markdown():
+    assert code_span("a | b") == "`a | b`"
+    assert code_span("<img src=x>\n# head") == r"`<img src=x>\n# head`"
+    assert code_span("a ``` b `") == "```` a ``` b ` ````"
+
+
+def test_answers_on_the_screen(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(ROOT))
+    import predict
+
+    aspects = {f"staff{ESCAPE}": {"label": f"good{ESCAPE}", "score": 0.5}}
+    predict.print_answers(iter([{"text": f"text{ESCAPE}", "aspects": aspects}]))
+    predict.print_answers(iter([{"text": f"text{ESCAPE}", "label": f"good{ESCAPE}", "score": 0.5}]))
+    assert "\x1b" not in capsys.readouterr().out

@@ -12,7 +12,6 @@ from array import array
 from collections.abc import Sequence
 
 import numpy as np
-from tabulate import tabulate
 
 from trainer_ext.data.labelled import encoded_labels, raw_label, read_labelled, space_of
 from trainer_ext.data.provenance import DEFAULT_ID, OPERATION, SOURCE_ID, named_rows, new_row, source_of
@@ -21,6 +20,7 @@ from trainer_ext.data.resample import METHODS, make_resampler
 from trainer_ext.data.row_files import RowWriter, check_paths, open_rows
 from trainer_ext.errors import ArgumentParser, UserError, check_range, run_main
 from trainer_ext.file_options import add_file_flags, file_options
+from trainer_ext.tables import table
 from trainer_ext.tasks import TASKS, Task
 
 BALANCED_TASKS = ("single_label", "multi_label", "multi_aspect")
@@ -86,6 +86,7 @@ def write_rows(args: argparse.Namespace, counts: np.ndarray) -> None:
             original = {**row.values, SOURCE_ID: source}
             for copy in range(count):
                 writer.write(new_row(original, source, COPY, named_by, f"{name}-{COPY}-{copy}") if copy else original)
+    writer.say()
 
 
 def summary(task: Task, labels: np.ndarray, rows: np.ndarray) -> str:
@@ -97,9 +98,8 @@ def summary(task: Task, labels: np.ndarray, rows: np.ndarray) -> str:
 
     before, after = counts(labels), counts(labels[rows])
     order = np.argsort(-before, kind="stable")[:SHOWN]
-    return tabulate(
-        [[names[k], int(before[k]), int(after[k])] for k in order], ["label", "before", "after"], tablefmt="simple"
-    )
+    rows = [[names[k], int(before[k]), int(after[k])] for k in order]
+    return table(rows, ["label", "before", "after"])
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable
 
+from trainer_ext.characters import on_screen
 from trainer_ext.data.readers import Row, check_characters
 from trainer_ext.errors import UserError
 from trainer_ext.tasks.base import Task
@@ -70,5 +71,5 @@ def words_and_labels(rows: Iterable[Row], task: Joint) -> tuple[list[list[str]],
     unseen = {k for intent, tags in labels for k in (intent, *tags) if k < 0}
     if unseen:
         names = ", ".join(task.tag_names(sorted(unseen, reverse=True)[:10]))
-        print(f"note: no training row has {names}: rows with them count as wrong", file=sys.stderr)
+        print(f"note: no training row has {on_screen(names)}: rows with them count as wrong", file=sys.stderr)
     return words, labels

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer_ext.arguments import DataArguments
+from trainer_ext.characters import on_screen
 from trainer_ext.data.labelled import read_labelled
 from trainer_ext.data.lengths import MAX_LENGTHS, PERCENTILES, token_counter
 from trainer_ext.data.profile import Profile, pairs
@@ -111,10 +112,10 @@ def as_text(report: dict[str, Any]) -> str:
     parts.append(table(rows, headers))
     for file in files:
         for name, gap in file["missing"].items():
-            parts.append(f"{file['name']}: no {name} in {gap['count']} rows: {', '.join(gap['first'])}")
+            parts.append(f"{file['name']}: no {on_screen(name)} in {gap['count']} rows: {', '.join(gap['first'])}")
         for name, counts in file["unknown_labels"].items():
             listed = ", ".join(f"{value!r} ({count})" for value, count in counts.items())
-            parts.append(f"{file['name']}: {name} has labels that are none of label_names: {listed}")
+            parts.append(f"{file['name']}: {on_screen(name)} has labels that are none of label_names: {listed}")
     if report["shared"]:
         rows = [[p["first"], p["second"], p["texts"], p["rows_of_second"], p["conflicting_texts"]]
                 for p in report["shared"]]  # fmt: skip
@@ -140,7 +141,7 @@ def class_tables(files: Sequence[dict[str, Any]]) -> list[str]:
         more = f"\n... and {len(names) - CLASSES_ON_SCREEN} more" if len(names) > CLASSES_ON_SCREEN else ""
         ratios = ", ".join(f"{by['imbalance_ratio']:g}" for by in counts if by["imbalance_ratio"])
         parts.append(table(rows, [column, *(file["name"] for file in files)]) + more)
-        parts.append(f"{len(names)} classes of {column}; largest / smallest: {ratios}")
+        parts.append(f"{len(names)} classes of {on_screen(column)}; largest / smallest: {ratios}")
     return parts
 
 

@@ -4,6 +4,7 @@ import csv
 import json
 from typing import Any, TextIO
 
+from trainer_ext.data.csv_files import CsvWriter
 from trainer_ext.data.writers import check_output
 from trainer_ext.errors import UserError
 from trainer_ext.files import atomic_writer
@@ -34,9 +35,9 @@ class RowWriter:
     def __init__(self, file: TextIO, path: str, extra: tuple[str, ...] = ()):
         self.file, self.path, self.extra = file, path, extra
         self.as_csv = path.lower().endswith(".csv")
-        self.columns: list[str] = []
+        self.columns: dict[str, None] = {}
         # Text is always quoted: csv modules before Python 3.13 leave a lone CR bare, which no reader gets past.
-        self.writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+        self.writer = CsvWriter(file, path, csv.QUOTE_NONNUMERIC)
 
     def write(self, values: dict[str, Any]) -> None:
         """Write one row.
@@ -48,12 +49,16 @@ class RowWriter:
             self.file.write(json.dumps(values, ensure_ascii=False, default=str) + "\n")
             return
         if not self.columns:
-            self.columns = list(dict.fromkeys([*values, *self.extra]))
+            self.columns = dict.fromkeys([*values, *self.extra])
             self.writer.writerow(self.columns)
         unknown = [column for column in values if column not in self.columns]
         if unknown:
             raise UserError(f"{self.path}: a row has a column {unknown[0]!r} that the first row lacks; write .jsonl")
         self.writer.writerow([cell(values.get(column, "")) for column in self.columns])
+
+    def say(self) -> None:
+        """What a reader of the file has to know, on stderr."""
+        self.writer.say()
 
 
 def cell(value: Any) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from trainer_ext.data.csv_files import CsvWriter
 from trainer_ext.errors import UserError
 from trainer_ext.files import atomic_writer, check_folder
 
@@ -27,7 +28,7 @@ def write_answers(path: str, answers: Iterable[dict[str, Any]]) -> int:
     as_csv = path.lower().endswith(".csv")
     with atomic_writer(path, newline="" if as_csv else None) as file:
         # Text is always quoted: csv modules before Python 3.13 leave a lone CR bare, which no reader gets past.
-        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+        writer = CsvWriter(file, path, csv.QUOTE_NONNUMERIC)
         for answer in answers:
             if not as_csv:
                 file.write(json.dumps(answer, ensure_ascii=False, default=str) + "\n")
@@ -37,6 +38,7 @@ def write_answers(path: str, answers: Iterable[dict[str, Any]]) -> int:
                     writer.writerow(columns)
                 writer.writerow(columns.values())
             count += 1
+    writer.say()
     return count
 
 

@@ -4,13 +4,13 @@ Writes submission.csv (the id column and the label columns), and test_metrics.js
 of its own, so that the one that started the folds loads no model.
 """
 
-import csv
 import sys
 from pathlib import Path
 
 from tqdm import tqdm
 
 from trainer_ext.arguments import Arguments
+from trainer_ext.data.csv_files import CsvWriter
 from trainer_ext.data.folds import ROW
 from trainer_ext.data.provenance import DEFAULT_ID
 from trainer_ext.errors import run_main
@@ -30,7 +30,7 @@ def submit(args: Arguments, models: Path, folder: Path) -> None:
     rows, texts, labels = read_test_rows(data, task)
     kept = []
     with atomic_writer(folder / "submission.csv", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = CsvWriter(file, "submission.csv")
         outputs = tqdm(predictor.logits_iter(texts), total=len(rows), desc="test", unit="row")
         id_column = data.id_column or (DEFAULT_ID if all(DEFAULT_ID in row.values for row in rows) else None)
         for number, (row, output) in enumerate(zip(rows, outputs, strict=True), 1):
@@ -41,6 +41,7 @@ def submit(args: Arguments, models: Path, folder: Path) -> None:
             writer.writerow(record.values())
             if labels is not None:
                 kept.append(output)
+    writer.say()
     if labels is not None:
         write_json(folder / "test_metrics.json", task.compute_metrics(task.stack(kept), task.stack_labels(labels)))
     print(f"submission.csv: {len(rows)} rows of {data.test_file}")

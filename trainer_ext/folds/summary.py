@@ -1,6 +1,5 @@
 """What all folds (or seeds) are together: joined predictions, mean and spread, weights for an ensemble."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from trainer_ext.arguments import Arguments
+from trainer_ext.data.csv_files import CsvWriter
 from trainer_ext.data.folds import ROW, FoldTable, row_ids, telling_id_column
 from trainer_ext.data.labelled import texts_and_labels
 from trainer_ext.data.readers import Row
@@ -128,7 +128,7 @@ def over_models(metrics: dict[str, dict[str, float]], function) -> dict[str, flo
 def write_predictions(path: Path, scored: Scored, tasks: Sequence[Task], outputs: list) -> None:
     """A row per validated row, in the order of the file: id, fold, labels, `pred_<label>`, probabilities."""
     with atomic_writer(path, newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = CsvWriter(file, path.name)
         for k, (row, task, output) in enumerate(zip(scored.rows, tasks, outputs, strict=True)):
             fold = {} if scored.folds is None else {"fold": scored.folds[k]}
             predicted = {f"pred_{name}": value for name, value in predicted_labels(task, output, row).items()}
@@ -137,3 +137,4 @@ def write_predictions(path: Path, scored: Scored, tasks: Sequence[Task], outputs
             if k == 0:
                 writer.writerow(record)
             writer.writerow(record.values())
+    writer.say()

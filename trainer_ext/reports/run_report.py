@@ -9,7 +9,7 @@ from trainer_ext.arguments import Arguments
 from trainer_ext.files import write_text
 from trainer_ext.parsing import resolved
 from trainer_ext.reports import plots
-from trainer_ext.reports.tables import table
+from trainer_ext.reports.tables import code_span, table
 from trainer_ext.tasks import Task
 
 
@@ -64,7 +64,11 @@ def write_model_card(
     names = space.classes or space.columns
     flags = "\n".join(f"  {name}: {value}" for name, value in resolved(args).items())
     slot_names = sorted({tag[2:] for tag in getattr(space, "tags", ()) if tag[2:]})
-    slots = f"; a tag for each word, {len(slot_names)} slots ({', '.join(slot_names)})" if slot_names else ""
+    slots = (
+        f"; a tag for each word, {len(slot_names)} slots ({', '.join(map(code_span, slot_names))})"
+        if slot_names
+        else ""
+    )
     tested = f", scored once on {rows['test']} test rows" if rows["test"] else ""
     head = f"---\nlibrary_name: trainer-ext\ntags: [{task.name}]\n---\n"
     write_text(
@@ -73,13 +77,15 @@ def write_model_card(
 # {folder.name}
 
 Task `{task.name}`: {predicts}
-({", ".join(f"`{name}`" for name in names[:20])}{", ..." if len(names) > 20 else ""}){slots}.
+({", ".join(map(code_span, names[:20]))}{", ..." if len(names) > 20 else ""}){slots}.
 Trained in {args.training.precision} on {rows["train"]} rows, {chosen}
 {rows["validation"]} validation rows{tested}.
 
 ## Metrics
 
+```text
 {table(card_metrics, ["metric", "value"])}
+```
 
 All of them are in `metrics.json`; the curves and a picture of the predictions in `plots/`.
 

@@ -128,7 +128,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     bar = tqdm(total=args.target_size, desc="augmenting", unit="row", mininterval=0.5)
     with open_rows(args.output) as file, bar:
-        originals = job.run(RowWriter(file, args.output, EXTRA_COLUMNS), bar)
+        writer = RowWriter(file, args.output, EXTRA_COLUMNS)
+        originals = job.run(writer, bar)
+    writer.say()
     print(tabulate(summary(job, originals), tablefmt="plain"))
     print(f"-> {args.output}", file=sys.stderr)
 

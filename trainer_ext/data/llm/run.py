@@ -70,6 +70,7 @@ def run(args: argparse.Namespace) -> None:
                 else:
                     left_out.write(json.dumps(rejected(outcome, reason), ensure_ascii=False, default=str) + "\n")
     cache.close()
+    writer.say()
     report(counts, asker, rejected_path, args)
 
 
