@@ -179,7 +179,7 @@ def train_model(args: Arguments, trainer: CustomTrainer, checkpoint: str | None)
         if trainer.is_world_process_zero():
             print(f"{checkpoint} is at the end of its training: nothing is left to train")
         trainer.take_up(checkpoint)
-        return {}
+        return {"train_runtime": 0.0, "train_samples_per_second": 0.0}
     return trainer.train(resume_from_checkpoint=checkpoint).metrics
 
 

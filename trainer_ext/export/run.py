@@ -1,5 +1,6 @@
 """Checkpoint to gated ONNX folder; written beside the target first, so that a failure leaves nothing half done."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import partial
@@ -9,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from trainer_ext.data.dataset import recorded_rows
+from trainer_ext.data.dataset import hash_of, recorded_rows
 from trainer_ext.data.folds import validation_rows_of
 from trainer_ext.data.labelled import labelled_rows, texts_and_labels
 from trainer_ext.data.readers import Row
@@ -122,12 +123,15 @@ def evaluation_rows(options: ExportOptions, predictor: Predictor) -> tuple[list[
     path, files = (options.eval_file, options.files) if options.eval_file else recorded_validation_file(options.model)
     if not path:
         raise UserError("no rows to prove the export on: give --eval_file (the checkpoint records no validation file)")
-    rows = labelled_rows(path, task, text_column, task.label_space.columns, files)
-    recorded = None if options.eval_file else recorded_config(options.model).get("max_eval_samples")
-    rows = list(islice(rows, options.max_eval_samples or recorded))
+    limit = options.max_eval_samples if options.eval_file else recorded_config(options.model).get("max_eval_samples")
+    rows = list(islice(labelled_rows(path, task, text_column, task.label_space.columns, files), limit))
     if not rows:
         raise UserError(f"{path} is empty: it has no rows")
-    return texts_and_labels(rows, text_column, task)
+    texts, labels = texts_and_labels(rows, text_column, task)
+    sha256 = predictor.pipeline.get("validation_data_sha256")
+    if not options.eval_file and sha256 and sha256 != hash_of(zip(texts, labels, strict=True)):
+        print(f"note: {path} holds other rows now than those {options.model} was chosen on", file=sys.stderr)
+    return texts[: options.max_eval_samples], labels[: options.max_eval_samples]
 
 
 def recorded_config(model: Path) -> dict[str, Any]:
@@ -139,11 +143,34 @@ def recorded_config(model: Path) -> dict[str, Any]:
 
 
 def recorded_validation_file(model: Path) -> tuple[str | None, FileOptions]:
-    """`validation_file` and its reading flags in the resolved_config.yaml, where that file still exists."""
+    """`validation_file` and its reading flags in the resolved_config.yaml; None where none is recorded.
+
+    Raises:
+        UserError: when the file is not there, or not seen from the working directory.
+    """
     values, names = recorded_config(model), {spec.name for spec in fields(FileOptions)}
     files = FileOptions(**{name: value for name, value in values.items() if name in names})
-    path = values.get("validation_file")
-    return (path if path and Path(path).is_file() else None), files
+    if not values.get("validation_file"):
+        return None, files
+    return str(recorded_path(model, values, "validation_file")), files
+
+
+def recorded_path(model: Path, values: dict[str, Any], flag: str) -> Path:
+    """Where a file named in a checkpoint's recipe is: a table kept in the run's own folder moves along with it.
+
+    Raises:
+        UserError: when it is not there.
+    """
+    path, folder = Path(str(values[flag])), Path(str(values.get("output_dir", "")))
+    if values.get("output_dir") and path.is_relative_to(folder):
+        whole = model.parent if "fold" in values or values.get("seeds") else model
+        inside = whole / path.relative_to(folder)
+        if inside.is_file():
+            return inside
+    if not path.is_file():
+        where = "" if path.is_absolute() else f" from {Path.cwd()}: start export.py where the training was started, or"
+        raise UserError(f"the {flag} of {model}, {path}, is not there{where or ':'} give --eval_file")
+    return path
 
 
 def kept_back(model: Path, predictor: Predictor) -> list[Row]:
@@ -153,17 +180,19 @@ def kept_back(model: Path, predictor: Predictor) -> list[Row]:
         UserError: when its training file has gone, or holds other rows now.
     """
     config = recorded_config(model)
-    path = config.get("train_file")
-    if config.get("validation_split") and path and not Path(path).is_file():
-        raise UserError(
-            f"{model} was validated on a part of its training file {path}, which is not there: give --eval_file"
-        )
+    if config.get("validation_split") and config.get("train_file"):
+        config["train_file"] = str(recorded_path(model, config, "train_file"))
     return recorded_rows(config, predictor.task, predictor.pipeline.get("train_data_sha256", ""))
 
 
 def recorded_fold_rows(model: Path, task: Task) -> list[Row]:
-    """The rows that a fold was validated on; none when the checkpoint is no fold, or its training file has gone."""
+    """The rows that a fold was validated on, a part of its training file; none when the checkpoint is no fold.
+
+    Raises:
+        UserError: when that file is not there.
+    """
     config = recorded_config(model)
-    if "fold" not in config or not Path(str(config.get("train_file"))).is_file():
+    if "fold" not in config or not config.get("train_file"):
         return []
+    config["train_file"] = str(recorded_path(model, config, "train_file"))
     return validation_rows_of(model.parent, config, task)
