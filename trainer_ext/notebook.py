@@ -15,7 +15,7 @@ from trainer_ext.arguments import Arguments
 from trainer_ext.characters import broken_at
 from trainer_ext.data.class_names import class_names, named
 from trainer_ext.errors import UserError
-from trainer_ext.files import atomic_writer
+from trainer_ext.files import atomic_path, atomic_writer
 from trainer_ext.folds.members import has_members
 from trainer_ext.parsing import parse_values, read_recipe
 from trainer_ext.run import run
@@ -87,9 +87,8 @@ def keep_tables(written: Mapping[str, Path], kept: Mapping[str, Path], args: Arg
     if kept:
         mark(folder, ())
     for name, path in kept.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        copyfile(written[name], path.with_suffix(".tmp"))
-        os.replace(path.with_suffix(".tmp"), path)
+        with atomic_path(path) as beside:
+            copyfile(written[name], beside)
         setattr(args.data, name, str(path))
         args.given[name] = str(path)
 

@@ -7,7 +7,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from trainer_ext.errors import UserError
-from trainer_ext.files import read_json, write_json
+from trainer_ext.files import atomic_path, read_json, write_json
 from trainer_ext.tasks import Task
 
 OUTPUTS, HISTORY = "validation_outputs.npz", "history.json"
@@ -23,9 +23,8 @@ def save_outputs(folder: Path, task: Task, logits: Any, history: list[dict[str, 
         intents, tags = logits
         lengths = np.array([len(row) for row in tags], dtype=np.int64)
         arrays = {"logits": intents, "tag_logits": np.concatenate(list(tags)), "lengths": lengths}
-    beside = folder / f".{OUTPUTS}.tmp.npz"
-    np.savez(beside, **arrays)
-    beside.replace(folder / OUTPUTS)
+    with atomic_path(folder / OUTPUTS) as beside:
+        np.savez(beside, **arrays)
     write_json(folder / HISTORY, history)
 
 
