@@ -141,5 +141,5 @@ def read_json(path: Path) -> Any:
     """Parsed JSON, or a `UserError` naming the file."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not valid JSON: {error}") from error

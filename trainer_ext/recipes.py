@@ -9,7 +9,12 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from trainer_ext.characters import broken_at
 from trainer_ext.errors import UserError, did_you_mean
+
+MOST_BYTES = 10 << 20
+MOST_VALUES = 100_000
+MERGE = "tag:yaml.org,2002:merge"
 
 
 class Merged(NamedTuple):
@@ -52,13 +57,11 @@ def read_recipe(path: str | os.PathLike | None) -> dict[str, Any]:
         return {}
     if not Path(path).is_file():
         raise UserError(f"recipe {path} does not exist")
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-        values, node = yaml.safe_load(text), yaml.compose(text, Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    values, node = read_yaml(path)
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise UserError(f"{path} must be a flat mapping of flag names to values")
+    if any(key.tag == MERGE for key, _ in node.value):
+        raise UserError(f"{path} must be a flat mapping of flag names to values: `<<` is not for it")
     if len(node.value) > len(values):
         names = [key.value for key, _ in node.value]
         raise UserError(f"{path} gives {', '.join(sorted({n for n in names if names.count(n) > 1}))} more than once")
@@ -69,6 +72,40 @@ def read_recipe(path: str | os.PathLike | None) -> dict[str, Any]:
         elif isinstance(values[key.value], bool) and items.value.lower() not in ("true", "false"):
             values[key.value] = items.value  # save_strategy: no is a word; a flag that is a boolean reads it as one
     return values
+
+
+def read_yaml(path: str | os.PathLike) -> tuple[Any, yaml.Node | None]:
+    """What a YAML file holds, as Python has it and as it is written.
+
+    Raises:
+        UserError: for what is no YAML, or larger than a recipe is, also by aliases that repeat each other.
+    """
+    if Path(path).stat().st_size > MOST_BYTES:
+        raise UserError(f"{path} is larger than {MOST_BYTES >> 20} MiB: it is no recipe")
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        check_size(path, node)  # before anything is built of it
+        values = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a number or a date that is none
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if broken_at(values) is not None:
+        raise UserError(f"{path} holds a broken character (half of a surrogate pair)")
+    return values, node
+
+
+def check_size(path: str | os.PathLike, node: yaml.Node | None) -> None:
+    """Raise `UserError` for more values than a recipe has, each counted as often as an alias repeats it."""
+    waiting, count = [node], 0
+    while waiting:
+        node = waiting.pop()
+        count += 1
+        if count > MOST_VALUES:
+            raise UserError(f"{path} has more than {MOST_VALUES} values (aliases counted): it is no recipe")
+        if isinstance(node, yaml.MappingNode):
+            waiting += [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += node.value
 
 
 def check_known(names: Iterable[str], known: set[str], where: str) -> None:

@@ -147,8 +147,13 @@ def parts_of(path: str) -> list[str]:
 
 def check_file(path: str) -> None:
     """Raise `UserError` unless `path` is a file."""
-    if not Path(path).is_file():
-        raise UserError(f"{path} does not exist" if not Path(path).exists() else f"{path} is not a file")
+    place = Path(path)
+    if place.is_file():
+        return
+    if not place.exists():
+        raise UserError(f"{path} does not exist" + " (a link that leads nowhere)" * place.is_symlink())
+    pipe = " (standard input, -, reads what comes through a pipe)" * (not place.is_dir())
+    raise UserError(f"{path} is not a file{pipe}")
 
 
 class Bounded(io.RawIOBase):

@@ -6,6 +6,8 @@ from typing import Any
 
 from trainer_ext.errors import UserError
 
+LONGEST_POSITION = 9  # digits; Python reads no number of thousands
+
 
 @dataclass(frozen=True)
 class LabelSpace:
@@ -63,8 +65,10 @@ class LabelSpace:
         for names in (self.values, self.classes):
             if value in names:
                 return names.index(value)
-        if self.has_positions() and value.isdecimal() and int(value) < len(self.classes):
-            return int(value)
+        if self.has_positions() and value.isdecimal() and len(value) <= LONGEST_POSITION:
+            position = int(value)
+            if position < len(self.classes):
+                return position
         raise KeyError(value)
 
     def has_positions(self) -> bool:
