@@ -34,7 +34,7 @@ ALLOWED = {
     "checks": {"arguments", "errors", "file_options", "fold_checks", "optimisation", "precision", "shaping"},
     "fold_checks": {"arguments", "errors"},
     "flags": {"arguments", "errors"},
-    "recipes": {"errors"},
+    "recipes": {"characters", "errors"},
     "first_pass": {
         "arguments",
         "checks",

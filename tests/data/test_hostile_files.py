@@ -133,11 +133,7 @@ def test_labels_of_thousands_of_digits():
 @pytest.mark.parametrize(
     "text, words",
     [
-        (
-            "a: &a [x, x]\n"
-            + "".join(f"{y}: &{y} [*{x}, *{x}, *{x}, *{x}]\n" for x, y in zip("abcdefghi", "bcdefghij")),
-            "values",
-        ),
+        (LAUGHS, "values"),
         ("a: &a [*a]\n", "values"),
         ("a: &a {b: *a}\n", "values"),
         ("a: &a {b: 1}\n<<: *a\n", "flat mapping"),
