@@ -123,6 +123,8 @@ def test_seeds_and_a_soup(tmp_path):
     assert yaml.safe_load((folder / "soup/resolved_config.yaml").read_text()) == {"validation_file": validation}
     assert "label" in load_predictor(folder / "soup").predict(texts)[0]
     assert len((folder / "submission.csv").read_text().splitlines()) == 6
+    judged = [json.loads((folder / name / "config.json").read_text())["pipeline"] for name in ("soup", "seed-42")]
+    assert judged[0]["validation_data_sha256"] == judged[1]["validation_data_sha256"], "the rows that all seeds share"
     assert "soup of seed-" in done.stdout and "ensemble" in done.stdout
     plain = run_ok("train.py", path, "--seeds", "42", "--output_dir", tmp_path / "one")
     assert models_of(tmp_path / "one", ["seed-42"]) == models_of(folder, ["seed-42"]), plain.stdout

@@ -4,12 +4,14 @@ import json
 
 import numpy as np
 import pytest
+import wandb
 
 from trainer_ext.parsing import parse_values
 from trainer_ext.tasks import TASKS
 from trainer_ext.tasks.joint import JointLabelSpace
 from trainer_ext.tasks.label_space import LabelSpace
-from trainer_ext.tracking.media import classes_of, examples
+from trainer_ext.tracking.evaluation import as_number, typed
+from trainer_ext.tracking.media import classes_of, distinct, examples
 from trainer_ext.tracking.publish import artifact_files, put_if_missing
 from trainer_ext.tracking.store import Store
 
@@ -127,3 +129,19 @@ def test_tables_of_intents():
     assert columns == ["text", "intent", "intent (predicted)"]
     assert rows == [["stop", "stop", "play"], ["play it", "(unseen)", "play"]]
     assert [part.tolist() for part in classes_of(joint, scored)] == [[1], [0]]
+
+
+def test_columns_of_a_table_have_one_type_each():
+    """Ids that look like numbers here and there were refused by W&B with the whole table, or lost their zeros."""
+    rows = [["1", "007", "12345678901234567890", "0.25", "nan", "1e400", "", "-3", "\u0661"], ["x", *["2"] * 8]]
+    table = typed(rows)
+    assert table[0] == ["1", "007", "12345678901234567890", 0.25, "nan", "1e400", "", -3.0, "\u0661"]
+    assert table[1] == ["x", "2", "2", 2.0, "2", "2", "2", 2.0, "2"] and typed([]) == []
+    wandb.Table(columns=[str(k) for k in range(9)], data=table)
+    assert as_number("123456.7890123456") == 123456.7890123456 and as_number("2e-05") == 2e-05
+    assert as_number("1_0") is as_number("inf") is as_number("0x1") is as_number("01") is None
+
+
+def test_columns_of_a_table_have_names_of_their_own():
+    names = distinct(["id", "label", "label", "label (2)", "label"])
+    assert names == ["id", "label", "label (2)", "label (2) (2)", "label (3)"]

@@ -1,6 +1,8 @@
 """What follows the folds on W&B: one run of `job_type=evaluate` with the summary and the out-of-fold predictions."""
 
 import csv
+import math
+import re
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
@@ -8,9 +10,12 @@ from typing import Any
 
 from trainer_ext.arguments import Arguments
 from trainer_ext.tracking.identity import identify
+from trainer_ext.tracking.media import distinct
 from trainer_ext.tracking.run import tracked_run, unharmed
 
 MOST_ROWS = 10_000
+NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
+MOST_DIGITS = 17  # as many as a float keeps, and Python writes
 
 
 def log_evaluation(args: Arguments, summary: Mapping[str, Any], predictions: Path) -> None:
@@ -31,7 +36,7 @@ def log_evaluation(args: Arguments, summary: Mapping[str, Any], predictions: Pat
         run.summary.update(flat(summary))
         with unharmed(run, "the table of predictions"), open(predictions, encoding="utf-8", newline="") as file:
             header, *rows = islice(csv.reader(file), MOST_ROWS + 1)
-            run.log({"predictions": wandb.Table(columns=header, data=[list(map(number_or_text, row)) for row in rows])})
+            run.log({"predictions": wandb.Table(columns=distinct(header), data=typed(rows))})
     for log in sorted(Path(args.training.output_dir).glob("*/train.log")):
         left = [
             line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if "`wandb sync " in line
@@ -51,9 +56,22 @@ def flat(values: Mapping[str, Any], before: str = "") -> dict[str, float]:
     return found
 
 
-def number_or_text(cell: str) -> float | str:
-    """A cell of a csv file, as a number where it is one."""
-    try:
-        return float(cell)
-    except ValueError:
-        return cell
+def typed(rows: list[list[str]]) -> list[list[Any]]:
+    """Cells of a csv file as W&B's tables take them, one type a column: numbers where every cell is one, else texts.
+
+    A number is what JSON writes as one and keeps as it is: ids such as `007` or of twenty digits stay texts.
+    """
+    columns = []
+    for cells in zip(*rows, strict=True):
+        numbers = [as_number(cell) for cell in cells]
+        columns.append(cells if None in numbers else numbers)
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def as_number(cell: str) -> float | None:
+    """A cell as a number; None when it is none, or would not be written again as it is."""
+    if not NUMBER.fullmatch(cell):
+        return None
+    value = float(cell)
+    digits = len(re.sub(r"[eE].*|\D", "", cell).lstrip("0"))
+    return value if math.isfinite(value) and digits <= MOST_DIGITS else None

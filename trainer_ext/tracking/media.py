@@ -37,7 +37,19 @@ def media_of(task: Task, items: list, scored: dict[str, Any]) -> dict[str, Any]:
             y_true=true, preds=predicted, class_names=names, title="validation"
         )
     columns, rows = examples(task, items, scored)
-    return media | {"examples": wandb.Table(columns=columns, data=rows)}
+    return media | {"examples": wandb.Table(columns=distinct(columns), data=rows)}
+
+
+def distinct(header: list[str]) -> list[str]:
+    """Column names that differ, which a table needs: the second `label` is `label (2)`."""
+    names: list[str] = []
+    for name in header:
+        number, free = 1, name
+        while free in names:
+            number += 1
+            free = f"{name} ({number})"
+        names.append(free)
+    return names
 
 
 def classes_of(task: Task, scored: dict[str, Any]) -> tuple[np.ndarray, np.ndarray] | None:
