@@ -48,6 +48,7 @@ from trainer_ext.tracking.publish import publish, put_if_missing
 from trainer_ext.tracking.run import tracked_run
 from trainer_ext.training.build import build_trainer, check_hub, tokenise
 from trainer_ext.training.output_dir import STAGE, claim_output_dir, is_over, locked, mark, put_in_place
+from trainer_ext.training.packages import check_packages
 from trainer_ext.training.resume import check_flags, check_rows
 from trainer_ext.training.ridge_head import start_from_ridge
 from trainer_ext.training.trainer import CustomTrainer
@@ -60,6 +61,7 @@ def run(args: Arguments) -> dict[str, float]:
     TASKS[args.data.task].check_metric(args.training.metric_for_best_model, args.data.label_columns)
     if not args.training.do_train:
         return evaluate(args) if args.training.process_index == 0 else {}
+    check_packages(args.training)
     if is_whole(args):
         return run_members(args)
     return train_member(args) if has_members(args) else train_alone(args)
