@@ -48,10 +48,11 @@ ALLOWED = {
     "parsing": {"arguments", "training_arguments", "checks", "flags", "recipes", *LEAVES},
     "tasks": set(LEAVES),
     "data": {"arguments", "flags", "recipes", "tasks", *LEAVES},  # the report takes a recipe
-    "inference": {"data", "tasks", "modeling", *LEAVES},  # modeling: for a checkpoint's session, inside a function
+    # modeling: for a checkpoint's session, tracking: for a reference to a model; both inside functions
+    "inference": {"data", "tasks", "modeling", "tracking", *LEAVES},
     "modeling": {"arguments", "data", "tasks", *LEAVES},
     "objectives": {"arguments", "tasks", *LEAVES},
-    "tracking": {"arguments", "parsing", "reports", "tasks", *LEAVES},
+    "tracking": {"arguments", "parsing", "tasks", *LEAVES},
     "reports": {"arguments", "parsing", "tasks", "inference", *LEAVES},
     "training": {
         *("arguments", "training_arguments", "optimisation", "shaping", "data", "modeling", "objectives", "tasks"),

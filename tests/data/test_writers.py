@@ -9,8 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer_ext.data.readers import read_rows
-from trainer_ext.data.writers import check_output, flatten, screen_headers, screen_rows, shorten, write_answers
+from trainer_ext.data.writers import (
+    check_not_read,
+    check_output,
+    flatten,
+    screen_headers,
+    screen_rows,
+    shorten,
+    write_answers,
+)
 from trainer_ext.errors import UserError
+from trainer_ext.tasks import LabelSpace
+from trainer_ext.tasks.label_lists import labels_of
+from trainer_ext.tasks.multi_label import MultiLabel
 
 SINGLE = {"id": 7, "text": 'a "b",\nc', "label": "pos", "score": 0.75, "probabilities": {"neg": 0.25, "pos": 0.75}}
 ASPECTS = {
@@ -210,3 +221,71 @@ def test_screen_rows():
     assert screen_rows(SINGLE) == [['a "b", c', "pos", 0.75]]
     assert screen_rows(ASPECTS) == [["dish_taste", "positive", 0.9], ["price", "negative", 0.6]]
     assert shorten("x" * 61) == "x" * 57 + "..." and shorten("x" * 60) == "x" * 60
+
+
+@pytest.mark.parametrize(
+    "labels, cell",
+    [
+        ([], ""),
+        (["Staff; service"], "Staff; service"),
+        (["Food, drink"], '["Food, drink"]'),
+        (["Food, drink", "Staff; service"], '["Food, drink", "Staff; service"]'),
+        (["a", "b"], '["a", "b"]'),  # "a,b" is a class of its own
+        (["a", "line\nbreak"], "a,line\nbreak"),
+        (["[x]"], '["[x]"]'),
+        (["'q'"], None),
+        (['say "so"', "a"], None),
+    ],
+)
+def test_labels_in_one_cell(labels, cell):
+    """What is written is read as what it was, by training and by the model itself."""
+    names = ("Food, drink", "Staff; service", "a", "b", "a,b", "line\nbreak", "[x]", "'q'", 'say "so"')
+    task = MultiLabel(LabelSpace(("labels",), names, names))
+    written = task.join(labels)
+    assert cell is None or written == cell
+    assert [name for name, there in zip(names, task.encode([written]), strict=True) if there] == sorted(
+        labels, key=names.index
+    )
+    assert labels_of(written, ",") == labels
+
+
+def test_a_separator_of_the_models_own(tmp_path):
+    """As in the training file."""
+    names = ("Food, drink", "Staff")
+    task = MultiLabel(LabelSpace(("labels",), names, names, separator="|"))
+    answers = [{"text": "x", "labels": list(names)}, {"text": "y\rz", "labels": []}]
+    write_answers(str(tmp_path / "a.csv"), answers, task.join)
+    rows = [row.values for row in read_rows(str(tmp_path / "a.csv"))]
+    assert rows == [{"text": "x", "labels": "Food, drink|Staff"}, {"text": "y\rz", "labels": ""}]
+
+
+def test_two_columns_of_one_name(tmp_path):
+    """A target called `text` would take the text's place."""
+    with pytest.raises(UserError, match="two columns of the answer are called 'text'"):
+        write_answers(str(tmp_path / "a.csv"), [{"text": "x", "scores": {"text": 1.0}}])
+    assert not list(tmp_path.iterdir())
+
+
+def test_standard_output(capsys):
+    """jsonl, a row a line."""
+    assert write_answers("-", [{"label": "é"}, {"label": "b"}]) == 2
+    assert capsys.readouterr().out == '{"label": "é"}\n{"label": "b"}\n'
+
+
+def test_the_input_is_not_overwritten(tmp_path, monkeypatch):
+    """By its own name, another way to it, a link of either kind, or a redirection."""
+    monkeypatch.chdir(tmp_path)
+    source = tmp_path / "a.csv"
+    source.write_text("text\nx\n")
+    (tmp_path / "link.csv").symlink_to(source)
+    (tmp_path / "hard.csv").hardlink_to(source)
+    (tmp_path / "d").mkdir()
+    for name in ("a.csv", "./a.csv", "d/../a.csv", str(source), "link.csv", "hard.csv"):
+        with pytest.raises(UserError, match=f"--output {name} is the input"):
+            check_not_read(name, str(source))
+    with open(source) as file:
+        monkeypatch.setattr("sys.stdin", file)
+        with pytest.raises(UserError, match="is the input -"):
+            check_not_read("a.csv", "-")
+    check_not_read("b.csv", "a.csv")
+    check_not_read("a.csv", "none.csv")

@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer_ext.data.readers import Row
+from trainer_ext.data.writers import metrics_path
 from trainer_ext.errors import UserError
 from trainer_ext.inference import Predictor, load_predictor
-from trainer_ext.inference.job import answer_rows, find_text_column, metrics_path, rows_of
+from trainer_ext.inference.job import Form, answer_rows, find_text_column, rows_of
 from trainer_ext.inference.predictor import WINDOW
+from trainer_ext.inference.submission import Submission
 from trainer_ext.tasks import LabelSpace
 from trainer_ext.tasks.joint import Joint, JointLabelSpace
 from trainer_ext.tasks.single_label import SingleLabel
@@ -87,10 +89,13 @@ def test_blank_lines_count_in_messages(predictor, tmp_path):
 
 
 def test_id_column(predictor, tmp_path):
-    """`id` when the rows have one; another by name; else none."""
+    """`id` when the rows have one; another by name, which it keeps; else none."""
     path = write(tmp_path / "a.csv", "nr,id,review\n1,x,good\n2,y,bad\n")
     assert brief(answers(predictor, path)) == [("x", "good", "pos"), ("y", "bad", "neg")]
-    assert brief(answers(predictor, path, id_column="nr")) == [("1", "good", "pos"), ("2", "bad", "neg")]
+    assert [list(row.items())[:2] for row in answers(predictor, path, id_column="nr")] == [
+        [("nr", "1"), ("text", "good")],
+        [("nr", "2"), ("text", "bad")],
+    ]
     assert "id" not in answers(predictor, write(tmp_path / "b.csv", "nr,review\n1,good\n"))[0]
 
 
@@ -99,8 +104,80 @@ def test_id_column_of_the_training(tiny_model, tmp_path):
     predictor = load_predictor(tiny_model)
     predictor.pipeline["id_column"] = "nr"
     path = write(tmp_path / "a.csv", "nr,id,review\n1,x,good\n")
-    assert brief(answers(predictor, path)) == [("1", "good", "pos")]
+    assert answers(predictor, path)[0]["nr"] == "1" and "id" not in answers(predictor, path)[0]
     assert brief(answers(predictor, write(tmp_path / "b.csv", "id,review\nx,good\n"))) == [("x", "good", "pos")]
+
+
+def test_form_of_an_answer(predictor, tmp_path):
+    """Columns carried over, no text, labels only."""
+    path = write(tmp_path / "a.csv", "id,review,stars,date\nx,good,5,May\n")
+    (row,) = answers(predictor, path, form=Form(text=False, keep=("date", "stars"), labels_only=True))
+    assert list(row.items()) == [("id", "x"), ("date", "May"), ("stars", "5"), ("label", "pos")]
+    (row,) = answers(predictor, path, form=Form(keep=("stars", "id")))
+    assert list(row) == ["id", "stars", "text", "label", "score", "probabilities"]
+    with pytest.raises(UserError, match="there is no column 'colour'"):
+        answers(predictor, path, form=Form(keep=("colour",)))
+    path = write(tmp_path / "b.csv", "review,label\ngood,pos\n")
+    with pytest.raises(UserError, match="b.csv, row 1 .*: column 'label' is called as a part of the answer"):
+        answers(predictor, path, form=Form(keep=("label",)))
+
+
+def test_aspects_without_scores(tiny_aspects):
+    """Only their labels are left."""
+    (row,) = answer_rows(p := load_predictor(tiny_aspects), rows_of(p, ["good"], None), form=Form(labels_only=True))
+    assert row["aspects"]["staff"] == {"label": "pos"}
+
+
+@pytest.mark.parametrize(
+    "sample, expected",
+    [
+        ("nr,category\n1,neg\n2,neg\n", [{"nr": "1", "category": "pos"}, {"nr": "2", "category": "neg"}]),
+        ("nr,label\n1,\n2,\n", [{"nr": "1", "label": "pos"}, {"nr": "2", "label": "neg"}]),
+        ("nr,pos,neg\n1,0,0\n2,0,0\n", [{"nr": "1", "pos": 1, "neg": 0}, {"nr": "2", "pos": 0, "neg": 1}]),
+    ],
+)  # fmt: skip
+def test_submission(predictor, tmp_path, sample, expected):
+    """The columns of the sample, in its order; the only other column is the label whatever it is called."""
+    path = write(tmp_path / "a.csv", "nr,review\n1,good\n2,bad\n")
+    submission = Submission(write(tmp_path / "sample.csv", sample), predictor.task)
+    rows = answers(predictor, path, id_column=submission.id_column)
+    assert list(submission.write(rows)) == expected
+
+
+def test_submission_of_probabilities(predictor, tmp_path):
+    """Fractions in the sample ask for them."""
+    submission = Submission(write(tmp_path / "s.csv", "nr,neg,neutral,pos\n1,0.33,0.33,0.34\n"), predictor.task)
+    rows = answers(predictor, write(tmp_path / "a.csv", "nr,review\n1,good\n"), id_column="nr")
+    (row,) = submission.write(rows)
+    assert row == {"nr": "1", **{name: rows[0]["probabilities"][name] for name in ("neg", "neutral", "pos")}}
+
+
+def test_submission_in_the_values_of_the_training_file(tiny_aspects, tmp_path):
+    """Aspects are columns of their own."""
+    predictor = load_predictor(tiny_aspects)
+    columns = predictor.task.label_space.columns
+    submission = Submission(
+        write(tmp_path / "s.csv", f"id,{','.join(columns)}\n1{',0' * len(columns)}\n"), predictor.task
+    )
+    (row,) = submission.write(answers(predictor, write(tmp_path / "a.csv", "id,text\n1,good\n")))
+    values = dict(zip(predictor.task.label_space.classes, predictor.task.label_space.values, strict=True))
+    assert row == {"id": "1", **dict.fromkeys(columns, values["pos"])}
+
+
+@pytest.mark.parametrize(
+    "sample, message",
+    [
+        ("id,a,b\n1,0,0\n", "s.csv: column 'a' is nothing that the model answers; it has the label columns"),
+        ("id\n1\n", "s.csv is no sample submission"),
+        ("id,label\n", "s.csv is no sample submission"),
+        ("id,label\n1,x\n2,x\n", "s.csv has 2 rows, but there are 1 answers"),
+    ],
+)
+def test_submission_that_does_not_fit(predictor, tmp_path, sample, message):
+    """One line instead of a file that is refused elsewhere."""
+    path = write(tmp_path / "a.csv", "id,review\n1,good\n")
+    with pytest.raises(UserError, match=message):
+        list(Submission(write(tmp_path / "s.csv", sample), predictor.task).write(answers(predictor, path)))
 
 
 def test_ids_keep_their_type(predictor, tmp_path):

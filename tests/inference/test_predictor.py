@@ -3,9 +3,13 @@
 import json
 import threading
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
+import pandas
+import pyarrow
 import pytest
+from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +18,7 @@ from trainer_ext.errors import UserError
 from trainer_ext.inference import load_predictor
 from trainer_ext.inference.predictor import WINDOW, chosen_file
 from trainer_ext.inference.scoring import score
+from trainer_ext.tracking.store import Store
 
 TEXTS = ["good food", "", "bad", "what a dull and bad staff this was today again", "good good good", "food", "  "]
 ANY_TEXTS = st.lists(st.sampled_from([*WORDS[3:], "new"]), max_size=15).map(" ".join)
@@ -285,3 +290,54 @@ def test_broken_report(tmp_path, content):
     folder = save_model(tmp_path)
     (folder / "export_report.json").write_text(content)
     assert "export_report.json is n" in refusal(folder)
+
+
+TABLES = {
+    "data frame": lambda rows: pandas.DataFrame({"n": range(len(rows)), "review": rows}),
+    "series": lambda rows: pandas.Series(rows, index=list("xy")),
+    "array": lambda rows: np.array(rows),
+    "object array": lambda rows: np.array(rows, dtype=object),
+    "data set": lambda rows: Dataset.from_dict({"n": [1, 2], "review": rows}),
+    "column of a data set": lambda rows: Dataset.from_dict({"review": rows})["review"],
+    "arrow table": lambda rows: pyarrow.table({"review": rows}),
+    "mappings": lambda rows: [{"id": k, "review": row} for k, row in enumerate(rows)],
+    "column called text": lambda rows: pandas.DataFrame({"text": rows}),
+    "tuple": tuple,
+}
+
+
+@pytest.mark.parametrize("make", TABLES.values(), ids=TABLES)
+def test_what_holds_texts(tiny_model, make):
+    """A data frame answered for the names of its columns."""
+    predictor = load_predictor(tiny_model)
+    assert [answer["label"] for answer in predictor.predict(make(["good", "bad"]))] == ["pos", "neg"]
+    assert predictor.logits(make(["good", "bad"])).shape[0] == 2
+
+
+@pytest.mark.parametrize(
+    "texts, message",
+    [
+        (pandas.DataFrame({"a": ["good"], "b": ["bad"]}), "expected a column 'review' with the texts, got 'a', 'b'"),
+        ([{"a": "good"}], "text 1: expected a column 'review' with the texts, got 'a'"),
+        (pandas.Series(["good", None]), "text 2: expected a text, got (None|nan)"),
+        (np.array([["good"]]), "text 1: expected a text, got array"),
+        (b"good", "expected a list of texts, got one text"),
+        ([b"good"], "text 1: expected a text, got b'good'"),
+    ],
+    ids=["frame", "mapping", "gap", "matrix", "bytes", "list of bytes"],
+)
+def test_what_holds_no_texts(tiny_model, texts, message):
+    """Refused with the item."""
+    with pytest.raises(UserError, match=message):
+        load_predictor(tiny_model).predict(texts)
+
+
+def test_a_reference_to_a_model(tiny_model, tmp_path, monkeypatch):
+    """`artifact:NAME:ALIAS`, as predict.py takes it; also among several."""
+    monkeypatch.setenv("TRAINER_EXT_ARTIFACTS", str(tmp_path / "store"))
+    version = Store().put("tiny", {path.name: path for path in Path(tiny_model).iterdir() if path.is_file()}, {})
+    for reference in (f"artifact:{version}", "artifact:tiny"):
+        assert load_predictor(reference).predict(["good"])[0]["label"] == "pos"
+    assert load_predictor(["artifact:tiny", tiny_model]).predict(["good"])[0]["label"] == "pos"
+    with pytest.raises(UserError, match="none"):
+        load_predictor("artifact:none:best")

@@ -26,6 +26,7 @@ class CsvWriter:
 
     def __init__(self, file: TextIO, path: str, quoting: int = csv.QUOTE_MINIMAL):
         self.writer = csv.writer(file, lineterminator="\n", quoting=quoting)
+        self.quoting_all = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
         self.path = path
         self.rows = self.formulas = self.first = 0
 
@@ -37,7 +38,8 @@ class CsvWriter:
             self.first = self.rows
         self.formulas += found
         self.rows += 1
-        self.writer.writerow(cells)
+        bare = any("\r" in cell for cell in cells if isinstance(cell, str))  # csv before 3.13 leaves it without quotes
+        (self.quoting_all if bare else self.writer).writerow(cells)
 
     def writerows(self, rows: Iterable[Sequence[Any]]) -> None:
         """Write many."""

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from trainer_ext.arguments import DataArguments, FoldArguments
+from trainer_ext.data.csv_files import CsvWriter
 from trainer_ext.data.dataset import load_rows
 from trainer_ext.data.duplicates import normalised
 from trainer_ext.data.labelled import is_missing, raw_label, texts_and_labels
@@ -97,7 +98,7 @@ def claim_folds(
     table = FoldTable(id_column, ids, divide(about, rows, ids, original, data, task), original, about)
     write_json(folder / "folds.json", about)
     with atomic_writer(folder / "folds.csv", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = CsvWriter(file, "folds.csv")
         writer.writerow([id_column or ROW, *fold_columns(args.fold_repeats)])
         writer.writerows(zip(ids, *table.folds.tolist(), strict=True))
     return table

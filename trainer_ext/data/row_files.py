@@ -5,20 +5,19 @@ import json
 from typing import Any, TextIO
 
 from trainer_ext.data.csv_files import CsvWriter
-from trainer_ext.data.writers import check_output
+from trainer_ext.data.writers import check_not_read, check_output
 from trainer_ext.errors import UserError
 from trainer_ext.files import atomic_writer
 
 
 def check_paths(source: str, output: str) -> None:
     """Raise `UserError` unless `output` has an ending that can be written and is not the file that is read."""
-    from pathlib import Path
-
+    if output == "-":
+        raise UserError("--output -: the rows go into a file; name one that ends in .jsonl or .csv")
     check_output(output)
     if source == "-":
         raise UserError("--input -: rows are read more than once, which standard input cannot be; give a file")
-    if Path(output).exists() and Path(source).exists() and Path(output).samefile(source):
-        raise UserError(f"--output {output} is the input; it would be lost: name another file")
+    check_not_read(output, source)
 
 
 def open_rows(path: str):

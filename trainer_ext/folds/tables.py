@@ -35,7 +35,7 @@ def predicted_labels(task: Task, output: Any, row: Row | None = None) -> dict[st
             return {columns[0]: plain(predicted.tolist())}
         chosen = [value for value, there in zip(space.values, predicted, strict=True) if there]
         as_list = row is not None and not isinstance(row.values.get(columns[0]), str)
-        return {columns[0]: plain(chosen) if as_list else space.separator.join(chosen)}
+        return {columns[0]: plain(chosen) if as_list else task.join(chosen)}
     return {name: space.values[k] for name, k in zip(columns, np.atleast_1d(predicted), strict=True)}
 
 

@@ -88,7 +88,8 @@ def load_predictor(
     """A predictor from a checkpoint, an ONNX folder, a folder of folds or seeds, or a list of any of these.
 
     Args:
-        path: folders written by `train.py` or `export.py`; `name-{0..4}` stands for name-0 to name-4.
+        path: folders written by `train.py` or `export.py`, artifact:NAME:ALIAS of the local store, or
+            wandb:ENTITY/PROJECT/NAME:ALIAS; `name-{0..4}` stands for name-0 to name-4.
         num_threads: None: the cores this process may use.
         provider: auto, cpu or cuda.
         batch_size: rows in one run.
@@ -105,7 +106,7 @@ def load_predictor(
     if ensemble is not None and ensemble not in WAYS:
         raise UserError(f"ensemble {ensemble!r} is none of {', '.join(WAYS)}")
     given = [path] if isinstance(path, (str, os.PathLike)) else list(path)
-    names = [name for item in given for model in expand_braces(str(item)) for name in members_of(model)]
+    names = [name for item in given for model in expand_braces(str(item)) for name in members_of(located(model))]
     if not names:
         raise UserError("no model: give at least one")
 
@@ -123,6 +124,15 @@ def load_predictor(
     if ensemble == "vote" and predictor.task.name == "regression":
         raise UserError("ensemble vote is for classes, but the models are for regression; use mean")
     return predictor
+
+
+def located(name: str) -> str:
+    """The folder of a model that is named by a reference; any other name as it is."""
+    if not name.startswith(("artifact:", "wandb:")):
+        return name
+    from trainer_ext.tracking.resolve import resolve_model  # a folder needs no store
+
+    return str(resolve_model(name))
 
 
 def expand_braces(name: str) -> list[str]:

@@ -2,8 +2,8 @@
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain, tee
-from pathlib import Path
 from typing import Any
 
 from trainer_ext.data.joint import tokens_of
@@ -55,10 +55,43 @@ def rows_of(
     return read_rows(path, None if words else predictor.task.is_label, options, keep_blank=True)
 
 
+@dataclass(frozen=True)
+class Form:
+    """What an answer is written with.
+
+    Attributes:
+        text: whether the text stands in it.
+        keep: columns of the input that are carried over.
+        labels_only: leave out scores and probabilities.
+    """
+
+    text: bool = True
+    keep: tuple[str, ...] = ()
+    labels_only: bool = False
+
+    def answer(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """The model's answer, without its text where that is left out."""
+        if not self.text:
+            answer = {key: value for key, value in answer.items() if key not in ("text", "tokens")}
+        return only_labels(answer) if self.labels_only else answer
+
+
+def only_labels(answer: dict[str, Any]) -> dict[str, Any]:
+    """An answer without what says how sure the model is."""
+    labels = {key: value for key, value in answer.items() if key not in ("score", "probabilities", "intent_score")}
+    if "aspects" in labels:
+        labels["aspects"] = {name: only_labels(inner) for name, inner in labels["aspects"].items()}
+    return labels
+
+
 def answer_rows(
-    predictor: Predictor, rows: Iterator[Row], text_column: str | None = None, id_column: str | None = None
+    predictor: Predictor,
+    rows: Iterator[Row],
+    text_column: str | None = None,
+    id_column: str | None = None,
+    form: Form = Form(),
 ) -> Iterator[dict[str, Any]]:
-    """Answers with `id` (when the rows have one) and `text`, one per row, in order.
+    """Answers with the id (under its column's name, when the rows have one) and `text`, one per row, in order.
 
     A model that tags words takes `tokens` where the first row has them, unless a text column is named.
 
@@ -68,22 +101,36 @@ def answer_rows(
     first = next(rows, None)
     if first is None:
         return
-    require_columns(first, [name for name in (text_column, id_column) if name], first.where)
+    require_columns(first, [name for name in (text_column, id_column, *form.keep) if name], first.where)
     by_tokens = predictor.task.reads_words and "tokens" in first.values and not text_column
     if not by_tokens:
         text_column = text_column or find_text_column(first, predictor.pipeline["text_column"])
     id_column = id_column or next(
         (name for name in (predictor.pipeline.get("id_column"), "id") if name in first.values), None
     )
+    kept = dict.fromkeys([*([id_column] if id_column else []), *form.keep])
     for_model, for_answer = tee(chain([first], rows))
     texts = (tokens_of(row) if by_tokens else text_of(row, text_column, allow_empty=True) for row in for_model)
     for row, answer in zip(for_answer, predictor.predict_iter(texts), strict=True):
-        identity = {}
-        if id_column:
-            check_characters(row, id_column)
-            identity["id"] = row.values.get(id_column)
-        text = {} if by_tokens else {"text": row.values[text_column]}  # by tokens the answer brings its own
-        yield {**identity, **text, **answer}
+        for name in kept:
+            check_characters(row, name)
+        text = {"text": row.values[text_column]} if form.text and not by_tokens else {}  # tokens: the answer has them
+        yield joined({name: row.values.get(name) for name in kept}, text | form.answer(answer), row)
+
+
+def joined(kept: dict[str, Any], answer: dict[str, Any], row: Row) -> dict[str, Any]:
+    """Columns of the input before the answer.
+
+    Raises:
+        UserError: for one that has the name of a part of the answer, which would take its place.
+    """
+    for name in kept:
+        if name in answer and not (name == "text" and kept[name] == answer[name]):
+            raise UserError(
+                f"{row.where}: column {name!r} is called as a part of the answer, which would take its place; rename "
+                "it, or leave it out (--id_column, --keep_columns)"
+            )
+    return kept | answer
 
 
 def find_text_column(row: Row, trained_on: str) -> str:
@@ -105,10 +152,3 @@ def find_text_column(row: Row, trained_on: str) -> str:
         f"{row.where}: which column is the text? There is no {trained_on!r}; name one of "
         f"{names(row.values)} with --text_column"
     )
-
-
-def metrics_path(output: str | None, source: str) -> Path:
-    """Where `--evaluate` saves the metrics: beside the output, else in the current folder under the input's name."""
-    if output:
-        return Path(output).with_suffix(".metrics.json")
-    return Path((Path(source.removesuffix(".gz")).stem if source != "-" else "stdin") + ".metrics.json")

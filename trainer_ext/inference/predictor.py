@@ -64,7 +64,7 @@ class Predictor:
 
     def logits(self, texts: Sequence[str]) -> Any:
         """Logits (N, *head_shape), float32, in the order of the texts; several heads as the task stacks them."""
-        return self.task.stack(self.outputs(list(prepared(texts, self.task))))
+        return self.task.stack(self.outputs(list(prepared(texts, self.task, self.pipeline["text_column"]))))
 
     def outputs(self, items: list) -> list:
         """The task's output for each prepared item, in order."""
@@ -118,7 +118,7 @@ class Predictor:
 
     def logits_iter(self, texts: Iterable[str]) -> Iterator[Any]:
         """The output of one text after another (for one head its logits)."""
-        return (output for _, output in self._windows(prepared(texts, self.task)))
+        return (output for _, output in self._windows(prepared(texts, self.task, self.pipeline["text_column"])))
 
     def _windows(self, items: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
         """Prepared items and outputs; holds a window of them at a time, so any number may stream through."""
@@ -127,30 +127,59 @@ class Predictor:
 
     def predict_iter(self, texts: Iterable[str]) -> Iterator[dict[str, Any]]:
         """One answer a text, in order."""
-        return (self.task.answer(*pair) for pair in self._windows(prepared(texts, self.task)))
+        return (
+            self.task.answer(*pair) for pair in self._windows(prepared(texts, self.task, self.pipeline["text_column"]))
+        )
 
     def predict(self, texts: Sequence[str]) -> list[dict[str, Any]]:
         """One answer a text, in order."""
         return list(self.predict_iter(texts))
 
 
-def prepared(texts: Iterable, task: Task) -> Iterator[Any]:
+def prepared(texts: Iterable, task: Task, text_column: str = "text") -> Iterator[Any]:
     """The texts as the task's other methods take them, one at a time.
 
+    Of a table (a data frame, a `datasets.Dataset`) and of rows (mappings) the text column is taken.
+
     Raises:
-        UserError: for a single text, which would be answered character by character, or a mapping, by its keys; and
-            while they are gone through for an item that is no text, with its number.
+        UserError: for a single text, which would be answered character by character, or a mapping, by its keys; for a
+            table without the column; and while they are gone through for an item that is no text, with its number.
     """
-    if isinstance(texts, str):
+    if isinstance(texts, (str, bytes)):
         raise UserError(f"expected a list of texts, got one text: {texts[:40]!r}; put it into a list")
     if isinstance(texts, Mapping):
         raise UserError(f"expected a list of texts, got a mapping with the keys {', '.join(map(repr, texts))[:80]}")
-    return (prepare(number, item, task) for number, item in enumerate(texts, 1))
+    columns = columns_of(texts)
+    if columns is not None:
+        texts = texts[column_in(columns, text_column)]
+        texts = texts.to_pylist() if hasattr(texts, "to_pylist") else texts  # pyarrow has scalars of its own
+    return (prepare(number, item, task, text_column) for number, item in enumerate(texts, 1))
 
 
-def prepare(number: int, item: Any, task: Task) -> Any:
-    """One item, counted from 1."""
+def columns_of(texts: Iterable) -> list[str] | None:
+    """The names of a table's columns; None for what is no table."""
+    found = getattr(texts, "column_names", None)
+    found = getattr(texts, "columns", None) if found is None else found
+    return None if found is None else [str(name) for name in found]
+
+
+def column_in(columns: Iterable[str], text_column: str) -> str:
+    """The column with the texts: the one of the training, else `text`; a `UserError` where neither is there."""
+    columns = list(columns)
+    for name in (text_column, "text"):
+        if name in columns:
+            return name
+    raise UserError(
+        f"expected a column {text_column!r} with the texts, got {', '.join(map(repr, columns))[:200]}: give the column "
+        "itself, e.g. predict(frame['review'])"
+    )
+
+
+def prepare(number: int, item: Any, task: Task, text_column: str = "text") -> Any:
+    """One item, counted from 1; of a row its text."""
     try:
+        if isinstance(item, Mapping):
+            item = item["tokens"] if task.reads_words and "tokens" in item else item[column_in(item, text_column)]
         prepared_item = task.prepare(item)
         place = broken_at(getattr(prepared_item, "text", prepared_item))
     except UserError as error:

@@ -133,6 +133,10 @@ class Task(ABC):
         given = (self.calibration.temperature, 1.0)
         return dict(zip(("ece", "ece_uncalibrated"), (self.ece(logits, labels, t) for t in given), strict=True))
 
+    def join(self, labels: Sequence[str]) -> str:
+        """Several labels as one cell of csv."""
+        return self.label_space.separator.join(labels)
+
     @classmethod
     @abstractmethod
     def metric_names(cls, columns: Sequence[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """Any number of labels a text, also none."""
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -95,6 +96,17 @@ class MultiLabel(Task):
         if labels and all(is_whole(str(label), self.label_space) and not is_number(str(label)) for label in labels):
             return labels
         raise UserError(f"{labels!r:.80} is no list of {len(classes)} flags, 0 or 1, one for each class")
+
+    def join(self, labels: Sequence[str]) -> str:
+        """Labels as one cell of csv: the separator between them, or JSON where they would not be read as they are."""
+        text, space = self.label_space.separator.join(labels), self.label_space
+        try:
+            as_written = labels_of(text, space.separator) == list(labels)
+        except UserError:
+            as_written = False
+        if as_written and (len(labels) == 1 or not is_whole(text, space)):
+            return text
+        return json.dumps(list(labels), ensure_ascii=False)
 
     def encode_flag(self, column: str, value: Any) -> int:
         """A 0/1 column's value, or a `UserError` naming column and value."""

@@ -40,7 +40,7 @@ def main() -> None:
 
 def list_table(store: Store) -> str:
     """A line per version of every name."""
-    from trainer_ext.reports.tables import table
+    from trainer_ext.tables import table
 
     versions = [version for name in store.names() for version in store.versions(name)]
     if not versions:
@@ -60,7 +60,7 @@ def metric_of(version: Version) -> str:
 
 def details(version: Version) -> str:
     """Everything about one version."""
-    from trainer_ext.reports.tables import table
+    from trainer_ext.tables import table
 
     facts = {"aliases": ", ".join(version.aliases), "created": version.created, "digest": version.digest}
     facts |= {key: value for key, value in version.metadata.items() if value is not None}
