@@ -21,7 +21,7 @@ ALLOWED = {
     "errors": {"synonyms"},
     "files": {"errors"},
     "file_options": {"errors"},
-    "figures": set(),
+    "figures": {"errors", "files"},
     "processes": {"errors"},
     "locks": {"errors"},
     "redaction": set(),
