@@ -1,7 +1,7 @@
 """Predict: `python predict.py --model M (--text "..." ... | --input FILE) [--output FILE]`.
 
 M is a checkpoint, an ONNX folder, a folder of folds or seeds, artifact:NAME:ALIAS of the local store or
-wandb:ENTITY/PROJECT/NAME:ALIAS. Several (--model A --model B, or --model A-{0..4}) answer together, by the mean of
+wandb:ENTITY/PROJECT/NAME:ALIAS. Several (--model A --model B, or --model 'A-{0..4}') answer together, by the mean of
 their probabilities unless --ensemble says otherwise. FILE is csv, tsv, jsonl, json, parquet or txt (.gz too; with the
 reading flags of train.py), or - for standard input, with a text a line. The output is jsonl or csv by its ending (- is
 jsonl on standard output), a row per input row in order; without it a table is printed. With --evaluate the input is

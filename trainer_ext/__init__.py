@@ -5,8 +5,11 @@ transformers is imported beside it, the model class is registered: `AutoModelFor
 checkpoints after `import trainer_ext`.
 """
 
+import contextlib
+import functools
 import importlib
 import importlib.util
+import io
 import sys
 
 __version__ = "0.1.0"
@@ -20,26 +23,36 @@ def __getattr__(name: str):
     return getattr(importlib.import_module("trainer_ext.notebook" if name == "fit" else "trainer_ext.inference"), name)
 
 
-class _RegisterModel:
-    """An import hook that registers our model as soon as transformers has been imported."""
+class _Around:
+    """An import hook that runs the code of one module, once, inside a function of ours."""
+
+    def __init__(self, module, around):
+        self.module, self.around = module, around
 
     def find_spec(self, name, path=None, target=None):
-        if name != "transformers":
+        if name != self.module:
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
         if spec is not None:
-            execute = spec.loader.exec_module
-
-            def execute_then_register(module) -> None:
-                execute(module)
-                importlib.import_module("trainer_ext.modeling")
-
-            spec.loader.exec_module = execute_then_register
+            spec.loader.exec_module = functools.partial(self.around, spec.loader.exec_module)
         return spec
+
+
+def _and_register(execute, module) -> None:
+    """Register our model once transformers is there."""
+    execute(module)
+    importlib.import_module("trainer_ext.modeling")
+
+
+def _silently(execute, module) -> None:
+    """Without what the module prints: with WANDB_MODE=offline a line on standard output, tracked or not."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        execute(module)
 
 
 if "transformers" in sys.modules:
     importlib.import_module("trainer_ext.modeling")
 else:
-    sys.meta_path.insert(0, _RegisterModel())
+    sys.meta_path.insert(0, _Around("transformers", _and_register))
+sys.meta_path.insert(0, _Around("transformers.integrations.integration_utils", _silently))

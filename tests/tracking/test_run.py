@@ -17,6 +17,7 @@ from trainer_ext.tracking.identity import identify, tags
 from trainer_ext.tracking.run import run_to_resume, tracked_run
 from trainer_ext.tracking.server import answers, check_reachable, has_api_key
 
+from ..conftest import run_ok
 from ..wandb_server import WandbServer
 from .conftest import client
 
@@ -74,6 +75,12 @@ def test_variables_of_wandb_keep_their_meaning(args, tmp_path):
             assert (run.name, run.group, run.job_type) == ("first", "env-group", "tuning")
             assert run.tags[-2:] == ("a", "b") and run.id == "fixed-train"
         assert server.runs["fixed-train"]["state"] == "finished"
+
+
+def test_importing_the_trainer_prints_nothing():
+    """transformers says on standard output, which answers may go to, that W&B is offline, tracked or not."""
+    code = "import trainer_ext; from transformers.integrations.integration_utils import WandbCallback; print(True)"
+    assert run_ok("-c", code, env={"WANDB_MODE": "offline"}).stdout == "True\n"
 
 
 def named(monkeypatch, folder="outputs/essays", environment=(), **flags):
