@@ -4,6 +4,7 @@ import contextlib
 import csv
 import datetime
 import gzip
+import io
 import json
 import os
 import time
@@ -183,3 +184,20 @@ def test_json_lines_in_a_file_of_one_line(tmp_path):
     """A .json of hundreds of megabytes may be one line; it is read row by row."""
     (tmp_path / "a.json").write_text(json.dumps([{"text": "t" * 1000}] * 100))
     assert len(rows_of(tmp_path / "a.json")) == 100
+
+
+def test_a_line_without_end_from_standard_input(monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a" * (65 << 20))))
+    assert "-: a line of more than 64 MiB" in refusal(rows_of, "-")
+
+
+def test_standard_input_is_answered_as_it_comes(monkeypatch):
+    """Who writes a line into a pipe need not close it to get the answer."""
+    reading, writing = os.pipe()
+    with open(reading, encoding="utf-8") as stdin, open(writing, "w", encoding="utf-8") as pipe:
+        monkeypatch.setattr("sys.stdin", stdin)
+        rows = read_rows("-")
+        for text in ("one", "two"):
+            pipe.write(f"{text}\n")
+            pipe.flush()
+            assert next(rows).values == {"text": text}

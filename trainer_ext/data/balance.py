@@ -64,7 +64,7 @@ def read_labels(args: argparse.Namespace) -> tuple[Task, np.ndarray]:
             require_columns(row, kind.required_columns(args.text_column, args.label_columns), args.input)
         text_of(row, args.text_column)
         raw = [raw_label(row, column, kind) for column in args.label_columns]
-        code = known.setdefault(json.dumps(raw), len(known))
+        code = known.setdefault(json.dumps(raw, default=str), len(known))
         if code == len(different):
             different.append((row.where, raw))
         codes.append(code)

@@ -70,4 +70,4 @@ def is_utf8(sample: bytes) -> bool:
 
 def codec(name: str) -> str:
     """What Python calls an encoding; UTF-8 with or without a mark is one."""
-    return "utf-8-sig" if codecs.lookup(name).name == "utf-8" else name
+    return "utf-8-sig" if codecs.lookup(name).name in ("utf-8", "utf-8-sig") else name

@@ -17,6 +17,7 @@ from trainer_ext.tasks import Task
 FEWEST_ROWS = 8  # of fewer rows nothing can be said
 RARE = 2
 NAMED = 5
+FEW_SHARE = 0.2  # of the rows
 LONG = 60  # characters: the longest intents of published sets have 45
 GAPS = {"nan", "none", "null", "n/a", "<na>", "nat"}
 SEPARATORS = (",", ";", "|", "/", "\n", "\t", " ")
@@ -56,6 +57,7 @@ def label_notes(task: Task, labels: Sequence | None, places: Sequence[str], colu
     if 2 * (counts > 0).sum() > len(labels):
         yield f"{(counts > 0).sum()} classes in {len(labels)} rows: is the label in the right column?"
         return
+    yield from lone_blanks(classes, counts)
     rare = [k for k in np.argsort(counts, kind="stable") if 0 < counts[k] <= RARE]
     if rare:
         named = [
@@ -76,6 +78,14 @@ def class_flags(task: Task, labels: Sequence) -> np.ndarray:
     flags = np.zeros((len(encoded), len(task.label_space.classes)), dtype=bool)
     flags[np.arange(len(encoded))[:, None], encoded] = True
     return flags
+
+
+def lone_blanks(classes: Sequence[str], counts: np.ndarray) -> Iterator[str]:
+    """Classes of two words or more in few rows where the others are single words: texts, perhaps."""
+    several = np.array([len(name.split()) > 1 for name in classes])
+    if 0 < counts[several].sum() <= FEW_SHARE * counts.sum() and (~several).sum() > 1:
+        names = [name for name, is_one in zip(classes, several, strict=True) if is_one]
+        yield f"{plural(names, 'class', 'classes')} of several words, unlike the others (texts?): {listed(names)}"
 
 
 def odd_names(classes: Sequence[str], columns: Sequence[str]) -> Iterator[str]:

@@ -44,10 +44,7 @@ def open_text(
     """
     check_encoding(encoding)
     if path == "-":
-        if isinstance(sys.stdin, io.TextIOWrapper):  # read as a file is, whatever the locale says
-            encoding = guessed(path, sys.stdin.buffer, peek=True) if encoding == "auto" else encoding
-            sys.stdin.reconfigure(encoding=codec(encoding), errors="strict", newline=newline)
-        yield sys.stdin
+        yield standard_input(newline, encoding, longest_line)
         return
     if encoding == "auto" or codec(encoding) != "utf-8-sig":
         with open_bytes(path) as file:
@@ -57,6 +54,15 @@ def open_text(
         io.TextIOWrapper(file, encoding=codec(encoding), newline=newline) as text,
     ):
         yield text
+
+
+def standard_input(newline: str | None, encoding: str, longest_line: int | None) -> IO[str]:
+    """Standard input, read as a file is, whatever the locale says, and as it comes."""
+    if not isinstance(sys.stdin, io.TextIOWrapper):
+        return sys.stdin
+    file = io.BufferedReader(Bounded("-", sys.stdin.buffer, None, longest_line), BLOCK)
+    encoding = guessed("-", file, peek=True) if encoding == "auto" else encoding
+    return io.TextIOWrapper(file, encoding=codec(encoding), newline=newline)
 
 
 def guessed(path: str, file: io.BufferedReader, peek: bool = False) -> str:
@@ -92,7 +98,9 @@ def open_bytes(path: str, longest_line: int | None = None) -> Iterator[io.Buffer
         packed = PART.sub("", path).endswith(".gz")
         if packed:
             raw = stack.enter_context(gzip.open(raw))
-        yield stack.enter_context(io.BufferedReader(Bounded(path, raw, joined, packed, longest_line), BLOCK))
+        yield stack.enter_context(
+            io.BufferedReader(Bounded(path, raw, joined if packed else None, longest_line), BLOCK)
+        )
 
 
 @contextmanager
@@ -159,9 +167,8 @@ def check_file(path: str) -> None:
 class Bounded(io.RawIOBase):
     """Bytes of which no line, and no packed file, is so large that reading it would fill the memory or the day."""
 
-    def __init__(self, path: str, source: IO[bytes], packed: "Joined", is_packed: bool, longest_line: int | None):
-        self.path, self.source, self.packed = path, source, packed
-        self.is_packed, self.longest_line = is_packed, longest_line
+    def __init__(self, path: str, source: io.BufferedIOBase, packed: "Joined | None", longest_line: int | None):
+        self.path, self.source, self.packed, self.longest_line = path, source, packed, longest_line
         self.total = self.line = 0
 
     def readable(self) -> bool:
@@ -170,14 +177,14 @@ class Bounded(io.RawIOBase):
 
     def readinto(self, buffer) -> int:
         """As `io.RawIOBase` has it."""
-        data = self.source.read(len(buffer))
+        data = self.source.read1(len(buffer))  # what is there: who writes into a pipe waits for answers
         buffer[: len(data)] = data
         self.total += len(data)
         end = data.rfind(b"\n")
         self.line = self.line + len(data) if end < 0 else len(data) - end - 1
         if self.longest_line is not None and self.line > self.longest_line:
             raise UserError(f"{self.path}: a line of more than {self.longest_line >> 20} MiB is no row of text")
-        if self.is_packed and self.total > MOST_UNPACKED and self.total > RATIO * self.packed.total:
+        if self.packed is not None and self.total > MOST_UNPACKED and self.total > RATIO * self.packed.total:
             raise UserError(
                 f"{self.path} unpacks to more than {RATIO} times its size ({self.total >> 20} MiB and more): if that "
                 "is right, give the unpacked file"
