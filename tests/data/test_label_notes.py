@@ -36,7 +36,11 @@ def test_nothing_to_say():
         ),
         (["pos", "neg"] * 7 + ["label"], "single_label", "class called like a column: is it a second header? 'label'"),
         (["pos", "neg"] * 7 + ["Text"], "single_label", "class called like a column: is it a second header? 'Text'"),
-        (["pos", "neg"] * 7 + ["good thing"] * 3, "single_label", "of several words, unlike the others: 'good thing'"),
+        (
+            ["pos", "neg"] * 7 + ["good thing"] * 3,
+            "single_label",
+            "of several words, unlike the others (texts?): 'good thing'",
+        ),
         (["a", "b", "a\nb"] * 5, "multi_label", r"class with a line break or tab inside: .* 'a\nb'"),
         (["a", "b", "a\nb"] * 5, "multi_label", r"class that join others by '\n' (label_separator '\n'?): 'a\nb'"),
         (["a", "b", "a;b"] * 5, "multi_label", "class that join others by ';' (label_separator ';'?): 'a;b'"),

@@ -169,7 +169,8 @@ def check_no_header(row: Row) -> Row:
     first = next(iter(row.values.values()), None)
     if not isinstance(first, str) or len(row.values) < 2:
         return row
-    names = {folded(name) for name in row.values} if any(folded(name) == folded(first) for name in row.values) else ()
+    start = folded(first)
+    names = {folded(name) for name in row.values} if any(folded(name) == start for name in row.values) else ()
     if names and all(folded(value) in names for value in row.values.values()):
         raise UserError(
             f"{row.where}: is a header, not a row: its values are the names of the columns "
