@@ -36,7 +36,7 @@ def test_nothing_to_say():
         ),
         (["pos", "neg"] * 7 + ["label"], "single_label", "class called like a column: is it a second header? 'label'"),
         (["pos", "neg"] * 7 + ["Text"], "single_label", "class called like a column: is it a second header? 'Text'"),
-        (
+        (["pos", "neg"] * 7 + ["good thing"] * 3, "single_label", "of several words, .* 'good thing'"),
             ["pos", "neg"] * 7 + ["good thing"] * 3,
             "single_label",
             "of several words, unlike the others (texts?): 'good thing'",
