@@ -5,7 +5,9 @@ Imports the standard library only.
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 NAME = re.compile(r"(?:.*[_-])?(?:token|secret|password|passwd|passphrase|(?:api)?key|credentials?)", re.I)
 IN_ADDRESS = re.compile(r"(?<=://)[^/\s@]+@")  # user and password, or a token, before the host
@@ -54,3 +56,14 @@ def hidden(token: str, values: Sequence[str]) -> str:
         elif len(secret) >= SHORTEST:
             value = value.replace(secret, HIDDEN)
     return flag + equals + IN_ADDRESS.sub(f"{HIDDEN}@", value)
+
+
+@contextmanager
+def shown_command_line() -> Iterator[None]:
+    """Let W&B see the command line without keys and tokens: it shows `sys.argv` on the run's page."""
+    before = sys.argv
+    sys.argv = without_secrets(before)
+    try:
+        yield
+    finally:
+        sys.argv = before

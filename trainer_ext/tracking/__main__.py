@@ -1,4 +1,4 @@
-"""The local artifact store: `python -m trainer_ext.tracking list|show NAME[:ALIAS]|tag NAME:ALIAS NEWALIAS|gc`."""
+"""The local artifact store: `python -m trainer_ext.tracking list|show|tag|push|gc`; `COMMAND --help` says more."""
 
 import argparse
 
@@ -17,6 +17,8 @@ def parse() -> argparse.Namespace:
     tag = commands.add_parser("tag", help="put an alias on a version")
     tag.add_argument("reference", metavar="NAME:ALIAS")
     tag.add_argument("alias", metavar="NEWALIAS")
+    push = commands.add_parser("push", help="upload to W&B: all versions of NAME, or the one of NAME:ALIAS")
+    push.add_argument("references", metavar="NAME[:ALIAS]", nargs="+")
     gc = commands.add_parser("gc", help="remove what no version needs")
     gc.add_argument("--untagged", action="store_true", help="versions without an alias too")
     gc.add_argument("--dry_run", action="store_true", help="say what would be removed, and leave it")
@@ -33,6 +35,10 @@ def main() -> None:
     elif args.command == "tag":
         version = store.tag(args.reference, args.alias)
         print(f"{version}: {', '.join(version.aliases)}")
+    elif args.command == "push":
+        from trainer_ext.tracking.push import push
+
+        push(store, args.references)
     else:
         removed = store.gc(args.untagged, args.dry_run)
         print("\n".join([*removed, f"{len(removed)} {'would be ' if args.dry_run else ''}removed"]))

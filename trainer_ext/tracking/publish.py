@@ -15,6 +15,7 @@ from trainer_ext.tracking.identity import Identity, identify
 from trainer_ext.tracking.media import log_validation
 from trainer_ext.tracking.records import Version
 from trainer_ext.tracking.run import sync_command, unharmed
+from trainer_ext.tracking.scores import folds_beside
 from trainer_ext.tracking.server import answers, in_one_line
 from trainer_ext.tracking.store import Store
 
@@ -55,7 +56,8 @@ def publish(args: Arguments, run: Any, metrics: dict[str, float], shown: tuple |
         with unharmed(run, f"the artifact {version.name}, which is in the local store,"):
             upload.upload(store, version, run, there)
             if there:
-                upload.mark_best_fold(run, folds_of(store, identity), version.metadata["folds_hash"])
+                folds = folds_beside(version.name, store.names())
+                upload.mark_best_fold(run, folds, version.metadata["folds_hash"])
 
 
 def put_if_missing(args: Arguments, member: str) -> None:
@@ -80,7 +82,9 @@ def put(store: Store, args: Arguments, folder: Path, identity: Identity) -> Vers
         metrics = read_json(folder / "metrics.json")
         version = store.put(identity.artifact, artifact_files(folder), describe(args, folder, metrics, identity.fold))
         division = version.metadata.get("folds_hash")
-        store.tag_best("best-fold", folds_of(store, identity), lambda other: other.get("folds_hash") == division)
+        store.tag_best(
+            "best-fold", folds_beside(version.name, store.names()), lambda other: other.get("folds_hash") == division
+        )
         version = store.get(str(version))
     except (OSError, UserError) as error:
         print(f"the model was not stored as an artifact ({in_one_line(error)}); it is in {folder}")
@@ -117,11 +121,3 @@ def division_of(folder: Path) -> str | None:
     """A hash of the rows and of how they were dealt into folds, which all folds of a run share."""
     path = folder / "folds.json"
     return sha256_of(json.dumps(read_json(path), sort_keys=True).encode()) if path.is_file() else None
-
-
-def folds_of(store: Store, identity: Identity) -> list[str]:
-    """Names of the artifacts of the folds of the same group that are in the store; none for other runs."""
-    if identity.fold is None:
-        return []
-    start = identity.artifact.removesuffix(str(identity.fold))
-    return [name for name in store.names() if name.startswith(start) and name.removeprefix(start).isdecimal()]

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 from trainer_ext.arguments import Arguments
 from trainer_ext.files import write_json
 from trainer_ext.parsing import resolved
-from trainer_ext.redaction import without_secrets
+from trainer_ext.redaction import shown_command_line
 from trainer_ext.tracking.identity import identify, tags
 from trainer_ext.tracking.server import check_reachable, has_api_key, in_one_line, set_limits
 
@@ -112,17 +111,6 @@ def start_run(args: Arguments, options: dict[str, Any]):
     os.environ["WANDB_MODE"] = mode
     with shown_command_line():
         return wandb.init(mode=mode, **options)
-
-
-@contextmanager
-def shown_command_line() -> Iterator[None]:
-    """Let W&B see the command line without keys and tokens: it shows `sys.argv` on the run's page."""
-    before = sys.argv
-    sys.argv = without_secrets(before)
-    try:
-        yield
-    finally:
-        sys.argv = before
 
 
 def finish_run(run, failed: bool) -> None:

@@ -9,6 +9,7 @@ from trainer_ext.errors import UserError
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 LONGEST = 128
+FOLD = re.compile(r"(.*-fold-)\d+")
 VERSION = re.compile(r"v\d+")
 
 
@@ -65,3 +66,18 @@ def split_reference(reference: str) -> tuple[str, str]:
     if not NAME.fullmatch(name) or (colon and not alias) or re.search(r"[:/\s]", alias):
         raise UserError(f"artifact {reference!r} is not of the form NAME or NAME:ALIAS (ALIAS: latest, best, v0 ...)")
     return name, alias or "latest"
+
+
+def check_alias(alias: str) -> str:
+    """The alias, or a `UserError` when it cannot be one."""
+    if VERSION.fullmatch(alias) or not NAME.fullmatch(alias):
+        raise UserError(f"alias {alias!r}: letters, digits, '.', '_' and '-' only, and not of the form v0")
+    return alias
+
+
+def folds_beside(name: str, names: Iterable[str]) -> list[str]:
+    """Those of the names that are folds of the same group, `name` included; none for what is no fold."""
+    found = FOLD.fullmatch(name)
+    if found is None:
+        return []
+    return [other for other in names if (match := FOLD.fullmatch(other)) and match[1] == found[1]]

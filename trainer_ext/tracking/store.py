@@ -32,7 +32,7 @@ from trainer_ext.tracking.content import (
     sha256_of,
 )
 from trainer_ext.tracking.records import MANIFEST, Version, check_no_link, is_there, read_state, read_version
-from trainer_ext.tracking.scores import NAME, VERSION, best_of, is_better, split_reference
+from trainer_ext.tracking.scores import NAME, best_of, check_alias, is_better, split_reference
 
 ROOT_VARIABLE = "TRAINER_EXT_ARTIFACTS"
 OURS = re.compile(r"[0-9a-f]{64}|\..*\.tmp")  # of blobs and checkouts; whatever else lies there is not removed
@@ -211,13 +211,17 @@ class Store:
             if folder.is_dir() and not folder.is_symlink():
                 yield from sorted(path for path in folder.iterdir() if OURS.fullmatch(path.name))
 
-    def _unpack(self, version: Version, folder: Path) -> None:
-        """Write a version's files to its checkout; whatever lies in the way goes."""
+    def check_blobs(self, version: Version) -> None:
+        """Raise `UserError` for content of a version that is missing or damaged, naming it."""
         for inside, entry in version.files.items():
             blob = self.blob(entry["sha256"])
             if not is_intact(blob, entry["sha256"]):
                 what = "is damaged: its content is not what its digest says" if is_there(blob) else "is missing"
                 raise UserError(f"artifact {version}: {inside} {what} ({blob}); store or download the artifact again")
+
+    def _unpack(self, version: Version, folder: Path) -> None:
+        """Write a version's files to its checkout; whatever lies in the way goes."""
+        self.check_blobs(version)
         beside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
         try:
             remove_tree(beside)
@@ -278,13 +282,6 @@ class Store:
     def _locked(self) -> AbstractContextManager[None]:
         """One process at a time."""
         return file_lock(self.root / ".lock")
-
-
-def check_alias(alias: str) -> str:
-    """The alias, or a `UserError` when it cannot be one."""
-    if VERSION.fullmatch(alias) or not NAME.fullmatch(alias):
-        raise UserError(f"alias {alias!r}: letters, digits, '.', '_' and '-' only, and not of the form v0")
-    return alias
 
 
 def any_record(folder: Path) -> bool:

@@ -7,6 +7,7 @@ from trainer_ext.tracking.records import Version
 from trainer_ext.tracking.scores import best_of, is_better
 from trainer_ext.tracking.store import Store
 
+JUDGED = ("latest", "best", "best-fold")  # aliases that say how a version stands among those of the same place
 SECONDS, BYTES_PER_SECOND = 30, 500_000  # how long an upload may take
 
 
@@ -25,11 +26,7 @@ def upload(store: Store, version: Version, run: Any, answers: bool = True) -> No
     Raises:
         Exception: of many types, when the server did not take it; then the run's log on disk has it for `wandb sync`.
     """
-    import wandb
-
-    artifact = wandb.Artifact(version.name, type=version.type, metadata={**version.metadata, "sha256": version.digest})
-    for inside, entry in version.files.items():
-        artifact.add_file(str(store.blob(entry["sha256"])), inside, policy="immutable", skip_cache=True)
+    artifact = artifact_of(store, version)
     aliases = [alias for alias in ("latest", "best") if alias in version.aliases]
     if run.settings.mode == "offline":
         run.log_artifact(artifact, aliases=aliases)
@@ -45,16 +42,28 @@ def upload(store: Store, version: Version, run: Any, answers: bool = True) -> No
             run._interface.publish_artifact(run, artifact, aliases, finalize=True)
 
 
-def send(artifact: Any, version: Version, run: Any) -> None:
-    """Upload to a server that answers, `best` as judged by what it has; then ask for it and compare."""
+def artifact_of(store: Store, version: Version) -> Any:
+    """A version as W&B's client takes it."""
+    import wandb
+
+    artifact = wandb.Artifact(version.name, type=version.type, metadata={**version.metadata, "sha256": version.digest})
+    for inside, entry in version.files.items():
+        artifact.add_file(str(store.blob(entry["sha256"])), inside, policy="immutable", skip_cache=True)
+    return artifact
+
+
+def send(artifact: Any, version: Version, run: Any) -> Any:
+    """Upload to a server that answers, `best` as judged by what it has; then ask for it, compare, and return it."""
     api, digest = api_of(run), artifact.digest
     best = find(api, version.name, "best")
     better = is_better(version.metadata, best and best.metadata)
-    run.log_artifact(artifact, aliases=["latest", *(["best"] if better else [])])
+    own = [alias for alias in version.aliases if alias not in JUDGED]
+    run.log_artifact(artifact, aliases=["latest", *own, *(["best"] if better else [])])
     artifact.wait(timeout=SECONDS + version.size // BYTES_PER_SECOND)
     stored = api.artifact(f"{version.name}:{artifact.version}")
     if stored.digest != digest or stored.state != "COMMITTED":
         raise ValueError(f"{stored.name} is {stored.state} with digest {stored.digest}, not {digest}")
+    return stored
 
 
 def find(api: Any, name: str, alias: str) -> Any:
