@@ -68,7 +68,18 @@ ALLOWED = {
         *("processes", *LEAVES),
     },
     "__main__": {"errors", "first_pass", "parsing", "run"},
-    "notebook": {"arguments", "data", "folds", "parsing", "processes", "run", "training", *LEAVES},
+    "notebook": {
+        "arguments",
+        "data",
+        "folds",
+        "inference",
+        "parsing",
+        "recipes",
+        "processes",
+        "run",
+        "training",
+        *LEAVES,
+    },
     "export": {"arguments", "data", "inference", "modeling", "reports", "tasks", *LEAVES},
 }
 # The libraries of metrics are loaded when a metric is computed: no module imports this one at its top.

@@ -8,12 +8,12 @@ import sys
 import numpy as np
 import pandas
 import pytest
-from datasets import ClassLabel, Dataset
+from datasets import ClassLabel, Dataset, DatasetDict
 
 from tests.conftest import CLASSES, ROOT, labelled_lines, run_ok
 from trainer_ext import fit, load_predictor
 from trainer_ext.errors import UserError
-from trainer_ext.notebook import write_table
+from trainer_ext.notebook import columns_of_tuples, with_splits, write_table
 
 RECIPE = {
     "from_scratch": "tiny",
@@ -182,3 +182,72 @@ def test_cells_that_json_does_not_know(tmp_path):
     write_table(pandas.DataFrame({"text": ["t"] * len(cells), "labels": cells}), tmp_path / "rows.jsonl", "train_file")
     written = [json.loads(line)["labels"] for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
     assert written == [[1, 0, 1], ["a", "b"], None, None, ["a", "b"], 1.5, "2020-01-02 00:00:00"]
+
+
+def test_what_a_run_has(tmp_path, frames):
+    """The trainer, what it logged, and answers; from a `DatasetDict` that holds all splits."""
+    splits = DatasetDict({"train": Dataset.from_pandas(frames[0]), "dev": Dataset.from_pandas(frames[1])})
+    run = fit(RECIPE, train_file=splits, output_dir=tmp_path / "o", logging_steps=1)
+    assert run.trainer.state.global_step == 4 and run.trainer.train_dataset is not None
+    assert [entry["step"] for entry in run.history if "eval_f1_macro" in entry] == [2, 4]
+    (answer,) = run.predict(["a goal"])
+    assert answer == load_predictor(run.output_dir).predict(["a goal"])[0]
+    assert run.predict(frames[1])[0]["label"] in CLASSES
+    assert {path.name for path in (tmp_path / "o/data").iterdir()} == {"train.jsonl", "validation.jsonl"}
+
+
+ROWS = [{"text": "a", "label": "x"}, {"text": "b", "label": "y"}]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [("a", "x"), ("b", "y")],
+        {"text": ["a", "b"], "label": ["x", "y"]},
+        {"text": np.array(["a", "b"]), "label": pandas.Series(["x", "y"])},
+        {"text": ("a", "b"), "label": ("x", "y")},
+        pandas.DataFrame(ROWS),
+        list(pandas.DataFrame(ROWS).itertuples(index=False)),
+        iter(ROWS),
+        zip(["a", "b"], ["x", "y"]),  # noqa: B905
+    ],
+    ids=["tuples", "lists", "arrays", "tuples of columns", "frame", "named tuples", "iterator", "zip"],
+)
+def test_forms_of_rows(tmp_path, rows):
+    """All the same file."""
+    write_table(rows, tmp_path / "a.jsonl", "train_file")
+    assert [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()] == ROWS
+
+
+@pytest.mark.parametrize(
+    "rows, message",
+    [
+        ([("a", "x", "y")], "train_file, row 1: 3 values for the columns text, label"),
+        (
+            {"text": ["a", "b"], "label": ["x"]},
+            "train_file: a mapping must hold lists of the same length; got 'text': 2",
+        ),
+        ({"text": "a", "label": ["x"]}, "train_file: a mapping must hold lists of the same length; got 'text': str"),
+        (["a"], "train_file, row 1: expected a mapping of columns to values, got str"),
+        (7, "train_file: expected a file or rows, got int"),
+    ],
+)
+def test_what_is_no_table(tmp_path, rows, message):
+    """Named by its row."""
+    with pytest.raises(UserError, match=message):
+        write_table(rows, tmp_path / "a.jsonl", "train_file")
+
+
+def test_tuples_by_the_flags(tmp_path):
+    """The text, then the label columns, as the flags call them."""
+    assert columns_of_tuples({"text_column": "t"}, {"label_columns": ["a", "b"]}) == ["t", "a", "b"]
+    assert columns_of_tuples({}, {"label_columns": "a"}) == ["text", "a"]
+
+
+def test_splits_of_a_data_set(frames):
+    """Those that are given beside it win; without a training split there is nothing to train on."""
+    data = Dataset.from_pandas(frames[1])
+    flags = with_splits({"train_file": DatasetDict({"train": data, "test": data}), "test_file": "t.csv"}, {})
+    assert flags == {"train_file": data, "test_file": "t.csv"}
+    with pytest.raises(UserError, match="train_file has the splits test, but no train"):
+        with_splits({"train_file": DatasetDict({"test": data})}, {})

@@ -3,6 +3,7 @@
 `train.py` and `trainer_ext.fit` both end here.
 """
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,7 @@ from trainer_ext.data.readers import Row
 from trainer_ext.data.streaming import build_split, rows_by_split
 from trainer_ext.data.summary import print_summary
 from trainer_ext.data.tokenize import ModelTexts
-from trainer_ext.errors import UserError
+from trainer_ext.errors import UserError, stage
 from trainer_ext.files import check_folder, read_json, write_json
 from trainer_ext.folds.claim import claim_for_member
 from trainer_ext.folds.members import as_member, fold_rows, has_members, is_finished, is_whole
@@ -56,18 +57,21 @@ from trainer_ext.training.trainer import CustomTrainer
 SPLITS = ("train", "validation", "test")
 
 
-def run(args: Arguments) -> dict[str, float]:
-    """Train, or evaluate with `do_train false`; returns what metrics.json (eval_results.json) holds."""
+def run(args: Arguments, seen: Callable[[CustomTrainer], None] = lambda trainer: None) -> dict[str, float]:
+    """Train, or evaluate with `do_train false`; returns what metrics.json (eval_results.json) holds.
+
+    `seen` is handed the trainer before it trains, where the training is in this process.
+    """
     TASKS[args.data.task].check_metric(args.training.metric_for_best_model, args.data.label_columns)
     if not args.training.do_train:
         return evaluate(args) if args.training.process_index == 0 else {}
     check_packages(args.training)
     if is_whole(args):
         return run_members(args)
-    return train_member(args) if has_members(args) else train_alone(args)
+    return train_member(args, seen) if has_members(args) else train_alone(args, seen)
 
 
-def train_member(args: Arguments) -> dict[str, float]:
+def train_member(args: Arguments, seen: Callable[[CustomTrainer], None]) -> dict[str, float]:
     """Train one fold or seed in its own folder, or take up where it was cut off."""
     on_main(partial(claim_for_member, args))
     member = as_member(args)
@@ -75,7 +79,7 @@ def train_member(args: Arguments) -> dict[str, float]:
     with locked(folder) if args.training.process_index == 0 else nullcontext():
         if on_main(partial(is_finished, folder, member)) and not args.training.overwrite_output_dir:
             return on_main(partial(keep_member, args, folder))
-        return train(member)
+        return train(member, seen)
 
 
 def keep_member(args: Arguments, folder: Path) -> dict[str, float]:
@@ -85,33 +89,38 @@ def keep_member(args: Arguments, folder: Path) -> dict[str, float]:
     return read_json(folder / "metrics.json")
 
 
-def train_alone(args: Arguments) -> dict[str, float]:
+def train_alone(args: Arguments, seen: Callable[[CustomTrainer], None]) -> dict[str, float]:
     """Train one model in a folder that no other process trains in meanwhile."""
     folder = Path(args.training.output_dir)
     if args.training.process_index:
-        return train(args)
+        return train(args, seen)
     check_folder("output_dir", folder)
     with locked(folder):
-        return train(args)
+        return train(args, seen)
 
 
-def train(args: Arguments) -> dict[str, float]:
+def train(args: Arguments, seen: Callable[[CustomTrainer], None]) -> dict[str, float]:
     """Claim the folder -> rows, tokenizer, model -> train -> save the best model -> metrics, plots and card.
 
     Under a launcher the main process claims, and finishes; each process loads what it trains with, the main one first.
     """
     checkpoint = on_main(partial(claim, args))
-    prepared = main_first(partial(prepare, args, checkpoint))
+    with stage("while reading the rows and building the model"):
+        prepared = main_first(partial(prepare, args, checkpoint))
     on_main(partial(mark, Path(args.training.output_dir)))
     with tracked_run(args, goes_on=is_of(checkpoint, args)) as run:
         labels = prepared.datasets["train"]["labels"]
         with only_main_speaks():
             trainer = build_trainer(args, prepared.task, prepared.model, prepared.tokenizer, labels, prepared.tokens)
-        summary = train_model(args, trainer, checkpoint)
-        save(args, trainer)
+        seen(trainer)
+        with stage("while training"):
+            summary = train_model(args, trainer, checkpoint)
+        with stage("while saving the model"):
+            save(args, trainer)
         if not trainer.is_world_process_zero():
             return {}
-        return finish(args, trainer, prepared.datasets, summary, run)
+        with stage("while scoring the model and writing what lies beside it"):
+            return finish(args, trainer, prepared.datasets, summary, run)
 
 
 def claim(args: Arguments) -> str | None:

@@ -300,7 +300,6 @@ TABLES = {
     "data set": lambda rows: Dataset.from_dict({"n": [1, 2], "review": rows}),
     "column of a data set": lambda rows: Dataset.from_dict({"review": rows})["review"],
     "arrow table": lambda rows: pyarrow.table({"review": rows}),
-    "mappings": lambda rows: [{"id": k, "review": row} for k, row in enumerate(rows)],
     "column called text": lambda rows: pandas.DataFrame({"text": rows}),
     "tuple": tuple,
 }
@@ -318,7 +317,7 @@ def test_what_holds_texts(tiny_model, make):
     "texts, message",
     [
         (pandas.DataFrame({"a": ["good"], "b": ["bad"]}), "expected a column 'review' with the texts, got 'a', 'b'"),
-        ([{"a": "good"}], "text 1: expected a column 'review' with the texts, got 'a'"),
+        ([{"a": "good"}], "text 1: expected a text, got {'a': 'good'}"),
         (pandas.Series(["good", None]), "text 2: expected a text, got (None|nan)"),
         (np.array([["good"]]), "text 1: expected a text, got array"),
         (b"good", "expected a list of texts, got one text"),

@@ -139,7 +139,7 @@ class Predictor:
 def prepared(texts: Iterable, task: Task, text_column: str = "text") -> Iterator[Any]:
     """The texts as the task's other methods take them, one at a time.
 
-    Of a table (a data frame, a `datasets.Dataset`) and of rows (mappings) the text column is taken.
+    Of a table (a data frame, a `datasets.Dataset`) the text column is taken.
 
     Raises:
         UserError: for a single text, which would be answered character by character, or a mapping, by its keys; for a
@@ -153,7 +153,7 @@ def prepared(texts: Iterable, task: Task, text_column: str = "text") -> Iterator
     if columns is not None:
         texts = texts[column_in(columns, text_column)]
         texts = texts.to_pylist() if hasattr(texts, "to_pylist") else texts  # pyarrow has scalars of its own
-    return (prepare(number, item, task, text_column) for number, item in enumerate(texts, 1))
+    return (prepare(number, item, task) for number, item in enumerate(texts, 1))
 
 
 def columns_of(texts: Iterable) -> list[str] | None:
@@ -175,11 +175,9 @@ def column_in(columns: Iterable[str], text_column: str) -> str:
     )
 
 
-def prepare(number: int, item: Any, task: Task, text_column: str = "text") -> Any:
-    """One item, counted from 1; of a row its text."""
+def prepare(number: int, item: Any, task: Task) -> Any:
+    """One item, counted from 1."""
     try:
-        if isinstance(item, Mapping):
-            item = item["tokens"] if task.reads_words and "tokens" in item else item[column_in(item, text_column)]
         prepared_item = task.prepare(item)
         place = broken_at(getattr(prepared_item, "text", prepared_item))
     except UserError as error:
