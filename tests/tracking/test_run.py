@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -179,6 +180,24 @@ def test_a_resumed_run_on_a_server(args, tmp_path):
                 run.log({"x": float(goes_on)})
         (stored,) = server.runs.values()
         assert [row["x"] for row in stored["history"]] == [0, 1] and stored["state"] == "finished"
+
+
+@pytest.mark.parametrize(
+    ("status", "refused"), [(404, "file_stream"), (403, "file_stream"), (410, "file_stream"), (404, "runfile/")]
+)
+def test_a_server_that_refuses_what_is_sent(args, tmp_path, capsys, status, refused):
+    """The client gives up without a word, and the run stays empty: how to sync is said, and then it is whole."""
+    with WandbServer() as server, client(server, tmp_path):
+        server.fault = lambda path: status if refused in path else None
+        with tracked_run(args) as run:
+            run.log({"x": 1.0})
+        printed = capsys.readouterr().out
+        assert "W&B did not take everything (" in printed and str(status) in printed
+        server.fault = lambda path: None
+        command = re.findall("`wandb (sync .*?)`", printed)[-1].split()
+        subprocess.run([sys.executable, "-m", "wandb", *command], check=True, capture_output=True, timeout=120)
+        (stored,) = server.runs.values()
+        assert stored["history"][-1]["x"] == 1 and stored["state"] == "finished" and stored["files"]
 
 
 SECRETS = ("hf_SECRETsecret123", "wandb-SECRET-456", "sk-SECRETsecret789")

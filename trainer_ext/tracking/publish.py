@@ -57,7 +57,7 @@ def publish(args: Arguments, run: Any, metrics: dict[str, float], shown: tuple |
             upload.upload(store, version, run, there)
             if there:
                 folds = folds_beside(version.name, store.names())
-                upload.mark_best_fold(run, folds, version.metadata["folds_hash"])
+                upload.mark_best_fold(run, folds, version.metadata.get("folds_hash"))
 
 
 def put_if_missing(args: Arguments, member: str) -> None:

@@ -16,6 +16,7 @@ from trainer_ext.tracking.identity import identify, tags
 from trainer_ext.tracking.server import check_reachable, has_api_key, in_one_line, set_limits
 
 RUN_FILE = "wandb_run.json"  # in the output folder: the run that a resumed training goes on with
+GAVE_UP = re.compile("filestream: fatal error: |file transfer: upload: failed to upload: ")
 RUN_ID = re.compile(r"[\w-]{1,128}")
 
 
@@ -120,6 +121,25 @@ def finish_run(run, failed: bool) -> None:
         run.finish(exit_code=int(failed))
         if offline:
             print(f"W&B run kept offline: `{sync_command(run)}` uploads it")
+        elif (why := why_it_stopped(Path(run.settings.sync_dir))) is not None:
+            raise ValueError(why)
+
+
+def why_it_stopped(folder: Path) -> str | None:
+    """Why W&B's client stopped sending a run's history or files; None when it did not.
+
+    A refusal (404 of a proxy or an old server, 403, ...) is not repeated and not raised: `finish` ends as if all had
+    arrived. Only the client's own log tells.
+    """
+    try:
+        lines = (folder / "logs" / "debug-internal.log").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        if GAVE_UP.search(line):
+            with suppress(ValueError, KeyError, TypeError):
+                return GAVE_UP.sub("", json.loads(line)["msg"]).strip()
+    return None
 
 
 @contextmanager
