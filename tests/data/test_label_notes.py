@@ -102,3 +102,11 @@ def test_words_of_the_header_are_words(tmp_path):
     assert [row.values for row in read_rows(str(tmp_path / "a.jsonl"))] == rows
     (tmp_path / "b.csv").write_text("text\ntext\n")
     assert [row.values for row in read_rows(str(tmp_path / "b.csv"))] == [{"text": "text"}]
+
+
+def test_a_column_for_each_class_is_called_like_it():
+    rows = [Row({"text": f"t{k}", **{name: k % 2 for name in "abcdef"}}, f"row {k}") for k in range(10)]
+    kind = TASKS["multi_label"]
+    task = kind(label_space(rows, list("abcdef"), None, kind))
+    labels = texts_and_labels(rows, "text", task)[1]
+    assert list(label_notes(task, labels, [row.where for row in rows], list(rows[0].values))) == []

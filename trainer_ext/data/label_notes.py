@@ -45,8 +45,10 @@ def label_notes(task: Task, labels: Sequence | None, places: Sequence[str], colu
     classes = task.label_space.classes
     if not classes:
         return
-    yield from odd_names(classes, columns)
-    yield from joined_names(classes, task.takes_lists)
+    by_column = task.takes_lists and len(task.label_space.columns) > 1  # a column of 0 and 1 for each class
+    if not by_column:
+        yield from odd_names(classes, columns)
+        yield from joined_names(classes, task.takes_lists)
     if labels is None or len(labels) < FEWEST_ROWS:
         return
     flags = class_flags(task, labels)
@@ -54,7 +56,7 @@ def label_notes(task: Task, labels: Sequence | None, places: Sequence[str], colu
     absent = [name for name, count in zip(classes, counts, strict=True) if not count]
     if absent:
         yield f"no training row has the {plural(absent, 'class', 'classes')} {listed(absent)}"
-    if 2 * (counts > 0).sum() > len(labels):
+    if 2 * (counts > 0).sum() > len(labels) and not by_column:
         yield f"{(counts > 0).sum()} classes in {len(labels)} rows: is the label in the right column?"
         return
     yield from lone_blanks(classes, counts)
