@@ -2,6 +2,7 @@
 
 import csv
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -13,9 +14,10 @@ from tests.folds.conftest import TINY, topic_rows
 from trainer_ext import fit, load_predictor
 from trainer_ext.errors import UserError
 from trainer_ext.folds.members import fold_seed
+from trainer_ext.folds.runner import train_one
 from trainer_ext.folds.submission import submit
 from trainer_ext.notebook import write_table
-from trainer_ext.parsing import parse
+from trainer_ext.parsing import parse, parse_values, write_resolved
 from trainer_ext.tasks.tag_paths import neighbours
 
 
@@ -180,3 +182,24 @@ def test_stratified_needs_one_label(tmp_path):
     """Targets, aspects and flags go with multilabel_stratified."""
     with pytest.raises(UserError, match="stratified is for one label a row, but the task is multi_label"):
         fit(TINY, task="multi_label", train_file=[], output_dir=tmp_path, folds=2, fold_strategy="stratified")
+
+
+def test_a_token_reaches_the_folds_by_the_environment_alone(tmp_path, monkeypatch):
+    """Neither on their command line, which every user of the machine can list, nor in the recipe they read."""
+    started = {}
+
+    class Process:
+        def __init__(self, command, env, **files):
+            started.update(command=command, env=env)
+
+        def wait(self):
+            return 1
+
+    monkeypatch.setattr("trainer_ext.folds.runner.subprocess.Popen", Process)
+    write_table(topic_rows(12), tmp_path / "train.jsonl", "")
+    flags = {"train_file": str(tmp_path / "train.jsonl"), "output_dir": str(tmp_path / "cv"), "folds": 2}
+    args = parse_values({}, TINY | flags | {"hub_token": "hf_SECRETsecret123"})
+    write_resolved(args, tmp_path / "cv")
+    train_one(args, "fold-0", 1, {}, threading.Event())
+    assert started["env"]["HF_TOKEN"] == "hf_SECRETsecret123" and "hf_SECRETsecret123" not in started["command"]
+    assert "hf_SECRET" not in (tmp_path / "cv/resolved_config.yaml").read_text()

@@ -77,10 +77,13 @@ def train_one(
     log.parent.mkdir(parents=True, exist_ok=True)
     print(f"{name}: training, log in {log}", flush=True)
     command = [sys.executable, "-m", "trainer_ext", str(folder / "resolved_config.yaml"), *member_flags(name)]
+    environment = child_environment(workers)
+    if args.training.hub_token:  # neither its command line nor a file may hold it
+        environment["HF_TOKEN"] = args.training.hub_token
     with open(log, "ab") as file:
         begin = file.tell()
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, env=child_environment(workers)
+            command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, env=environment
         )
         processes[name] = process
         status = process.wait()

@@ -140,6 +140,18 @@ def test_what_no_repetition_can_change_ends_the_job(server, monkeypatch, status)
     assert server.headers[0]["authorization"] == "Bearer sk-very-secret"
 
 
+def test_a_reply_that_repeats_the_key_is_kept_without_it(server, monkeypatch):
+    """Also an error whose end is cut off inside of it, and a key with the line end of the file it came from."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret\r\n")
+    script(server, Reply('{"keep": true, "score": 0.9, "reason": "you are sk-very-secret"}'))
+    assert json.loads(client_of(server).ask(CHAT, Judgement))["reason"] == "you are ***"
+    text = client_of(server).describe(ValueError("x" * 290 + "sk-very-secret"))
+    assert text == "x" * 290 + "***"
+    monkeypatch.setenv("OPENAI_API_KEY", "EMPTY")
+    script(server, Reply('{"keep": true, "score": 0.9, "reason": "EMPTY"}'))
+    assert json.loads(client_of(server).ask(CHAT, Judgement))["reason"] == "EMPTY"
+
+
 def test_no_key_is_needed(server, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     script(server, Reply(GOOD))

@@ -19,6 +19,7 @@ from typing import Any
 
 from trainer_ext.data.llm.answers import Answer, BadReply, parse, printable
 from trainer_ext.errors import UserError
+from trainer_ext.redaction import HIDDEN, SHORTEST
 
 RETRIED = (408, 409, 429)
 FATAL = (401, 403, 404)
@@ -93,7 +94,9 @@ class Client:
 
         self.openai, self.base_url, self.parameters, self.budget = openai, base_url, parameters, budget
         self.max_retries, self.retry_wait = max_retries, retry_wait
-        self.key = os.environ.get("OPENAI_API_KEY") or "none"  # local servers want a header, whatever it says
+        self.key = (
+            os.environ.get("OPENAI_API_KEY", "").strip() or "none"
+        )  # local servers want a header, whatever it says
         self.client = openai.OpenAI(base_url=base_url, api_key=self.key, timeout=timeout, max_retries=0)
         self.formats = ["json_schema", "json_object", "none"]  # those the server was not seen to refuse, best first
         self.failures = 0
@@ -171,7 +174,7 @@ class Client:
         tokens."""
         try:
             choice = completion.choices[0]
-            reply, finish_reason = text_of(choice.message.content), choice.finish_reason
+            reply, finish_reason = self.without_key(text_of(choice.message.content)), choice.finish_reason
         except (AttributeError, IndexError, KeyError, TypeError):
             self.budget.add(estimate(messages, ""))
             raise self.openai.APIError("the reply has no choices", None, body=None) from None
@@ -203,11 +206,14 @@ class Client:
             return min(asked, LONGEST_RETRY_AFTER)
         return min(self.retry_wait * 2**attempt, LONGEST_WAIT) * random.uniform(0.5, 1)
 
+    def without_key(self, text: str) -> str:
+        """A text of a server, which may repeat the key, as it may be shown and kept; `EMPTY` is no secret."""
+        return text.replace(self.key, HIDDEN) if len(self.key) >= SHORTEST else text
+
     def describe(self, error: Exception) -> str:
         """An error in one line, without the key."""
         status = getattr(error, "status_code", None)
-        text = " ".join(str(error).split())[:300] or type(error).__name__
-        text = text.replace(self.key, "***") if self.key != "none" else text
+        text = self.without_key(" ".join(str(error).split()))[:300] or type(error).__name__
         return text if status is None or str(status) in text else f"HTTP {status}: {text}"
 
 
