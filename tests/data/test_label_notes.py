@@ -105,7 +105,7 @@ def test_words_of_the_header_are_words(tmp_path):
 
 
 def test_a_column_for_each_class_is_called_like_it():
-    rows = [Row({"text": f"t{k}", **{name: k % 2 for name in "abcdef"}}, f"row {k}") for k in range(10)]
+    rows = [Row({"text": f"t{k}", **dict.fromkeys("abcdef", k % 2)}, f"row {k}") for k in range(10)]
     kind = TASKS["multi_label"]
     task = kind(label_space(rows, list("abcdef"), None, kind))
     labels = texts_and_labels(rows, "text", task)[1]
