@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer_ext.errors import UserError
+from trainer_ext.tracking.__main__ import details, list_table
 from trainer_ext.tracking.content import content_digest, sha256_of
 from trainer_ext.tracking.scores import artifact_name, is_better, split_reference
 from trainer_ext.tracking.store import Store
@@ -467,6 +468,18 @@ def test_references():
     for bad in ("", ":best", "m:", "m:a:b", "e/p/m", "m:a b"):
         with pytest.raises(UserError, match="not of the form"):
             split_reference(bad)
+
+
+def test_list_and_show_of_a_store_from_elsewhere(store, capsys):
+    """What is whole is listed beside a damaged name; escape sequences do not reach the terminal."""
+    put(store, "a", 0.5, metric="f1\x1b[2J")
+    put(store, "b", 0.5, note="\x1b]0;owned\x07")
+    shown = details(store.get("b")) + list_table(store)
+    assert "owned" in shown and "\x1b" not in shown and "\x07" not in shown
+    (store.root / "names/b/v0.json").write_text("{")
+    with pytest.raises(UserError, match="names/b/v0.json is not valid JSON"):
+        list_table(store)
+    assert "a:v0" in capsys.readouterr().out
 
 
 def test_command_line(store):

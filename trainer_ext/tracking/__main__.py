@@ -2,7 +2,7 @@
 
 import argparse
 
-from trainer_ext.errors import ArgumentParser, run_main
+from trainer_ext.errors import ArgumentParser, UserError, one_line, run_main
 from trainer_ext.tracking.records import Version
 from trainer_ext.tracking.store import Store
 
@@ -45,23 +45,32 @@ def main() -> None:
 
 
 def list_table(store: Store) -> str:
-    """A line per version of every name."""
+    """A line per version of every name that can be read."""
     from trainer_ext.tables import table
 
-    versions = [version for name in store.names() for version in store.versions(name)]
-    if not versions:
+    versions, problems = [], []
+    for name in store.names():
+        try:
+            versions += store.versions(name)
+        except UserError as error:
+            problems.append(str(error))
+    if not (versions or problems):
         return f"no artifacts in {store.root}"
     rows = [
         [str(v), metric_of(v), f"{v.size / 1e6:.2f}", v.created[:16].replace("T", " "), ", ".join(v.aliases)]
         for v in versions
     ]
-    return table(rows, ["artifact", "metric", "MB", "created (UTC)", "aliases"])
+    text = table(rows, ["artifact", "metric", "MB", "created (UTC)", "aliases"])
+    if problems:  # what is whole is shown, and the status says that it is not all
+        print(text, flush=True)
+        raise UserError("; ".join(problems))
+    return text
 
 
 def metric_of(version: Version) -> str:
     """`f1_macro 0.8123`, or nothing where none was measured."""
     value = version.metadata.get("metric_value")
-    return "" if value is None else f"{version.metadata.get('metric_name')} {value:.4f}"
+    return "" if value is None else f"{one_line(str(version.metadata.get('metric_name')))} {value:.4f}"
 
 
 def details(version: Version) -> str:
@@ -71,7 +80,7 @@ def details(version: Version) -> str:
     facts = {"aliases": ", ".join(version.aliases), "created": version.created, "digest": version.digest}
     facts |= {key: value for key, value in version.metadata.items() if value is not None}
     files = [[name, str(entry["size"]), entry["sha256"][:12]] for name, entry in version.files.items()]
-    lines = [f"{key:<18} {value}" for key, value in facts.items()]
+    lines = [f"{one_line(key):<18} {one_line(str(value))}" for key, value in facts.items()]  # a stranger's, perhaps
     return "\n".join([str(version), *lines, "", table(files, ["file", "bytes", "sha256"])])
 
 
