@@ -1,11 +1,12 @@
 """The table of scores and the model card of a folder of folds or seeds."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 from trainer_ext.arguments import Arguments
 from trainer_ext.files import write_text
-from trainer_ext.parsing import resolved
+from trainer_ext.parsing import resolved_yaml
 from trainer_ext.reports.tables import table
 
 MOST_COLUMNS = 8  # models side by side on the screen
@@ -33,7 +34,8 @@ def is_mean_f1(name: str) -> bool:
 def write_card(folder: Path, args: Arguments, summary: dict[str, Any]) -> None:
     """README.md: what the models are, how good, how to use them together."""
     by_seeds = "seeds" in summary
-    flags = "\n".join(f"  {name}: {value}" for name, value in resolved(args).items())
+    flags, place = resolved_yaml(args).rstrip(), shlex.quote(str(folder))
+    exported = shlex.quote(f"{folder}-onnx")
     if by_seeds:
         what = f"{len(summary['seeds'])} models of one recipe that differ in their seed"
         joined = "`ensemble`: all models together on the validation rows, row by row in `validation.csv`."
@@ -73,15 +75,15 @@ which favours it a little. The curves are in `plots/`, every number in `cv.json`
 ## Use
 
 ```bash
-python predict.py --model {folder} --text "..."    # all models, mean of their probabilities
-python predict.py --model {folder} --ensemble weighted --text "..."
-python predict.py --model {folder / one} --text "..."    # one of them
-python export.py {folder} --output_dir {folder}-onnx    # each through the gate; then --model {folder}-onnx
+python predict.py --model {place} --text "..."    # all models, mean of their probabilities
+python predict.py --model {place} --ensemble weighted --text "..."
+python predict.py --model {shlex.quote(str(folder / one))} --text "..."    # one of them
+python export.py {place} --output_dir {exported}    # each through the gate; then --model {exported}
 ```
 
 The weights of `weighted` are {weights}.
 
-`python train.py {folder}/resolved_config.yaml` trains all again (what is finished is kept),
+`python train.py {shlex.quote(str(folder / "resolved_config.yaml"))}` trains all again (what is finished is kept),
 with `--{kind if kind == "fold" else "seeds"} {number}` one of them.
 
 ## Configuration

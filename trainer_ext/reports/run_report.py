@@ -1,5 +1,6 @@
 """What stands in the output folder beside the model: metrics, plots and the model card."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from trainer_ext.arguments import Arguments
 from trainer_ext.files import write_text
-from trainer_ext.parsing import resolved
+from trainer_ext.parsing import resolved_yaml
 from trainer_ext.reports import plots
 from trainer_ext.reports.tables import code_span, table
 from trainer_ext.tasks import Task
@@ -62,7 +63,8 @@ def write_model_card(
     if not space.classes:
         predicts = f"{len(space.columns)} target(s)"
     names = space.classes or space.columns
-    flags = "\n".join(f"  {name}: {value}" for name, value in resolved(args).items())
+    flags, place = resolved_yaml(args).rstrip(), shlex.quote(str(folder))
+    exported = shlex.quote(f"{folder}-onnx")
     slot_names = sorted({tag[2:] for tag in getattr(space, "tags", ()) if tag[2:]})
     slots = (
         f"; a tag for each word, {len(slot_names)} slots ({', '.join(map(code_span, slot_names))})"
@@ -92,16 +94,16 @@ All of them are in `metrics.json`; the curves and a picture of the predictions i
 ## Use
 
 ```bash
-python predict.py --model {folder} --text "..."
-python export.py {folder} --output_dir {folder}-onnx --eval_file VALIDATION_FILE
+python predict.py --model {place} --text "..."
+python export.py {place} --output_dir {exported} --eval_file VALIDATION_FILE
 ```
 
 ```python
 from trainer_ext import load_predictor
-load_predictor("{folder}").predict(["..."])
+load_predictor({str(folder)!r}).predict(["..."])
 ```
 
-After `import trainer_ext`, `AutoModelForSequenceClassification.from_pretrained("{folder}")` loads the
+After `import trainer_ext`, `AutoModelForSequenceClassification.from_pretrained({str(folder)!r})` loads the
 bare model, whose logits know nothing of a calibration.
 
 ## Configuration
@@ -110,7 +112,7 @@ bare model, whose logits know nothing of a calibration.
 {flags}
 ```
 
-`python train.py {folder}/resolved_config.yaml` trains it again.
+`python train.py {shlex.quote(str(folder / "resolved_config.yaml"))}` trains it again.
 
 ## Limits
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -158,6 +159,6 @@ def sync_command(run) -> str:
     """
     folder = Path(run.settings.sync_dir)
     if run.settings.mode != "offline":
-        return f"wandb sync --include-online --include-synced {folder}"
+        return f"wandb sync --include-online --include-synced {shlex.quote(str(folder))}"
     parts = sorted({*folder.parent.glob(f"offline-run-*-{run.id}"), folder})
-    return " ".join(["wandb sync", *map(str, parts)])
+    return f"wandb sync {shlex.join(map(str, parts))}"
