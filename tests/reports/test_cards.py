@@ -46,7 +46,14 @@ def check_card(folder, args) -> None:
 def test_model_card(folder, args):
     """Of one model; its Python lines are Python."""
     task = SingleLabel(LabelSpace(("label",), ("no", "1_0"), ("no", "1_0")))
-    write_model_card(folder, args, task, {"eval_f1_macro": 0.5}, {"train": 4, "validation": 2, "test": 0}, is_best=True)
+    write_model_card(
+        folder,
+        args,
+        task,
+        {"eval_f1_macro": 0.5, "best_step": 3},
+        {"train": 4, "validation": 2, "test": 0},
+        is_best=True,
+    )
     check_card(folder, args)
     card = (folder / "README.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
