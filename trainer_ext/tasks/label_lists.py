@@ -20,6 +20,13 @@ PAIRS = {"[": "]", "(": ")", "{": "}"}
 LONGEST_NUMBER = 40  # digits: no class has a longer name that is a number, and Python refuses those of thousands
 ITEM = re.compile(r"""\s*('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s'",\[\](){}]+)(?=[\s\]]|$)""")
 
+# What lists and arrays are called where they are written with their type: `array(['a'], dtype=object)`, `set()`.
+WRAPPED = re.compile(
+    r"(?:np\.)?(?:array|tensor|frozenset|set|Index)\(((?:[\[({].*[\])}])?)(?:, (?:dtype|device)=[^()]*)?\)", re.DOTALL
+)
+# A number or text of numpy's among others: `np.float64(1.0)`, `np.str_('a')`.
+SCALAR = re.compile(r"""\bnp\.\w+\(('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^()'"]*)\)""")
+
 
 def labels_of(value: Any, separator: str) -> list:
     """The labels of one row, as they stand there: items of a list, or parts of a text.
@@ -45,9 +52,10 @@ def as_list(value: Any) -> list | None:
         return sorted(value, key=str)
     if isinstance(value, dict):
         raise UserError(f"expected a list of labels, got a mapping: {value!r:.80}")
-    text = str(value).strip()
-    if text == "set()":
-        return []
+    text = SCALAR.sub(r"\1", str(value).strip())
+    wrapped = WRAPPED.fullmatch(text)
+    if wrapped:
+        return as_list(wrapped[1] or "[]")
     closing = PAIRS.get(text[:1])
     if closing is None:
         return python_list(text) if text[:1] in ("'", '"') else None
