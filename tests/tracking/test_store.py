@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from trainer_ext.errors import UserError
 from trainer_ext.tracking.__main__ import details, list_table
 from trainer_ext.tracking.content import content_digest, sha256_of
+from trainer_ext.tracking.records import Version
 from trainer_ext.tracking.scores import artifact_name, is_better, split_reference
 from trainer_ext.tracking.store import Store
 
@@ -323,6 +324,9 @@ def test_hostile_names_and_digests_lead_nowhere(store, tmp_path):
         store.get("m")
     with pytest.raises(UserError, match="'a' is a file as well"):
         store.put("n", {"a": b"x", "a/b": b"y"}, {})
+    for digest, name in (("../../../precious", "a"), (content_digest({"../a": entry["sha256"]}), "../a")):
+        with pytest.raises(UserError, match="is not the digest of its files|leads out"):
+            store.checkout(Version("m", 0, "model", digest, "", {}, {name: entry}))
     assert (precious / "thesis.txt").read_text() == "x"
 
 
@@ -380,6 +384,19 @@ def test_gc_removes_only_what_is_the_stores(store):
     (store.root / "names/m/v2.json").unlink()
     with pytest.raises(UserError, match="v2.json is damaged .it is missing"):
         store.gc()
+
+
+def test_gc_of_a_store_whose_names_are_gone(store, tmp_path):
+    """Nobody knows then what the blobs were for."""
+    put(store, "m", 0.5)
+    for replacement in (lambda path: None, lambda path: path.write_text(""), lambda path: path.symlink_to("nowhere")):
+        (store.root / "names").rename(tmp_path / "kept")
+        replacement(store.root / "names")
+        with pytest.raises(UserError, match="names is missing"):
+            store.gc()
+        (store.root / "names").unlink(missing_ok=True)
+        (tmp_path / "kept").rename(store.root / "names")
+    assert store.gc() == [] and (store.checkout(store.get("m")) / "file.txt").is_file()
 
 
 def test_a_version_being_written_counts_for_nothing(store):

@@ -151,6 +151,13 @@ def numbers_in(folder: Path) -> set[int]:
     return {int(match[1]) for match in found if match}
 
 
+def any_record(folder: Path) -> bool:
+    """Whether a name's folder holds anything of a version."""
+    if not folder.is_dir():
+        return True  # reading it says what is wrong
+    return is_there(folder / "aliases.json") or any(MANIFEST.fullmatch(path.name) for path in folder.iterdir())
+
+
 def read_mapping(path: Path) -> dict[str, Any]:
     """A JSON object from a file that is no link."""
     check_no_link(path)

@@ -31,7 +31,15 @@ from trainer_ext.tracking.content import (
     remove_tree,
     sha256_of,
 )
-from trainer_ext.tracking.records import MANIFEST, Version, check_no_link, is_there, read_state, read_version
+from trainer_ext.tracking.records import (
+    MANIFEST,
+    Version,
+    any_record,
+    check_no_link,
+    is_there,
+    read_state,
+    read_version,
+)
 from trainer_ext.tracking.scores import NAME, best_of, check_alias, is_better, split_reference
 
 ROOT_VARIABLE = "TRAINER_EXT_ARTIFACTS"
@@ -153,6 +161,9 @@ class Store:
         Raises:
             UserError: for a blob that is missing or damaged, naming it, and when the folder cannot be made.
         """
+        if version.digest != content_digest(version.sha256s):  # it becomes a path
+            raise UserError(f"artifact {version}: {version.digest!r} is not the digest of its files")
+        check_files(version.files)
         folder = self.root / "checkouts" / version.digest
         if holds_exactly(folder, version.sha256s):
             return folder
@@ -193,7 +204,9 @@ class Store:
         return removed
 
     def _every_version(self) -> list[Version]:
-        """All there are; a `UserError` for whatever lies among the names and is none."""
+        """All there are; a `UserError` for whatever lies among the names and is none, and when they are gone."""
+        if not (self.root / "names").is_dir() and is_there(self.root / "blobs"):
+            raise UserError(f"{self.root / 'names'} is missing; bring it back from a copy, or remove {self.root}")
         for folder in self._folders():
             if not NAME.fullmatch(folder.name):
                 raise UserError(f"{folder} is no artifact's folder: its name is none. Move it away")
@@ -282,13 +295,6 @@ class Store:
     def _locked(self) -> AbstractContextManager[None]:
         """One process at a time."""
         return file_lock(self.root / ".lock")
-
-
-def any_record(folder: Path) -> bool:
-    """Whether a name's folder holds anything of a version."""
-    if not folder.is_dir():
-        return True  # reading it says what is wrong
-    return is_there(folder / "aliases.json") or any(MANIFEST.fullmatch(path.name) for path in folder.iterdir())
 
 
 def listed(names: Iterable[str]) -> str:
