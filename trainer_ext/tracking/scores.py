@@ -81,3 +81,9 @@ def folds_beside(name: str, names: Iterable[str]) -> list[str]:
     if found is None:
         return []
     return [other for other in names if (match := FOLD.fullmatch(other)) and match[1] == found[1]]
+
+
+def listed(names: Iterable[str]) -> str:
+    """`"; there are a, b"`, or that there is nothing."""
+    names = list(names)
+    return f"; there are {', '.join(names[:20])}{', ...' if len(names) > 20 else ''}" if names else "; it is empty"

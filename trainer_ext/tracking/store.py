@@ -40,7 +40,7 @@ from trainer_ext.tracking.records import (
     read_state,
     read_version,
 )
-from trainer_ext.tracking.scores import NAME, best_of, check_alias, is_better, split_reference
+from trainer_ext.tracking.scores import NAME, best_of, check_alias, is_better, listed, split_reference
 
 ROOT_VARIABLE = "TRAINER_EXT_ARTIFACTS"
 OURS = re.compile(r"[0-9a-f]{64}|\..*\.tmp")  # of blobs and checkouts; whatever else lies there is not removed
@@ -295,9 +295,3 @@ class Store:
     def _locked(self) -> AbstractContextManager[None]:
         """One process at a time."""
         return file_lock(self.root / ".lock")
-
-
-def listed(names: Iterable[str]) -> str:
-    """`"; there are a, b"`, or that there is nothing."""
-    names = list(names)
-    return f"; there are {', '.join(names[:20])}{', ...' if len(names) > 20 else ''}" if names else "; it is empty"
