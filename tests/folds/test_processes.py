@@ -70,18 +70,14 @@ def test_killed_in_the_second_fold_and_started_again(tmp_path):
 def test_a_crash_of_one_leaves_the_others(tmp_path):
     """Exit status 1, the fold and its log named; the same command again finishes."""
     path = recipe(tmp_path, folds=3, output_dir=str(tmp_path / "cv"))
-    broken = tmp_path / "cv/fold-1/checkpoint-2"
-    broken.mkdir(parents=True)
-    (broken / "trainer_state.json").write_text("{}")
-    for name in ("model.safetensors", "optimizer.pt"):
-        (broken / name).write_bytes(b"broken")
-    done = run_script("train.py", path)
+    crash = "import os, sys\nif sys.orig_argv[-2:] == ['--fold', '1']:\n    os._exit(7)\n"
+    (tmp_path / "sitecustomize.py").write_text(crash)
+    done = run_script("train.py", path, env={"PYTHONPATH": str(tmp_path)})
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith(f"error: fold-1 failed (see {tmp_path / 'cv/fold-1/train.log'}); 2 of 3 are finished")
     assert "Run the same command again" in last and (tmp_path / "cv/fold-2/metrics.json").exists()
     assert not (tmp_path / "cv/cv.json").exists()
-    (broken / "trainer_state.json").unlink()  # not whole any more: dropped, and the fold starts anew
     done = run_ok("train.py", path)
     assert done.stdout.count("kept") == 2 and (tmp_path / "cv/cv.json").exists()
 

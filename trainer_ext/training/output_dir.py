@@ -132,8 +132,8 @@ def newest_checkpoint(folder: Path, args: TrainingArguments) -> str | None:
     whole = [path for path in useless if is_whole(path)]
     if whole:
         raise UserError(
-            f"{folder} holds no checkpoint that training can go on from: {whole[0].name} is damaged "
-            f"({damage(whole[0], args)}). Begin anew with --overwrite_output_dir true"
+            f"{whole[0]} is damaged ({damage(whole[0], args)}), and there is none before it to go on from: remove it "
+            "to begin at the start"
         )
     if (folder / "metrics.json").is_file():
         raise UserError(
