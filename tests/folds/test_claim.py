@@ -23,7 +23,7 @@ class Begun(Exception):
 def begin(tmp_path, monkeypatch):
     """`begin(rows, validation, **flags)` takes up the folder `cv` as train.py does, and trains nothing."""
 
-    def not_trained(args):
+    def not_trained(args, seen):
         raise Begun
 
     monkeypatch.setattr("trainer_ext.run.train", not_trained)
@@ -37,7 +37,7 @@ def begin(tmp_path, monkeypatch):
         args = parse_values({}, flags)
         if "fold" in flags or len(flags.get("seeds", [0, 0])) == 1:
             with pytest.raises(Begun):
-                train_member(args)
+                train_member(args, lambda trainer: None)
         else:
             prepare(args)
 
