@@ -9,20 +9,21 @@ from torch import nn
 from transformers import TrainerControl, TrainerState
 
 from trainer_ext.errors import UserError
-from trainer_ext.training.ema import TRAINING_WEIGHTS, EmaCallback
+from trainer_ext.training.ema import TRAINING_WEIGHTS, EmaCallback, decay_after
 
 from ..conftest import run_ok, run_script
 from ..objectives.test_objective import OBJECTIVES
 from .test_trainer import largest_difference, make_arguments, make_model, make_trainer
 
-OPTIONS = {"per_device_train_batch_size": 8, "max_steps": 6, "learning_rate": 0.1, "ema_decay": 0.8}
+OPTIONS = {"per_device_train_batch_size": 8, "max_steps": 6, "learning_rate": 0.1, "ema_decay": 0.3}
+WARM = TrainerState(global_step=1000)  # far behind the warm-up of any decay used here
 SAVING = {"save_strategy": "steps", "save_steps": 2, "eval_strategy": "steps", "eval_steps": 2}
 
 
 def test_closed_form(tmp_path):
     """a_n = d^n w_0 + (1 - d) sum_k d^(n - k) w_k; the training weights come back after each look."""
     model, ema = nn.Linear(1, 1, bias=False), EmaCallback(0.9)
-    arguments, state = make_arguments(tmp_path), TrainerState()
+    arguments, state = make_arguments(tmp_path), WARM
     weights = [2.0, -1.0, 5.0, 3.0]
     model.weight.data.fill_(weights[0])
     ema.on_train_begin(arguments, state, TrainerControl(), model=model)
@@ -38,13 +39,34 @@ def test_closed_form(tmp_path):
     assert model.weight.item() == pytest.approx(average)
 
 
+def test_the_decay_warms_up():
+    """min(decay, (1 + t) / (10 + t)): literal values, and what is left of the first weights after 300 steps at 0.999."""
+    assert [decay_after(step, 0.5) for step in (1, 2, 8, 9)] == [2 / 11, 3 / 12, 0.5, 0.5]
+    assert decay_after(10**6, 0.999) == 0.999 and decay_after(1, 0.0) == 0.0
+    left = 1.0
+    for step in range(1, 301):
+        left *= decay_after(step, 0.999)
+    assert left < 1e-9 < 0.999**300 == pytest.approx(0.74, abs=0.01)
+
+
+def test_the_first_steps_follow_the_weights(tmp_path):
+    """After one step from 2 to 4 the average is 2 * 2/11 + 4 * 9/11, whatever the decay is."""
+    model, ema = nn.Linear(1, 1, bias=False), EmaCallback(0.999)
+    model.weight.data.fill_(2.0)
+    ema.on_train_begin(make_arguments(tmp_path), TrainerState(), TrainerControl(), model=model)
+    model.weight.data.fill_(4.0)
+    first = TrainerState(global_step=1)
+    ema.on_step_end(make_arguments(tmp_path), first, TrainerControl(should_save=True), model=model)
+    assert model.weight.item() == pytest.approx(2 * 2 / 11 + 4 * 9 / 11)
+
+
 def averaged(tmp_path, **options):
     """A weight that went from 2 to 4 in one step under decay 0.9, so that the average is 2.2."""
     model, ema, arguments = nn.Linear(1, 1, bias=False), EmaCallback(0.9), make_arguments(tmp_path, **options)
     model.weight.data.fill_(2.0)
-    ema.on_train_begin(arguments, TrainerState(), TrainerControl(), model=model)
+    ema.on_train_begin(arguments, WARM, TrainerControl(), model=model)
     model.weight.data.fill_(4.0)
-    ema.on_step_end(arguments, TrainerState(), TrainerControl(), model=model)
+    ema.on_step_end(arguments, WARM, TrainerControl(), model=model)
     assert model.weight.item() == 4
     return model, ema, arguments
 
@@ -52,12 +74,12 @@ def averaged(tmp_path, **options):
 @pytest.mark.parametrize("look", ["should_evaluate", "should_save"])
 def test_the_end_of_an_epoch_is_looked_at_too(look, tmp_path):
     model, ema, arguments = averaged(tmp_path)
-    ema.on_epoch_end(arguments, TrainerState(), TrainerControl(), model=model)
+    ema.on_epoch_end(arguments, WARM, TrainerControl(), model=model)
     assert model.weight.item() == 4
     for _ in range(2):
-        ema.on_epoch_end(arguments, TrainerState(), TrainerControl(**{look: True}), model=model)
+        ema.on_epoch_end(arguments, WARM, TrainerControl(**{look: True}), model=model)
         assert model.weight.item() == pytest.approx(2.2)
-    ema.on_step_begin(arguments, TrainerState(), TrainerControl(), model=model)
+    ema.on_step_begin(arguments, WARM, TrainerControl(), model=model)
     assert model.weight.item() == 4
 
 
@@ -77,7 +99,8 @@ def averages_of(folder: Path, decay: float) -> dict[int, dict[str, torch.Tensor]
     average, found = dict(make_model(dropout=0.1).named_parameters()), {}
     for step in range(1, 7):
         weights = load_file(folder / f"checkpoint-{step}" / "model.safetensors")
-        average = {name: decay * average[name].detach() + (1 - decay) * weights[name] for name in average}
+        kept = min(decay, (1 + step) / (10 + step))
+        average = {name: kept * average[name].detach() + (1 - kept) * weights[name] for name in average}
         found[step] = average
     return found
 
@@ -89,7 +112,7 @@ def test_training_is_as_without_and_what_is_saved_and_evaluated_is_the_average(t
     plain.train()
     trainer = make_trainer(tmp_path / "ema", OBJECTIVES["cross_entropy"], dropout=0.1, **OPTIONS, **SAVING)
     trainer.train()
-    expected = averages_of(tmp_path / "plain", 0.8)
+    expected = averages_of(tmp_path / "plain", 0.3)
     for step in (2, 4, 6):
         saved = load_file(tmp_path / "ema" / f"checkpoint-{step}" / "model.safetensors")
         training = load_file(tmp_path / "ema" / f"checkpoint-{step}" / TRAINING_WEIGHTS)
@@ -120,7 +143,7 @@ def test_a_checkpoint_without_an_average_is_refused(tmp_path):
     plain = make_trainer(tmp_path, OBJECTIVES["cross_entropy"], **(OPTIONS | SAVING | {"ema_decay": 0}))
     plain.train()
     trainer = make_trainer(tmp_path, OBJECTIVES["cross_entropy"], **OPTIONS)
-    with pytest.raises(UserError, match="ema_decay 0.8 cannot resume from .*checkpoint-2"):
+    with pytest.raises(UserError, match="ema_decay 0.3 cannot resume from .*checkpoint-2"):
         trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
 
 

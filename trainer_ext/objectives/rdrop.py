@@ -25,8 +25,9 @@ def symmetric_kl(logits_1: Tensor, logits_2: Tensor) -> Tensor:
 class RDropTerm(Term):
     """Mean symmetric KL over items, between the two passes.
 
-    The task's term averages over the passes where the paper's eq. 3 adds them, as the authors' code does too:
-    `--rdrop_alpha 5` here is their alpha 5.
+    The task's term is averaged over the two passes. The paper's eq. 3, and the code of the authors' experiments, add
+    the two, so that the KL term weighs half as much there: their alpha 5 is `--rdrop_alpha 2.5` here. The short example
+    in their README averages as we do; its alpha is ours.
     """
 
     name = "rdrop"

@@ -14,17 +14,20 @@ TRAINING_WEIGHTS = "training_weights.safetensors"
 
 
 class EmaCallback(TrainerCallback):
-    """Keeps an average a <- decay a + (1 - decay) w after each optimizer step, from the first weights on.
+    """Keeps an average a <- d a + (1 - d) w after each optimizer step, from the first weights on.
+
+    After optimizer step t, d = min(decay, (1 + t) / (10 + t)): a warm-up, without which short trainings would keep much
+    of their first weights (at 0.999 and 300 steps 74% of them).
 
     Between a step that is followed by an evaluation or a checkpoint and the next step, and after the training, the
     *model* holds the average. So what is evaluated is what `model.safetensors` of the checkpoint and of the best model
     hold; the weights to train on from are in the checkpoint as `training_weights.safetensors`.
 
-    Source: Polyak & Juditsky 1992; the exponential form as in Tarvainen & Valpola (arXiv:1703.01780), eq. 1, without
-    a bias correction: choose a decay d with 1 / (1 - d) well below the number of steps.
+    Source: Polyak & Juditsky 1992; the exponential form as in Tarvainen & Valpola (arXiv:1703.01780), eq. 1; the warm-up
+    is that of TensorFlow's ExponentialMovingAverage with `num_updates`.
 
     Args:
-        decay: at least 0 and below 1.
+        decay: what d rises to; at least 0 and below 1.
     """
 
     def __init__(self, decay: float):
@@ -47,8 +50,9 @@ class EmaCallback(TrainerCallback):
     @torch.no_grad()
     def on_step_end(self, args, state, control, model: nn.Module = None, **kwargs):
         """Update the average; hand it over for an evaluation or a checkpoint."""
+        decay = decay_after(state.global_step, self.decay)
         for name, parameter in trainable(model).items():
-            self.other[name].lerp_(parameter, 1 - self.decay)
+            self.other[name].lerp_(parameter, 1 - decay)
         self.hand_over(control, model)
 
     def on_epoch_end(self, args, state, control, model: nn.Module = None, **kwargs):
@@ -97,6 +101,11 @@ class EmaCallback(TrainerCallback):
             raise UserError(f"{path} holds other parameters than this run trains")
         self.other, self.model_holds_average = weights, True
         self.swap(model)
+
+
+def decay_after(step: int, decay: float) -> float:
+    """How much of the average stays after optimizer step `step`, counted from 1 and over resumes."""
+    return min(decay, (1 + step) / (10 + step))
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
