@@ -40,7 +40,7 @@ def test_closed_form(tmp_path):
 
 
 def test_the_decay_warms_up():
-    """min(decay, (1 + t) / (10 + t)): literal values, and what is left of the first weights after 300 steps at 0.999."""
+    """min(decay, (1 + t) / (10 + t)): literal values, and what stays of the first weights after 300 steps."""
     assert [decay_after(step, 0.5) for step in (1, 2, 8, 9)] == [2 / 11, 3 / 12, 0.5, 0.5]
     assert decay_after(10**6, 0.999) == 0.999 and decay_after(1, 0.0) == 0.0
     left = 1.0

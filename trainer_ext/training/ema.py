@@ -23,8 +23,8 @@ class EmaCallback(TrainerCallback):
     *model* holds the average. So what is evaluated is what `model.safetensors` of the checkpoint and of the best model
     hold; the weights to train on from are in the checkpoint as `training_weights.safetensors`.
 
-    Source: Polyak & Juditsky 1992; the exponential form as in Tarvainen & Valpola (arXiv:1703.01780), eq. 1; the warm-up
-    is that of TensorFlow's ExponentialMovingAverage with `num_updates`.
+    Source: Polyak & Juditsky 1992; the exponential form as in Tarvainen & Valpola (arXiv:1703.01780), eq. 1; the
+    warm-up is that of TensorFlow's ExponentialMovingAverage with `num_updates`.
 
     Args:
         decay: what d rises to; at least 0 and below 1.
