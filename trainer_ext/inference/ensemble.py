@@ -16,6 +16,7 @@ from trainer_ext.inference.weights import ensemble_weights
 
 ROWS_AT_A_TIME = 4096  # that each model answers before it makes room for the next, when they do not fit together
 MEMBER = re.compile(r"(fold|seed)-\d+")
+MOST_MODELS = 10_000  # in one folder
 LISTS = ("folds.json", "seeds.json")  # which models a folder has to have; train.py and export.py write it first
 LAST_WRITTEN = ("metrics.json", "export_report.json")  # of a model that is trained, or exported, to its end
 
@@ -175,12 +176,22 @@ def is_complete(folder: Path) -> bool:
 
 
 def listed_members(folder: Path) -> list[str]:
-    """The names in the folder's list; none when it has no list."""
+    """The names in the folder's list; none when it has no list.
+
+    Raises:
+        UserError: for a list that is damaged.
+    """
     about = {}
     for path in (folder / name for name in LISTS):
-        about |= read_json(path) if path.is_file() else {}
-    folds = range(about.get("folds", 0) * about.get("fold_repeats", 1))
-    return [*(f"fold-{k}" for k in folds), *(f"seed-{seed}" for seed in about.get("seeds", []))]
+        content = read_json(path) if path.is_file() else {}
+        if not isinstance(content, dict):
+            raise UserError(f"{path} is no list of models: expected an object")
+        about |= content
+    folds, repeats, seeds = about.get("folds", 0), about.get("fold_repeats", 1), about.get("seeds", [])
+    numbers = [folds, repeats, *(seeds if isinstance(seeds, list) else [None])]
+    if any(type(number) is not int or number < 0 for number in numbers) or folds * repeats > MOST_MODELS:
+        raise UserError(f"{folder}: {' or '.join(LISTS)} is damaged: folds, fold_repeats and seeds are no numbers")
+    return [*(f"fold-{k}" for k in range(folds * repeats)), *(f"seed-{seed}" for seed in seeds)]
 
 
 def size_of(folder: Path, file_name: str | None) -> int:

@@ -14,6 +14,7 @@ from trainer_ext.data.cleaning import Cleaning
 from trainer_ext.data.truncation import Truncation
 from trainer_ext.errors import UserError
 from trainer_ext.files import read_json
+from trainer_ext.inference.damage import check_pipeline
 from trainer_ext.inference.session import OnnxSession
 from trainer_ext.tasks import TASKS, Calibration, Task
 
@@ -64,24 +65,45 @@ class Predictor:
 
     def logits(self, texts: Sequence[str]) -> Any:
         """Logits (N, *head_shape), float32, in the order of the texts; several heads as the task stacks them."""
-        return self.task.stack(self.outputs(list(prepared(texts, self.task, self.pipeline["text_column"]))))
+        return self.task.stack(self.outputs(list(self._prepared(texts))))
 
     def outputs(self, items: list) -> list:
         """The task's output for each prepared item, in order."""
-        if self.task.reads_words:  # the fast one does not keep which word a piece belongs to
-            words = [self.cleaning.by_word(item.words) for item in items]
-            encoded = self.tokenizer.encode_batch(words, is_pretokenized=True)
-        else:
-            encoded = self.tokenizer.encode_batch_fast(list(map(self.cleaning, items)))
+        encoded = self._encoded(items)
         if self.cutter is not None:
             encoded = list(map(self.cutter, encoded))
         batches = self._batches(encoded)
         out: list = [None] * len(items)
         for rows, arrays in zip(batches, self._run(encoded, batches), strict=True):
+            self._check_shape(arrays["logits"])
             for position, k in enumerate(rows):
                 own = {name: array[position] for name, array in arrays.items()}
                 out[k] = self.task.row_output(own, encoded[k], items[k])
         return out
+
+    def _check_shape(self, logits: np.ndarray) -> None:
+        """Raise `UserError` for a head of another size than the labels: they would be paired wrongly, or not at all."""
+        if logits.shape[1:] != tuple(self.task.head_shape):
+            raise UserError(
+                f"the model's head gives {logits.shape[1:]} numbers, but its config.json has labels for "
+                f"{tuple(self.task.head_shape)}: they are not of the same model"
+            )
+
+    def _encoded(self, items: list) -> list:
+        """The tokens of each item, not yet cut.
+
+        Raises:
+            UserError: for a tokenizer whose parts do not fit together.
+        """
+        try:
+            if self.task.reads_words:  # the fast one does not keep which word a piece belongs to
+                words = [self.cleaning.by_word(item.words) for item in items]
+                return self.tokenizer.encode_batch(words, is_pretokenized=True)
+            return self.tokenizer.encode_batch_fast(list(map(self.cleaning, items)))
+        except Exception as error:
+            if type(error) is not Exception:  # which is what the Rust side raises
+                raise
+            raise UserError(f"the model's tokenizer.json is damaged: {error}") from error
 
     def _batches(self, encoded: list) -> list[list[int]]:
         """Numbers of rows that share a run: rows of like length, the longest first, so that callers end together."""
@@ -116,9 +138,13 @@ class Predictor:
             arrays["token_type_ids"][row, : len(e.ids)] = e.type_ids
         return {name: arrays[name] for name in self.pipeline["input_names"]}
 
+    def _prepared(self, texts: Iterable) -> Iterator[Any]:
+        """The texts, or those of a table, as the task takes them."""
+        return prepared(texts, self.task, self.pipeline.get("text_column", "text"))
+
     def logits_iter(self, texts: Iterable[str]) -> Iterator[Any]:
         """The output of one text after another (for one head its logits)."""
-        return (output for _, output in self._windows(prepared(texts, self.task, self.pipeline["text_column"])))
+        return (output for _, output in self._windows(self._prepared(texts)))
 
     def _windows(self, items: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
         """Prepared items and outputs; holds a window of them at a time, so any number may stream through."""
@@ -127,9 +153,7 @@ class Predictor:
 
     def predict_iter(self, texts: Iterable[str]) -> Iterator[dict[str, Any]]:
         """One answer a text, in order."""
-        return (
-            self.task.answer(*pair) for pair in self._windows(prepared(texts, self.task, self.pipeline["text_column"]))
-        )
+        return (self.task.answer(*pair) for pair in self._windows(self._prepared(texts)))
 
     def predict(self, texts: Sequence[str]) -> list[dict[str, Any]]:
         """One answer a text, in order."""
@@ -240,20 +264,13 @@ def read_pipeline(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
         raise UserError(f"model {folder} has no config.json: it is neither a checkpoint nor an ONNX folder")
-    config = read_json(path)
-    pipeline = config.get("pipeline") if isinstance(config, dict) else None
-    needed = ("task", "label_space", "max_length", "pad_token_id", "input_names", "text_column")
-    missing = [key for key in needed if key not in (pipeline or {})]
-    if missing:
-        raise UserError(f"{path} is no model of this project: its 'pipeline' lacks {', '.join(missing)}")
-    if pipeline["task"] not in TASKS:
-        raise UserError(f"{path}: task {pipeline['task']!r} is none of {', '.join(TASKS)}")
+    pipeline = check_pipeline(path, read_json(path))
     space_class = TASKS[pipeline["task"]].label_space_class
     readers = {"label_space": space_class, "calibration": Calibration, "cleaning": Cleaning, "truncation": Truncation}
     for key, kind in readers.items():
         try:
             kind.from_dict(pipeline.get(key))
-        except (TypeError, AttributeError, KeyError) as error:
+        except (TypeError, ValueError, AttributeError, KeyError) as error:
             raise UserError(f"{path}: the {key.replace('_', ' ')} is not readable: {error}") from error
     return pipeline
 
