@@ -100,8 +100,8 @@ class Predictor:
                 words = [self.cleaning.by_word(item.words) for item in items]
                 return self.tokenizer.encode_batch(words, is_pretokenized=True)
             return self.tokenizer.encode_batch_fast(list(map(self.cleaning, items)))
-        except Exception as error:
-            if type(error) is not Exception:  # which is what the Rust side raises
+        except BaseException as error:
+            if not is_rusts(error):
                 raise
             raise UserError(f"the model's tokenizer.json is damaged: {error}") from error
 
@@ -289,5 +289,12 @@ def read_tokenizer(folder: Path) -> Tokenizer:
         raise UserError(f"model {folder} has no tokenizer.json")
     try:
         return Tokenizer.from_file(str(path))
-    except Exception as error:  # the Rust side raises a bare Exception
+    except BaseException as error:
+        if not is_rusts(error):
+            raise
         raise UserError(f"{path} cannot be read: {error}") from error
+
+
+def is_rusts(error: BaseException) -> bool:
+    """Whether the Rust side of `tokenizers` raised this: a bare Exception, or a panic, which is none."""
+    return type(error) is Exception or type(error).__name__ == "PanicException"
