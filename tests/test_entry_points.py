@@ -32,7 +32,7 @@ def read_jsonl(path: Path) -> list[dict]:
 def topic_export(topic_checkpoint, topic_files, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("exports") / "topics"
     # thirty rows: one flipped label is three points
-    run_ok("export.py", topic_checkpoint, "--output_dir", folder, "--max_metric_drop", "10", "--benchmark")
+    run_ok("export.py", topic_checkpoint, "--output_dir", folder, "--max_metric_drop", "10", "--benchmark", real=True)
     return folder
 
 
@@ -140,7 +140,7 @@ def test_predictions_agree_with_metrics_json(topic_checkpoint, topic_files, topi
     rows = [line.rsplit("\t", 1) for line in topic_files["validation"].read_text().splitlines()]
     source = tmp_path / "in.jsonl"
     source.write_text("".join(json.dumps({"id": k, "text": text}) + "\n" for k, (text, _) in enumerate(rows)))
-    run_ok("predict.py", "--model", topic_checkpoint, "--input", source, "--output", tmp_path / "out.jsonl")
+    run_ok("predict.py", "--model", topic_checkpoint, "--input", source, "--output", tmp_path / "out.jsonl", real=True)
     answers = read_jsonl(tmp_path / "out.jsonl")
     assert [answer["id"] for answer in answers] == list(range(30))
     gold, predicted = [label for _, label in rows], [answer["label"] for answer in answers]

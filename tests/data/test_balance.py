@@ -98,7 +98,9 @@ def test_refused(source, tmp_path, flags, message):
 
 def test_bad_rows_are_named_and_nothing_is_written(tmp_path):
     source = write_jsonl(tmp_path / "in.jsonl", [{"text": "x", "label": "a"}, {"text": "y", "label": ""}])
-    done = run_script("-m", "trainer_ext.data.balance", "--input", source, "--output", source, "--method", "hybrid")
+    done = run_script(
+        "-m", "trainer_ext.data.balance", "--input", source, "--output", source, "--method", "hybrid", real=True
+    )
     assert done.returncode == 2 and "is the input" in done.stderr
     out = tmp_path / "out.jsonl"
     done = run_script("-m", "trainer_ext.data.balance", "--input", source, "--output", out, "--method", "hybrid")

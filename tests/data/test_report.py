@@ -151,7 +151,9 @@ def test_short_names():
 
 def test_from_the_shell(tmp_path, topic_files):
     """As a user runs it: tables, exit status 0; a file that cannot be read is one line and status 2."""
-    done = run_script("-m", "trainer_ext.data.report", topic_files["train"], "--output_dir", tmp_path / "out")
+    done = run_script(
+        "-m", "trainer_ext.data.report", topic_files["train"], "--output_dir", tmp_path / "out", real=True
+    )
     assert done.returncode == 0 and "sports" in done.stdout and (tmp_path / "out/data_report.json").is_file()
     (tmp_path / "bad.csv").write_text('text,label\n"a,1\n')
     done = run_script("-m", "trainer_ext.data.report", tmp_path / "bad.csv", "--output_dir", tmp_path / "no")

@@ -278,7 +278,7 @@ def test_a_server_that_is_not_there_ends_the_job(job, server):
     server.http.server_close()
     argv = ["-m", "trainer_ext.data.llm", "--mode", "filter", "--input", job.source, "--base_url", server.url]
     argv += ["--output", job.folder / "out.jsonl", "--model", "m", "--max_retries", "0", "--concurrency", "1"]
-    done = run_script(*argv)
+    done = run_script(*argv, real=True)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith(f"error: {server.url} gave no reply to 10 rows in a row")
     assert sorted(path.name for path in job.folder.iterdir()) == [".llm_cache", "rows.jsonl"]
