@@ -60,6 +60,7 @@ ALLOWED = {
         *LEAVES,
     },
     "folds": {
+        "processes",
         *("arguments", "parsing", "data", "tasks", "modeling", "inference", "reports", "tracking", "training"),
         *LEAVES,
     },

@@ -7,6 +7,7 @@ import io
 import os
 import re
 import select
+import signal
 import sys
 import tempfile
 import traceback
@@ -19,6 +20,7 @@ from trainer_ext.synonyms import other_name
 DEBUG = "TRAINER_EXT_DEBUG"  # set by --debug, also for child processes
 HF_DEBUG = ("underflow_overflow", "tpu_metrics_debug", "")  # what `transformers.TrainingArguments.debug` takes
 INTERRUPTED = 130  # as a shell reports SIGINT
+TERMINATED = 143  # and SIGTERM
 LONGEST = 300  # characters of a message that is not ours
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 DISK_FULL_WORDS = ("no space left on device", "disk is full", "disk quota exceeded", "file write failed")
@@ -47,6 +49,10 @@ class Interrupted(UserError):
     """The user stopped a job, and there is more to say than that; the message says how to go on."""
 
     status = INTERRUPTED
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: the script ends as with Ctrl-C, so that it removes what is half-written and ends its children."""
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -112,7 +118,7 @@ def said_once() -> Iterator[None]:
     """Where all processes of a launch (torchrun) raise the same `UserError`, let the first of each machine say it."""
     try:
         yield
-    except UserError as error:
+    except (UserError, Terminated) as error:
         error.said = os.environ.get("LOCAL_RANK", "0") != "0"
         raise
 
@@ -120,11 +126,14 @@ def said_once() -> Iterator[None]:
 def run_main(main: Callable[[], int | None]) -> None:
     """Run an entry script: whatever it raises becomes one line on stderr and an exit status.
 
-    2: bad input. 1: anything else that went wrong. 130: interrupted. `--debug` adds the traceback; it is taken off the
-    command line here, so that every command has it, and is known to the processes that the command starts.
+    2: bad input. 1: anything else that went wrong. 130: interrupted, 143: ended by SIGTERM. `--debug` adds the
+    traceback; it is taken off the command line here, so that every command has it, and is known to the processes that
+    the command starts.
     """
     if take_debug(sys.argv):
         os.environ[DEBUG] = "1"
+    if "LOCAL_RANK" not in os.environ:  # a process that waits for others of its launch would not hear of it
+        signal.signal(signal.SIGTERM, raise_terminated)
     try:
         status = main()
         sys.stdout.flush()  # a reader that went away shows here, not at exit where nothing can be done about it
@@ -139,6 +148,11 @@ def run_main(main: Callable[[], int | None]) -> None:
             if not getattr(error, "said", False):
                 print(f"error: {message}", file=sys.stderr, flush=True)
     sys.exit(status or 0)
+
+
+def raise_terminated(signum: int, frame: Any) -> None:
+    """Handler of SIGTERM."""
+    raise Terminated
 
 
 def take_debug(argv: list[str]) -> bool:
@@ -174,6 +188,8 @@ def explain(error: BaseException) -> tuple[str, int]:
     doing = f" {error.stage}" if hasattr(error, "stage") else ""
     if isinstance(error, UserError):
         return one_line(str(error)), error.status
+    if isinstance(error, Terminated):
+        return f"ended by SIGTERM{doing}", TERMINATED
     if isinstance(error, KeyboardInterrupt):
         return f"interrupted{doing}", INTERRUPTED
     if any(map(is_disk_full, causes(error))):

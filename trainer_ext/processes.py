@@ -1,8 +1,11 @@
-"""Several processes of one run (`torchrun`, `accelerate launch`): what one does alone, or first; an error ends all."""
+"""Processes of one run: what one of a launch (`torchrun`) does alone, or first, and children that end with a parent."""
 
 import os
+import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from typing import TypeVar
 
 import torch.distributed as dist
@@ -10,6 +13,8 @@ import torch.distributed as dist
 from trainer_ext.errors import RunError, UserError, explain
 
 Result = TypeVar("Result")
+PARENT = "TRAINER_EXT_PARENT"  # process id of the run that trains this fold or seed
+LOOK_AGAIN = 1.0  # seconds
 
 
 def process_count() -> int:
@@ -28,6 +33,18 @@ def on_main(work: Callable[[], Result]) -> Result:
     result = [together(work, takes_part=dist.get_rank() == 0)]
     dist.broadcast_object_list(result, src=0)
     return result[0]
+
+
+@contextmanager
+def entered_by_main(manager: Callable[[], AbstractContextManager]) -> Iterator[None]:
+    """Let the main process hold something (a lock) while all work."""
+    with ExitStack() as stack:
+
+        def enter() -> None:
+            stack.enter_context(manager())
+
+        on_main(enter)
+        yield
 
 
 def main_first(work: Callable[[], Result]) -> Result:
@@ -85,3 +102,16 @@ def quiet() -> Iterator[None]:
     """Print nothing."""
     with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
         yield
+
+
+def end_with_parent() -> None:
+    """In a process that `child_environment` describes: end when the parent has, however it did (a kill is not told)."""
+    parent = os.environ.pop(PARENT, None)  # processes that this one starts have another
+
+    def watch() -> None:
+        while os.getppid() == int(parent):
+            time.sleep(LOOK_AGAIN)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    if parent:
+        threading.Thread(target=watch, name="end-with-parent", daemon=True).start()

@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,7 +40,7 @@ from trainer_ext.modeling import EncoderWithHead
 from trainer_ext.modeling.build import build_model, build_tokenizer, pipeline_of
 from trainer_ext.modeling.layers import prepare_layers
 from trainer_ext.parsing import write_resolved
-from trainer_ext.processes import main_first, on_main, only_main_speaks
+from trainer_ext.processes import end_with_parent, entered_by_main, main_first, on_main, only_main_speaks
 from trainer_ext.reports.run_report import write_model_card, write_plots
 from trainer_ext.reports.tables import metrics_table
 from trainer_ext.tasks import TASKS, Task
@@ -50,6 +49,7 @@ from trainer_ext.tracking.run import tracked_run
 from trainer_ext.training.build import build_trainer, check_hub, tokenise
 from trainer_ext.training.output_dir import STAGE, claim_output_dir, is_over, locked, mark, put_in_place
 from trainer_ext.training.packages import check_packages
+from trainer_ext.training.progress import library_bars
 from trainer_ext.training.resume import check_flags, check_rows
 from trainer_ext.training.ridge_head import start_from_ridge
 from trainer_ext.training.trainer import CustomTrainer
@@ -62,13 +62,15 @@ def run(args: Arguments, seen: Callable[[CustomTrainer], None] = lambda trainer:
 
     `seen` is handed the trainer before it trains, where the training is in this process.
     """
+    end_with_parent()
     TASKS[args.data.task].check_metric(args.training.metric_for_best_model, args.data.label_columns)
-    if not args.training.do_train:
-        return evaluate(args) if args.training.process_index == 0 else {}
-    check_packages(args.training)
-    if is_whole(args):
-        return run_members(args)
-    return train_member(args, seen) if has_members(args) else train_alone(args, seen)
+    with library_bars(shown=not args.training.disable_tqdm):
+        if not args.training.do_train:
+            return evaluate(args) if args.training.process_index == 0 else {}
+        check_packages(args.training)
+        if is_whole(args):
+            return run_members(args)
+        return train_member(args, seen) if has_members(args) else train_alone(args, seen)
 
 
 def train_member(args: Arguments, seen: Callable[[CustomTrainer], None]) -> dict[str, float]:
@@ -76,7 +78,7 @@ def train_member(args: Arguments, seen: Callable[[CustomTrainer], None]) -> dict
     on_main(partial(claim_for_member, args))
     member = as_member(args)
     folder = Path(member.training.output_dir)
-    with locked(folder) if args.training.process_index == 0 else nullcontext():
+    with entered_by_main(partial(locked, folder)):
         if on_main(partial(is_finished, folder, member)) and not args.training.overwrite_output_dir:
             return on_main(partial(keep_member, args, folder))
         return train(member, seen)
@@ -92,10 +94,8 @@ def keep_member(args: Arguments, folder: Path) -> dict[str, float]:
 def train_alone(args: Arguments, seen: Callable[[CustomTrainer], None]) -> dict[str, float]:
     """Train one model in a folder that no other process trains in meanwhile."""
     folder = Path(args.training.output_dir)
-    if args.training.process_index:
-        return train(args, seen)
-    check_folder("output_dir", folder)
-    with locked(folder):
+    on_main(partial(check_folder, "output_dir", folder))
+    with entered_by_main(partial(locked, folder)):
         return train(args, seen)
 
 
@@ -209,14 +209,14 @@ def save(args: Arguments, trainer: CustomTrainer) -> None:
 def finish(args: Arguments, trainer: CustomTrainer, datasets: dict, summary: dict, run) -> dict[str, float]:
     """Score the model *as saved*, and write what belongs beside it; metrics.json comes last."""
     folder, task = Path(args.training.output_dir), trainer.task
-    metrics, scored = {}, {}
+    metrics, scored, bar = {}, {}, not args.training.disable_tqdm
     if args.model.calibrate != "none":
         rows, size = datasets["validation"], args.training.per_device_eval_batch_size
-        task.calibration = calibrate(folder, rows["text"], rows["labels"], args.model.calibrate, size)
+        task.calibration = calibrate(folder, rows["text"], rows["labels"], args.model.calibrate, size, bar)
     for split, prefix in (("validation", "eval"), ("test", "test")):
         if datasets[split]:
             predictor = load_predictor(folder, batch_size=args.training.per_device_eval_batch_size)
-            scored[split] = score(predictor, *inputs_and_labels(datasets[split]), split)
+            scored[split] = score(predictor, *inputs_and_labels(datasets[split]), split, bar)
             metrics |= {f"{prefix}_{name}": value for name, value in scored[split]["metrics"].items()}
     metrics |= {name: summary[name] for name in ("train_runtime", "train_samples_per_second") if name in summary}
     metrics["best_step"] = trainer.step_of_model
@@ -267,7 +267,8 @@ def evaluate(args: Arguments) -> dict[str, float]:
     for split, prefix in (("validation", "eval"), ("test", "test")):
         if rows := rows_to_score(args.data, split, predictor):
             dataset = build_dataset(rows, args.data, task)
-            scores = score(predictor, *inputs_and_labels(dataset), split)["metrics"]
+            bar = not args.training.disable_tqdm
+            scores = score(predictor, *inputs_and_labels(dataset), split, bar)["metrics"]
             metrics |= {f"{prefix}_{name}": value for name, value in scores.items()}
     write_json(Path(args.training.output_dir) / "eval_results.json", metrics)
     print(f"\n{metrics_table(metrics)}\n\nWritten to {Path(args.training.output_dir) / 'eval_results.json'}")

@@ -1,11 +1,12 @@
 """Trains folds or seeds, each in a fresh process: what one leaks or breaks, the others do not see."""
 
 import os
+import queue
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,10 +16,12 @@ from trainer_ext.errors import RunError, UserError
 from trainer_ext.files import read_json, write_text
 from trainer_ext.folds.members import is_finished, member_flags, member_names
 from trainer_ext.inference.session import available_cores
+from trainer_ext.processes import PARENT
 from trainer_ext.tasks import TASKS
 from trainer_ext.tracking.publish import put_if_missing
 
 LOG = "train.log"
+PATIENCE = 10  # seconds that a process has to end
 
 
 def train_members(args: Arguments) -> None:
@@ -39,18 +42,23 @@ def train_members(args: Arguments) -> None:
     workers = max(1, min(args.folds.num_fold_workers, len(waiting)))
     processes: dict[str, subprocess.Popen] = {}
     stop = threading.Event()
+    environments: queue.SimpleQueue[dict[str, str]] = queue.SimpleQueue()
+    for gpu in shared_gpus(args.training.use_cpu, workers):
+        environments.put(child_environment(workers, gpu))
 
     def train(name: str) -> int:
-        return 1 if stop.is_set() else train_one(args, name, workers, processes, stop)
+        environment = environments.get()
+        try:
+            return 1 if stop.is_set() else train_one(args, name, environment, processes, stop)
+        finally:
+            environments.put(environment)
 
     with ThreadPoolExecutor(workers) as pool:
         try:
             results = list(pool.map(train, waiting))
         except BaseException:
             stop.set()
-            for process in processes.values():
-                if process.poll() is None:
-                    process.terminate()
+            end(processes.values())
             raise
     failed = [name for name, status in zip(waiting, results, strict=True) if status]
     if failed:
@@ -62,8 +70,25 @@ def train_members(args: Arguments) -> None:
         )
 
 
+def end(processes: Iterable[subprocess.Popen]) -> None:
+    """End those that still run: asked first, so that they clean up, then killed."""
+    running = [process for process in processes if process.poll() is None]
+    for process in running:
+        process.terminate()
+    deadline = time.monotonic() + PATIENCE
+    for process in running:
+        try:
+            process.wait(max(0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
 def train_one(
-    args: Arguments, name: str, workers: int, processes: dict[str, subprocess.Popen], stop: threading.Event
+    args: Arguments,
+    name: str,
+    environment: Mapping[str, str],
+    processes: dict[str, subprocess.Popen],
+    stop: threading.Event,
 ) -> int:
     """Run `train.py` for one fold or seed, its output in its log; returns the exit status.
 
@@ -77,15 +102,16 @@ def train_one(
     log.parent.mkdir(parents=True, exist_ok=True)
     print(f"{name}: training, log in {log}", flush=True)
     command = [sys.executable, "-m", "trainer_ext", str(folder / "resolved_config.yaml"), *member_flags(name)]
-    environment = child_environment(workers)
     if args.training.hub_token:  # neither its command line nor a file may hold it
-        environment["HF_TOKEN"] = args.training.hub_token
+        environment = {**environment, "HF_TOKEN": args.training.hub_token}
     with open(log, "ab") as file:
         begin = file.tell()
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, env=environment
         )
         processes[name] = process
+        if stop.is_set():  # since it was looked at last
+            process.terminate()
         status = process.wait()
     seconds = time.monotonic() - start
     if status == 2:
@@ -103,13 +129,33 @@ def train_one(
     return 0
 
 
-def child_environment(workers: int) -> dict[str, str]:
-    """This package importable, and this process's cores shared among the processes that run at the same time."""
+def shared_gpus(use_cpu: bool, workers: int) -> list[str | None]:
+    """For each worker the GPU that its processes see, in turn; None without one."""
+    gpus = [] if use_cpu else visible_gpus()
+    if len(gpus) > workers:
+        print(f"note: {len(gpus)} GPUs are visible; --num_fold_workers {len(gpus)} trains on all of them", flush=True)
+    return [gpus[k % len(gpus)] if gpus else None for k in range(workers)]
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    import torch
+
+    count = torch.cuda.device_count()
+    named = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(count)))
+    return [name.strip() for name in named.split(",")][:count]
+
+
+def child_environment(workers: int, gpu: str | None = None) -> dict[str, str]:
+    """This package importable, this process's cores shared among those that run at the same time, and their GPU."""
     root = str(Path(trainer_ext.__file__).resolve().parent.parent)
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+    environment[PARENT] = str(os.getpid())
     if workers > 1:
         environment.setdefault("OMP_NUM_THREADS", str(max(1, available_cores() // workers)))
+    if gpu is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = gpu
     return environment
 
 

@@ -10,10 +10,12 @@ from trainer_ext.inference.scoring import score
 from trainer_ext.tasks import Calibration
 
 
-def calibrate(folder: Path, texts: Sequence[str], labels: Sequence, what: str, batch_size: int) -> Calibration:
+def calibrate(
+    folder: Path, texts: Sequence[str], labels: Sequence, what: str, batch_size: int, bar: bool = True
+) -> Calibration:
     """Fit `what` (temperature, thresholds or both) on the rows and keep it in the checkpoint's config."""
     predictor = load_single(folder, batch_size=batch_size)
-    scored = score(predictor, texts, labels, "calibration")
+    scored = score(predictor, texts, labels, "calibration", bar)
     fitted = predictor.task.fit_calibration(scored["logits"], scored["labels"], what)
     if what != "thresholds" and fitted.temperature == 1:
         print(

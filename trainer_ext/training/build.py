@@ -4,6 +4,7 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 
+import torch
 from datasets import Dataset
 from huggingface_hub import HfApi
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, PrinterCallback, ProgressCallback
@@ -86,6 +87,7 @@ def build_trainer(
         data_collator=Collator(tokenizer),
         callbacks=callbacks,
     )
+    note_idle_gpus(training)
     note_late_start(training, len(resampler) if resampler else len(tokens["train"]))
     if not training.disable_tqdm:
         trainer.remove_callback(ProgressCallback)
@@ -110,6 +112,17 @@ def check_hub(training: TrainingArguments) -> None:
             HfApi().whoami(token=training.hub_token)
         except OSError as error:
             raise UserError(f"push_to_hub: {reason_of(error)}") from error
+
+
+def note_idle_gpus(training: TrainingArguments) -> None:
+    """Say so where one process of several GPUs uses one."""
+    gpus = torch.cuda.device_count() if training.device.type == "cuda" and training.world_size == 1 else 1
+    if gpus > 1:
+        print(
+            f"note: {gpus} GPUs are visible and one is used; `torchrun --nproc_per_node {gpus} train.py ...` trains on "
+            f"all (each with per_device_train_batch_size {training.per_device_train_batch_size})",
+            file=sys.stderr,
+        )
 
 
 def note_late_start(training: TrainingArguments, rows: int) -> None:

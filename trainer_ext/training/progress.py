@@ -1,6 +1,32 @@
-"""A progress bar with one short line per log, instead of dictionaries with a hundred keys."""
+"""A progress bar with one short line per log, instead of dictionaries with a hundred keys; or no bar at all."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import datasets.utils
+import huggingface_hub.utils
 from transformers import ProgressCallback
+from transformers.utils import logging
+
+
+@contextmanager
+def library_bars(shown: bool) -> Iterator[None]:
+    """Silence the bars of datasets, the hub and transformers unless `shown`, and leave them as they were."""
+    libraries = (datasets.utils, huggingface_hub.utils)
+    silent = [library.are_progress_bars_disabled() for library in libraries]
+    of_transformers = logging.is_progress_bar_enabled()
+    if not shown:
+        for library in libraries:
+            library.disable_progress_bars()
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for library, was_silent in zip(libraries, silent, strict=True):
+            if not was_silent:
+                library.enable_progress_bars()
+        if of_transformers:
+            logging.enable_progress_bar()
 
 
 class ShortProgress(ProgressCallback):
