@@ -99,7 +99,7 @@ def test_training_leaves_metrics_plots_and_card(slu_checkpoint):
     assert metrics["test_intent_accuracy"] > 0.8 and metrics["test_slot_f1"] > 0.5, "the words give them away"
     assert (slu_checkpoint / "plots/confusion_matrix.png").is_file()
     card = (slu_checkpoint / "README.md").read_text(encoding="utf-8")
-    assert "3 slots (games, money, sports)" in card and "Task `joint`" in card
+    assert "3 slots (`games`, `money`, `sports`)" in card and "Task `joint`" in card
     label_space = json.loads((slu_checkpoint / "config.json").read_text())["pipeline"]["label_space"]
     assert label_space["tags"][0] == "O" and len(label_space["tags"]) == 7 and label_space["by_character"] is False
 

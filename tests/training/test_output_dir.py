@@ -142,6 +142,34 @@ def test_what_is_more_than_an_output_folder_is_never_cleared(tmp_path, monkeypat
     assert names_in(folder) == before
 
 
+@pytest.mark.parametrize(
+    "name", ["../mine.txt", "{above}/mine.txt", "a/../../mine.txt", "link/mine.txt", "", ".", 7, None]
+)
+def test_a_list_that_names_what_lies_elsewhere_clears_nothing(tmp_path, name):
+    """A folder may come from somebody else; also by a link inside it."""
+    (tmp_path / "mine.txt").write_text("mine")
+    folder = a_run(tmp_path / "run", "config.json", "metrics.json")
+    (folder / "link").symlink_to(tmp_path)
+    name = name.format(above=tmp_path) if isinstance(name, str) else name
+    (folder / MARK).write_text(json.dumps({"files": ["config.json", name]}))
+    with pytest.raises(UserError, match=r"\.trainer_ext\.json.* inside the folder"):
+        claim_output_dir(arguments(folder, overwrite_output_dir=True))
+    with pytest.raises(UserError, match="inside the folder"):
+        claim_output_dir(arguments(folder))
+    assert (tmp_path / "mine.txt").read_text() == "mine" and (folder / "config.json").is_file()
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[", "7", "[]", "{}", '{"files": 7}', '{"files": {"a": 1}}', '{"files": "abc"}', "\udcff"]
+)
+def test_a_damaged_list_clears_nothing(tmp_path, content):
+    folder = a_run(tmp_path / "run", "config.json", "a")
+    (folder / MARK).write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(UserError, match=r"\.trainer_ext\.json.*cannot be read"):
+        claim_output_dir(arguments(folder, overwrite_output_dir=True))
+    assert (folder / "config.json").is_file() and (folder / "a").is_file()
+
+
 def test_the_folders_of_folds_are_looked_at_in_the_same_way(tmp_path):
     (tmp_path / "README.md").write_text("my own")
     with pytest.raises(UserError, match="holds README.md, which no run"):

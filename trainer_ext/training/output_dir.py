@@ -11,7 +11,8 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from trainer_ext.arguments import RESOLVED_HEADER
 from trainer_ext.errors import UserError
@@ -197,19 +198,37 @@ def holds_run(folder: Path) -> bool:
 
 
 def written(folder: Path) -> list[str]:
-    """Names of the files that are a run's; nothing in a folder that holds none."""
+    """Names of the files that are a run's; nothing in a folder that holds none.
+
+    Raises:
+        UserError: when the list cannot be read, or names what is not inside the folder: what is named may be removed.
+    """
     try:
-        return list(map(str, json.loads((folder / MARK).read_text(encoding="utf-8"))["files"]))
+        names = json.loads((folder / MARK).read_text(encoding="utf-8"))["files"]
+        if not isinstance(names, list):
+            raise ValueError("its files are no list")
+        if outside := [name for name in names if not is_inside(folder, name)]:
+            raise ValueError(f"{outside[0]!r} is no file inside the folder")
+        return list(names)
     except FileNotFoundError:
         pass
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
-            f"{folder / MARK}, which lists what a run has written there, cannot be read: {error}"
+            f"{folder / MARK}, which lists what a run has written there, cannot be read: {error}. Give another folder"
         ) from error
     if not is_ours(folder):
         return []
     card = starts_with(folder / "README.md", "---\nlibrary_name: trainer-ext\n")
     return [name for name in FILES if name != "README.md" or card]
+
+
+def is_inside(folder: Path, name: Any) -> bool:
+    """Whether a name on a list is that of a file in the folder: whoever made the list may not reach elsewhere."""
+    if not isinstance(name, str) or "\0" in name or "\\" in name or not PurePosixPath(name).name:
+        return False
+    path = PurePosixPath(name)
+    climbs = path.is_absolute() or ".." in path.parts
+    return not climbs and (folder / path).parent.resolve().is_relative_to(folder.resolve())
 
 
 def mark(folder: Path, files: Iterable[str] = FILES) -> None:
