@@ -3,7 +3,7 @@ PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.10,$(if $(shell python$(v) -c 0 2>
 VENV := .venv
 RUN := $(VENV)/bin/python
 export HF_HUB_OFFLINE ?= 1
-SENTENCE ?= 服务员特别热情，毛血旺又麻又香，就是排队等了一个多小时，价格也有点贵，停车倒是方便。
+SENTENCE ?= 味道不错，服务员态度很好，但是等位等了一个多小时，价格偏贵，不过停车很方便。
 
 .PHONY: help venv quickstart test test-all bench lint clean
 

@@ -57,6 +57,7 @@ SETTINGS = [
     Setting("cls pooling", {"pooling": "cls"}),
     Setting("attention pooling", {"pooling": "attention"}),
     Setting("weighted layers", {"pooling": "weighted_layers"}),
+    Setting("label attention", {"pooling": "label_attention"}),
     Setting("last four layers", {"pooling": "concat_last4"}),
     Setting("head dropout", {"head_dropout": 0.3}),
     Setting("ridge head", {"head_init": "ridge"}, ("regression",), falls=False),  # it starts where the others arrive

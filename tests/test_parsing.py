@@ -556,3 +556,9 @@ def test_resolved_leaves_out(recipe, tmp_path):
     text = (tmp_path / "resolved_config.yaml").read_text()
     assert "s3cret" not in text and "token" not in text
     assert not {"overwrite_output_dir", "resume_from_checkpoint", "use_cpu"} & set(resolved(args))
+
+
+def test_a_ridge_head_is_one_linear_head(recipe):
+    """Label attention has a head for each label."""
+    values = {"task": "regression", "label_columns": ["a", "b"], "head_init": "ridge", "pooling": "label_attention"}
+    assert "head_init ridge fits one linear head, but pooling label_attention" in refusal(recipe(**values))

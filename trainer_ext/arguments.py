@@ -57,9 +57,9 @@ class ModelArguments:
     pooling: str | None = field(
         default=None,
         metadata={
-            "choices": ("cls", "mean", "max", "attention", "weighted_layers", "concat_last4"),
+            "choices": ("cls", "mean", "max", "attention", "weighted_layers", "concat_last4", "label_attention"),
             "help": "How token states become one vector (cls); weighted_layers and concat_last4 take the mean over the "
-            "tokens. A checkpoint of this project keeps its own.",
+            "tokens, label_attention one vector for each label. A checkpoint of this project keeps its own.",
         },
     )
     head_dropout: float = field(default=0.1, metadata={"help": "Dropout before the head."})

@@ -46,6 +46,8 @@ def check_model(args: Arguments) -> None:
         raise UserError(f"no encoder: give --model_name_or_path, or --from_scratch {'|'.join(SCRATCH_SIZES[1:])}")
     if model.head_init == "ridge" and args.data.task != "regression":
         raise UserError(f"head_init ridge fits numbers: it is for the task regression, not {args.data.task}")
+    if model.head_init == "ridge" and model.pooling == "label_attention":
+        raise UserError("head_init ridge fits one linear head, but pooling label_attention has one for each label")
     check_range("head_dropout", model.head_dropout, 0, 1)
     check_range("multi_sample_dropout", model.multi_sample_dropout, 1)
     check_range("reinit_layers", model.reinit_layers, 0)

@@ -13,6 +13,7 @@ from trainer_ext.errors import UserError
 from trainer_ext.export.to_onnx import export_onnx
 from trainer_ext.modeling import EncoderWithHead, EncoderWithHeadConfig
 from trainer_ext.modeling.layers import layer_of, prepare_layers
+from trainer_ext.modeling.model import POOLING_MODULES
 from trainer_ext.modeling.pooling import MODULES, POOLINGS
 from trainer_ext.modeling.session import load_checkpoint
 from trainer_ext.training.parameter_groups import parameter_groups
@@ -86,7 +87,7 @@ class SameStates(torch.nn.Module):
         return SimpleNamespace(hidden_states=layers, last_hidden_state=layers[-1])
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", POOLING_MODULES)
 def test_new_parameters_are_in_one_group_at_the_heads_rate_and_reload(name, tmp_path):
     model = pooled(name).eval()
     decayed = set(Trainer.get_decay_parameter_names(None, model))
@@ -102,7 +103,7 @@ def test_new_parameters_are_in_one_group_at_the_heads_rate_and_reload(name, tmp_
     torch.testing.assert_close(load_checkpoint(tmp_path).eval()(ids).logits, model(ids).logits, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", [*POOLINGS, *MODULES])
+@pytest.mark.parametrize("name", [*POOLINGS, *POOLING_MODULES])
 def test_onnx_has_the_same_logits(name, tmp_path):
     model = pooled(name).eval()
     model.config.pipeline = {"input_names": ["input_ids", "attention_mask"]}

@@ -9,7 +9,8 @@ from transformers import BertConfig
 
 from trainer_ext.errors import UserError
 from trainer_ext.modeling import EncoderWithHead
-from trainer_ext.modeling.pooling import MODULES, POOLINGS, pool
+from trainer_ext.modeling.model import POOLING_MODULES
+from trainer_ext.modeling.pooling import POOLINGS, pool
 from trainer_ext.modeling.session import load_checkpoint
 
 from ..conftest import ROOT
@@ -43,7 +44,7 @@ def test_outputs_on_the_scale_of_the_labels():
     torch.testing.assert_close(scaled(ids).logits, expected)
 
 
-@pytest.mark.parametrize("name", [*POOLINGS, *MODULES])
+@pytest.mark.parametrize("name", [*POOLINGS, *POOLING_MODULES])
 def test_padding_changes_nothing(name):
     model = pooled(name).eval()
     ids, mask = torch.tensor([[2, 7, 8, 3]]), torch.ones(1, 4, dtype=torch.long)

@@ -1,7 +1,6 @@
 """Any `AutoModel` encoder with pooling and a linear head, as a `PreTrainedModel`."""
 
 import inspect
-import math
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +9,10 @@ from transformers import AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from trainer_ext.modeling.configuration import EncoderWithHeadConfig
-from trainer_ext.modeling.pooling import build_pooling
+from trainer_ext.modeling.label_attention import LabelAttention
+from trainer_ext.modeling.pooling import MODULES, Pooling
+
+POOLING_MODULES = {**MODULES, "label_attention": LabelAttention}
 
 
 @dataclass
@@ -37,8 +39,8 @@ class EncoderWithHead(PreTrainedModel):
         super().__init__(config)
         self.encoder = AutoModel.from_config(config.encoder, **without_pooler(config.encoder))
         self.dropout = nn.Dropout(config.head_dropout)
-        self.pooling = build_pooling(config)
-        self.head = nn.Linear(self.pooling.width, math.prod(config.head_shape))
+        self.pooling = POOLING_MODULES.get(config.pooling, Pooling)(config)
+        self.head = self.pooling.build_head(config.head_shape)
         self.token_head = nn.Linear(self.pooling.width, config.token_classes) if config.token_classes else None
         self.post_init()
 
@@ -70,7 +72,7 @@ class EncoderWithHead(PreTrainedModel):
         vector = self.pooling(states, attention_mask)
         samples = self.config.multi_sample_dropout if self.training else 1
         if samples > 1:
-            vector = vector.repeat(samples, 1)
+            vector = vector.repeat(samples, *[1] * (vector.dim() - 1))
             states = states.repeat(samples, 1, 1) if self.token_head is not None else states
         logits = self.head(self.dropout(vector))
         if self.config.logit_scale is not None:  # in float32: bfloat16 would round a score of 3 to steps of 0.016

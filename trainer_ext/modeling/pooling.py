@@ -1,5 +1,6 @@
 """Token states (B, L, H) and mask (B, L) to one vector a row (B, H)."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -45,6 +46,10 @@ class Pooling(nn.Module):
         super().__init__()
         self.over_tokens = config.pooling
         self.width = config.hidden_size
+
+    def build_head(self, head_shape: list[int]) -> nn.Module:
+        """What makes the logits of a row, flat, of what `forward` gives."""
+        return nn.Linear(self.width, math.prod(head_shape))
 
     def states(self, layers: Sequence[Tensor]) -> Tensor:
         """One state a token (B, L, width), which a token head reads too.
@@ -124,8 +129,3 @@ class ConcatLast4(Pooling):
 
 
 MODULES = {"attention": AttentionPooling, "weighted_layers": WeightedLayers, "concat_last4": ConcatLast4}
-
-
-def build_pooling(config: EncoderWithHeadConfig) -> Pooling:
-    """The pooling that the config names."""
-    return MODULES.get(config.pooling, Pooling)(config)
