@@ -200,6 +200,6 @@ def test_a_token_reaches_the_folds_by_the_environment_alone(tmp_path, monkeypatc
     flags = {"train_file": str(tmp_path / "train.jsonl"), "output_dir": str(tmp_path / "cv"), "folds": 2}
     args = parse_values({}, TINY | flags | {"hub_token": "hf_SECRETsecret123"})
     write_resolved(args, tmp_path / "cv")
-    train_one(args, "fold-0", 1, {}, threading.Event())
+    train_one(args, "fold-0", {}, {}, threading.Event())
     assert started["env"]["HF_TOKEN"] == "hf_SECRETsecret123" and "hf_SECRETsecret123" not in started["command"]
     assert "hf_SECRET" not in (tmp_path / "cv/resolved_config.yaml").read_text()

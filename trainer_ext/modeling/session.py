@@ -4,8 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import safe_open
 
 from trainer_ext.errors import UserError
+from trainer_ext.modeling.configuration import EncoderWithHeadConfig
 from trainer_ext.modeling.model import EncoderWithHead
 
 
@@ -29,6 +31,21 @@ class TorchSession:
         if num_threads:
             torch.set_num_threads(num_threads)
         self.model = load_checkpoint(folder).to(self.provider).eval()
+        self._try_out(folder)
+
+    def _try_out(self, folder: Path) -> None:
+        """Run a few tokens: some values of a damaged config are only read then.
+
+        Raises:
+            UserError: when that fails.
+        """
+        token = np.zeros((1, 3), np.int64)
+        try:
+            self.run({"input_ids": token, "attention_mask": token + 1})
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            raise UserError(f"model {folder} cannot be run: {reason(error)}; is its config.json damaged?") from error
 
     @torch.inference_mode()
     def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -44,13 +61,29 @@ def load_checkpoint(folder: Path) -> EncoderWithHead:
         UserError: when weights are unreadable, or some are missing or have other shapes than the config says.
     """
     try:
+        check_depth(folder)
         model, info = EncoderWithHead.from_pretrained(
             folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
         )
+    except UserError:
+        raise
     except Exception as error:  # safetensors, OSError, ValueError, RuntimeError: each for another kind of damage
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise UserError(f"model {folder} cannot be loaded: {reason}") from error
+        raise UserError(f"model {folder} cannot be loaded: {reason(error)}") from error
     absent = sorted([*info["missing_keys"], *info["unexpected_keys"], *map(str, info["mismatched_keys"])])
     if absent:
         raise UserError(f"model {folder}: its weights do not fit its config: {', '.join(absent[:5])}")
     return model
+
+
+def check_depth(folder: Path) -> None:
+    """Raise `UserError` for more layers than there are weights: building them would take all memory there is."""
+    layers = getattr(EncoderWithHeadConfig.from_pretrained(folder).encoder, "num_hidden_layers", 0)
+    with safe_open(folder / "model.safetensors", framework="pt") as file:
+        tensors = len(file.keys())
+    if layers > tensors:
+        raise UserError(f"model {folder}: its config has {layers} layers, but its weights are {tensors} tensors")
+
+
+def reason(error: Exception) -> str:
+    """What an error of a library says, on one line."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
