@@ -145,6 +145,10 @@ class CustomTrainer(ResumableTrainer):
     def compute_loss(self, model, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch=None):
         """The objective on this batch's share of the optimizer step; a plain mean in evaluation."""
         logits, labels, outputs = self._logits(model, inputs, self.objective.passes if model.training else 1)
+        if not model.training and self.args.world_size > 1:
+            own = self._own_rows(len(next(iter(labels.values()))))
+            logits = {name: value[:, :own] for name, value in logits.items()}
+            labels = {name: value[:own] for name, value in labels.items()}
         step = num_items_in_batch if model.training else None
         clean = self.adversary is None or not self.adversary.active
         if step is not None and self.adversary and self.objective.needs_statistics:
@@ -157,6 +161,14 @@ class CustomTrainer(ResumableTrainer):
             # Trainer divides by the accumulation steps, DistributedDataParallel by the devices: the weights did both.
             loss = loss * (self.current_gradient_accumulation_steps * self.args.world_size)
         return (loss, outputs) if return_outputs else loss
+
+    def _own_rows(self, count: int) -> int:
+        """How many rows of an evaluation batch count: several processes fill their last ones with the first rows."""
+        state = self.accelerator.gradient_state
+        if not state.end_of_dataloader or state.remainder <= 0:
+            return count
+        rows = state.remainder - self.args.process_index * count
+        return max(1, min(rows, count))  # of a batch without any the Trainer drops the loss
 
     def training_step(self, model, inputs: dict[str, Any], num_items_in_batch=None) -> Tensor:
         """Forward and backward of one micro-batch, and its adversarial runs from `adversarial_start_epoch` on."""
