@@ -92,7 +92,8 @@ def main() -> None:
 
     models = [resolve_model(name) for model in args.model for name in expand_braces(model)]
     predictor = load_predictor(models, args.num_threads, args.provider, args.batch_size, args.file_name, args.ensemble)
-    print(f"{', '.join(args.model)}: {predictor.task.name} on {predictor.session.provider}", file=sys.stderr)
+    runs = f"{predictor.session.file_name} on {predictor.session.provider}"
+    print(f"{', '.join(args.model)}: {predictor.task.name}, {runs}", file=sys.stderr)
     sample = Submission(args.submission_format, predictor.task) if args.submission_format else None
     if args.evaluate:
         evaluate(predictor, args)

@@ -1,12 +1,21 @@
 """Writing whole or not at all, whatever becomes of the writer."""
 
+import json
 import os
 import signal
 import stat
 
 import pytest
 
-from trainer_ext.files import atomic_path, atomic_writer, new_locked_folder, remove_dead, scratch_folder, write_text
+from trainer_ext.files import (
+    atomic_path,
+    atomic_writer,
+    json_text,
+    new_locked_folder,
+    remove_dead,
+    scratch_folder,
+    write_text,
+)
 
 
 def killed(work) -> None:
@@ -135,3 +144,10 @@ def test_a_pipe_is_written_to_and_stays(tmp_path):
     write_text(tmp_path / "pipe", "through")
     assert os.read(reader, 100) == b"through" and stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
     os.close(reader)
+
+
+def test_json_stays_json():
+    """NaN and infinity are no words of it."""
+    value = {"a": float("nan"), "b": [1.5, float("-inf")], "é": None}
+    assert json.loads(json_text(value), parse_constant=pytest.fail) == {"a": None, "b": [1.5, None], "é": None}
+    assert "é" in json_text(value)

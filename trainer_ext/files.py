@@ -134,7 +134,16 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
     """Write `value` as indented JSON to `path` atomically."""
-    write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+    write_text(path, json_text(value, indent=2) + "\n")
+
+
+def json_text(value: Any, **options: Any) -> str:
+    """`value` as JSON that every parser reads: NaN and infinity, for which JSON has no words, are null."""
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, **options)
+    except ValueError:  # rare: the detour is taken only then
+        plain = json.loads(json.dumps(value, **options), parse_constant=lambda word: None)
+        return json.dumps(plain, ensure_ascii=False, **options)
 
 
 def read_json(path: Path) -> Any:

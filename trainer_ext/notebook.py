@@ -1,6 +1,5 @@
 """`fit`: what `python train.py` does, from a notebook."""
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from trainer_ext.arguments import Arguments
 from trainer_ext.characters import broken_at
 from trainer_ext.data.class_names import class_names, named
 from trainer_ext.errors import UserError
-from trainer_ext.files import atomic_path, atomic_writer
+from trainer_ext.files import atomic_path, atomic_writer, json_text
 from trainer_ext.folds.members import has_members
 from trainer_ext.inference import Predictor, load_predictor
 from trainer_ext.parsing import parse_values
@@ -161,7 +160,7 @@ def write_table(rows: Any, path: Path, name: str, columns: Sequence[str] = ("tex
         for number, row in enumerate(as_rows(rows, name), 1):
             values = as_mapping(row, columns, f"{name}, row {number}")
             values = {key: named(value, names[key]) if key in names else value for key, value in values.items()}
-            line = json.dumps(values, ensure_ascii=False, default=as_plain)
+            line = json_text(values, default=as_plain)
             if broken_at(line) is not None:
                 raise UserError(f"{name}, row {number}: holds a broken character (half of a surrogate pair)")
             file.write(line + "\n")

@@ -1,7 +1,10 @@
 """Lengths and the max_length that follows from them."""
 
+import io
+
 import pytest
 
+from tests.remote_code import add_tokenizer_code
 from trainer_ext.data.lengths import Lengths, counter_of, estimate, percentiles, token_counter
 from trainer_ext.errors import UserError
 
@@ -55,3 +58,13 @@ def test_percentiles():
 def test_a_folder_without_a_tokenizer(tmp_path):
     with pytest.raises(UserError, match="has no tokenizer"):
         token_counter(str(tmp_path))
+
+
+def test_code_of_a_folder_is_not_run(tmp_path, monkeypatch):
+    """Also when somebody, or a pipe, would answer yes."""
+    make_tokenizer().save_pretrained(tmp_path)
+    trace = add_tokenizer_code(tmp_path)
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n" * 9))
+    with pytest.raises(UserError, match="code of its own, which is not run here"):
+        token_counter(str(tmp_path))
+    assert not trace.exists()

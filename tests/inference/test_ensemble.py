@@ -112,6 +112,7 @@ def test_it_scores_and_streams(cv):
     assert next(predictor.predict_iter(iter(["good"] * 1000)))["probabilities"]
     assert predictor.logits(TEXTS).shape == (5, 3)
     assert predictor.batch_size == 2 and predictor.session.provider == "cpu"
+    assert predictor.session.file_name == "model.onnx"
     assert score(predictor, TEXTS, [2, 0, 1, 1, 2])["metrics"]["accuracy"] >= 0
 
 

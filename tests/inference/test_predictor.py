@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.inference.conftest import WORDS, expected_logits, save_int8, save_model, save_onnx
-from trainer_ext.errors import UserError
+from trainer_ext.errors import RunError, UserError
 from trainer_ext.inference import load_predictor
-from trainer_ext.inference.predictor import WINDOW, chosen_file
+from trainer_ext.inference.loading import chosen_file
+from trainer_ext.inference.predictor import WINDOW
 from trainer_ext.inference.scoring import score
 from trainer_ext.tracking.store import Store
 
@@ -150,6 +151,23 @@ def test_int8_work_is_shared_out(int8_model, monkeypatch):
     float_session = load_predictor(int8_model, 3, file_name="model.onnx").session
     assert float_session.callers == 1 and not float_session.one_text_a_run
     assert float_session._session.get_session_options().intra_op_num_threads == 3
+
+
+def test_outputs_that_are_no_numbers_are_refused(tmp_path, monkeypatch):
+    """As the export refuses them; NaN would answer the first class."""
+    predictor = load_predictor(save_model(tmp_path))
+    monkeypatch.setattr(predictor.session, "run", lambda inputs: {"logits": np.full((1, 3), np.nan, np.float32)})
+    with pytest.raises(RunError, match="model.onnx: .*no finite numbers"):
+        predictor.predict(["good"])
+
+
+def test_another_instruction_set_is_said_once(tmp_path, capsys):
+    folder = save_model(tmp_path)
+    content = {"chosen": "onnx", "variants": [{"name": "onnx", "file": "model.onnx"}], "instruction_set": "x86_64 mmx"}
+    (folder / "export_report.json").write_text(json.dumps(content))
+    for _ in range(2):
+        load_predictor(folder)
+    assert capsys.readouterr().err.count("was proven on x86_64 mmx") == 1
 
 
 # --- which file -----------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from trainer_ext.remote_code import NOT_HERE, why_not_loaded
 from trainer_ext.tasks.words import WORD
 
 MAX_LENGTHS = (64, 96, 128, 192, 256, 384, 512)
@@ -24,9 +25,9 @@ def token_counter(name: str) -> Count:
     from trainer_ext.errors import UserError
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise UserError(f"model_name_or_path {name} has no tokenizer: {' '.join(str(error).split())[:200]}") from error
+        raise UserError(f"model_name_or_path {name} has no tokenizer: {why_not_loaded(error, NOT_HERE)}") from error
     return counter_of(tokenizer)
 
 

@@ -1,13 +1,12 @@
 """Rows of data back into a file, every column as it was read: jsonl, or csv by the ending."""
 
 import csv
-import json
 from typing import Any, TextIO
 
 from trainer_ext.data.csv_files import CsvWriter
 from trainer_ext.data.writers import check_not_read, check_output
 from trainer_ext.errors import UserError
-from trainer_ext.files import atomic_writer
+from trainer_ext.files import atomic_writer, json_text
 
 
 def check_paths(source: str, output: str) -> None:
@@ -45,7 +44,7 @@ class RowWriter:
             UserError: for a column that the header of a csv file does not have.
         """
         if not self.as_csv:
-            self.file.write(json.dumps(values, ensure_ascii=False, default=str) + "\n")
+            self.file.write(json_text(values, default=str) + "\n")
             return
         if not self.columns:
             self.columns = dict.fromkeys([*values, *self.extra])
@@ -66,4 +65,4 @@ def cell(value: Any) -> Any:
         return ""
     if isinstance(value, (str, int, float)) and not isinstance(value, bool):
         return value
-    return json.dumps(value, ensure_ascii=False, default=str)
+    return json_text(value, default=str)

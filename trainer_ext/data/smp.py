@@ -10,7 +10,6 @@ that stands only inside a longer one cannot be tagged beside it: it is left out,
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator
 
@@ -18,7 +17,7 @@ from trainer_ext.data.readers import Row, read_rows
 from trainer_ext.data.slu import tag_characters
 from trainer_ext.errors import ArgumentParser, UserError, run_main
 from trainer_ext.file_options import FileOptions
-from trainer_ext.files import atomic_writer
+from trainer_ext.files import atomic_writer, json_text
 
 
 def read_smp(path: str, encoding: str = "utf-8") -> Iterator[Row]:
@@ -60,7 +59,7 @@ def main() -> None:
     parser.add_argument("output", help="where the jsonl goes")
     args = parser.parse_args()
     with atomic_writer(args.output) as file:
-        count = sum(bool(file.write(json.dumps(row.values, ensure_ascii=False) + "\n")) for row in read_smp(args.input))
+        count = sum(bool(file.write(json_text(row.values) + "\n")) for row in read_smp(args.input))
     print(f"{count} rows -> {args.output}")
 
 

@@ -1,7 +1,6 @@
 """Answers to files and to the screen, one row per row."""
 
 import csv
-import json
 import os
 import stat
 import sys
@@ -14,7 +13,7 @@ from typing import Any, TextIO
 from trainer_ext.characters import on_screen
 from trainer_ext.data.csv_files import CsvWriter
 from trainer_ext.errors import UserError
-from trainer_ext.files import atomic_writer, check_folder
+from trainer_ext.files import atomic_writer, check_folder, json_text
 from trainer_ext.tables import table
 
 FORMATS = ("jsonl", "csv")
@@ -64,7 +63,7 @@ def write_lines(file: TextIO, answers: Iterable[dict[str, Any]]) -> int:
     """One JSON object a line."""
     count = 0
     for answer in answers:
-        file.write(json.dumps(answer, ensure_ascii=False, default=str) + "\n")
+        file.write(json_text(answer, default=str) + "\n")
         count += 1
     return count
 
@@ -111,7 +110,7 @@ def flatten(
         elif key == "labels" and isinstance(value, list):
             yield key, join(value)
         elif isinstance(value, list):
-            yield f"{prefix}_{key}".lstrip("_"), json.dumps(value, ensure_ascii=False)
+            yield f"{prefix}_{key}".lstrip("_"), json_text(value)
         elif key == "label" and prefix:
             yield prefix, value
         else:

@@ -17,7 +17,8 @@ from trainer_ext.folds.crossfit import cross_fitted, with_own_decisions
 from trainer_ext.folds.outputs import load_outputs
 from trainer_ext.folds.tables import given_labels, predicted_labels, probability_columns
 from trainer_ext.inference.combine import combine, fit_weights, inverse_loss_weights, joint_task, loss
-from trainer_ext.inference.predictor import build_task, read_pipeline
+from trainer_ext.inference.loading import read_pipeline
+from trainer_ext.inference.predictor import build_task
 from trainer_ext.tasks import Task
 
 

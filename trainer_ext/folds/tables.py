@@ -1,11 +1,11 @@
 """Predictions as columns of oof.csv and submission.csv, in the words (and numbers) of the training file."""
 
-import json
 from typing import Any
 
 import numpy as np
 
 from trainer_ext.data.readers import Row
+from trainer_ext.files import json_text
 from trainer_ext.tasks import Task
 
 
@@ -57,4 +57,4 @@ def probability_columns(task: Task, output: Any) -> dict[str, float]:
 def plain(value: Any) -> Any:
     """Lists as JSON, everything else as it is."""
     value = value.tolist() if hasattr(value, "tolist") else value
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, (list, tuple)) else value
+    return json_text(value) if isinstance(value, (list, tuple)) else value

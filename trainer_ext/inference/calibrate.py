@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainer_ext.files import read_json, write_json
-from trainer_ext.inference.predictor import load_single
+from trainer_ext.inference.loading import load_single
 from trainer_ext.inference.scoring import score
 from trainer_ext.tasks import Calibration
 

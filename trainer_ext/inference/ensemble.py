@@ -11,7 +11,8 @@ from typing import Any
 from trainer_ext.errors import UserError
 from trainer_ext.files import read_json
 from trainer_ext.inference.combine import WAYS, combine, joint_task
-from trainer_ext.inference.predictor import WINDOW, Predictor, load_single
+from trainer_ext.inference.loading import load_single
+from trainer_ext.inference.predictor import WINDOW, Predictor
 from trainer_ext.inference.weights import ensemble_weights
 
 ROWS_AT_A_TIME = 4096  # that each model answers before it makes room for the next, when they do not fit together
@@ -35,14 +36,16 @@ class EnsemblePredictor(Predictor):
     def __init__(self, names: Sequence[str], loaders: Sequence, how: str, weights, together: bool = True):
         self.members: list[Predictor] = []
         self.tasks, self.how, self.weights, self._loaders = [], how, weights, loaders
+        files = {}
         for load in loaders:
             member = load()
             self.tasks.append(member.task)
+            files[member.session.file_name] = None
             if together:
                 self.members.append(member)
         self.task = joint_task(names, self.tasks, how)
         self.pipeline, self._batch_size = member.pipeline, member.batch_size
-        self.session = _Provider(member.session.provider)
+        self.session = _Provider(member.session.provider, ", ".join(files))
 
     @property
     def batch_size(self) -> int:
@@ -73,8 +76,8 @@ class EnsemblePredictor(Predictor):
 class _Provider:
     """Stands for the sessions of several models, which share a provider."""
 
-    def __init__(self, provider: str):
-        self.provider = provider
+    def __init__(self, provider: str, file_name: str):
+        self.provider, self.file_name = provider, file_name
 
 
 def load_predictor(

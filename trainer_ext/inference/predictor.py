@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,13 +11,10 @@ from tokenizers import Tokenizer
 from trainer_ext.characters import broken_at
 from trainer_ext.data.cleaning import Cleaning
 from trainer_ext.data.truncation import Truncation
-from trainer_ext.errors import UserError
-from trainer_ext.files import read_json
-from trainer_ext.inference.damage import check_pipeline
-from trainer_ext.inference.session import OnnxSession
+from trainer_ext.errors import RunError, UserError
 from trainer_ext.tasks import TASKS, Calibration, Task
+from trainer_ext.tasks.base import NOT_FINITE
 
-ONNX_FILES = ("model_quantized.onnx", "model.onnx")
 WINDOW = 16  # batches tokenised together, so that rows of similar length share a batch
 
 
@@ -76,6 +72,7 @@ class Predictor:
         out: list = [None] * len(items)
         for rows, arrays in zip(batches, self._run(encoded, batches), strict=True):
             self._check_shape(arrays["logits"])
+            self._check_finite(arrays)
             for position, k in enumerate(rows):
                 own = {name: array[position] for name, array in arrays.items()}
                 out[k] = self.task.row_output(own, encoded[k], items[k])
@@ -88,6 +85,11 @@ class Predictor:
                 f"the model's head gives {logits.shape[1:]} numbers, but its config.json has labels for "
                 f"{tuple(self.task.head_shape)}: they are not of the same model"
             )
+
+    def _check_finite(self, arrays: dict[str, np.ndarray]) -> None:
+        """Raise `RunError` for NaN and infinity: of NaN the first class would be the answer."""
+        if not all(np.isfinite(array).all() for array in arrays.values()):
+            raise RunError(f"{self.session.file_name}: {NOT_FINITE}")
 
     def _encoded(self, items: list) -> list:
         """The tokens of each item, not yet cut.
@@ -211,88 +213,11 @@ def prepare(number: int, item: Any, task: Task) -> Any:
     return prepared_item
 
 
-def load_single(
-    path: str | Path,
-    num_threads: int | None = None,
-    provider: str = "auto",
-    batch_size: int = 8,
-    file_name: str | None = None,
-) -> Predictor:
-    """A predictor from one checkpoint or ONNX folder; `load_predictor` takes several, too.
-
-    Args:
-        path: folder written by `train.py` or `export.py`.
-        num_threads: None: the cores this process may use.
-        provider: auto, cpu or cuda.
-        batch_size: rows in one run.
-        file_name: which ONNX file; None: the one the export report chose.
-
-    Raises:
-        UserError: when the folder is not there, not a model, or broken.
-    """
-    folder = Path(path)
-    if not folder.is_dir():
-        raise UserError(f"model {path} does not exist" if not folder.exists() else f"model {path} is not a folder")
-    pipeline = read_pipeline(folder)
-    file = folder / (file_name or chosen_file(folder))
-    if not file.is_file():
-        chosen = not file_name and (folder / "export_report.json").is_file()
-        raise UserError(f"model {path} has no {file.name}" + (", which its export report chose" if chosen else ""))
-    if file.suffix == ".onnx":
-        session: Session = OnnxSession(file, num_threads, provider)
-    else:
-        from trainer_ext.modeling.session import TorchSession
-
-        session = TorchSession(folder, num_threads, provider)
-    return Predictor(session, read_tokenizer(folder), pipeline, batch_size)
-
-
-def chosen_file(folder: Path) -> str:
-    """What to run: the export report's choice; without a report INT8, else ONNX, else the checkpoint's weights."""
-    report = folder / "export_report.json"
-    if report.is_file():
-        content = read_json(report)
-        try:
-            return next(item["file"] for item in content["variants"] if item["name"] == content["chosen"])
-        except (TypeError, KeyError, StopIteration) as error:
-            raise UserError(f"{report} is no export report: it names no chosen variant") from error
-    return next((name for name in ONNX_FILES if (folder / name).is_file()), "model.safetensors")
-
-
-def read_pipeline(folder: Path) -> dict[str, Any]:
-    """What the config says about the use of the model, checked to be whole."""
-    path = folder / "config.json"
-    if not path.is_file():
-        raise UserError(f"model {folder} has no config.json: it is neither a checkpoint nor an ONNX folder")
-    pipeline = check_pipeline(path, read_json(path))
-    space_class = TASKS[pipeline["task"]].label_space_class
-    readers = {"label_space": space_class, "calibration": Calibration, "cleaning": Cleaning, "truncation": Truncation}
-    for key, kind in readers.items():
-        try:
-            kind.from_dict(pipeline.get(key))
-        except (TypeError, ValueError, AttributeError, KeyError) as error:
-            raise UserError(f"{path}: the {key.replace('_', ' ')} is not readable: {error}") from error
-    return pipeline
-
-
 def build_task(pipeline: dict[str, Any]) -> Task:
     """The task with the label space that a pipeline names."""
     task = TASKS[pipeline["task"]]
     space = task.label_space_class.from_dict(pipeline["label_space"])
     return task(space, Calibration.from_dict(pipeline.get("calibration")))
-
-
-def read_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer in the folder's tokenizer.json."""
-    path = folder / "tokenizer.json"
-    if not path.is_file():
-        raise UserError(f"model {folder} has no tokenizer.json")
-    try:
-        return Tokenizer.from_file(str(path))
-    except BaseException as error:
-        if not is_rusts(error):
-            raise
-        raise UserError(f"{path} cannot be read: {error}") from error
 
 
 def is_rusts(error: BaseException) -> bool:

@@ -12,7 +12,8 @@ from trainer_ext.data.readers import Row
 from trainer_ext.errors import UserError
 from trainer_ext.files import read_json
 from trainer_ext.inference.combine import fit_weights, to_logits
-from trainer_ext.inference.predictor import build_task, read_pipeline
+from trainer_ext.inference.loading import read_pipeline
+from trainer_ext.inference.predictor import build_task
 from trainer_ext.tasks import Task
 
 

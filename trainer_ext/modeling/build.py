@@ -16,6 +16,7 @@ from trainer_ext.modeling.model import EncoderWithHead, from_pretrained_encoder
 from trainer_ext.modeling.overrides import override_config
 from trainer_ext.modeling.pretrained import encoder_path
 from trainer_ext.modeling.scratch import scratch_config, train_tokenizer
+from trainer_ext.remote_code import WITH_FLAG, why_not_loaded
 from trainer_ext.tasks import Task
 from trainer_ext.tasks.label_space import outputs_of
 
@@ -121,7 +122,7 @@ def build_model(
         return from_pretrained_encoder(name, config, trust_remote_code=model.trust_remote_code)
     except Exception as error:  # transformers and torch raise many types for values that make no encoder
         if model.config_overrides:
-            raise UserError(f"config_overrides {model.config_overrides}: {reason_of(error)}") from error
+            raise UserError(f"config_overrides {model.config_overrides}: {why_not_loaded(error, WITH_FLAG)}") from error
         raise cannot_load(name, error) from error
 
 
@@ -219,10 +220,4 @@ def pipeline_of(
 
 def cannot_load(name: str | None, error: Exception) -> UserError:
     """One line for the many ways in which transformers says that a model is not there or broken."""
-    return UserError(f"model_name_or_path {name} cannot be loaded: {reason_of(error)}")
-
-
-def reason_of(error: Exception) -> str:
-    """The message in one line; of those that are one word (KeyError), and of empty ones, the type as well."""
-    text = " ".join(str(error).split())[:300]
-    return text if " " in text else f"{type(error).__name__} {text}".strip()
+    return UserError(f"model_name_or_path {name} cannot be loaded: {why_not_loaded(error, WITH_FLAG)}")

@@ -7,7 +7,7 @@ from typing import Any
 
 from trainer_ext.arguments import Arguments, greater_is_better
 from trainer_ext.errors import UserError
-from trainer_ext.files import read_json
+from trainer_ext.files import json_text, read_json
 from trainer_ext.tasks import TASKS
 from trainer_ext.tracking import upload
 from trainer_ext.tracking.content import sha256_of
@@ -97,7 +97,7 @@ def artifact_files(folder: Path) -> dict[str, Path | bytes]:
     """By name what of an output folder belongs into an artifact."""
     files = {path.name: path for pattern in FILES for path in sorted(folder.glob(pattern)) if path.is_file()}
     metrics = {name: value for name, value in read_json(folder / "metrics.json").items() if name not in TIMINGS}
-    return files | {"metrics.json": (json.dumps(metrics, indent=2) + "\n").encode()}
+    return files | {"metrics.json": (json_text(metrics, indent=2) + "\n").encode()}
 
 
 def describe(args: Arguments, folder: Path, metrics: dict[str, float], fold: int | None) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from trainer_ext.data.tokenize import Collator, encoder, read_words_with_blanks,
 from trainer_ext.data.truncation import Truncation
 from trainer_ext.errors import UserError
 from trainer_ext.modeling import EncoderWithHead
-from trainer_ext.modeling.build import reason_of
 from trainer_ext.objectives.build import build_objective
+from trainer_ext.remote_code import reason_of
 from trainer_ext.tasks import Task
 from trainer_ext.training.progress import ShortProgress
 from trainer_ext.training.resume import kept_flags

@@ -1,12 +1,15 @@
 """Masked-language-model replacement with models so small that they are built here."""
 
+import io
 import json
 import random
+import shutil
 
 import pytest
 import torch
 from transformers import BertConfig, BertForMaskedLM
 
+from tests.remote_code import add_tokenizer_code
 from trainer_ext.data.augment.__main__ import main
 from trainer_ext.data.augment.mlm import Job, MaskedLM, vocabulary
 from trainer_ext.data.augment.sentence import Splitter
@@ -110,6 +113,16 @@ def test_the_command(folder, tmp_path):
     assert all(len(row["text"].split()) == len(rows[row["source_id"] - 1]["text"].split()) for row in out[2:])
     main(argv)
     assert output.read_bytes() == first
+
+
+def test_code_of_a_folder_is_not_run(folder, tmp_path, monkeypatch):
+    """Also when somebody, or a pipe, would answer yes."""
+    own = shutil.copytree(folder, tmp_path / "own")
+    trace = add_tokenizer_code(own)
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n" * 9))
+    with pytest.raises(UserError, match="code of its own, which is not run here"):
+        MaskedLM(str(own))
+    assert not trace.exists()
 
 
 def test_what_cannot_be_loaded(tmp_path):

@@ -16,6 +16,7 @@ from trainer_ext.data.augment.eda import DEFAULT_ALPHA, times
 from trainer_ext.data.augment.sentence import IS_CHINESE, NO_DIGIT_WORD, Sentence, replace_words
 from trainer_ext.data.augment.thesaurus import match_case
 from trainer_ext.errors import UserError
+from trainer_ext.remote_code import NOT_HERE, why_not_loaded
 
 OPERATION = "masked_lm"
 WORD_STARTS = ("\u0120", "\u2581")  # as byte-level BPE and SentencePiece write the blank before a word
@@ -116,10 +117,10 @@ def load(model_name_or_path: str):
     from transformers import AutoModelForMaskedLM, AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model_name_or_path)
-        model = AutoModelForMaskedLM.from_pretrained(model_name_or_path).eval()
+        tokenizer = AutoTokenizer.from_pretrained(model_name_or_path, trust_remote_code=False)
+        model = AutoModelForMaskedLM.from_pretrained(model_name_or_path, trust_remote_code=False).eval()
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = why_not_loaded(error, NOT_HERE)
         raise UserError(f"model_name_or_path {model_name_or_path} cannot be loaded to fill masks: {reason}") from error
     if tokenizer.mask_token is None:
         raise UserError(f"model_name_or_path {model_name_or_path}: its tokenizer has no mask token")

@@ -1,7 +1,6 @@
 """One job from flags to files: look at every row, ask, write the answers and what was left out."""
 
 import argparse
-import json
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from trainer_ext.data.readers import Row, read_rows
 from trainer_ext.data.row_files import RowWriter, open_rows
 from trainer_ext.errors import UserError
 from trainer_ext.file_options import file_options
-from trainer_ext.files import atomic_writer
+from trainer_ext.files import atomic_writer, json_text
 
 NOT_ASKED = "not asked: the budget is spent"
 
@@ -68,7 +67,7 @@ def run(args: argparse.Namespace) -> None:
                 if reason is None:
                     writer.write(values)
                 else:
-                    left_out.write(json.dumps(rejected(outcome, reason), ensure_ascii=False, default=str) + "\n")
+                    left_out.write(json_text(rejected(outcome, reason), default=str) + "\n")
     cache.close()
     writer.say()
     report(counts, asker, rejected_path, args)
