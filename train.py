@@ -9,7 +9,6 @@ import os
 import sys
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # data loader workers fork
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads are costly where cores are shared
 
 from trainer_ext.errors import run_main, said_once
 from trainer_ext.first_pass import refuse_wrong_flags

@@ -14,10 +14,12 @@ NAMES = [path.relative_to(ROOT).as_posix() for path in FILES]
 HEAVY = {"torch", "transformers", "datasets", "pandas", "sklearn", "optimum", "evaluate", "accelerate", "wandb"}
 
 # What a part may import of ours. `arguments` <- `tasks` <- `data` <- `modeling`, `objectives` <- `training`.
-LEAVES = {"characters", "errors", "figures", "files", "file_options", "locks", "redaction", "remote_code", "tables"}
+LEAVES = {"characters", "cores", "errors", "figures", "files", "file_options", "locks", "redaction"}
+LEAVES |= {"remote_code", "tables"}
 ALLOWED = {
     "characters": set(),
     "synonyms": set(),
+    "cores": set(),
     "errors": {"synonyms"},
     "files": {"errors"},
     "file_options": {"errors"},
@@ -220,3 +222,14 @@ def test_no_file_is_too_long(name):
     text = (ROOT / name).read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 300
     assert ast.get_docstring(ast.parse(text)), "no docstring"
+
+
+@pytest.mark.parametrize("script", ["train.py", "export.py", "predict.py", "trainer_ext/__main__.py"])
+def test_threads_that_wait_do_not_spin_in_any_command(script):
+    """The policy is read when torch is loaded: it has to be there before."""
+    code = (
+        "import os, runpy, sys; os.environ.pop('OMP_WAIT_POLICY', None); runpy.run_path(sys.argv[1])\n"
+        "print(os.environ.get('OMP_WAIT_POLICY'), 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, script], cwd=ROOT, text=True, capture_output=True, check=True)
+    assert done.stdout == "PASSIVE False\n"

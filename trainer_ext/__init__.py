@@ -10,10 +10,15 @@ import functools
 import importlib
 import importlib.util
 import io
+import os
 import sys
 
 __version__ = "0.1.0"
 __all__ = ["fit", "load_predictor"]
+
+# Read when torch is loaded, which every command does later: threads that spin while they wait take the cores of the
+# thread that they wait for, where others work too.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def __getattr__(name: str):

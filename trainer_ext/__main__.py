@@ -4,7 +4,6 @@ import os
 import sys
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from trainer_ext.errors import run_main, said_once
 from trainer_ext.first_pass import refuse_wrong_flags

@@ -39,6 +39,7 @@ from trainer_ext.inference.scoring import score
 from trainer_ext.modeling import EncoderWithHead
 from trainer_ext.modeling.build import build_model, build_tokenizer, pipeline_of
 from trainer_ext.modeling.layers import prepare_layers
+from trainer_ext.modeling.session import use_available_cores
 from trainer_ext.parsing import write_resolved
 from trainer_ext.processes import end_with_parent, entered_by_main, main_first, on_main, only_main_speaks
 from trainer_ext.reports.run_report import write_model_card, write_plots
@@ -63,6 +64,7 @@ def run(args: Arguments, seen: Callable[[CustomTrainer], None] = lambda trainer:
     `seen` is handed the trainer before it trains, where the training is in this process.
     """
     end_with_parent()
+    use_available_cores()
     TASKS[args.data.task].check_metric(args.training.metric_for_best_model, args.data.label_columns)
     with library_bars(shown=not args.training.disable_tqdm):
         if not args.training.do_train:

@@ -4,11 +4,15 @@ from pathlib import Path
 
 import onnxruntime as ort
 import pytest
+import torch
 
 from tests.inference.conftest import save_int8, save_onnx
+from trainer_ext import cores
+from trainer_ext.cores import available_cores, cpu_quota
 from trainer_ext.errors import UserError
 from trainer_ext.inference import session
-from trainer_ext.inference.session import OnnxSession, available_cores, choose_provider, cpu_quota, scales_at_run_time
+from trainer_ext.inference.session import OnnxSession, choose_provider, scales_at_run_time, session_options
+from trainer_ext.modeling.session import use_available_cores
 
 
 def cgroup(root: Path, files: dict[str, str]) -> str:
@@ -47,14 +51,36 @@ def test_cpu_quota(tmp_path, files, expected):
 )
 def test_available_cores(monkeypatch, quota, affinity, expected):
     """The smaller of quota and affinity, and never less than 1."""
-    monkeypatch.setattr(session, "cpu_quota", lambda: quota)
-    monkeypatch.setattr(session.os, "sched_getaffinity", lambda pid: set(range(affinity)), raising=False)
+    monkeypatch.setattr(cores, "cpu_quota", lambda: quota)
+    monkeypatch.setattr(cores.os, "sched_getaffinity", lambda pid: set(range(affinity)), raising=False)
     assert available_cores() == expected
 
 
 def test_available_cores_here():
     """On this machine."""
     assert available_cores() >= 1
+
+
+def test_sessions_do_not_spin():
+    """A thread that waits leaves its core to others."""
+    assert session_options(2).get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+
+@pytest.mark.parametrize("quota, given, expected", [(2.0, None, 2), (None, None, 8), (2.0, "8", 8), (64.0, None, 8)])
+def test_torch_takes_no_more_threads_than_cores(monkeypatch, quota, given, expected):
+    """torch counts the machine's; whoever sets OMP_NUM_THREADS has decided."""
+    monkeypatch.setattr(cores, "cpu_quota", lambda: quota)
+    monkeypatch.setattr(cores.os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if given:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    threads = [8]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads[-1])
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    use_available_cores()
+    assert threads[-1] == expected
+    use_available_cores(3)
+    assert threads[-1] == 3
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import trainer_ext
 from trainer_ext.arguments import Arguments
+from trainer_ext.cores import available_cores
 from trainer_ext.errors import RunError, UserError
 from trainer_ext.files import read_json, write_text
 from trainer_ext.folds.members import is_finished, member_flags, member_names
-from trainer_ext.inference.session import available_cores
 from trainer_ext.processes import PARENT
 from trainer_ext.tasks import TASKS
 from trainer_ext.tracking.publish import put_if_missing

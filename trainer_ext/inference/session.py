@@ -1,12 +1,12 @@
 """An ONNX Runtime session with the provider asked for and threads that fit the container."""
 
 import mmap
-import os
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 
+from trainer_ext.cores import available_cores
 from trainer_ext.errors import UserError
 from trainer_ext.inference.hardware import instruction_set, int8_saturates
 
@@ -55,6 +55,8 @@ def session_options(threads: int) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
+    # Threads that spin while they wait take the cores of the thread that they wait for, where others work too.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # The fused operator is slower than Add + LayerNormalization on CPUs, several times so for INT8.
     options.add_session_config_entry("optimization.disable_specified_optimizers", "SkipLayerNormFusion")
     if int8_saturates(instruction_set()):
@@ -87,22 +89,3 @@ def choose_provider(provider: str, quantised: bool) -> str:
     if provider == "auto":
         return "cuda" if has_cuda and not quantised else "cpu"
     return provider
-
-
-def available_cores() -> int:
-    """Cores this process may use: its affinity, and the container's CPU quota (cgroup v2 or v1), at least 1."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, int(cpu_quota() or cores)))
-
-
-def cpu_quota(root: str = "/sys/fs/cgroup") -> float | None:
-    """CPUs the container is limited to, or None without a limit."""
-    try:
-        quota, period = Path(root, "cpu.max").read_text().split()
-    except (OSError, ValueError):
-        try:
-            quota = Path(root, "cpu/cpu.cfs_quota_us").read_text().strip()
-            period = Path(root, "cpu/cpu.cfs_period_us").read_text().strip()
-        except OSError:
-            return None
-    return None if quota in ("max", "-1") else max(1.0, float(quota) / float(period))

@@ -1,11 +1,13 @@
 """Runs a checkpoint with torch, behind the same interface as an ONNX file."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors import safe_open
 
+from trainer_ext.cores import available_cores
 from trainer_ext.errors import UserError
 from trainer_ext.modeling.configuration import EncoderWithHeadConfig
 from trainer_ext.modeling.model import EncoderWithHead
@@ -16,7 +18,7 @@ class TorchSession:
 
     Args:
         folder: written by `train.py`.
-        num_threads: None leaves torch's setting.
+        num_threads: None: no more than the cores this process may use.
         provider: `auto`, `cpu` or `cuda`.
     """
 
@@ -28,8 +30,7 @@ class TorchSession:
         if provider == "cuda" and not torch.cuda.is_available():
             raise UserError("provider cuda is not there: torch sees no CUDA device")
         self.provider = "cuda" if provider != "cpu" and torch.cuda.is_available() else "cpu"
-        if num_threads:
-            torch.set_num_threads(num_threads)
+        use_available_cores(num_threads)
         self.model = load_checkpoint(folder).to(self.provider).eval()
         self._try_out(folder)
 
@@ -52,6 +53,16 @@ class TorchSession:
         """`logits` (B, *head_shape), and `token_logits` (B, L, tags) where there is such a head, of int64 (B, L)."""
         tensors = {name: torch.from_numpy(array).to(self.provider) for name, array in inputs.items()}
         return {name: value.float().cpu().numpy() for name, value in self.model(**tensors).items()}
+
+
+def use_available_cores(num_threads: int | None = None) -> None:
+    """Give torch `num_threads`, or as many as this process may use; OMP_NUM_THREADS, where it is set, stays.
+
+    torch counts the machine's cores; in a container with fewer its threads would wait for each other, dozens of times
+    longer than they work.
+    """
+    if num_threads or "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(num_threads or min(torch.get_num_threads(), available_cores()))
 
 
 def load_checkpoint(folder: Path) -> EncoderWithHead:
