@@ -4,7 +4,9 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from tests.conftest import TINY_ENCODER
 from tests.inference.test_damage import damaged, damaged_json, tried
@@ -74,3 +76,22 @@ def test_more_layers_than_weights(folder):
     path.write_text(json.dumps(config))
     with pytest.raises(UserError, match="1000000000000 layers, but its weights are"):
         load_predictor(folder)
+
+
+def test_labels_of_words(folder):
+    """A checkpoint of intents and tags: its tags, and how often they follow each other."""
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    space = {"columns": ["intent"], "classes": ["a", "b", "c", "d"], "values": ["a", "b", "c", "d"]}
+    space |= {"tags": ["O", "B-x"], "by_character": False, "neighbours": [["O", "B-x", 2]]}
+    head = len(config["pipeline"]["label_space"]["classes"])
+    space |= {key: space[key][:head] for key in ("classes", "values")}
+    config["pipeline"] |= {"task": "joint", "label_space": space}
+    path.write_text(json.dumps(config | {"token_classes": 2}))
+    weights = load_file(folder / "model.safetensors")
+    width = weights["head.weight"].shape[1]
+    extra = {"token_head.weight": np.zeros((2, width), np.float32), "token_head.bias": np.zeros(2, np.float32)}
+    save_file(weights | extra, folder / "model.safetensors", {"format": "pt"})
+    assert load_predictor(folder).predict(["good food"])[0]["intent"] in space["classes"]
+    ways = [way for way in damaged_json(path.read_bytes()) if way[0].startswith("pipeline.label_space")]
+    assert found(path, ways) == {}

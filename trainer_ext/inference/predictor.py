@@ -71,20 +71,25 @@ class Predictor:
         batches = self._batches(encoded)
         out: list = [None] * len(items)
         for rows, arrays in zip(batches, self._run(encoded, batches), strict=True):
-            self._check_shape(arrays["logits"])
+            self._check_shape(arrays)
             self._check_finite(arrays)
             for position, k in enumerate(rows):
                 own = {name: array[position] for name, array in arrays.items()}
                 out[k] = self.task.row_output(own, encoded[k], items[k])
         return out
 
-    def _check_shape(self, logits: np.ndarray) -> None:
+    def _check_shape(self, arrays: dict[str, np.ndarray]) -> None:
         """Raise `UserError` for a head of another size than the labels: they would be paired wrongly, or not at all."""
-        if logits.shape[1:] != tuple(self.task.head_shape):
-            raise UserError(
-                f"the model's head gives {logits.shape[1:]} numbers, but its config.json has labels for "
-                f"{tuple(self.task.head_shape)}: they are not of the same model"
-            )
+        shapes = {"logits": (arrays["logits"].shape[1:], tuple(self.task.head_shape))}
+        if self.task.token_classes:
+            tokens = arrays.get("token_logits", np.empty(0))
+            shapes["token_logits"] = (tokens.shape[2:], (self.task.token_classes,))
+        for name, (given, expected) in shapes.items():
+            if given != expected:
+                raise UserError(
+                    f"the model's head gives {given} numbers ({name}), but its config.json has labels for {expected}: "
+                    "they are not of the same model"
+                )
 
     def _check_finite(self, arrays: dict[str, np.ndarray]) -> None:
         """Raise `RunError` for NaN and infinity: of NaN the first class would be the answer."""

@@ -62,9 +62,25 @@ class JointLabelSpace(LabelSpace):
 
     @classmethod
     def from_dict(cls, stored: dict) -> "JointLabelSpace":
-        """The inverse of `to_dict`."""
-        own = {"by_character": bool(stored["by_character"]), "neighbours": tuple(map(tuple, stored["neighbours"]))}
+        """The inverse of `to_dict`.
+
+        Raises:
+            ValueError: for tags that are no names, and neighbours that are no two of them with a count.
+        """
+        tags, counts = stored["tags"], stored["neighbours"]
+        if not isinstance(tags, list) or not tags or not all(isinstance(tag, str) for tag in tags):
+            raise ValueError(f"tags {tags!r:.80} are no list of names")
+        if not isinstance(counts, list) or not all(is_count(item) for item in counts):
+            raise ValueError(f"neighbours {counts!r:.80} are not two tags and a count each")
+        own = {"by_character": bool(stored["by_character"]), "neighbours": tuple(map(tuple, counts))}
         return cls(**{key: tuple(items) for key, items in stored.items() if key not in own}, **own)
+
+
+def is_count(item: Any) -> bool:
+    """Whether this is `[tag, next tag, times]`."""
+    if not isinstance(item, list) or len(item) != 3 or not all(isinstance(name, str) for name in item[:2]):
+        return False
+    return isinstance(item[2], int) and item[2] >= 0
 
 
 def as_counted(seen: Neighbours) -> tuple[tuple[str, str, int], ...]:

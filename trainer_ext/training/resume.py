@@ -93,10 +93,10 @@ def check_batches(checkpoint: str, before: list[int] | None, training: TrainingA
     if not before or training.auto_find_batch_size or math.prod(before) == math.prod(now):
         return
     accumulation, rest = divmod(math.prod(before), now[0] * now[2])
-    fitting = "" if rest else f" with --gradient_accumulation_steps {accumulation} they are as long as before;"
+    fitting = "" if rest else f" (with --gradient_accumulation_steps {accumulation} they are as long as before)"
     raise UserError(
         f"{checkpoint} was trained in steps of {rows_of_step(before)}, now they are of {rows_of_step(now)}, and its "
-        f"schedule and place in the rows are counted in steps:{fitting} {instead(checkpoint)}"
+        f"schedule and place in the rows are counted in steps{fitting}. {instead(checkpoint)}"
     )
 
 
