@@ -91,9 +91,13 @@ def tag_of(word: str) -> str:
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory) -> Path:
     """A pretrained encoder of four layers, with its tokenizer; here it has seen nothing."""
+    return make_encoder(tmp_path_factory.mktemp("encoder"))
+
+
+def make_encoder(folder: Path) -> Path:
+    """The encoder that the table trains, in a folder."""
     import torch
 
-    folder = tmp_path_factory.mktemp("encoder")
     words = [row["text"] for task in ("single_label", "multi_aspect", "regression") for row in rows_of(task)]
     tokenizer = train_tokenizer(words, 160, 32)
     torch.manual_seed(0)

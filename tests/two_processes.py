@@ -15,6 +15,7 @@ from typing import Any
 
 import trainer_ext.run
 from tests.settings import FGM
+from trainer_ext import fit
 from trainer_ext.errors import explain
 from trainer_ext.parsing import parse_values
 
@@ -131,14 +132,17 @@ def status_of_script(flags: Flags) -> int:
 
 
 def main(folder: Path) -> None:
-    """Train every case; then train.py itself, with a folder that holds a run."""
+    """Train every case; then twice with `fit`, and train.py itself with a folder that holds a run."""
     trainer_ext.run.write_plots = lambda *args: None  # they take most of the time, and have tests of their own
     seen: dict[str, Any] = {}
     for name, flags in cases(folder).items():
         recipe = {**RECIPE, **flags}
         seen[name] = train({"output_dir": str(folder / "two" / name), **files(folder, recipe["task"]), **recipe})
-    short = {**RECIPE, **files(folder, "single_label"), "output_dir": folder / "two" / "joint"}
-    seen["script"] = {"status": status_of_script(short)}
+    short = {"max_steps": 1, "eval_strategy": "no", "output_dir": str(folder / "two" / "fit")}
+    tables = {"train_file": [("a goal", "sports"), ("a bank", "money")] * 8, "overwrite_output_dir": True}
+    seen["fit"] = [fit(RECIPE, **short, **tables).metrics for _ in range(2)]
+    flags = {**RECIPE, **files(folder, "single_label"), "output_dir": folder / "two" / "joint"}
+    seen["script"] = {"status": status_of_script(flags)}
     rank = os.environ["RANK"]
     (folder / f"rank{rank}.json").write_text(json.dumps(seen), encoding="utf-8")
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from filecmp import cmp
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from shutil import copyfile
 from tempfile import TemporaryDirectory
@@ -19,6 +19,7 @@ from trainer_ext.files import atomic_path, atomic_writer, json_text
 from trainer_ext.folds.members import has_members
 from trainer_ext.inference import Predictor, load_predictor
 from trainer_ext.parsing import parse_values
+from trainer_ext.processes import on_main
 from trainer_ext.recipes import read_recipe
 from trainer_ext.run import run
 from trainer_ext.training.checkpoints import checkpoints
@@ -127,7 +128,19 @@ def columns_of_tuples(flags: Mapping[str, Any], values: Mapping[str, Any]) -> li
 
 
 def keep_tables(written: Mapping[str, Path], kept: Mapping[str, Path], args: Arguments) -> None:
-    """Put tables where their run finds them again, and name those places in `args`.
+    """Put tables where their run finds them again, and name those places in `args`; under a launcher one process does.
+
+    Raises:
+        UserError: as `put_tables` does.
+    """
+    on_main(partial(put_tables, written, kept, args))
+    for name, path in kept.items():
+        setattr(args.data, name, str(path))
+        args.given[name] = str(path)
+
+
+def put_tables(written: Mapping[str, Path], kept: Mapping[str, Path], args: Arguments) -> None:
+    """Claim the output folder for a run, and put its tables there.
 
     Raises:
         UserError: when the folder holds another run, or (folds, a run to resume) the same one with other rows.
@@ -149,8 +162,6 @@ def keep_tables(written: Mapping[str, Path], kept: Mapping[str, Path], args: Arg
     for name, path in kept.items():
         with atomic_path(path) as beside:
             copyfile(written[name], beside)
-        setattr(args.data, name, str(path))
-        args.given[name] = str(path)
 
 
 def write_table(rows: Any, path: Path, name: str, columns: Sequence[str] = ("text", "label")) -> None:

@@ -139,3 +139,10 @@ def test_train_py_says_it_once_and_every_process_ends_with_2(launch):
     lines = [line for line in launch["stderr"].splitlines() if line.startswith("error: ")]
     assert len(lines) == 1 and "already holds another run" in lines[0]
     assert [ranks["script"]["status"] for ranks in launch["ranks"]] == [2, 2]
+
+
+def test_fit_keeps_its_tables_once(launch):
+    """And overwrites a run that had some."""
+    metrics, others = (ranks["fit"] for ranks in launch["ranks"])
+    assert [one["global_step"] for one in metrics] == [1, 1] and others == [{}, {}]
+    assert len((launch["folder"] / "two" / "fit" / "data" / "train.jsonl").read_text().splitlines()) == 16
