@@ -29,6 +29,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--max_metric_drop", type=float, default=0.5, help="points INT8 may lose (default: 0.5)")
     parser.add_argument("--max_eval_samples", type=int, help="use only the first N rows of the file")
     parser.add_argument("--benchmark", action="store_true", help="add a latency table: batches of 1, 8 and 32")
+    parser.add_argument("--trust_remote_code", action="store_true", help="run code that the checkpoint brings along")
     add_file_flags(parser)
     return parser.parse_args()
 

@@ -50,6 +50,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--file_name", help="which file of an ONNX folder (default: the one its report chose)")
     parser.add_argument("--batch_size", type=int, default=8, help="rows in one run (default: 8)")
     parser.add_argument("--provider", default="auto", help="auto, cpu or cuda (default: auto)")
+    parser.add_argument("--trust_remote_code", action="store_true", help="run code that a checkpoint brings along")
     parser.add_argument("--num_threads", type=int, help="default: the cores this process may use")
     add_file_flags(parser)
     args = parser.parse_args()
@@ -91,7 +92,8 @@ def main() -> None:
     from trainer_ext.inference.submission import Submission
 
     models = [resolve_model(name) for model in args.model for name in expand_braces(model)]
-    predictor = load_predictor(models, args.num_threads, args.provider, args.batch_size, args.file_name, args.ensemble)
+    names = ("num_threads", "provider", "batch_size", "file_name", "ensemble", "trust_remote_code")
+    predictor = load_predictor(models, **{name: getattr(args, name) for name in names})
     runs = f"{predictor.session.file_name} on {predictor.session.provider}"
     print(f"{', '.join(args.model)}: {predictor.task.name}, {runs}", file=sys.stderr)
     sample = Submission(args.submission_format, predictor.task) if args.submission_format else None

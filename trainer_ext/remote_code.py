@@ -1,7 +1,7 @@
 """Code that a model's folder or repository brings along: run only for those who ask for it."""
 
 NOT_HERE = "not run here"
-WITH_FLAG = "run only with --trust_remote_code true"
+WITH_FLAG = "run only with --trust_remote_code"
 LONGEST = 300  # characters of a library's message
 
 

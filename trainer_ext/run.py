@@ -214,10 +214,15 @@ def finish(args: Arguments, trainer: CustomTrainer, datasets: dict, summary: dic
     metrics, scored, bar = {}, {}, not args.training.disable_tqdm
     if args.model.calibrate != "none":
         rows, size = datasets["validation"], args.training.per_device_eval_batch_size
-        task.calibration = calibrate(folder, rows["text"], rows["labels"], args.model.calibrate, size, bar)
+        what, trust = args.model.calibrate, args.model.trust_remote_code
+        task.calibration = calibrate(folder, rows["text"], rows["labels"], what, size, bar, trust)
     for split, prefix in (("validation", "eval"), ("test", "test")):
         if datasets[split]:
-            predictor = load_predictor(folder, batch_size=args.training.per_device_eval_batch_size)
+            predictor = load_predictor(
+                folder,
+                batch_size=args.training.per_device_eval_batch_size,
+                trust_remote_code=args.model.trust_remote_code,
+            )
             scored[split] = score(predictor, *inputs_and_labels(datasets[split]), split, bar)
             metrics |= {f"{prefix}_{name}": value for name, value in scored[split]["metrics"].items()}
     metrics |= {name: summary[name] for name in ("train_runtime", "train_samples_per_second") if name in summary}
@@ -261,7 +266,10 @@ def evaluate(args: Arguments) -> dict[str, float]:
     """Score a checkpoint on the validation and test rows; prints, and writes eval_results.json beside it."""
     folder = Path(args.model.model_name_or_path or args.training.output_dir)
     predictor = load_predictor(
-        folder, batch_size=args.training.per_device_eval_batch_size, file_name="model.safetensors"
+        folder,
+        batch_size=args.training.per_device_eval_batch_size,
+        file_name="model.safetensors",
+        trust_remote_code=args.model.trust_remote_code,
     )
     task, metrics = predictor.task, {}
     if task.name != args.data.task:

@@ -39,6 +39,7 @@ class ExportOptions:
     max_metric_drop: float
     max_eval_samples: int | None
     benchmark: bool
+    trust_remote_code: bool = False
     files: FileOptions = field(default_factory=FileOptions)
     """How `eval_file` is written; the training's own validation file is read as the training read it."""
     replaced: tuple[Path, ...] = ()
@@ -53,7 +54,9 @@ class ExportOptions:
 def export_model(options: ExportOptions) -> dict[str, Any]:
     """Export, quantise, gate; returns the report, which is also written to output_dir."""
     # On the CPU also where there is a GPU: Optimum makes its example inputs there, and the INT8 model runs there.
-    pytorch = load_predictor(options.model, THREADS, "cpu", file_name="model.safetensors")
+    pytorch = load_predictor(
+        options.model, THREADS, "cpu", file_name="model.safetensors", trust_remote_code=options.trust_remote_code
+    )
     rows = evaluation_rows(options, pytorch)
     if options.output_dir.resolve() == options.model.resolve():
         raise UserError(f"output_dir {options.output_dir} is the checkpoint itself; give another folder")

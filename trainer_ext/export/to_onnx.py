@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 from optimum.exporters.onnx import export
 from optimum.exporters.tasks import TasksManager
-from transformers import AutoConfig
 
 from trainer_ext.errors import UserError
 from trainer_ext.export.publish import TOKENIZER_FILES
@@ -68,7 +67,10 @@ def copy_tokenizer(checkpoint: Path, folder: Path) -> None:
 
 def exported_config(model: EncoderWithHead):
     """The encoder's config with labels, pipeline and head of ours."""
-    config = AutoConfig.for_model(**model.config.encoder.to_dict())
+    encoder = model.config.encoder
+    config = type(encoder).from_dict(encoder.to_dict())
+    if hasattr(config, "auto_map"):  # what is exported needs no code
+        del config.auto_map
     for name in OURS:
         if hasattr(model.config, name):
             setattr(config, name, getattr(model.config, name))

@@ -28,6 +28,8 @@ from trainer_ext.file_options import FileOptions
 from trainer_ext.files import read_json, share_weights, write_json, write_text
 from trainer_ext.folds.members import member_names
 from trainer_ext.inference import load_predictor
+from trainer_ext.inference.damage import check_pipeline
+from trainer_ext.inference.predictor import build_task
 from trainer_ext.inference.scoring import score
 from trainer_ext.parsing import parse, resolved
 from trainer_ext.tasks import TASKS
@@ -112,7 +114,8 @@ def make_soup(args: Arguments, folder: Path) -> dict[str, Any]:
 
 def note_judges(folder: Path, args: Arguments, rows: list[Row]) -> None:
     """Say in a soup's config which rows judged it: its first member was validated on others."""
-    config, task = read_json(folder / "config.json"), load_predictor(folder, file_name="model.safetensors").task
+    config = read_json(folder / "config.json")
+    task = build_task(check_pipeline(folder / "config.json", config))
     config["pipeline"]["validation_data_sha256"] = data_hash(build_dataset(rows, args.data, task))
     write_json(folder / "config.json", config)
 
@@ -138,7 +141,9 @@ def judged_by(args: Arguments) -> tuple[str, bool]:
 def validation_score(folder: Path, args: Arguments, rows: list[Row]) -> dict[str, float]:
     """Metrics of a model, or of a folder of them."""
     size = args.training.per_device_eval_batch_size
-    predictor = load_predictor(folder, batch_size=size, file_name="model.safetensors")
+    predictor = load_predictor(
+        folder, batch_size=size, file_name="model.safetensors", trust_remote_code=args.model.trust_remote_code
+    )
     return score(predictor, *texts_and_labels(rows, args.data.text_column, predictor.task))["metrics"]
 
 

@@ -25,7 +25,9 @@ def submit(args: Arguments, models: Path, folder: Path) -> None:
     """Predict with the folder `models`, one output a row in order; with labels score the same outputs."""
     data = args.data
     size = args.training.per_device_eval_batch_size
-    predictor = load_predictor(models, batch_size=size, file_name="model.safetensors")
+    predictor = load_predictor(
+        models, batch_size=size, file_name="model.safetensors", trust_remote_code=args.model.trust_remote_code
+    )
     task = predictor.task
     rows, texts, labels = read_test_rows(data, task)
     kept = []

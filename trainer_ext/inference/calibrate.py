@@ -11,10 +11,16 @@ from trainer_ext.tasks import Calibration
 
 
 def calibrate(
-    folder: Path, texts: Sequence[str], labels: Sequence, what: str, batch_size: int, bar: bool = True
+    folder: Path,
+    texts: Sequence[str],
+    labels: Sequence,
+    what: str,
+    batch_size: int,
+    bar: bool = True,
+    trust_remote_code: bool = False,
 ) -> Calibration:
     """Fit `what` (temperature, thresholds or both) on the rows and keep it in the checkpoint's config."""
-    predictor = load_single(folder, batch_size=batch_size)
+    predictor = load_single(folder, batch_size=batch_size, trust_remote_code=trust_remote_code)
     scored = score(predictor, texts, labels, "calibration", bar)
     fitted = predictor.task.fit_calibration(scored["logits"], scored["labels"], what)
     if what != "thresholds" and fitted.temperature == 1:

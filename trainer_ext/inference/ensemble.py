@@ -88,6 +88,7 @@ def load_predictor(
     file_name: str | None = None,
     ensemble: str | None = None,
     memory: int | None = None,
+    trust_remote_code: bool = False,
 ) -> Predictor:
     """A predictor from a checkpoint, an ONNX folder, a folder of folds or seeds, or a list of any of these.
 
@@ -103,6 +104,7 @@ def load_predictor(
             their oof.csv).
         memory: bytes that the models may take together; more than that are loaded one after another. None: half of
             what is free.
+        trust_remote_code: whether code that a checkpoint brings may be run.
 
     Raises:
         UserError: when a folder is not there, not a model, or broken, or when models do not fit together.
@@ -115,7 +117,7 @@ def load_predictor(
         raise UserError("no model: give at least one")
 
     def loader(name: str):
-        return lambda: load_single(name, num_threads, provider, batch_size, file_name)
+        return lambda: load_single(name, num_threads, provider, batch_size, file_name, trust_remote_code)
 
     if len(names) == 1 and ensemble is not None:
         raise UserError(f"ensemble {ensemble} is for several models, but there is only {names[0]}")

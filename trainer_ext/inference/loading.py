@@ -26,6 +26,7 @@ def load_single(
     provider: str = "auto",
     batch_size: int = 8,
     file_name: str | None = None,
+    trust_remote_code: bool = False,
 ) -> Predictor:
     """A predictor from one checkpoint or ONNX folder; `load_predictor` takes several, too.
 
@@ -35,6 +36,7 @@ def load_single(
         provider: auto, cpu or cuda.
         batch_size: rows in one run.
         file_name: which ONNX file; None: the one the export report chose.
+        trust_remote_code: whether code that a checkpoint brings may be run.
 
     Raises:
         UserError: when the folder is not there, not a model, or broken.
@@ -53,7 +55,7 @@ def load_single(
     else:
         from trainer_ext.modeling.session import TorchSession
 
-        session = TorchSession(folder, num_threads, provider)
+        session = TorchSession(folder, num_threads, provider, trust_remote_code)
     return Predictor(session, read_tokenizer(folder), pipeline, batch_size)
 
 

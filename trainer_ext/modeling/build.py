@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from trainer_ext.arguments import DataArguments, ModelArguments
 from trainer_ext.data.cleaning import Cleaning
@@ -14,6 +14,7 @@ from trainer_ext.errors import UserError
 from trainer_ext.modeling.configuration import EncoderWithHeadConfig
 from trainer_ext.modeling.model import EncoderWithHead, from_pretrained_encoder
 from trainer_ext.modeling.overrides import override_config
+from trainer_ext.modeling.own_code import read_config
 from trainer_ext.modeling.pretrained import encoder_path
 from trainer_ext.modeling.scratch import scratch_config, train_tokenizer
 from trainer_ext.remote_code import WITH_FLAG, why_not_loaded
@@ -84,8 +85,8 @@ def build_model(
         found = encoder = scratch_config(model.from_scratch, model.config_overrides, tokenizer, data.max_length)
     else:
         try:
-            found = AutoConfig.from_pretrained(name, trust_remote_code=model.trust_remote_code)
-        except (OSError, ValueError, KeyError) as error:
+            found = read_config(name, model.trust_remote_code)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise cannot_load(name, error) from error
         encoder = found.encoder if isinstance(found, EncoderWithHeadConfig) else found
         override_config(encoder, model.config_overrides, pretrained=True)
@@ -96,7 +97,7 @@ def build_model(
         checkpoint.head_dropout, checkpoint.multi_sample_dropout = model.head_dropout, model.multi_sample_dropout
         other_head = why_not_the_same_head(name, checkpoint, model, task)
         if not other_head:
-            return continue_from(name, checkpoint, pipeline)
+            return continue_from(name, checkpoint, pipeline, model.trust_remote_code)
         if not model.ignore_mismatched_sizes:
             raise UserError(f"{other_head}; --ignore_mismatched_sizes true takes its encoder and gives it a fresh head")
     note_what_is_lost(name, found, model.pooling or "cls", tokenizer)
@@ -116,10 +117,11 @@ def build_model(
         if model.from_scratch != "none":
             return EncoderWithHead(config)
         if checkpoint:
-            fresh = EncoderWithHead(config)
-            fresh.encoder = EncoderWithHead.from_pretrained(name, config=checkpoint).encoder
+            own_code = model.trust_remote_code
+            fresh = EncoderWithHead(config, own_code)
+            fresh.encoder = EncoderWithHead.from_pretrained(name, config=checkpoint, own_code=own_code).encoder
             return fresh
-        return from_pretrained_encoder(name, config, trust_remote_code=model.trust_remote_code)
+        return from_pretrained_encoder(name, config, model.trust_remote_code)
     except Exception as error:  # transformers and torch raise many types for values that make no encoder
         if model.config_overrides:
             raise UserError(f"config_overrides {model.config_overrides}: {why_not_loaded(error, WITH_FLAG)}") from error
@@ -174,10 +176,12 @@ def short(values: Any) -> str:
     return text if len(text) <= 120 else f"{text[:117]}..."
 
 
-def continue_from(name: str, config: EncoderWithHeadConfig, pipeline: dict[str, Any]) -> EncoderWithHead:
+def continue_from(
+    name: str, config: EncoderWithHeadConfig, pipeline: dict[str, Any], own_code: bool
+) -> EncoderWithHead:
     """Train on from a checkpoint of this project, head and all."""
     try:
-        model = EncoderWithHead.from_pretrained(name, config=config)
+        model = EncoderWithHead.from_pretrained(name, config=config, own_code=own_code)
     except Exception as error:
         raise cannot_load(name, error) from error
     model.config.pipeline = pipeline

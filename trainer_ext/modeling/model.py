@@ -1,6 +1,7 @@
 """Any `AutoModel` encoder with pooling and a linear head, as a `PreTrainedModel`."""
 
 import inspect
+import os
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from trainer_ext.modeling.configuration import EncoderWithHeadConfig
 from trainer_ext.modeling.label_attention import LabelAttention
+from trainer_ext.modeling.own_code import model_class, save_code
 from trainer_ext.modeling.pooling import MODULES, Pooling
 
 POOLING_MODULES = {**MODULES, "label_attention": LabelAttention}
@@ -28,6 +30,10 @@ class EncoderWithHead(PreTrainedModel):
     With `token_classes` a second head reads the token states that the pooling reads: dropout -> linear.
 
     The loss is not computed here: `CustomTrainer` hands the logits to its objective.
+
+    Args:
+        config: of the encoder and the heads.
+        own_code: whether the encoder's class may be code of its folder.
     """
 
     config_class = EncoderWithHeadConfig
@@ -35,9 +41,11 @@ class EncoderWithHead(PreTrainedModel):
     supports_gradient_checkpointing = True
     _supports_sdpa = True
 
-    def __init__(self, config: EncoderWithHeadConfig):
+    def __init__(self, config: EncoderWithHeadConfig, own_code: bool = False):
         super().__init__(config)
-        self.encoder = AutoModel.from_config(config.encoder, **without_pooler(config.encoder))
+        self.encoder = AutoModel.from_config(
+            config.encoder, trust_remote_code=own_code, **without_pooler(config.encoder, own_code)
+        )
         self.dropout = nn.Dropout(config.head_dropout)
         self.pooling = POOLING_MODULES.get(config.pooling, Pooling)(config)
         self.head = self.pooling.build_head(config.head_shape)
@@ -50,6 +58,11 @@ class EncoderWithHead(PreTrainedModel):
             module.weight.data.normal_(mean=0.0, std=getattr(self.config.encoder, "initializer_range", 0.02))
             if module.bias is not None:
                 module.bias.data.zero_()
+
+    def save_pretrained(self, save_directory: str | os.PathLike, **kwargs) -> None:
+        """Also the files of an encoder that is code of its own."""
+        super().save_pretrained(save_directory, **kwargs)
+        save_code(self.encoder, save_directory)
 
     def forward(
         self,
@@ -82,22 +95,21 @@ class EncoderWithHead(PreTrainedModel):
         return TwoHeadOutput(logits=logits.view(-1, *self.config.head_shape), token_logits=token_logits)
 
 
-def without_pooler(encoder: PretrainedConfig) -> dict[str, bool]:
+def without_pooler(encoder: PretrainedConfig, own_code: bool = False) -> dict[str, bool]:
     """`{"add_pooling_layer": False}` for encoders that would build BERT's pooler, which no head of ours reads."""
-    model_class = AutoModel._model_mapping[type(encoder)]
-    takes_it = "add_pooling_layer" in inspect.signature(model_class.__init__).parameters
+    takes_it = "add_pooling_layer" in inspect.signature(model_class(encoder, own_code).__init__).parameters
     return {"add_pooling_layer": False} if takes_it else {}
 
 
-def from_pretrained_encoder(name: str, config: EncoderWithHeadConfig, **kwargs) -> EncoderWithHead:
+def from_pretrained_encoder(name: str, config: EncoderWithHeadConfig, own_code: bool = False) -> EncoderWithHead:
     """A model with a fresh head whose encoder's weights come from `name` (hub name or folder)."""
-    model = EncoderWithHead(config)
+    model = EncoderWithHead(config, own_code)
     model.encoder = AutoModel.from_pretrained(
         name,
         config=config.encoder,
         use_safetensors=None,
         dtype=torch.float32,
-        **without_pooler(config.encoder),
-        **kwargs,
+        trust_remote_code=own_code,
+        **without_pooler(config.encoder, own_code),
     )
     return model

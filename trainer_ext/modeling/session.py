@@ -11,6 +11,7 @@ from trainer_ext.cores import available_cores
 from trainer_ext.errors import UserError
 from trainer_ext.modeling.configuration import EncoderWithHeadConfig
 from trainer_ext.modeling.model import EncoderWithHead
+from trainer_ext.modeling.own_code import read_config
 
 
 class TorchSession:
@@ -20,18 +21,25 @@ class TorchSession:
         folder: written by `train.py`.
         num_threads: None: no more than the cores this process may use.
         provider: `auto`, `cpu` or `cuda`.
+        trust_remote_code: whether code that the folder brings may be run.
     """
 
     file_name = "model.safetensors"
     one_text_a_run = False
     callers = 1
 
-    def __init__(self, folder: Path, num_threads: int | None = None, provider: str = "auto"):
+    def __init__(
+        self,
+        folder: Path,
+        num_threads: int | None = None,
+        provider: str = "auto",
+        trust_remote_code: bool = False,
+    ):
         if provider == "cuda" and not torch.cuda.is_available():
             raise UserError("provider cuda is not there: torch sees no CUDA device")
         self.provider = "cuda" if provider != "cpu" and torch.cuda.is_available() else "cpu"
         use_available_cores(num_threads)
-        self.model = load_checkpoint(folder).to(self.provider).eval()
+        self.model = load_checkpoint(folder, trust_remote_code).to(self.provider).eval()
         self._try_out(folder)
 
     def _try_out(self, folder: Path) -> None:
@@ -65,16 +73,22 @@ def use_available_cores(num_threads: int | None = None) -> None:
         torch.set_num_threads(num_threads or min(torch.get_num_threads(), available_cores()))
 
 
-def load_checkpoint(folder: Path) -> EncoderWithHead:
+def load_checkpoint(folder: Path, trust_remote_code: bool = False) -> EncoderWithHead:
     """The model in a folder, complete and in float32.
 
     Raises:
         UserError: when weights are unreadable, or some are missing or have other shapes than the config says.
     """
     try:
-        check_depth(folder)
+        config = read_config(folder, trust_remote_code)
+        check_depth(folder, config)
         model, info = EncoderWithHead.from_pretrained(
-            folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+            folder,
+            config=config,
+            own_code=trust_remote_code,
+            dtype=torch.float32,
+            use_safetensors=True,
+            output_loading_info=True,
         )
     except UserError:
         raise
@@ -86,9 +100,9 @@ def load_checkpoint(folder: Path) -> EncoderWithHead:
     return model
 
 
-def check_depth(folder: Path) -> None:
+def check_depth(folder: Path, config: EncoderWithHeadConfig) -> None:
     """Raise `UserError` for more layers than there are weights: building them would take all memory there is."""
-    layers = getattr(EncoderWithHeadConfig.from_pretrained(folder).encoder, "num_hidden_layers", 0)
+    layers = getattr(config.encoder, "num_hidden_layers", 0)
     with safe_open(folder / "model.safetensors", framework="pt") as file:
         tensors = len(file.keys())
     if layers > tensors:

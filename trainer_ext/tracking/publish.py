@@ -24,6 +24,7 @@ FILES = (
     *("config.json", "model*.safetensors", "model.safetensors.index.json", "model*.onnx", "export_report.json"),
     *("tokenizer*.json", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.model"),
     *("metrics.json", "README.md", "resolved_config.yaml"),
+    "*.py",  # of an encoder that is code of its own
 )
 TIMINGS = ("train_runtime", "train_samples_per_second")  # else the same training again were another version
 
