@@ -11,6 +11,7 @@ from optimum.exporters.tasks import TasksManager
 from trainer_ext.errors import UserError
 from trainer_ext.export.publish import TOKENIZER_FILES
 from trainer_ext.modeling import EncoderWithHead
+from trainer_ext.remote_code import reason_of
 
 TASK = "text-classification"  # its inputs and its output `logits` fit every head of ours; a token head adds another
 
@@ -32,7 +33,7 @@ def export_onnx(model: EncoderWithHead, folder: Path) -> Path:
             "onnx", model_type=model_type, task=TASK, library_name="transformers"
         )
     except (KeyError, ValueError) as error:
-        raise UserError(f"Optimum exports no {model_type} encoders: {error}") from error
+        raise UserError(f"Optimum exports no {model_type} encoders: {reason_of(error)[:200]}") from error
     input_names = model.config.pipeline["input_names"]
 
     class HeadOnnxConfig(base.func):
