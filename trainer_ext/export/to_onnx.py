@@ -51,6 +51,7 @@ def export_onnx(model: EncoderWithHead, folder: Path) -> Path:
     config = exported_config(model)
     with warnings.catch_warnings():  # constants in the trace, which the gate would show to matter
         warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        warnings.filterwarnings("ignore", "Constant folding")  # a slice that stays as it is
         export(model.eval(), HeadOnnxConfig(config, task=TASK), folder / "model.onnx")
     config.save_pretrained(folder)
     return folder / "model.onnx"
