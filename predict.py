@@ -48,7 +48,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--text_column", help="column with the text (default: as in training, else 'text')")
     parser.add_argument("--id_column", help="column that names a row (default: as in training, else 'id')")
     parser.add_argument("--file_name", help="which file of an ONNX folder (default: the one its report chose)")
-    parser.add_argument("--batch_size", type=int, default=8, help="rows in one run (default: 8)")
+    parser.add_argument("--batch_size", type=int, default=8, help="rows in one run (default: 8); INT8 runs one")
     parser.add_argument("--provider", default="auto", help="auto, cpu or cuda (default: auto)")
     parser.add_argument("--trust_remote_code", action="store_true", help="run code that a checkpoint brings along")
     parser.add_argument("--num_threads", type=int, help="default: the cores this process may use")

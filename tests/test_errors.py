@@ -228,7 +228,7 @@ def parser() -> ArgumentParser:
         (["--output", "a"], "the following arguments are required: --model; every value has its flag"),
         (["--model", "m", "--batch_size", "two"], "argument --batch_size: invalid int value: 'two'"),
         (["--model", "m", "--out", "a"], "unrecognized arguments: --out a; did you mean '--output'?"),
-        (["--model_name_or_path", "m"], "the following arguments are required: --model; every value has its flag"),
+        (["--model_name_or_path", "m"], "unrecognized arguments: --model_name_or_path; did you mean '--model'?"),
         (
             ["--model", "m", "--per_device_eval_batch_size", "2"],
             "unrecognized arguments: --per_device_eval_batch_size 2; did you mean '--batch_size'?",
@@ -242,3 +242,19 @@ def test_argument_parser(parser, argv, message):
         parser.parse_args(argv)
     assert str(caught.value).startswith(message)
     assert str(caught.value).endswith(" (--help lists the flags)")
+
+
+@pytest.mark.parametrize(
+    "given, expected",
+    [
+        (["--inptu", "a.csv"], "unrecognized arguments: --inptu; did you mean '--input'?"),
+        (["--inptu=a.csv"], "unrecognized arguments: --inptu; did you mean '--input'?"),
+        ([], "the following arguments are required: --input"),
+    ],
+)
+def test_a_misspelt_flag_is_named_before_the_one_that_is_missing_for_it(given, expected):
+    parser = ArgumentParser(allow_abbrev=False)
+    parser.add_argument("--input", required=True)
+    with pytest.raises(UserError) as refused:
+        parser.parse_args(given)
+    assert expected in str(refused.value)

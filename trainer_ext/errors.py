@@ -61,9 +61,22 @@ class ArgumentParser(argparse.ArgumentParser):
     def __init__(self, **kwargs: Any):
         super().__init__(epilog="--debug, with any command, shows the traceback of an error.", **kwargs)
 
+    def parse_known_args(self, args=None, namespace=None):
+        """Remember what was given, which `error` looks through."""
+        self.tokens = list(sys.argv[1:] if args is None else args)
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str):
         """Called by argparse for a value or flag it cannot take."""
+        if "arguments are required" in message and (misspelt := self.first_unknown()):
+            message = f"unrecognized arguments: {misspelt}"  # what is missing may well be what was misspelt
         raise UserError(f"{message}{self.hint(message)} (--help lists the flags)")
+
+    def first_unknown(self) -> str | None:
+        """The first flag given that there is not."""
+        known = {flag for action in self._actions for flag in action.option_strings}
+        given = (token.split("=")[0] for token in self.tokens if token.startswith("--") and token != "--")
+        return next((flag for flag in given if flag not in known), None)
 
     def hint(self, message: str) -> str:
         """What may have been meant: a flag spelt otherwise, or a value that goes with or without one."""
