@@ -13,9 +13,9 @@ import argparse
 from dataclasses import fields
 from pathlib import Path
 
+from trainer_ext.arguments.files import add_file_flags, file_options
 from trainer_ext.errors import ArgumentParser, UserError, run_main
-from trainer_ext.file_options import add_file_flags, file_options
-from trainer_ext.tracking.resolve import resolve_model
+from trainer_ext.tracking.artifacts.resolve import resolve_model
 
 
 def parse() -> argparse.Namespace:
@@ -40,7 +40,7 @@ def main() -> int:
     args.model = resolve_model(args.model)
     if not args.model.is_dir():
         raise UserError(f"model {args.model} does not exist")
-    from trainer_ext.export.folds import export_members, members_table
+    from trainer_ext.export.members import export_members, members_table
     from trainer_ext.export.report import report_table
     from trainer_ext.export.run import ExportOptions, export_model
     from trainer_ext.inference.ensemble import members_of

@@ -11,8 +11,8 @@ labelled, and the task's metrics are printed and saved.
 import argparse
 import sys
 
-from trainer_ext.data.readers import file_format
-from trainer_ext.data.writers import (
+from trainer_ext.arguments.files import add_file_flags, file_options
+from trainer_ext.data.io.answers import (
     check_not_read,
     check_output,
     metrics_path,
@@ -20,9 +20,9 @@ from trainer_ext.data.writers import (
     write_answers,
     write_table,
 )
+from trainer_ext.data.io.readers import file_format
 from trainer_ext.errors import ArgumentParser, UserError, run_main
-from trainer_ext.file_options import add_file_flags, file_options
-from trainer_ext.tracking.resolve import resolve_model
+from trainer_ext.tracking.artifacts.resolve import resolve_model
 
 WAYS = ("mean", "logits", "vote", "weighted")  # as inference/combine.py has them, which loads ONNX Runtime
 
@@ -122,8 +122,8 @@ def progress(answers):
 def evaluate(predictor, args: argparse.Namespace) -> None:
     """Score the model on labelled rows; imports the metric libraries only now."""
     from trainer_ext.data.labelled import labelled_rows, texts_and_labels
+    from trainer_ext.evaluation.scoring import score
     from trainer_ext.files import write_json
-    from trainer_ext.inference.scoring import score
     from trainer_ext.reports.tables import metrics_table
 
     task = predictor.task

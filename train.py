@@ -2,7 +2,7 @@
 
 Writes to --output_dir the best model, metrics.json, resolved_config.yaml, README.md (model card) and plots/.
 With --do_train false it evaluates the checkpoint at --model_name_or_path (or in --output_dir) instead.
-The stages of a run stand in trainer_ext/run.py.
+The stages of a run stand in trainer_ext/cli/train.py.
 """
 
 import os
@@ -10,16 +10,16 @@ import sys
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # data loader workers fork
 
+from trainer_ext.arguments.first_pass import refuse_wrong_flags
 from trainer_ext.errors import run_main, said_once
-from trainer_ext.first_pass import refuse_wrong_flags
 
 
 @said_once()
 def main() -> None:
     """Parse, then train or evaluate."""
     refuse_wrong_flags(sys.argv[1:])
-    from trainer_ext.parsing import parse  # loads torch, which takes seconds
-    from trainer_ext.run import run
+    from trainer_ext.arguments.parser import parse  # loads torch, which takes seconds
+    from trainer_ext.cli.train import run
 
     run(parse())
 

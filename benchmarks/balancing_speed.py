@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer_ext.data.resample import METHODS, make_resampler
+from trainer_ext.data.sampling.resample import METHODS, make_resampler
+from trainer_ext.data.sampling.sampler import BalancedSampler
 from trainer_ext.reports.tables import table
-from trainer_ext.training.sampler import BalancedSampler
 
 
 def random_labels(task: str, rows: int) -> np.ndarray:
@@ -63,7 +63,7 @@ def measure_file(rows: int, folder: Path) -> tuple[float, float]:
             )
     command = ["--method", "hybrid", "--input", str(source), "--output", str(folder / "out.jsonl")]
     code = (
-        "import json, re, sys, time; from trainer_ext.data.balance import main; main(sys.argv[1:])\n"
+        "import json, re, sys, time; from trainer_ext.data.sampling.balance import main; main(sys.argv[1:])\n"
         "peak = int(re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read())[1]) * 1024 / 1e6\n"
         "print(json.dumps([time.process_time(), peak]))"
     )

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from runs import run_script
 
+from trainer_ext.data.io.readers import read_rows
 from trainer_ext.data.labelled import texts_and_labels
-from trainer_ext.data.readers import read_rows
+from trainer_ext.evaluation.scoring import score
 from trainer_ext.export.latency import latencies_ms
 from trainer_ext.files import read_json
 from trainer_ext.inference import Predictor, load_predictor
-from trainer_ext.inference.scoring import score
 from trainer_ext.tables import table
 
 SOURCE, TEXT = "ellipse/ellipse_part70.csv.gz", "full_text"

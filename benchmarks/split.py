@@ -12,9 +12,9 @@ import json
 import random
 from pathlib import Path
 
+from trainer_ext.arguments.files import add_file_flags, file_options
 from trainer_ext.data.labelled import read_labelled
 from trainer_ext.errors import ArgumentParser, UserError, run_main
-from trainer_ext.file_options import add_file_flags, file_options
 from trainer_ext.files import atomic_writer
 
 

@@ -20,12 +20,12 @@ from pathlib import Path
 import datasets
 import torch
 
-from trainer_ext.arguments import DataArguments
+from trainer_ext.arguments.groups import DataArguments
 from trainer_ext.data.dataset import build_dataset, load_rows
+from trainer_ext.data.io.readers import read_rows
 from trainer_ext.data.labelled import label_space
-from trainer_ext.data.readers import read_rows
+from trainer_ext.data.preprocessing.tokenize import encoder, tokenize
 from trainer_ext.data.streaming import StreamedDataset, StreamedRows, TokenStream
-from trainer_ext.data.tokenize import encoder, tokenize
 from trainer_ext.modeling.scratch import train_tokenizer
 from trainer_ext.tables import table
 from trainer_ext.tasks import TASKS

@@ -16,8 +16,9 @@ from torch.nn import functional as F
 from transformers import PrinterCallback, Trainer
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from trainer_ext.data.readers import read_rows
-from trainer_ext.data.tokenize import Collator, tokenize
+from trainer_ext.arguments.training import TrainingArguments
+from trainer_ext.data.io.readers import read_rows
+from trainer_ext.data.preprocessing.tokenize import Collator, tokenize
 from trainer_ext.modeling import EncoderWithHead, EncoderWithHeadConfig
 from trainer_ext.modeling.scratch import scratch_config, train_tokenizer
 from trainer_ext.objectives.base import Objective
@@ -26,7 +27,6 @@ from trainer_ext.objectives.rdrop import RDropTerm
 from trainer_ext.reports.tables import table
 from trainer_ext.tasks import TASKS, LabelSpace
 from trainer_ext.training.trainer import CustomTrainer
-from trainer_ext.training_arguments import TrainingArguments
 
 REVIEWS = Path(__file__).resolve().parent.parent / "data/reviews/train.csv"
 POLARITIES = ("-2", "-1", "0", "1")

@@ -14,9 +14,8 @@ os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", OMP_WAIT_P
 
 import pytest
 
-from trainer_ext.precision import cpu_hardware
-
-from .fork_server import ForkServer
+from tests.fork_server import ForkServer
+from trainer_ext.arguments.precision import cpu_hardware
 
 ROOT = Path(__file__).resolve().parent.parent
 CLASSES = {
@@ -185,7 +184,7 @@ def aspect_checkpoint(aspect_files, topic_flags, tmp_path_factory) -> Path:
 @pytest.fixture
 def bf16_cpu(monkeypatch):
     """A CPU that has bf16, whatever this one has; here it may be emulated, which is slow for large models only."""
-    monkeypatch.setattr("trainer_ext.precision.look", lambda use_cpu: cpu_hardware({"avx512_bf16"}))
+    monkeypatch.setattr("trainer_ext.arguments.precision.look", lambda use_cpu: cpu_hardware({"avx512_bf16"}))
 
 
 @pytest.fixture(autouse=True)

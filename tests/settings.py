@@ -11,10 +11,10 @@ from typing import Any
 
 import transformers
 
-from trainer_ext.arguments import DataArguments, ModelArguments, ObjectiveArguments
-from trainer_ext.file_options import FORMATS
-from trainer_ext.shaping import CLEANING
-from trainer_ext.training_arguments import TrainingArguments
+from trainer_ext.arguments.files import FORMATS
+from trainer_ext.arguments.groups import DataArguments, ModelArguments, ObjectiveArguments
+from trainer_ext.arguments.preprocessing import CLEANING
+from trainer_ext.arguments.training import TrainingArguments
 
 ALL = ("single_label", "multi_aspect", "multi_label", "regression", "joint")
 CLASSES = ("single_label", "multi_aspect", "multi_label")  # three classes each

@@ -6,13 +6,13 @@ import pandas
 import pytest
 
 from tests.conftest import ROOT
-from trainer_ext.arguments import DataArguments
+from trainer_ext.api import write_table
+from trainer_ext.arguments.groups import DataArguments
 from trainer_ext.characters import broken_at, on_screen
-from trainer_ext.data import balance
-from trainer_ext.data.readers import read_rows
+from trainer_ext.data.io.readers import read_rows
+from trainer_ext.data.sampling import balance
 from trainer_ext.errors import UserError
 from trainer_ext.inference.predictor import prepared
-from trainer_ext.notebook import write_table
 from trainer_ext.reports.tables import code_span, table
 from trainer_ext.tasks import LabelSpace
 from trainer_ext.tasks.joint import Joint, JointLabelSpace

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from trainer_ext.parsing import parse
+from trainer_ext.arguments.parser import parse
 from trainer_ext.tasks import TASKS, LabelSpace
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,7 +23,7 @@ def test_there_are_recipes():
 def test_recipe_parses(path, monkeypatch):
     """Without contradiction, for a task that has the metric it names and takes the classes it names."""
     values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    monkeypatch.setattr("trainer_ext.checks.os.path.isfile", lambda path: True)
+    monkeypatch.setattr("trainer_ext.arguments.checks.os.path.isfile", lambda path: True)
     flags = []
     for name in ("train_file", "validation_file"):
         flags += [] if values.get(name) or values.get("dataset_name") else [f"--{name}", f"{name}.csv"]

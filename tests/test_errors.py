@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from trainer_ext.arguments.first_pass import light_parser
 from trainer_ext.errors import ArgumentParser, UserError, did_you_mean, explain, run_main, stage, take_debug
-from trainer_ext.first_pass import light_parser
 from trainer_ext.synonyms import ALSO_CALLED
 
 NAMES = [action.dest for action in light_parser()._actions]

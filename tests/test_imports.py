@@ -13,106 +13,75 @@ FILES = sorted((ROOT / "trainer_ext").rglob("*.py"))
 NAMES = [path.relative_to(ROOT).as_posix() for path in FILES]
 HEAVY = {"torch", "transformers", "datasets", "pandas", "sklearn", "optimum", "evaluate", "accelerate", "wandb"}
 
-# What a part may import of ours. `arguments` <- `tasks` <- `data` <- `modeling`, `objectives` <- `training`.
-LEAVES = {"characters", "cores", "errors", "figures", "files", "file_options", "locks", "redaction"}
-LEAVES |= {"remote_code", "tables"}
+# What a room may import of ours, beside the small modules that lie at the top.
+SMALL = {
+    "characters",
+    "cores",
+    "errors",
+    "figures",
+    "files",
+    "locks",
+    "processes",
+    "redaction",
+    "remote_code",
+    "tables",
+}
 ALLOWED = {
     "characters": set(),
-    "synonyms": set(),
     "cores": set(),
-    "errors": {"synonyms"},
-    "files": {"errors"},
-    "file_options": {"errors"},
-    "figures": {"errors", "files"},
-    "processes": {"errors"},
-    "locks": {"errors"},
     "redaction": set(),
     "remote_code": set(),
+    "synonyms": set(),
+    "errors": {"synonyms"},
+    "files": {"errors"},
+    "locks": {"errors"},
+    "processes": {"errors"},
     "tables": {"characters"},
-    "optimisation": {"errors"},  # a part of `arguments`, by itself because of the length
-    "shaping": {"errors"},  # likewise
-    "precision": {"errors"},  # likewise
-    "arguments": {"characters", "errors", "file_options", "shaping"},
-    "training_arguments": {"arguments", "optimisation", "precision"},  # likewise, and because it loads torch
-    "checks": {"arguments", "errors", "file_options", "fold_checks", "optimisation", "precision", "shaping"},
-    "fold_checks": {"arguments", "errors"},
-    "flags": {"arguments", "errors"},
-    "recipes": {"characters", "errors"},
-    "first_pass": {
-        "arguments",
-        "checks",
-        "flags",
-        "optimisation",
-        "precision",
-        "recipes",
-        "training_arguments",
-        *LEAVES,
-    },
-    "parsing": {"arguments", "training_arguments", "checks", "flags", "recipes", *LEAVES},
-    "tasks": set(LEAVES),
-    "data": {"arguments", "flags", "recipes", "tasks", *LEAVES},  # the report takes a recipe
+    "figures": {"errors", "files"},
+    "arguments": SMALL,
+    "tasks": SMALL,
+    "data": {"arguments", "tasks", *SMALL},
+    "modeling": {"arguments", "data", "tasks", *SMALL},
+    "objectives": {"arguments", "tasks", *SMALL},
+    "runs": {"arguments", *SMALL},
+    "tracking": {"arguments", "tasks", *SMALL},
     # modeling: for a checkpoint's session, tracking: for a reference to a model; both inside functions
-    "inference": {"data", "tasks", "modeling", "tracking", *LEAVES},
-    "modeling": {"arguments", "data", "tasks", *LEAVES},
-    "objectives": {"arguments", "tasks", *LEAVES},
-    "tracking": {"arguments", "parsing", "tasks", *LEAVES},
-    "reports": {"arguments", "parsing", "tasks", "inference", *LEAVES},
-    "training": {
-        *("arguments", "training_arguments", "optimisation", "shaping", "data", "modeling", "objectives", "tasks"),
-        "tracking",
-        *LEAVES,
+    "inference": {"arguments", "data", "tasks", "modeling", "tracking", *SMALL},
+    "evaluation": {"inference", "tasks", *SMALL},
+    "reports": {"arguments", "tasks", *SMALL},
+    "export": {"arguments", "data", "evaluation", "inference", "modeling", "reports", "tasks", *SMALL},
+    "training": {"arguments", "data", "modeling", "objectives", "runs", "tasks", "tracking", *SMALL},
+    "cross_validation": {
+        *("arguments", "data", "evaluation", "inference", "modeling", "reports", "runs", "tasks", "tracking"),
+        *("training", *SMALL),
     },
-    "folds": {
-        "processes",
-        *("arguments", "parsing", "data", "tasks", "modeling", "inference", "reports", "tracking", "training"),
-        *LEAVES,
+    "cli": {
+        *("arguments", "cross_validation", "data", "evaluation", "export", "inference", "modeling", "reports", "runs"),
+        *("tasks", "tracking", "training", *SMALL),
     },
-    "run": {
-        *("arguments", "parsing", "data", "tasks", "modeling", "inference", "reports", "tracking", "training", "folds"),
-        *("processes", *LEAVES),
-    },
-    "__main__": {"errors", "first_pass", "parsing", "run"},
-    "notebook": {
-        "arguments",
-        "data",
-        "folds",
-        "inference",
-        "parsing",
-        "recipes",
-        "processes",
-        "run",
-        "training",
-        *LEAVES,
-    },
-    "export": {"arguments", "data", "inference", "modeling", "reports", "tasks", *LEAVES},
+    "api": {"arguments", "cli", "cross_validation", "data", "inference", "runs", "training", *SMALL},
+    "__main__": {"arguments", "cli", *SMALL},
 }
 # The libraries of metrics are loaded when a metric is computed: no module imports this one at its top.
 LAZY = "trainer_ext/tasks/metrics.py"
-LIGHT = [
-    name for name in NAMES if name.startswith(("trainer_ext/inference/", "trainer_ext/tasks/")) and name != LAZY
-] + [
-    "trainer_ext/synonyms.py",
-    *("trainer_ext/__init__.py", "trainer_ext/errors.py", "trainer_ext/files.py", "trainer_ext/data/__init__.py"),
-    "trainer_ext/tables.py",
-    *("trainer_ext/arguments.py", "trainer_ext/checks.py", "trainer_ext/fold_checks.py", "trainer_ext/shaping.py"),
-    "trainer_ext/optimisation.py",
-    *("trainer_ext/locks.py", "trainer_ext/tables.py"),
-    "trainer_ext/precision.py",
-    *(
-        "trainer_ext/file_options.py",
-        "trainer_ext/data/opening.py",
-        *("trainer_ext/characters.py", "trainer_ext/data/encodings.py", "trainer_ext/data/csv_files.py"),
-        "trainer_ext/data/json_files.py",
-    ),
-    *("trainer_ext/flags.py", "trainer_ext/recipes.py", "trainer_ext/first_pass.py"),
-    *("trainer_ext/data/readers.py", "trainer_ext/data/writers.py", "trainer_ext/data/labelled.py"),
-    *("trainer_ext/data/joint.py", "trainer_ext/data/slu.py", "trainer_ext/data/smp.py"),
-    *("trainer_ext/data/cleaning.py", "trainer_ext/data/truncation.py", "trainer_ext/data/resample.py"),
-    *("trainer_ext/data/provenance.py", "trainer_ext/data/row_files.py", "trainer_ext/data/balance.py"),
-    *("trainer_ext/reports/__init__.py", "trainer_ext/reports/tables.py"),
-    *(f"trainer_ext/tracking/{name}.py" for name in ("__init__", "__main__", "scores", "store", "resolve", "server")),
-    *("trainer_ext/tracking/content.py", "trainer_ext/tracking/records.py"),
+LIGHT_ROOMS = ("arguments/", "data/io/", "inference/", "reports/tables", "tasks/", "tracking/artifacts/")
+LIGHT_FILES = [
+    "__init__",
+    "errors",
+    "files",
+    "locks",
+    "synonyms",
+    "tables",
+    "data/__init__",
+    "data/joint",
+    "data/labelled",
 ]
+LIGHT_FILES += ["data/provenance", "data/preprocessing/cleaning", "data/preprocessing/truncation"]
+LIGHT_FILES += ["data/sampling/balance", "data/sampling/resample", "tracking/__main__", "tracking/server"]
+NOT_LIGHT = {LAZY, "trainer_ext/arguments/training.py", "trainer_ext/arguments/parser.py"}
+NOT_LIGHT |= {"trainer_ext/arguments/packages.py", "trainer_ext/tracking/artifacts/publish.py"}
+LIGHT = [name for name in NAMES if name.removeprefix("trainer_ext/").startswith(LIGHT_ROOMS) and name not in NOT_LIGHT]
+LIGHT += [f"trainer_ext/{name}.py" for name in LIGHT_FILES]
 
 
 def imported(node: ast.AST) -> list[str]:
@@ -149,7 +118,7 @@ def top_imports(name: str) -> list[str]:
 
 
 def part(module: str) -> str:
-    """`trainer_ext.data.readers.Row` -> `data`; empty for the package itself."""
+    """`trainer_ext.data.io.readers.Row` -> `data`; empty for the package itself."""
     return (module.split(".") + [""])[1]
 
 
@@ -192,17 +161,18 @@ def test_light_modules_import_nothing_heavy(name):
     modules = top_imports(name)
     assert not {module.split(".")[0] for module in modules} & HEAVY
     assert not [module for module in modules if "tasks.metrics" in module]
-    light_parts = {*LEAVES - {"figures"}, "synonyms", "tasks", "inference", ""}
+    light_parts = {*SMALL - {"figures"}, "tasks", "inference", ""}
     for module in modules:
         if module.split(".")[0] == "trainer_ext" and part(module) not in light_parts:
-            files = {"/".join(module.split(".")[:depth]) + ".py" for depth in (2, 3)}
+            parts = module.split(".")
+            files = {"/".join(parts[:depth]) + ".py" for depth in range(2, len(parts) + 1)}
             assert files & set(LIGHT), f"{name} imports {module}"
 
 
 def test_importing_inference_loads_nothing_heavy():
     """In a fresh process, as `predict.py` on an ONNX folder does."""
     code = (
-        "import sys, trainer_ext.inference, trainer_ext.inference.job, trainer_ext.data.writers\n"
+        "import sys, trainer_ext.inference, trainer_ext.inference.job, trainer_ext.data.io.answers\n"
         f"print(*(name for name in {sorted(HEAVY | {'pyarrow', 'matplotlib', 'scipy'})} if name in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
@@ -218,9 +188,9 @@ def test_entry_scripts_are_tables_of_contents(name, limit):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_file_is_too_long(name):
-    """300 lines, and a docstring at the top."""
+    """400 lines, and a docstring at the top."""
     text = (ROOT / name).read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= 300
+    assert len(text.splitlines()) <= 400
     assert ast.get_docstring(ast.parse(text)), "no docstring"
 
 

@@ -20,15 +20,15 @@ import pandas
 import pytest
 from transformers import BertConfig, BertModel
 
-import trainer_ext.run
+import trainer_ext.cli.train
 from tests import settings
 from tests.conftest import ASPECTS, CLASSES, FILLER, ROOT
 from tests.settings import SETTINGS, Setting, impossible_tasks, method_flags, refused_pairs, sensible_pairs, uncovered
 from trainer_ext import fit, load_predictor
+from trainer_ext.arguments.parser import parse_values
 from trainer_ext.errors import UserError
 from trainer_ext.export.run import ExportOptions, export_model
 from trainer_ext.modeling.scratch import train_tokenizer
-from trainer_ext.parsing import parse_values
 
 if missing := uncovered(method_flags()):
     raise AssertionError(f"tests/settings.py has no entry for {', '.join(missing)}")
@@ -112,7 +112,7 @@ def make_encoder(folder: Path) -> Path:
 def short_runs():
     """Without the plots, which have tests of their own, and with fast garbage collection: most of the time else."""
     patch = pytest.MonkeyPatch()
-    patch.setattr(trainer_ext.run, "write_plots", lambda *args: None)
+    patch.setattr(trainer_ext.cli.train, "write_plots", lambda *args: None)
     gc.collect()
     gc.freeze()
     yield

@@ -13,11 +13,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-import trainer_ext.run
+import trainer_ext.cli.train
 from tests.settings import FGM
 from trainer_ext import fit
+from trainer_ext.arguments.parser import parse_values
 from trainer_ext.errors import explain
-from trainer_ext.parsing import parse_values
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -109,7 +109,7 @@ def train(flags: Flags) -> dict[str, Any]:
     before, start, trainers = dict(os.environ), time.perf_counter(), []
     seen: dict[str, Any] = {}
     try:
-        seen["metrics"] = trainer_ext.run.run(parse_values(flags, {}), trainers.append)
+        seen["metrics"] = trainer_ext.cli.train.run(parse_values(flags, {}), trainers.append)
     except Exception as error:
         message, status = explain(error)
         seen |= {"error": message, "status": status, "type": type(error).__name__}
@@ -133,7 +133,7 @@ def status_of_script(flags: Flags) -> int:
 
 def main(folder: Path) -> None:
     """Train every case; then twice with `fit`, and train.py itself with a folder that holds a run."""
-    trainer_ext.run.write_plots = lambda *args: None  # they take most of the time, and have tests of their own
+    trainer_ext.cli.train.write_plots = lambda *args: None  # they take most of the time, and have tests of their own
     seen: dict[str, Any] = {}
     for name, flags in cases(folder).items():
         recipe = {**RECIPE, **flags}

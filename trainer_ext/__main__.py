@@ -5,16 +5,16 @@ import sys
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+from trainer_ext.arguments.first_pass import refuse_wrong_flags
 from trainer_ext.errors import run_main, said_once
-from trainer_ext.first_pass import refuse_wrong_flags
 
 
 @said_once()
 def main() -> None:
     """Parse, then train or evaluate."""
     refuse_wrong_flags(sys.argv[1:])
-    from trainer_ext.parsing import parse  # loads torch, which takes seconds
-    from trainer_ext.run import run
+    from trainer_ext.arguments.parser import parse  # loads torch, which takes seconds
+    from trainer_ext.cli.train import run
 
     run(parse())
 

@@ -3,14 +3,13 @@
 import datasets
 import pytest
 
-from trainer_ext.arguments import DataArguments
+from tests.conftest import ASPECTS
+from trainer_ext.arguments.groups import DataArguments
 from trainer_ext.data.class_names import named
 from trainer_ext.data.dataset import build_dataset, data_hash, load_rows
 from trainer_ext.data.labelled import label_space
 from trainer_ext.errors import UserError
 from trainer_ext.tasks import TASKS
-
-from ..conftest import ASPECTS
 
 
 def test_files_to_a_dataset(aspect_files):

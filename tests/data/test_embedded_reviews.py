@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer_ext.data.readers import Row, read_rows
+from trainer_ext.data.io.readers import Row, read_rows
 
 FOLDER = Path(__file__).resolve().parents[2] / "data" / "reviews"
 ROWS = {"train": 3000, "validation": 500, "test": 500}

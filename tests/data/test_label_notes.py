@@ -4,11 +4,11 @@ import json
 
 import pytest
 
+from trainer_ext.arguments.files import FileOptions
+from trainer_ext.data.io.readers import Row, read_rows
 from trainer_ext.data.label_notes import label_notes, print_label_notes
 from trainer_ext.data.labelled import label_space, texts_and_labels
-from trainer_ext.data.readers import Row, read_rows
 from trainer_ext.errors import UserError
-from trainer_ext.file_options import FileOptions
 from trainer_ext.tasks import TASKS, LabelSpace
 
 

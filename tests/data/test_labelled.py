@@ -4,8 +4,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from trainer_ext.data.io.readers import Row
 from trainer_ext.data.labelled import drop_missing, label_space, raw_label, texts_and_labels
-from trainer_ext.data.readers import Row
 from trainer_ext.errors import UserError
 from trainer_ext.tasks import TASKS, LabelSpace
 from trainer_ext.tasks.label_space import is_number, normalise

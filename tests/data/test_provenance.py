@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from trainer_ext.arguments import DataArguments
+from trainer_ext.arguments.groups import DataArguments
 from trainer_ext.data.dataset import load_rows
+from trainer_ext.data.io.readers import Row
 from trainer_ext.data.provenance import is_new, named_rows, new_row, originals_only, source_of
-from trainer_ext.data.readers import Row
 from trainer_ext.errors import UserError
 
 ORIGINAL = {"id": 7, "text": "good", "label": "a"}

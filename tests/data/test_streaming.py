@@ -9,17 +9,16 @@ from pathlib import Path
 import pytest
 from torch.utils.data import DataLoader
 
-from trainer_ext.arguments import DataArguments
+from tests.conftest import ROOT
+from tests.data.preprocessing.test_tokenize import make_tokenizer
+from trainer_ext.arguments.groups import DataArguments
+from trainer_ext.arguments.parser import parse
 from trainer_ext.data.dataset import build_dataset, data_hash, load_rows
 from trainer_ext.data.labelled import label_space
+from trainer_ext.data.preprocessing.tokenize import Collator, encoder
 from trainer_ext.data.streaming import StreamedDataset, StreamedRows, TokenStream, build_split, rows_of
-from trainer_ext.data.tokenize import Collator, encoder
 from trainer_ext.errors import UserError
-from trainer_ext.parsing import parse
 from trainer_ext.tasks import TASKS
-
-from ..conftest import ROOT
-from .test_tokenize import make_tokenizer
 
 
 def make_file(path: Path, rows: int) -> str:
@@ -119,10 +118,10 @@ def test_what_needs_all_rows_is_refused(topic_files, flags, words):
 
 MEASURE = """
 import resource, sys
-from trainer_ext.arguments import DataArguments
+from trainer_ext.arguments.groups import DataArguments
 from trainer_ext.data.labelled import label_space
 from trainer_ext.data.streaming import StreamedDataset, StreamedRows, TokenStream
-from trainer_ext.data.tokenize import encoder
+from trainer_ext.data.preprocessing.tokenize import encoder
 from trainer_ext.modeling.scratch import train_tokenizer
 from trainer_ext.tasks import TASKS
 

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer_ext.arguments import DataArguments
+from trainer_ext.arguments.groups import DataArguments
+from trainer_ext.arguments.parser import parse
 from trainer_ext.data.dataset import build_dataset, data_hash, load_rows, recorded_rows, rows_kept_back, training_task
-from trainer_ext.data.readers import Row
+from trainer_ext.data.io.readers import Row
 from trainer_ext.data.streaming import rows_by_split
 from trainer_ext.data.validation_split import by_class, by_flags, split_rows
 from trainer_ext.errors import UserError
-from trainer_ext.parsing import parse
 
 
 def rows_of(labels, texts=None, **columns) -> list[Row]:

@@ -8,9 +8,9 @@ import pytest
 from tests.conftest import run_ok, run_script
 from tests.inference.conftest import CLASSES, expected_logits, save_model, save_onnx
 from trainer_ext.errors import UserError
+from trainer_ext.evaluation.scoring import score
 from trainer_ext.inference import load_predictor
 from trainer_ext.inference.ensemble import EnsemblePredictor, expand_braces, free_memory, members_of
-from trainer_ext.inference.scoring import score
 from trainer_ext.inference.weights import folder_weights
 from trainer_ext.tasks.base import softmax
 

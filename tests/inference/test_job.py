@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer_ext.data.readers import Row
-from trainer_ext.data.writers import metrics_path
+from trainer_ext.data.io.answers import metrics_path
+from trainer_ext.data.io.readers import Row
 from trainer_ext.errors import UserError
 from trainer_ext.inference import Predictor, load_predictor
 from trainer_ext.inference.job import Form, answer_rows, find_text_column, rows_of

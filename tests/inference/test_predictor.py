@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from tests.inference.conftest import WORDS, expected_logits, save_int8, save_model, save_onnx
 from trainer_ext.errors import RunError, UserError
+from trainer_ext.evaluation.scoring import score
 from trainer_ext.inference import load_predictor
 from trainer_ext.inference.loading import chosen_file
 from trainer_ext.inference.predictor import WINDOW
-from trainer_ext.inference.scoring import score
-from trainer_ext.tracking.store import Store
+from trainer_ext.tracking.artifacts.store import Store
 
 TEXTS = ["good food", "", "bad", "what a dull and bad staff this was today again", "good good good", "food", "  "]
 ANY_TEXTS = st.lists(st.sampled_from([*WORDS[3:], "new"]), max_size=15).map(" ".join)

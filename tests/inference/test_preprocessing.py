@@ -7,13 +7,12 @@ from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
 from transformers import AddedToken, PreTrainedTokenizerFast
 
-from trainer_ext.data.cleaning import Cleaning
-from trainer_ext.data.tokenize import ModelTexts, tokenize
-from trainer_ext.data.truncation import Truncation
+from tests.tasks.test_joint import SPACE
+from trainer_ext.data.preprocessing.cleaning import Cleaning
+from trainer_ext.data.preprocessing.tokenize import ModelTexts, tokenize
+from trainer_ext.data.preprocessing.truncation import Truncation
 from trainer_ext.inference.predictor import Predictor
 from trainer_ext.modeling.scratch import train_tokenizer
-
-from ..tasks.test_joint import SPACE
 
 TEXTS = [
     *("", "好吃", "服务员特别热情，就是排队等了一个多小时。" * 5, "ＡＢＣ <b>good</b> food!!!!!! 10000 " * 9),

@@ -18,8 +18,8 @@ from transformers import (
 )
 
 from tests.conftest import labelled_lines
-from trainer_ext.arguments import DataArguments, ModelArguments
-from trainer_ext.data.cleaning import Cleaning
+from trainer_ext.arguments.groups import DataArguments, ModelArguments
+from trainer_ext.data.preprocessing.cleaning import Cleaning
 from trainer_ext.errors import UserError
 from trainer_ext.export.to_onnx import exported_config
 from trainer_ext.inference import load_predictor

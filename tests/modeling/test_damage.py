@@ -10,10 +10,10 @@ from safetensors.numpy import load_file, save_file
 
 from tests.conftest import TINY_ENCODER
 from tests.inference.test_damage import damaged, damaged_json, tried
+from trainer_ext.arguments.parser import parse_values
+from trainer_ext.cli.train import run
 from trainer_ext.errors import UserError
 from trainer_ext.inference import load_predictor
-from trainer_ext.parsing import parse_values
-from trainer_ext.run import run
 
 
 @pytest.fixture(scope="module")

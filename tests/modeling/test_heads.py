@@ -8,7 +8,12 @@ import pytest
 import torch
 from transformers import Trainer
 
-from trainer_ext.arguments import ModelArguments
+from tests.conftest import run_ok
+from tests.modeling.test_model import pooled
+from tests.objectives.test_objective import OBJECTIVES
+from tests.training.test_parameter_groups import ARCHITECTURES, build
+from tests.training.test_trainer import largest_difference, make_trainer
+from trainer_ext.arguments.groups import ModelArguments
 from trainer_ext.errors import UserError
 from trainer_ext.export.to_onnx import export_onnx
 from trainer_ext.modeling import EncoderWithHead, EncoderWithHeadConfig
@@ -17,12 +22,6 @@ from trainer_ext.modeling.model import POOLING_MODULES
 from trainer_ext.modeling.pooling import MODULES, POOLINGS
 from trainer_ext.modeling.session import load_checkpoint
 from trainer_ext.training.parameter_groups import parameter_groups
-
-from ..conftest import run_ok
-from ..objectives.test_objective import OBJECTIVES
-from ..training.test_parameter_groups import ARCHITECTURES, build
-from ..training.test_trainer import largest_difference, make_trainer
-from .test_model import pooled
 
 STATES = [torch.tensor([[[float(k), 1.0], [2.0 * k, 3.0], [9.0, 9.0]]]) for k in range(5)]
 MASK = torch.tensor([[1, 1, 0]])

@@ -3,10 +3,9 @@
 import torch
 from torch.nn import functional as F
 
+from tests.modeling.test_model import pooled
 from trainer_ext.modeling.label_attention import KERNEL, LabelAttention, LabelHead, neighbours
 from trainer_ext.modeling.model import EncoderWithHead
-
-from .test_model import pooled
 
 
 def module_for(head_shape: list[int]) -> LabelAttention:

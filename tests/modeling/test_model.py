@@ -7,14 +7,13 @@ import pytest
 import torch
 from transformers import BertConfig
 
+from tests.conftest import ROOT
+from tests.training.test_parameter_groups import ARCHITECTURES, SMALL, build
 from trainer_ext.errors import UserError
 from trainer_ext.modeling import EncoderWithHead
 from trainer_ext.modeling.model import POOLING_MODULES
 from trainer_ext.modeling.pooling import POOLINGS, pool
 from trainer_ext.modeling.session import load_checkpoint
-
-from ..conftest import ROOT
-from ..training.test_parameter_groups import ARCHITECTURES, SMALL, build
 
 
 def test_poolings_on_literal_states():

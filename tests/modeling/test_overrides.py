@@ -5,11 +5,11 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertModel, DistilBertConfig, ModernBertConfig
 
+from trainer_ext.api import fit
 from trainer_ext.errors import UserError
 from trainer_ext.modeling.model import EncoderWithHead
 from trainer_ext.modeling.overrides import override_config
 from trainer_ext.modeling.scratch import train_tokenizer
-from trainer_ext.notebook import fit
 
 NO_DROPOUT = "hidden_dropout_prob=0,attention_probs_dropout_prob=0"
 

@@ -4,11 +4,11 @@ import importlib.util
 
 import pytest
 
-from trainer_ext.arguments import DataArguments, ModelArguments
+from trainer_ext.api import fit
+from trainer_ext.arguments.groups import DataArguments, ModelArguments
 from trainer_ext.errors import UserError
 from trainer_ext.modeling.build import build_tokenizer
 from trainer_ext.modeling.pretrained import encoder_path
-from trainer_ext.notebook import fit
 
 
 def test_folders_of_packages_are_found():

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.conftest import ROOT, labelled_lines
 from trainer_ext.errors import UserError
 from trainer_ext.modeling.scratch import SIZES, scratch_config, train_tokenizer
-
-from ..conftest import ROOT, labelled_lines
 
 TEXTS = [text for text, _ in labelled_lines(200, 5)] + [
     "味道很好，服务一般",

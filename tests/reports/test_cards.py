@@ -6,8 +6,8 @@ import shlex
 import pytest
 import yaml
 
-from trainer_ext.folds.card import write_card
-from trainer_ext.parsing import parse_values, resolved
+from trainer_ext.arguments.parser import parse_values, resolved
+from trainer_ext.cross_validation.card import write_card
 from trainer_ext.reports.run_report import write_model_card
 from trainer_ext.tasks import LabelSpace
 from trainer_ext.tasks.single_label import SingleLabel

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from trainer_ext.data import histograms
+from trainer_ext.data.report import histograms
 from trainer_ext.figures import shown
 from trainer_ext.reports import plots
 from trainer_ext.reports.tables import metrics_table, table

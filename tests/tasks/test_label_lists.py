@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trainer_ext.data.io.readers import Row
 from trainer_ext.data.labelled import label_space, texts_and_labels
-from trainer_ext.data.readers import Row
 from trainer_ext.errors import UserError
 from trainer_ext.tasks import LabelSpace
 from trainer_ext.tasks.label_lists import labels_of

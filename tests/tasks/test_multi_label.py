@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
+from trainer_ext.data.io.readers import Row
 from trainer_ext.data.labelled import label_space, texts_and_labels
-from trainer_ext.data.readers import Row
 from trainer_ext.errors import UserError
 from trainer_ext.tasks import LabelSpace
 from trainer_ext.tasks.base import sigmoid

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from trainer_ext.notebook import environment_kept
-from trainer_ext.parsing import parse_values
-from trainer_ext.run import run
-
-from ..conftest import TINY_ENCODER
-from ..wandb_server import WandbServer
+from tests.conftest import TINY_ENCODER
+from tests.wandb_server import WandbServer
+from trainer_ext.api import environment_kept
+from trainer_ext.arguments.parser import parse_values
+from trainer_ext.cli.train import run
 
 PATIENCE = {
     "WANDB_FINISH_TIMEOUT": "2",

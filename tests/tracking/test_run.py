@@ -12,15 +12,14 @@ import torch
 from transformers import TrainerState
 from transformers.integrations import WandbCallback
 
-from trainer_ext.notebook import environment_kept
-from trainer_ext.parsing import parse, parse_values, write_resolved
+from tests.conftest import run_ok
+from tests.tracking.conftest import client
+from tests.wandb_server import WandbServer
+from trainer_ext.api import environment_kept
+from trainer_ext.arguments.parser import parse, parse_values, write_resolved
 from trainer_ext.tracking.identity import identify, tags
 from trainer_ext.tracking.run import run_to_resume, tracked_run
 from trainer_ext.tracking.server import answers, check_reachable, has_api_key
-
-from ..conftest import run_ok
-from ..wandb_server import WandbServer
-from .conftest import client
 
 
 @pytest.fixture

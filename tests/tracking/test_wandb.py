@@ -5,11 +5,10 @@ import json
 
 import pytest
 
-from trainer_ext.tracking.store import Store
-
-from ..conftest import ROOT, run_ok
-from ..wandb_server import ENTITY, KEY, PROJECT
-from .conftest import client, train_one
+from tests.conftest import ROOT, run_ok
+from tests.tracking.conftest import client, train_one
+from tests.wandb_server import ENTITY, KEY, PROJECT
+from trainer_ext.tracking.artifacts.store import Store
 
 FILES = {
     *("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),

@@ -7,11 +7,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from tests.conftest import run_ok, run_script
+from tests.objectives.test_objective import OBJECTIVES
+from tests.training.test_trainer import largest_difference, make_model, make_trainer
 from trainer_ext.training.adversarial import AWP, FGM, PGD, adversarial_backward, ascend
-
-from ..conftest import run_ok, run_script
-from ..objectives.test_objective import OBJECTIVES
-from .test_trainer import largest_difference, make_model, make_trainer
 
 ADVERSARIES = {"fgm": FGM(1.0), "pgd": PGD(0.7, 3), "awp": AWP(0.05), "awp 2 steps": AWP(0.05, 2)}
 SGD = {"per_device_train_batch_size": 8, "max_steps": 2, "learning_rate": 0.1}

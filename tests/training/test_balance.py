@@ -4,10 +4,9 @@ from collections import Counter
 
 import pytest
 
-from trainer_ext.data.resample import make_resampler
-
-from ..objectives.test_objective import OBJECTIVES
-from .test_trainer import largest_difference, make_data, make_trainer
+from tests.objectives.test_objective import OBJECTIVES
+from tests.training.test_trainer import largest_difference, make_data, make_trainer
+from trainer_ext.data.sampling.resample import make_resampler
 
 DATA = make_data()
 DATA = DATA.select([k for k, label in enumerate(DATA["labels"]) if label != 2 or k < 15])

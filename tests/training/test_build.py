@@ -3,21 +3,20 @@
 import pytest
 from datasets import Dataset
 
-from trainer_ext.arguments import (
+from tests.conftest import CLASSES
+from tests.training.test_trainer import TOKENIZER, make_model
+from trainer_ext.arguments.groups import (
     Arguments,
     DataArguments,
     FoldArguments,
     ModelArguments,
     ObjectiveArguments,
 )
-from trainer_ext.data.cleaning import Cleaning
-from trainer_ext.data.truncation import Truncation
+from trainer_ext.arguments.training import TrainingArguments
+from trainer_ext.data.preprocessing.cleaning import Cleaning
+from trainer_ext.data.preprocessing.truncation import Truncation
 from trainer_ext.tasks import TASKS, LabelSpace
 from trainer_ext.training.build import build_trainer, note_late_start, tokenise
-from trainer_ext.training_arguments import TrainingArguments
-
-from ..conftest import CLASSES
-from .test_trainer import TOKENIZER, make_model
 
 
 def test_the_objective_is_smoothed_and_counts_classes_in_the_training_rows(tmp_path):

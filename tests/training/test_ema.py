@@ -8,12 +8,11 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import TrainerControl, TrainerState
 
+from tests.conftest import run_ok, run_script
+from tests.objectives.test_objective import OBJECTIVES
+from tests.training.test_trainer import largest_difference, make_arguments, make_model, make_trainer
 from trainer_ext.errors import UserError
 from trainer_ext.training.ema import TRAINING_WEIGHTS, EmaCallback, decay_after
-
-from ..conftest import run_ok, run_script
-from ..objectives.test_objective import OBJECTIVES
-from .test_trainer import largest_difference, make_arguments, make_model, make_trainer
 
 OPTIONS = {"per_device_train_batch_size": 8, "max_steps": 6, "learning_rate": 0.1, "ema_decay": 0.3}
 WARM = TrainerState(global_step=1000)  # far behind the warm-up of any decay used here

@@ -10,12 +10,11 @@ from torch.distributions import Bernoulli, kl_divergence
 from torch.nn import functional as F
 
 from tests.settings import ALL, BY_NAME, SETTINGS, Setting
-from trainer_ext.arguments import ObjectiveArguments
+from tests.training.test_trainer import flag_or_score_options, largest_difference, make_joint_trainer, make_trainer
+from trainer_ext.arguments.groups import ObjectiveArguments
 from trainer_ext.objectives.build import build_objective
 from trainer_ext.objectives.rmse import mcrmse
 from trainer_ext.training.trainer import CustomTrainer
-
-from .test_trainer import flag_or_score_options, largest_difference, make_joint_trainer, make_trainer
 
 OBJECTIVES = [(setting, task) for setting in SETTINGS if setting.is_objective for task in setting.tasks]
 PLAIN = [(BY_NAME["plain"], task) for task in ALL]

@@ -6,15 +6,14 @@ import torch
 from datasets import Dataset, concatenate_datasets
 from transformers import trainer_pt_utils
 
+from tests.conftest import CLASSES
+from tests.objectives.test_joint import JOINT_OBJECTIVES
+from tests.objectives.test_objective import OBJECTIVES
+from tests.training.test_trainer import SLU_TASK, make_data, make_joint_trainer, make_trainer
 from trainer_ext.errors import RunError
 from trainer_ext.tasks import TASKS, LabelSpace
 from trainer_ext.training import nested
 from trainer_ext.training.nested import join, padded, to_arrays, to_tensors
-
-from ..conftest import CLASSES
-from ..objectives.test_joint import JOINT_OBJECTIVES
-from ..objectives.test_objective import OBJECTIVES
-from .test_trainer import SLU_TASK, make_data, make_joint_trainer, make_trainer
 
 
 def numbers_in(values) -> int:

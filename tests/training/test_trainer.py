@@ -10,19 +10,18 @@ from torch.nn import functional as F
 from transformers import BertConfig, PreTrainedTokenizerFast, Trainer, TrainerState
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from trainer_ext.data.resample import make_resampler
-from trainer_ext.data.tokenize import Collator, tokenize
+from tests.conftest import CLASSES, labelled_lines
+from tests.objectives.test_joint import JOINT_OBJECTIVES
+from tests.objectives.test_objective import MULTI_LABEL, OBJECTIVES, REGRESSION
+from trainer_ext.arguments.training import TrainingArguments
+from trainer_ext.data.preprocessing.tokenize import Collator, tokenize
+from trainer_ext.data.sampling.resample import make_resampler
 from trainer_ext.errors import RunError, UserError
 from trainer_ext.modeling import EncoderWithHead, EncoderWithHeadConfig
 from trainer_ext.modeling.scratch import train_tokenizer
 from trainer_ext.tasks import TASKS, LabelSpace
 from trainer_ext.tasks.joint import Joint, JointLabelSpace
 from trainer_ext.training.trainer import CustomTrainer
-from trainer_ext.training_arguments import TrainingArguments
-
-from ..conftest import CLASSES, labelled_lines
-from ..objectives.test_joint import JOINT_OBJECTIVES
-from ..objectives.test_objective import MULTI_LABEL, OBJECTIVES, REGRESSION
 
 ROWS = labelled_lines(24, seed=0)
 TOKENIZER: PreTrainedTokenizerFast = train_tokenizer([text for text, _ in ROWS], 200, 32)

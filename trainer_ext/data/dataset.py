@@ -8,11 +8,11 @@ from typing import Any
 
 from datasets import Dataset
 
-from trainer_ext.arguments import DataArguments
+from trainer_ext.arguments.groups import DataArguments
 from trainer_ext.data.class_names import class_names, named
+from trainer_ext.data.io.readers import Row, require_columns
 from trainer_ext.data.labelled import label_space, labelled_rows, texts_and_labels
 from trainer_ext.data.provenance import originals_only
-from trainer_ext.data.readers import Row, require_columns
 from trainer_ext.data.validation_split import Parts, split_rows
 from trainer_ext.errors import UserError
 from trainer_ext.tasks import TASKS, Task

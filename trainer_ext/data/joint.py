@@ -4,10 +4,10 @@ import sys
 from collections.abc import Iterable
 
 from trainer_ext.characters import on_screen
-from trainer_ext.data.readers import Row, check_characters
+from trainer_ext.data.io.readers import Row, check_characters
 from trainer_ext.errors import UserError
 from trainer_ext.tasks.base import Task
-from trainer_ext.tasks.chunks import check_tag
+from trainer_ext.tasks.entities import check_tag
 from trainer_ext.tasks.joint import Joint, JointLabelSpace, check_tokens
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer_ext.data.readers import Row
+from trainer_ext.data.io.readers import Row
 from trainer_ext.tasks import Task
 
 FEWEST_ROWS = 8  # of fewer rows nothing can be said

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
+from trainer_ext.arguments.files import FileOptions, ending_of
+from trainer_ext.data.io.readers import DEFAULTS, Row, check_characters, read_rows, require_columns, text_of
+from trainer_ext.data.io.slot_files import read_slu
+from trainer_ext.data.io.smp import read_smp
 from trainer_ext.data.joint import joint_label_space, words_and_labels
-from trainer_ext.data.readers import DEFAULTS, Row, check_characters, read_rows, require_columns, text_of
-from trainer_ext.data.slu import read_slu
-from trainer_ext.data.smp import read_smp
 from trainer_ext.errors import UserError
-from trainer_ext.file_options import FileOptions, ending_of
 from trainer_ext.tasks import LabelSpace, Task
 from trainer_ext.tasks.joint import Joint
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from trainer_ext.data.io.readers import Row, require_columns
 from trainer_ext.data.labelled import is_missing
-from trainer_ext.data.readers import Row, require_columns
 from trainer_ext.errors import UserError
 
 SOURCE_ID = "source_id"

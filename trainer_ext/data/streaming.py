@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from datasets import Dataset, IterableDataset
 
-from trainer_ext.arguments import DataArguments
+from trainer_ext.arguments.groups import DataArguments
 from trainer_ext.data.dataset import build_dataset, columns_of, hash_of, load_parts, load_rows, stream_rows
-from trainer_ext.data.readers import Row
+from trainer_ext.data.io.readers import Row
 from trainer_ext.tasks import Task
 
 BATCH = 1000

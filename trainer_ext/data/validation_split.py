@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trainer_ext.arguments import DataArguments
+from trainer_ext.arguments.groups import DataArguments
 from trainer_ext.data.duplicates import normalised
+from trainer_ext.data.io.readers import Row
 from trainer_ext.data.labelled import label_space, texts_and_labels
 from trainer_ext.data.provenance import check_sources, made_from, row_ids, telling_id_column
-from trainer_ext.data.readers import Row
 from trainer_ext.data.splits import strata_of, units_of
 from trainer_ext.errors import UserError
 from trainer_ext.tasks import TASKS, Task

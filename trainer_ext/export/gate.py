@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from trainer_ext.evaluation.scoring import score
 from trainer_ext.export.latency import latencies_ms
 from trainer_ext.inference import Predictor
-from trainer_ext.inference.scoring import score
 from trainer_ext.tasks import Task
 
 # Logit differences are judged in units of the logits' spread (their standard deviation; in regression each target's, of

@@ -10,10 +10,11 @@ from typing import Any
 
 import yaml
 
+from trainer_ext.arguments.files import FileOptions
 from trainer_ext.data.dataset import hash_of, recorded_rows
-from trainer_ext.data.folds import validation_rows_of
+from trainer_ext.data.fold_table import validation_rows_of
+from trainer_ext.data.io.readers import Row
 from trainer_ext.data.labelled import labelled_rows, texts_and_labels
-from trainer_ext.data.readers import Row
 from trainer_ext.errors import UserError, check_range
 from trainer_ext.export import gate
 from trainer_ext.export.latency import latency_table
@@ -21,7 +22,6 @@ from trainer_ext.export.publish import publish
 from trainer_ext.export.quantise import SETTINGS, quantise
 from trainer_ext.export.report import build_report
 from trainer_ext.export.to_onnx import copy_tokenizer, export_onnx
-from trainer_ext.file_options import FileOptions
 from trainer_ext.files import check_folder, scratch_folder, write_json
 from trainer_ext.inference import Predictor, load_predictor
 from trainer_ext.tasks import Task

@@ -136,7 +136,7 @@ def located(name: str) -> str:
     """The folder of a model that is named by a reference; any other name as it is."""
     if not name.startswith(("artifact:", "wandb:")):
         return name
-    from trainer_ext.tracking.resolve import resolve_model  # a folder needs no store
+    from trainer_ext.tracking.artifacts.resolve import resolve_model  # a folder needs no store
 
     return str(resolve_model(name))
 

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from itertools import chain, tee
 from typing import Any
 
-from trainer_ext.data.joint import tokens_of
-from trainer_ext.data.labelled import read_labelled
-from trainer_ext.data.readers import (
+from trainer_ext.arguments.files import FileOptions
+from trainer_ext.data.io.readers import (
     DEFAULTS,
     Row,
     check_characters,
@@ -19,9 +18,10 @@ from trainer_ext.data.readers import (
     require_columns,
     text_of,
 )
-from trainer_ext.data.slu import is_slu, read_slu
+from trainer_ext.data.io.slot_files import is_slu, read_slu
+from trainer_ext.data.joint import tokens_of
+from trainer_ext.data.labelled import read_labelled
 from trainer_ext.errors import UserError
-from trainer_ext.file_options import FileOptions
 from trainer_ext.inference.predictor import Predictor
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from trainer_ext.data.cleaning import Cleaning
-from trainer_ext.data.truncation import Truncation
+from trainer_ext.data.preprocessing.cleaning import Cleaning
+from trainer_ext.data.preprocessing.truncation import Truncation
 from trainer_ext.errors import UserError
 from trainer_ext.files import read_json
 from trainer_ext.inference.damage import check_pipeline

@@ -9,8 +9,8 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from trainer_ext.characters import broken_at
-from trainer_ext.data.cleaning import Cleaning
-from trainer_ext.data.truncation import Truncation
+from trainer_ext.data.preprocessing.cleaning import Cleaning
+from trainer_ext.data.preprocessing.truncation import Truncation
 from trainer_ext.errors import RunError, UserError
 from trainer_ext.tasks import TASKS, Calibration, Task
 from trainer_ext.tasks.base import NOT_FINITE

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from trainer_ext.data.readers import DEFAULTS, Row, names, read_rows
+from trainer_ext.data.io.readers import DEFAULTS, Row, names, read_rows
 from trainer_ext.errors import UserError
 from trainer_ext.tasks import Task
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from trainer_ext.data.io.readers import Row
 from trainer_ext.data.labelled import raw_label
-from trainer_ext.data.readers import Row
 from trainer_ext.errors import UserError
 from trainer_ext.files import read_json
 from trainer_ext.inference.combine import fit_weights, to_logits

@@ -7,9 +7,9 @@ from typing import Any
 
 from transformers import AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from trainer_ext.arguments import DataArguments, ModelArguments
-from trainer_ext.data.cleaning import Cleaning
-from trainer_ext.data.truncation import Truncation
+from trainer_ext.arguments.groups import DataArguments, ModelArguments
+from trainer_ext.data.preprocessing.cleaning import Cleaning
+from trainer_ext.data.preprocessing.truncation import Truncation
 from trainer_ext.errors import UserError
 from trainer_ext.modeling.configuration import EncoderWithHeadConfig
 from trainer_ext.modeling.model import EncoderWithHead, from_pretrained_encoder

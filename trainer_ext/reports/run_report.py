@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from trainer_ext.arguments import Arguments
+from trainer_ext.arguments.groups import Arguments
+from trainer_ext.arguments.parser import resolved_yaml
 from trainer_ext.files import write_text
-from trainer_ext.parsing import resolved_yaml
 from trainer_ext.reports import plots
 from trainer_ext.reports.tables import code_span, table
 from trainer_ext.tasks import Task

@@ -9,9 +9,9 @@ import numpy as np
 
 from trainer_ext.errors import UserError
 from trainer_ext.tasks.base import Task, softmax
-from trainer_ext.tasks.chunks import OUTSIDE, chunks, slot_f1
+from trainer_ext.tasks.entities import OUTSIDE, chunks, slot_f1
 from trainer_ext.tasks.label_space import LabelSpace, normalise
-from trainer_ext.tasks.tag_paths import Neighbours, best_path, neighbours, transition_scores
+from trainer_ext.tasks.transitions import Neighbours, best_path, neighbours, transition_scores
 from trainer_ext.tasks.words import Words, join_tokens, split_text
 
 UNSEEN = -1000  # and below: intents and tags that no training row has; losses leave negative labels out

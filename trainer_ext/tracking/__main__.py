@@ -3,8 +3,8 @@
 import argparse
 
 from trainer_ext.errors import ArgumentParser, UserError, one_line, run_main
-from trainer_ext.tracking.records import Version
-from trainer_ext.tracking.store import Store
+from trainer_ext.tracking.artifacts.records import Version
+from trainer_ext.tracking.artifacts.store import Store
 
 
 def parse() -> argparse.Namespace:
@@ -36,7 +36,7 @@ def main() -> None:
         version = store.tag(args.reference, args.alias)
         print(f"{version}: {', '.join(version.aliases)}")
     elif args.command == "push":
-        from trainer_ext.tracking.push import push
+        from trainer_ext.tracking.artifacts.push import push
 
         push(store, args.references)
     else:

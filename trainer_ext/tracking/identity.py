@@ -5,8 +5,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer_ext.arguments import Arguments
-from trainer_ext.tracking.scores import artifact_name
+from trainer_ext.arguments.groups import Arguments
+from trainer_ext.tracking.artifacts.scores import artifact_name
 
 MEMBER = re.compile(r"(fold|seed)-(\d+)")
 

@@ -9,9 +9,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from trainer_ext.arguments import Arguments
+from trainer_ext.arguments.groups import Arguments
+from trainer_ext.arguments.parser import resolved
 from trainer_ext.files import write_json
-from trainer_ext.parsing import resolved
 from trainer_ext.redaction import shown_command_line
 from trainer_ext.tracking.identity import identify, tags
 from trainer_ext.tracking.server import check_reachable, has_api_key, in_one_line, set_limits

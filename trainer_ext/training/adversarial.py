@@ -16,7 +16,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from trainer_ext.optimisation import OptimisationArguments
+from trainer_ext.arguments.optimisation import OptimisationArguments
 
 
 def ascend(delta: Tensor | float, gradient: Tensor, size: Tensor | float, radius: Tensor | float) -> Tensor:

@@ -9,21 +9,21 @@ from datasets import Dataset
 from huggingface_hub import HfApi
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, PrinterCallback, ProgressCallback
 
-from trainer_ext.arguments import Arguments
-from trainer_ext.data.cleaning import Cleaning
-from trainer_ext.data.resample import make_resampler
+from trainer_ext.arguments.groups import Arguments
+from trainer_ext.arguments.training import TrainingArguments
+from trainer_ext.data.preprocessing.cleaning import Cleaning
+from trainer_ext.data.preprocessing.tokenize import Collator, encoder, read_words_with_blanks, tokenize
+from trainer_ext.data.preprocessing.truncation import Truncation
+from trainer_ext.data.sampling.resample import make_resampler
 from trainer_ext.data.streaming import StreamedDataset, TokenStream
-from trainer_ext.data.tokenize import Collator, encoder, read_words_with_blanks, tokenize
-from trainer_ext.data.truncation import Truncation
 from trainer_ext.errors import UserError
 from trainer_ext.modeling import EncoderWithHead
 from trainer_ext.objectives.build import build_objective
 from trainer_ext.remote_code import reason_of
+from trainer_ext.runs.resume import kept_flags
 from trainer_ext.tasks import Task
 from trainer_ext.training.progress import ShortProgress
-from trainer_ext.training.resume import kept_flags
 from trainer_ext.training.trainer import CustomTrainer
-from trainer_ext.training_arguments import TrainingArguments
 
 
 def tokenise(

@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import nn
 
+from trainer_ext.arguments.optimisation import parse_parameter_groups
 from trainer_ext.errors import UserError
 from trainer_ext.modeling.layers import number_of_layers, part_of
-from trainer_ext.optimisation import parse_parameter_groups
 
 
 def parameter_groups(

@@ -14,7 +14,8 @@ from torch.utils.data import Sampler
 from transformers import EvalPrediction
 from transformers.trainer_utils import PredictionOutput
 
-from trainer_ext.data.resample import Resampler
+from trainer_ext.data.sampling.resample import Resampler
+from trainer_ext.data.sampling.sampler import BalancedSampler, LengthGroupedSampler
 from trainer_ext.errors import RunError
 from trainer_ext.files import share_weights
 from trainer_ext.objectives.base import HEADS, Objective
@@ -24,8 +25,7 @@ from trainer_ext.training.adversarial import Adversary, adversarial_backward, bu
 from trainer_ext.training.ema import EmaCallback
 from trainer_ext.training.nested import Nested, as_tuple, join, padded, to_arrays, to_tensors
 from trainer_ext.training.parameter_groups import explicit_groups, parameter_groups
-from trainer_ext.training.resumable import ResumableTrainer
-from trainer_ext.training.sampler import BalancedSampler, LengthGroupedSampler
+from trainer_ext.training.resumable_trainer import ResumableTrainer
 
 
 class CustomTrainer(ResumableTrainer):

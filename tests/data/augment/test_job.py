@@ -8,8 +8,8 @@ import pytest
 
 from tests.conftest import run_script
 from trainer_ext.data.augment.__main__ import alphas, main
+from trainer_ext.data.io.readers import read_rows
 from trainer_ext.data.labelled import read_labelled
-from trainer_ext.data.readers import read_rows
 from trainer_ext.errors import UserError
 
 ROWS = [

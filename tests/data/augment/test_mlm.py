@@ -13,7 +13,7 @@ from tests.remote_code import add_tokenizer_code
 from trainer_ext.data.augment.__main__ import main
 from trainer_ext.data.augment.mlm import Job, MaskedLM, vocabulary
 from trainer_ext.data.augment.sentence import Splitter
-from trainer_ext.data.readers import read_rows
+from trainer_ext.data.io.readers import read_rows
 from trainer_ext.errors import UserError
 from trainer_ext.modeling.scratch import train_tokenizer
 

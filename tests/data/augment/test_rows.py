@@ -10,7 +10,7 @@ from trainer_ext.data.augment.eda import OPERATIONS
 from trainer_ext.data.augment.rows import JointRows, TextRows, slot_texts
 from trainer_ext.data.augment.sentence import Splitter
 from trainer_ext.data.augment.thesaurus import own_thesaurus
-from trainer_ext.data.readers import Row
+from trainer_ext.data.io.readers import Row
 from trainer_ext.errors import UserError
 
 ROWS = {language: JointRows(Splitter(language)) for language in ("en", "zh")}

@@ -10,7 +10,7 @@ from trainer_ext.data.augment.rows import JointRows, TextRows
 from trainer_ext.data.augment.sentence import Splitter, delete_words, insert_word
 from trainer_ext.data.augment.thesaurus import own_thesaurus
 from trainer_ext.data.augment.units import parts, units
-from trainer_ext.data.readers import Row
+from trainer_ext.data.io.readers import Row
 
 ENGLISH = "I can't see: the good film costs $5.00 http://x.y/z?q=1 good @bob_s film #good-film a.b@good.org. great"
 CHINESE = "我喜欢看电影http://t.cn/好吃?q=喜欢 真的很好吃，谢谢@小明 喜欢#喜欢电影#真好吃，联系good@x.com吧"

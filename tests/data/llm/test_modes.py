@@ -1,9 +1,9 @@
 """What becomes of answers: kept, left out with the reason, new rows."""
 
+from trainer_ext.data.io.readers import Row
 from trainer_ext.data.llm.answers import Judgement, Paraphrases, pseudo_label
 from trainer_ext.data.llm.job import Outcome
 from trainer_ext.data.llm.modes import Paraphraser, judge, label
-from trainer_ext.data.readers import Row
 
 ROW = Row({"id": 4, "text": "这家店第一次来", "label": "a"}, "f, row 2")
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from trainer_ext.data.io.readers import Row
 from trainer_ext.data.llm.answers import schema_of
 from trainer_ext.data.llm.prompt import read_prompt
-from trainer_ext.data.readers import Row
 from trainer_ext.errors import UserError
 
 SCHEMA = {"type": "object"}

@@ -13,14 +13,14 @@ from collections.abc import Sequence
 from tabulate import tabulate
 from tqdm import tqdm
 
+from trainer_ext.arguments.files import add_file_flags, file_options
 from trainer_ext.data.augment.eda import DEFAULT_ALPHA, EDA, OPERATIONS
 from trainer_ext.data.augment.job import EXTRA_COLUMNS, Job, Method, summary
 from trainer_ext.data.augment.rows import JointRows, TextRows
 from trainer_ext.data.augment.sentence import Splitter
 from trainer_ext.data.augment.thesaurus import own_thesaurus, read_thesaurus
-from trainer_ext.data.row_files import RowWriter, check_paths, open_rows
+from trainer_ext.data.io.row_writer import RowWriter, check_paths, open_rows
 from trainer_ext.errors import ArgumentParser, UserError, check_range, did_you_mean, run_main
-from trainer_ext.file_options import add_file_flags, file_options
 
 TASKS = ("single_label", "multi_label", "multi_aspect", "regression", "joint")
 

@@ -9,15 +9,15 @@ from typing import Any, Protocol
 
 from tqdm import tqdm
 
+from trainer_ext.arguments.files import FileOptions
 from trainer_ext.data.augment.rows import JointRows, TextRows
 from trainer_ext.data.augment.sentence import Sentence
 from trainer_ext.data.duplicates import text_key
+from trainer_ext.data.io.readers import Row
+from trainer_ext.data.io.row_writer import RowWriter
 from trainer_ext.data.labelled import read_labelled
 from trainer_ext.data.provenance import DEFAULT_ID, OPERATION, SOURCE_ID, is_new, named_rows, new_row, source_of
-from trainer_ext.data.readers import Row
-from trainer_ext.data.row_files import RowWriter
 from trainer_ext.errors import UserError
-from trainer_ext.file_options import FileOptions
 
 ATTEMPTS = 40  # for a text that is new; every tenth of them raises alpha by its own size
 BATCH = 32

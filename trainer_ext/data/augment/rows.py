@@ -4,9 +4,9 @@ from typing import Any
 
 from trainer_ext.data.augment.sentence import IS_CHINESE, NO_DIGIT_WORD, Sentence, Splitter, Word, glue
 from trainer_ext.data.augment.units import units
+from trainer_ext.data.io.readers import Row, text_of
 from trainer_ext.data.joint import tokens_and_tags
-from trainer_ext.data.readers import Row, text_of
-from trainer_ext.tasks.chunks import OUTSIDE, chunks
+from trainer_ext.tasks.entities import OUTSIDE, chunks
 
 
 class TextRows:

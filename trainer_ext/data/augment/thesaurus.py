@@ -9,7 +9,7 @@ import random
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from trainer_ext.data.opening import open_text, reading_errors
+from trainer_ext.data.io.open import open_text, reading_errors
 from trainer_ext.errors import UserError
 
 OWN = Path(__file__).parent

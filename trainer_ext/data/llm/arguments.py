@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from trainer_ext.data.row_files import check_paths
+from trainer_ext.arguments.files import add_file_flags
+from trainer_ext.data.io.row_writer import check_paths
 from trainer_ext.errors import ArgumentParser, UserError, check_range
-from trainer_ext.file_options import add_file_flags
 
 MODES = ("augment", "filter", "label")
 DEFAULTS = {"num_paraphrases": 1, "threshold": 0.5}

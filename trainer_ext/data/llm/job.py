@@ -7,11 +7,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from trainer_ext.data.io.readers import Row
 from trainer_ext.data.llm.answers import Answer, BadReply, parse, printable
 from trainer_ext.data.llm.cache import Cache, request_key
 from trainer_ext.data.llm.client import BudgetSpent, Client, NoAnswer
 from trainer_ext.data.llm.prompt import Prompt
-from trainer_ext.data.readers import Row
 
 AHEAD = 4  # requests that wait for a thread, for each thread
 LOCKS = 256

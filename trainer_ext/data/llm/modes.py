@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trainer_ext.data.duplicates import text_key
+from trainer_ext.data.io.readers import Row
 from trainer_ext.data.llm.job import Outcome
 from trainer_ext.data.provenance import SOURCE_ID, is_new, new_row, source_of
-from trainer_ext.data.readers import Row
 
 OPERATION = "llm"
 Result = tuple[dict[str, Any] | None, str | None]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer_ext.data.readers import Row, text_of
+from trainer_ext.data.io.readers import Row, text_of
 from trainer_ext.errors import UserError, did_you_mean
 
 OWN = Path(__file__).parent / "prompts"

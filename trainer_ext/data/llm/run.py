@@ -10,6 +10,9 @@ from pathlib import Path
 from tabulate import tabulate
 from tqdm import tqdm
 
+from trainer_ext.arguments.files import file_options
+from trainer_ext.data.io.readers import Row, read_rows
+from trainer_ext.data.io.row_writer import RowWriter, open_rows
 from trainer_ext.data.llm.answers import schema_of
 from trainer_ext.data.llm.cache import Cache
 from trainer_ext.data.llm.client import Budget, Client
@@ -17,10 +20,7 @@ from trainer_ext.data.llm.job import Asker, Outcome, rejected
 from trainer_ext.data.llm.modes import Mode, Paraphraser, judge, label
 from trainer_ext.data.llm.prompt import Prompt, read_prompt
 from trainer_ext.data.provenance import DEFAULT_ID, OPERATION, SOURCE_ID, is_new, named_rows
-from trainer_ext.data.readers import Row, read_rows
-from trainer_ext.data.row_files import RowWriter, open_rows
 from trainer_ext.errors import UserError
-from trainer_ext.file_options import file_options
 from trainer_ext.files import atomic_writer, json_text
 
 NOT_ASKED = "not asked: the budget is spent"

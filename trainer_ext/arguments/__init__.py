@@ -1,0 +1,1 @@
+"""The flags: dataclasses by subject, their checks, the parser and the recipe."""

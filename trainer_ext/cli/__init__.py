@@ -1,0 +1,1 @@
+"""One file per command: typed options, a call, and what is printed."""

@@ -1,0 +1,59 @@
+"""`python -m trainer_ext.cross_validation.submission FOLDER`: the test rows, predicted by all folds together.
+
+Writes submission.csv (the id column and the label columns), and test_metrics.json when the rows are labelled. A process
+of its own, so that the one that started the folds loads no model.
+"""
+
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from trainer_ext.arguments.groups import Arguments
+from trainer_ext.arguments.parser import parse
+from trainer_ext.cross_validation.tables import predicted_labels
+from trainer_ext.cross_validation.test_rows import read_test_rows
+from trainer_ext.data.fold_table import ROW
+from trainer_ext.data.io.csv_writer import CsvWriter
+from trainer_ext.data.provenance import DEFAULT_ID
+from trainer_ext.errors import run_main
+from trainer_ext.files import atomic_writer, write_json
+from trainer_ext.inference import load_predictor
+
+
+def submit(args: Arguments, models: Path, folder: Path) -> None:
+    """Predict with the folder `models`, one output a row in order; with labels score the same outputs."""
+    data = args.data
+    size = args.training.per_device_eval_batch_size
+    predictor = load_predictor(
+        models, batch_size=size, file_name="model.safetensors", trust_remote_code=args.model.trust_remote_code
+    )
+    task = predictor.task
+    rows, texts, labels = read_test_rows(data, task)
+    kept = []
+    with atomic_writer(folder / "submission.csv", newline="") as file:
+        writer = CsvWriter(file, "submission.csv")
+        outputs = tqdm(predictor.logits_iter(texts), total=len(rows), desc="test", unit="row")
+        id_column = data.id_column or (DEFAULT_ID if all(DEFAULT_ID in row.values for row in rows) else None)
+        for number, (row, output) in enumerate(zip(rows, outputs, strict=True), 1):
+            name = row.values[id_column] if id_column else number
+            record = {id_column or ROW: name} | predicted_labels(task, output)
+            if number == 1:
+                writer.writerow(record)
+            writer.writerow(record.values())
+            if labels is not None:
+                kept.append(output)
+    writer.say()
+    if labels is not None:
+        write_json(folder / "test_metrics.json", task.compute_metrics(task.stack(kept), task.stack_labels(labels)))
+    print(f"submission.csv: {len(rows)} rows of {data.test_file}")
+
+
+def main() -> None:
+    """The folder's own recipe says what the test rows are."""
+    folder = Path(sys.argv[1])
+    submit(parse([str(folder / "resolved_config.yaml")]), folder, folder)
+
+
+if __name__ == "__main__":
+    run_main(main)

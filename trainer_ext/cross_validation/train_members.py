@@ -1,0 +1,189 @@
+"""Trains folds or seeds, each in a fresh process: what one leaks or breaks, the others do not see."""
+
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import trainer_ext
+from trainer_ext.arguments.groups import Arguments
+from trainer_ext.cores import available_cores
+from trainer_ext.cross_validation.members import is_finished, member_flags, member_names
+from trainer_ext.errors import RunError, UserError
+from trainer_ext.files import read_json, write_text
+from trainer_ext.processes import PARENT
+from trainer_ext.tasks import TASKS
+from trainer_ext.tracking.artifacts.publish import put_if_missing
+
+LOG = "train.log"
+PATIENCE = 10  # seconds that a process has to end
+
+
+def train_members(args: Arguments) -> None:
+    """Train what is not finished yet, `num_fold_workers` at a time; a crash of one leaves the others.
+
+    Raises:
+        RunError: at the end, when one failed, naming it and its log.
+        UserError: as soon as one refuses its input, which the others would too.
+    """
+    folder, names = Path(args.training.output_dir), member_names(args)
+    waiting = []
+    for name in names:
+        if is_finished(folder / name, args):
+            print(f"{name}: finished before, kept", flush=True)
+            put_if_missing(args, name)
+        else:
+            waiting.append(name)
+    workers = max(1, min(args.folds.num_fold_workers, len(waiting)))
+    processes: dict[str, subprocess.Popen] = {}
+    stop = threading.Event()
+    environments: queue.SimpleQueue[dict[str, str]] = queue.SimpleQueue()
+    for gpu in shared_gpus(args.training.use_cpu, workers):
+        environments.put(child_environment(workers, gpu))
+
+    def train(name: str) -> int:
+        environment = environments.get()
+        try:
+            return 1 if stop.is_set() else train_one(args, name, environment, processes, stop)
+        finally:
+            environments.put(environment)
+
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            results = list(pool.map(train, waiting))
+        except BaseException:
+            stop.set()
+            end(processes.values())
+            raise
+    failed = [name for name, status in zip(waiting, results, strict=True) if status]
+    if failed:
+        logs = ", ".join(str(folder / name / LOG) for name in failed)
+        raise RunError(
+            f"{', '.join(failed)} failed (see {logs}); "
+            f"{len(names) - len(failed)} of {len(names)} are finished and kept. "
+            "Run the same command again: it trains only what is missing"
+        )
+
+
+def end(processes: Iterable[subprocess.Popen]) -> None:
+    """End those that still run: asked first, so that they clean up, then killed."""
+    running = [process for process in processes if process.poll() is None]
+    for process in running:
+        process.terminate()
+    deadline = time.monotonic() + PATIENCE
+    for process in running:
+        try:
+            process.wait(max(0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def train_one(
+    args: Arguments,
+    name: str,
+    environment: Mapping[str, str],
+    processes: dict[str, subprocess.Popen],
+    stop: threading.Event,
+) -> int:
+    """Run `train.py` for one fold or seed, its output in its log; returns the exit status.
+
+    It is in `processes` while it runs; `stop` is set when no other should start.
+
+    Raises:
+        UserError: for exit status 2, with the message of the child.
+    """
+    folder = Path(args.training.output_dir)
+    log, start = folder / name / LOG, time.monotonic()
+    log.parent.mkdir(parents=True, exist_ok=True)
+    print(f"{name}: training, log in {log}", flush=True)
+    command = [sys.executable, "-m", "trainer_ext", str(folder / "resolved_config.yaml"), *member_flags(name)]
+    if args.training.hub_token:  # neither its command line nor a file may hold it
+        environment = {**environment, "HF_TOKEN": args.training.hub_token}
+    with open(log, "ab") as file:
+        begin = file.tell()
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, env=environment
+        )
+        processes[name] = process
+        if stop.is_set():  # since it was looked at last
+            process.terminate()
+        status = process.wait()
+    seconds = time.monotonic() - start
+    if status == 2:
+        stop.set()
+        text = log.read_bytes()[begin:].decode("utf-8", "replace")
+        raise UserError(f"{name}: {last_error(text)}")
+    if status:
+        how = f"exit status {status}" if status > 0 else f"signal {-status}"
+        print(f"{name}: FAILED ({how}) after {seconds:.0f} s; last lines of {log}:", file=sys.stderr)
+        print(last_lines(log), file=sys.stderr, flush=True)
+        return status
+    metric = TASKS[args.data.task].default_metric
+    value = read_json(folder / name / "metrics.json")[f"eval_{metric}"]
+    print(f"{name}: {metric} {value:.4f}, {seconds:.0f} s", flush=True)
+    return 0
+
+
+def shared_gpus(use_cpu: bool, workers: int) -> list[str | None]:
+    """For each worker the GPU that its processes see, in turn; None without one."""
+    gpus = [] if use_cpu else visible_gpus()
+    if len(gpus) > workers:
+        print(f"note: {len(gpus)} GPUs are visible; --num_fold_workers {len(gpus)} trains on all of them", flush=True)
+    return [gpus[k % len(gpus)] if gpus else None for k in range(workers)]
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    import torch
+
+    count = torch.cuda.device_count()
+    named = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(count)))
+    return [name.strip() for name in named.split(",")][:count]
+
+
+def child_environment(workers: int, gpu: str | None = None) -> dict[str, str]:
+    """This package importable, this process's cores shared among those that run at the same time, and their GPU."""
+    root = str(Path(trainer_ext.__file__).resolve().parent.parent)
+    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+    environment[PARENT] = str(os.getpid())
+    if workers > 1:
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, available_cores() // workers)))
+    if gpu is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = gpu
+    return environment
+
+
+def last_error(text: str) -> str:
+    """The message of a script that ended with exit status 2."""
+    found = [line for line in text.splitlines() if line.startswith("error: ")]
+    return found[-1].removeprefix("error: ") if found else "it refused its arguments: " + " ".join(text.split())[-300:]
+
+
+def last_lines(log: Path, count: int = 12) -> str:
+    """The end of a log, without the states of progress bars that were drawn over."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = [line.rpartition("\r")[2] for line in lines]
+    return "\n".join(f"  {line}" for line in lines[-count:])
+
+
+def run_module(module: str, arguments: Sequence[str], log: Path) -> None:
+    """Run a part of the package that loads models in a process of its own, so that this one stays small.
+
+    Raises:
+        UserError: for exit status 2, with its message.
+        RunError: when it fails.
+    """
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, env=child_environment(1), stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode == 2:
+        raise UserError(last_error(done.stderr))
+    if done.returncode:
+        write_text(log, done.stdout + done.stderr)
+        raise RunError(f"{module} failed (see {log}); the models are kept. Run the same command again")
+    print(done.stdout, end="", flush=True)

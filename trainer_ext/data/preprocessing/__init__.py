@@ -1,0 +1,1 @@
+"""Cleaning, tokenising, truncating and collating texts."""

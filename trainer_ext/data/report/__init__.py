@@ -1,0 +1,1 @@
+"""What labelled files hold, for people to read before they train."""

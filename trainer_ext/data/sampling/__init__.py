@@ -1,0 +1,1 @@
+"""Everything that draws rows: balancing and length grouping."""

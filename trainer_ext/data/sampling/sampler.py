@@ -1,0 +1,90 @@
+"""Orders of the training rows that are functions of (seed, epoch), so that a resumed run sees the same batches."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch.utils.data import Sampler
+
+from trainer_ext.data.sampling.resample import Resampler
+
+CHUNK = 65536  # row numbers that are Python's at a time
+
+
+class LengthGroupedSampler(Sampler[int]):
+    """Random order in which each run of `batch_size` rows has similar lengths; the longest batch comes first.
+
+    transformers' sampler of this name draws from the global random state, so a run resumed inside an epoch would see
+    other batches than the one that was interrupted; and it leaves the batches of a mega-batch sorted by length.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int):
+        self.lengths = list(lengths)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the data loader at the start of each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = epoch_generator(self.seed, self.epoch)
+        order = torch.randperm(len(self), generator=generator).tolist()
+        return iter(group_by_length(order, self.lengths, self.batch_size, generator))
+
+
+class BalancedSampler(Sampler[int]):
+    """The rows that a `Resampler` draws for the epoch, in random order; with `lengths` grouped by length.
+
+    Args:
+        resampler: draws the rows.
+        seed: of the draw and of the order.
+        lengths: of each row of the data set; None: no grouping.
+        batch_size: rows that are to have similar lengths.
+    """
+
+    def __init__(self, resampler: Resampler, seed: int, lengths: Sequence[int] | None = None, batch_size: int = 1):
+        self.resampler = resampler
+        self.seed = seed
+        self.lengths = None if lengths is None else list(lengths)
+        self.batch_size = batch_size
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the data loader at the start of each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.resampler)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = epoch_generator(self.seed, self.epoch)
+        rows = torch.from_numpy(self.resampler.draw(self.seed, self.epoch))
+        rows = rows[torch.randperm(len(rows), generator=generator)]
+        if self.lengths is not None:
+            return iter(group_by_length(rows.tolist(), self.lengths, self.batch_size, generator))
+        return (row for part in rows.split(CHUNK) for row in part.tolist())
+
+
+def epoch_generator(seed: int, epoch: int) -> torch.Generator:
+    """Random numbers of one epoch."""
+    return torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+
+
+def group_by_length(order: list[int], lengths: Sequence[int], batch_size: int, generator: torch.Generator) -> list[int]:
+    """Row numbers in another order, in which each run of `batch_size` has similar lengths; the longest batch first."""
+    window = batch_size * max(1, min(len(order) // (batch_size * 4), 50))
+    batches = []
+    for start in range(0, len(order), window):
+        rows = sorted(order[start : start + window], key=lengths.__getitem__, reverse=True)
+        batches += [rows[k : k + batch_size] for k in range(0, len(rows), batch_size)]
+    # A short batch must stay last, or every later batch would straddle two of these.
+    short = batches.pop() if len(batches[-1]) < batch_size else []
+    shuffled = [batches[k] for k in torch.randperm(len(batches), generator=generator).tolist()]
+    if shuffled:  # running out of memory should happen at once, not after an hour
+        longest = max(range(len(shuffled)), key=lambda k: lengths[shuffled[k][0]])
+        shuffled.insert(0, shuffled.pop(longest))
+    return [row for batch in [*shuffled, short] for row in batch]

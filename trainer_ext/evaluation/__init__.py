@@ -1,0 +1,1 @@
+"""Scoring and calibrating a saved model: shared by training, the export gate and prediction."""

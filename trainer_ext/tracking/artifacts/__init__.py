@@ -1,0 +1,1 @@
+"""Models as versioned artifacts: the local store, W&B, and references to them."""
