@@ -40,9 +40,10 @@ bench: venv  ## the ratios in the README, measured side by side
 	$(RUN) benchmarks/tokenising_speed.py
 	$(RUN) benchmarks/balancing_speed.py
 
-lint: venv  ## ruff
+lint: venv  ## ruff and mypy
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
 
 clean:  ## remove the environment and the outputs
 	rm -rf $(VENV) outputs wandb *.egg-info

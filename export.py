@@ -21,15 +21,31 @@ from trainer_ext.tracking.artifacts.resolve import resolve_model
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
-    parser.add_argument("model", help="checkpoint folder written by train.py, artifact:NAME:ALIAS or wandb:ENTITY/...")
+    parser.add_argument(
+        "model",
+        help="checkpoint folder written by train.py, artifact:NAME:ALIAS or wandb:ENTITY/...",
+    )
     parser.add_argument("--output_dir", type=Path, required=True, help="where the ONNX files go")
-    parser.add_argument("--eval_file", help="labelled rows for the gate (default: the validation file of the training)")
-    parser.add_argument("--max_metric_drop", type=float, default=0.5, help="points INT8 may lose (default: 0.5)")
-    parser.add_argument("--max_eval_samples", type=int, help="use only the first N rows of the file")
-    parser.add_argument("--benchmark", action="store_true", help="add a latency table: batches of 1, 8 and 32")
-    parser.add_argument("--trust_remote_code", action="store_true", help="run code that the checkpoint brings along")
+    parser.add_argument(
+        "--eval_file",
+        help="labelled rows for the gate (default: the validation file of the training)",
+    )
+    parser.add_argument(
+        "--max_metric_drop", type=float, default=0.5, help="points INT8 may lose (default: 0.5)"
+    )
+    parser.add_argument(
+        "--max_eval_samples", type=int, help="use only the first N rows of the file"
+    )
+    parser.add_argument(
+        "--benchmark", action="store_true", help="add a latency table: batches of 1, 8 and 32"
+    )
+    parser.add_argument(
+        "--trust_remote_code", action="store_true", help="run code that the checkpoint brings along"
+    )
     add_file_flags(parser)
     return parser.parse_args()
 
@@ -46,21 +62,30 @@ def main() -> int:
     from trainer_ext.inference.ensemble import members_of
     from trainer_ext.reports.tables import table
 
-    names = [field.name for field in fields(ExportOptions) if field.name not in ("files", "replaced")]
-    options = ExportOptions(**{name: getattr(args, name) for name in names}, files=file_options(args))
+    names = [
+        field.name for field in fields(ExportOptions) if field.name not in ("files", "replaced")
+    ]
+    options = ExportOptions(
+        **{name: getattr(args, name) for name in names}, files=file_options(args)
+    )
     members = [Path(name) for name in members_of(str(args.model))]
     if members != [args.model]:
         whole = export_members(options, members)
         print(f"\n{members_table(whole)}\n")
         for name, report in whole["models"].items():
             print_notes(report, f"{name}: ")
-        print(f"{'Passed' if whole['passed'] else 'NOT passed'}. Use {args.output_dir} (all models together)")
+        print(
+            f"{'Passed' if whole['passed'] else 'NOT passed'}. Use {args.output_dir} (all models together)"
+        )
         return 0 if whole["passed"] else 1
     report = export_model(options)
     print(f"\n{report_table(report)}\n")
     print_notes(report)
     if args.benchmark:
-        print(table([list(row.values()) for row in report["latency"]], list(report["latency"][0])), "\n")
+        print(
+            table([list(row.values()) for row in report["latency"]], list(report["latency"][0])),
+            "\n",
+        )
     chosen = next(variant for variant in report["variants"] if variant["name"] == report["chosen"])
     where = args.model if chosen["name"] == "pytorch" else args.output_dir
     print(

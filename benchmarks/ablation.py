@@ -33,7 +33,14 @@ STUDIES = {
         "+layer decay": ["--layer_wise_lr_decay", "0.8"],
         "all": [
             *("--focal_gamma", "2", "--focal_alpha", "balanced", "--rdrop_alpha", "1"),
-            *("--adversarial", "fgm", "--adversarial_epsilon", "0.5", "--layer_wise_lr_decay", "0.8"),
+            *(
+                "--adversarial",
+                "fgm",
+                "--adversarial_epsilon",
+                "0.5",
+                "--layer_wise_lr_decay",
+                "0.8",
+            ),
         ],
     },
     "data": {
@@ -47,18 +54,37 @@ STUDIES = {
 }
 RECIPES = {
     "scicite": [
-        *("configs/scicite_minilm.yaml", "--class_weights", "none", "--max_length", "48", "--num_train_epochs", "2"),
+        *(
+            "configs/scicite_minilm.yaml",
+            "--class_weights",
+            "none",
+            "--max_length",
+            "48",
+            "--num_train_epochs",
+            "2",
+        ),
         *("--logging_steps", "20", "--learning_rate", "2e-4"),
     ],
     "reviews": [
-        *("configs/reviews_scratch.yaml", "--focal_gamma", "0", "--rdrop_alpha", "0", "--num_train_epochs", "10"),
+        *(
+            "configs/reviews_scratch.yaml",
+            "--focal_gamma",
+            "0",
+            "--rdrop_alpha",
+            "0",
+            "--num_train_epochs",
+            "10",
+        ),
         *("--early_stopping_patience", "0", "--max_length", "128", "--learning_rate", "2e-3"),
     ],
 }
 REVIEWS = "aichallenger2018_fsa_zh/chinese_valid.part70.csv"
 SOURCES = {  # (source, parts) for benchmarks/split.py
     "scicite": [
-        *((f"scicite/{file}.txt", [part]) for file, part in (("train", "train=1000"), ("dev", "validation=300"))),
+        *(
+            (f"scicite/{file}.txt", [part])
+            for file, part in (("train", "train=1000"), ("dev", "validation=300"))
+        ),
         ("scicite/test.txt", ["test=1000"]),
     ],
     "reviews": [(REVIEWS, ["train=0.6", "validation=0.2", "test=0.2"])],
@@ -75,10 +101,33 @@ def prepare(name: str, shared: Path, folder: Path) -> dict[str, str]:
         size = 2 * (folder / "train.jsonl").read_bytes().count(b"\n")
         language, column = LANGUAGES[name]
         run_script(
-            *("-m", "trainer_ext.data.augment", "--method", "eda", "--language", language, "--text_column", column),
-            *("--input", folder / "train.jsonl", "--output", folder / "more.jsonl", "--target_size", size, "--seed", 1),
+            *(
+                "-m",
+                "trainer_ext.data.augment",
+                "--method",
+                "eda",
+                "--language",
+                language,
+                "--text_column",
+                column,
+            ),
+            *(
+                "--input",
+                folder / "train.jsonl",
+                "--output",
+                folder / "more.jsonl",
+                "--target_size",
+                size,
+                "--seed",
+                1,
+            ),
         )
-    names = {"--train_file": "train", "--validation_file": "validation", "--test_file": "test", EDA: "more"}
+    names = {
+        "--train_file": "train",
+        "--validation_file": "validation",
+        "--test_file": "test",
+        EDA: "more",
+    }
     return {flag: str(folder / f"{part}.jsonl") for flag, part in names.items()}
 
 
@@ -92,7 +141,9 @@ def run_arm(command: list[str], out: Path) -> dict:
         seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         write_json(cost, seconds)
         (out / "model.safetensors").unlink()  # only the figures are wanted
-    return json.loads((out / "metrics.json").read_text()) | {"seconds": json.loads(cost.read_text())}
+    return json.loads((out / "metrics.json").read_text()) | {
+        "seconds": json.loads(cost.read_text())
+    }
 
 
 def report(name: str, results: dict[str, list[dict]], metrics: tuple[str, ...]) -> str:
@@ -101,17 +152,23 @@ def report(name: str, results: dict[str, list[dict]], metrics: tuple[str, ...]) 
     rows = []
     for arm, runs in results.items():
         cells = [spread([run[metric] for run in runs]) for metric in metrics]
-        gains = [run[metrics[0]] - plain[metrics[0]] for run, plain in zip(runs, first, strict=True)]
+        gains = [
+            run[metrics[0]] - plain[metrics[0]] for run, plain in zip(runs, first, strict=True)
+        ]
         costs = [run["seconds"] / plain["seconds"] for run, plain in zip(runs, first, strict=True)]
         better = f"{sum(gain > 0 for gain in gains)} of {len(gains)}"
-        rows.append([arm, *cells, f"{statistics.mean(gains):+.4f}", better, f"{statistics.mean(costs):.2f}"])
+        rows.append(
+            [arm, *cells, f"{statistics.mean(gains):+.4f}", better, f"{statistics.mean(costs):.2f}"]
+        )
     headers = ["arm", *metrics, f"gain in {metrics[0]}", "seeds it wins", "processor time"]
     return f"{name}: {len(first)} seeds, mean +- standard deviation\n{table(rows, headers)}"
 
 
 def main() -> None:
     """Train every arm with every seed, then print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--study", choices=STUDIES, default="objectives")
     parser.add_argument("--shared", type=Path, default=Path("../shared/data"))
     parser.add_argument("--data_sets", nargs="+", choices=RECIPES, default=list(RECIPES))
@@ -127,13 +184,17 @@ def main() -> None:
         for seed in args.seeds:
             for arm, flags in arms.items():
                 print(f"--- {name}, {arm}, seed {seed}", flush=True)
-                given = {flag: path for flag, path in files.items() if flag != EDA and flag not in flags}
+                given = {
+                    flag: path for flag, path in files.items() if flag != EDA and flag not in flags
+                }
                 flags = [files.get(flag, flag) if flag == EDA else flag for flag in flags]
                 command = ["train.py", *RECIPES[name], "--report_to", "none", *flags]
                 command += [value for pair in given.items() for value in pair]
                 out = args.output_dir / f"{name}-{arm.strip('+').replace(' ', '-')}-{seed}"
                 results[arm].append(run_arm([*command, "--seed", str(seed)], out))
-        metrics = ("test_f1_macro", "test_accuracy") + (("test_exact_match",) if name == "reviews" else ())
+        metrics = ("test_f1_macro", "test_accuracy") + (
+            ("test_exact_match",) if name == "reviews" else ()
+        )
         reports.append(report(name, results, metrics))
     text = "\n\n".join(reports)
     (args.output_dir / f"{args.study}.txt").write_text(text + "\n", encoding="utf-8")

@@ -31,7 +31,9 @@ def random_labels(task: str, rows: int) -> np.ndarray:
         shares = np.geomspace(0.4, 0.002, 10)
         return generator.choice(10, rows, p=shares / shares.sum())
     if task == "multi_label":
-        return (generator.random((rows, 28), dtype=np.float32) < np.geomspace(0.3, 0.002, 28)).astype(np.int8)
+        return (
+            generator.random((rows, 28), dtype=np.float32) < np.geomspace(0.3, 0.002, 28)
+        ).astype(np.int8)
     return generator.choice(4, (rows, 20), p=[0.62, 0.04, 0.09, 0.25]).astype(np.int8)
 
 
@@ -50,7 +52,14 @@ def measure(task: str, method: str, rows: int) -> list:
         deque(iter(sampler), maxlen=0)
     held, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    return [task, method, len(sampler), f"{rows / seconds / 1e6:.1f}", f"{peak / rows:.0f}", f"{held / rows:.0f}"]
+    return [
+        task,
+        method,
+        len(sampler),
+        f"{rows / seconds / 1e6:.1f}",
+        f"{peak / rows:.0f}",
+        f"{held / rows:.0f}",
+    ]
 
 
 def measure_file(rows: int, folder: Path) -> tuple[float, float]:
@@ -59,7 +68,10 @@ def measure_file(rows: int, folder: Path) -> tuple[float, float]:
     with open(source, "w") as file:
         for label in random_labels("single_label", rows):
             file.write(
-                json.dumps({"text": "a text of some length, as titles are " * 2, "label": f"class {label}"}) + "\n"
+                json.dumps(
+                    {"text": "a text of some length, as titles are " * 2, "label": f"class {label}"}
+                )
+                + "\n"
             )
     command = ["--method", "hybrid", "--input", str(source), "--output", str(folder / "out.jsonl")]
     code = (
@@ -67,13 +79,17 @@ def measure_file(rows: int, folder: Path) -> tuple[float, float]:
         "peak = int(re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read())[1]) * 1024 / 1e6\n"
         "print(json.dumps([time.process_time(), peak]))"
     )
-    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command], capture_output=True, text=True, check=True
+    )
     return tuple(json.loads(done.stdout.splitlines()[-1]))
 
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, default=1_000_000)
     args = parser.parse_args()
     tasks = ("single_label", "multi_label", "multi_aspect")

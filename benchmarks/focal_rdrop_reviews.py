@@ -24,14 +24,23 @@ METRICS = ("accuracy", "f1_macro", "exact_match")
 
 def main() -> None:
     """Train every variant with every seed, then print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--output_dir", type=Path, default=Path("outputs/bench/focal_rdrop_reviews"))
+    parser.add_argument(
+        "--output_dir", type=Path, default=Path("outputs/bench/focal_rdrop_reviews")
+    )
     args = parser.parse_args()
     data = args.output_dir / "data"
     if not (data / "test.jsonl").is_file():
-        run_script("benchmarks/split.py", args.data, data, *(f"{part}={share}" for part, share in PARTS.items()))
+        run_script(
+            "benchmarks/split.py",
+            args.data,
+            data,
+            *(f"{part}={share}" for part, share in PARTS.items()),
+        )
     rows = []
     for name, flags in VARIANTS.items():
         results = []
@@ -40,13 +49,24 @@ def main() -> None:
             if not (out / "metrics.json").exists():
                 files = [f"--{part}_file={data / part}.jsonl" for part in PARTS]
                 run_script(
-                    *("train.py", "configs/reviews_scratch.yaml", "--report_to", "none", *flags, *files),
+                    *(
+                        "train.py",
+                        "configs/reviews_scratch.yaml",
+                        "--report_to",
+                        "none",
+                        *flags,
+                        *files,
+                    ),
                     *("--seed", seed, "--output_dir", out, "--resume_from_checkpoint", "true"),
                 )
             results.append(json.loads((out / "metrics.json").read_text()))
         cells = []
         for metric in (*(f"test_{m}" for m in METRICS), "train_runtime"):
-            cells.append(spread([result[metric] for result in results], 0 if metric == "train_runtime" else 4))
+            cells.append(
+                spread(
+                    [result[metric] for result in results], 0 if metric == "train_runtime" else 4
+                )
+            )
         rows.append([name, *cells])
     print(f"\n{len(args.seeds)} seeds, mean +- standard deviation, test rows")
     print(table(rows, ["objective", *METRICS, "seconds"]))

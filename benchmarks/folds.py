@@ -36,22 +36,44 @@ def train(folder: Path, shared: Path, flags: list[str]) -> None:
     if not data.is_dir():
         run_script("benchmarks/split.py", shared / SOURCE, data, *PARTS)
     run_script(
-        *("train.py", "configs/essays_minilm.yaml", "--train_file", data / "folds.jsonl", "--report_to", "none"),
+        *(
+            "train.py",
+            "configs/essays_minilm.yaml",
+            "--train_file",
+            data / "folds.jsonl",
+            "--report_to",
+            "none",
+        ),
         *("--validation_file", data / "soup.jsonl", "--soup", "true", "--output_dir", cv),
-        *("--folds", len(FOLDS), "--fold_strategy", "multilabel_stratified", "--num_fold_workers", "2", *flags),
+        *(
+            "--folds",
+            len(FOLDS),
+            "--fold_strategy",
+            "multilabel_stratified",
+            "--num_fold_workers",
+            "2",
+            *flags,
+        ),
     )
     for name in (*FOLDS, "soup"):
         out = folder / "onnx" / name
         if not (out / "export_report.json").is_file():
             rows = ("--eval_file", data / "soup.jsonl") if name == "soup" else ()
-            run_script("export.py", cv / name, "--output_dir", out, *rows, statuses=(0, 1))  # 1: INT8 lost too much
+            run_script(
+                "export.py", cv / name, "--output_dir", out, *rows, statuses=(0, 1)
+            )  # 1: INT8 lost too much
 
 
 def compared(folder: Path, kind: str) -> dict[str, Predictor]:
     """Every fold, all of them together, and the soup, in one precision."""
     paths = {name: folder / "onnx" / name for name in (*FOLDS, "soup")}
-    models = {f"{name} {kind}": load_predictor(path, file_name=KINDS[kind]) for name, path in paths.items()}
-    together = load_predictor([paths[name] for name in FOLDS], file_name=KINDS[kind], ensemble="mean")
+    models = {
+        f"{name} {kind}": load_predictor(path, file_name=KINDS[kind])
+        for name, path in paths.items()
+    }
+    together = load_predictor(
+        [paths[name] for name in FOLDS], file_name=KINDS[kind], ensemble="mean"
+    )
     return models | {f"{TOGETHER} {kind}": together}
 
 
@@ -63,14 +85,21 @@ def members_of(model: str) -> tuple[str, ...]:
 def megabytes(folder: Path, name: str) -> float:
     """What the files of one line of the table take."""
     model, kind = name.rsplit(" ", 1)
-    return sum((folder / "onnx" / member / KINDS[kind]).stat().st_size for member in members_of(model)) / 1e6
+    return (
+        sum((folder / "onnx" / member / KINDS[kind]).stat().st_size for member in members_of(model))
+        / 1e6
+    )
 
 
 def gate(folder: Path, name: str) -> str:
     """How many of a line's INT8 files passed the export gate."""
     model, kind = name.rsplit(" ", 1)
-    reports = [read_json(folder / "onnx" / member / "export_report.json") for member in members_of(model)]
-    return f"{sum(report['passed'] for report in reports)} of {len(reports)}" if kind == "INT8" else ""
+    reports = [
+        read_json(folder / "onnx" / member / "export_report.json") for member in members_of(model)
+    ]
+    return (
+        f"{sum(report['passed'] for report in reports)} of {len(reports)}" if kind == "INT8" else ""
+    )
 
 
 def compare(folder: Path, texts_timed: int) -> str:
@@ -78,7 +107,10 @@ def compare(folder: Path, texts_timed: int) -> str:
     models = compared(folder, "fp32") | compared(folder, "INT8")
     rows = read_rows(str(folder / "data" / "new.jsonl"))
     texts, labels = texts_and_labels(rows, TEXT, next(iter(models.values())).task)
-    metrics = {name: score(model, texts, labels, name)["metrics"]["mcrmse"] for name, model in models.items()}
+    metrics = {
+        name: score(model, texts, labels, name)["metrics"]["mcrmse"]
+        for name, model in models.items()
+    }
     times = latencies_ms(models, [[text] for text in texts[:texts_timed]])
     lines = [
         [
@@ -93,18 +125,24 @@ def compare(folder: Path, texts_timed: int) -> str:
 
 def main() -> None:
     """Train, compare, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--shared", type=Path, default=Path("../shared/data"))
     parser.add_argument("--output_dir", type=Path, default=Path("outputs/bench/folds"))
     parser.add_argument("--texts_timed", type=int, default=60)
-    parser.add_argument("--flags", nargs=argparse.REMAINDER, default=[], help="more flags for train.py, at the end")
+    parser.add_argument(
+        "--flags", nargs=argparse.REMAINDER, default=[], help="more flags for train.py, at the end"
+    )
     args = parser.parse_args()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     train(args.output_dir, args.shared, args.flags)
     result = compare(args.output_dir, args.texts_timed)
     cv = read_json(args.output_dir / "cv" / "cv.json")
     folds = f"{cv['mean']['mcrmse']:.4f} +- {cv['std']['mcrmse']:.4f}"
-    print(f"\nMCRMSE of all out-of-fold predictions {cv['oof']['mcrmse']:.4f}; of the folds {folds}\n{result}")
+    print(
+        f"\nMCRMSE of all out-of-fold predictions {cv['oof']['mcrmse']:.4f}; of the folds {folds}\n{result}"
+    )
 
 
 if __name__ == "__main__":

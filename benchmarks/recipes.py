@@ -32,14 +32,21 @@ class Run:
     metrics: tuple[str, ...]
     reference: str
     split: tuple[str, ...] = ()  # source file and parts for benchmarks/split.py
-    calibrated: bool = False  # on the rows that are reported: so each half also with what the other half fits
+    calibrated: bool = (
+        False  # on the rows that are reported: so each half also with what the other half fits
+    )
 
 
 SNIPS = tuple(f"SHARED/snips/{part}.txt" for part in ("train", "dev", "test"))
 PARTS = tuple(f"PARTS/{part}.jsonl" for part in ("train", "validation", "test"))
 SLU = ("test_intent_accuracy", "test_slot_f1", "test_sentence_accuracy")
 RUNS = {
-    "snips": Run("snips_minilm", SNIPS, SLU, "BERT-base, best of epochs: slot F1 0.969, sentence accuracy 0.930"),
+    "snips": Run(
+        "snips_minilm",
+        SNIPS,
+        SLU,
+        "BERT-base, best of epochs: slot F1 0.969, sentence accuracy 0.930",
+    ),
     "essays": Run(
         "essays_minilm",
         PARTS,
@@ -73,7 +80,14 @@ RUNS = {
         PARTS,
         SLU,
         "4-layer pretrained model: sentence accuracy 0.8234 on the official test part; this split is another one",
-        ("nlpcc2018_task4/corpus.train.txt", "train=0.8", "validation=0.1", "test=0.1", "--task", "joint"),
+        (
+            "nlpcc2018_task4/corpus.train.txt",
+            "train=0.8",
+            "validation=0.1",
+            "test=0.1",
+            "--task",
+            "joint",
+        ),
     ),
 }
 
@@ -85,11 +99,20 @@ def train(name: str, run: Run, seed: int, shared: Path, folder: Path) -> dict[st
         if run.split and not parts.is_dir():
             source, *sizes = run.split
             run_script("benchmarks/split.py", shared / source, parts, *sizes)
-        files = [file.replace("SHARED", str(shared)).replace("PARTS", str(parts)) for file in run.files]
+        files = [
+            file.replace("SHARED", str(shared)).replace("PARTS", str(parts)) for file in run.files
+        ]
         flags = ("--train_file", "--validation_file", "--test_file")
         command = ["train.py", f"configs/{run.recipe}.yaml", "--report_to", "none"]
         command += [value for pair in zip(flags, files, strict=False) for value in pair]
-        command += ["--seed", str(seed), "--output_dir", str(out), "--resume_from_checkpoint", "true"]
+        command += [
+            "--seed",
+            str(seed),
+            "--output_dir",
+            str(out),
+            "--resume_from_checkpoint",
+            "true",
+        ]
         run_script(*command)
     metrics = json.loads((out / "metrics.json").read_text())
     return metrics | (with_other_thresholds(out) if run.calibrated else {})
@@ -100,15 +123,24 @@ def with_other_thresholds(model: Path) -> dict[str, float]:
     predictor = load_predictor(model, batch_size=256)
     rows = evaluation_rows(ExportOptions(model, model, None, 0.0, None, False), predictor)
     scored, halves = score(predictor, *rows), {"even": slice(0, None, 2), "odd": slice(1, None, 2)}
-    logits, labels = ({half: scored[what][own] for half, own in halves.items()} for what in ("logits", "labels"))
-    tasks = cross_fitted(dict.fromkeys(halves, predictor.task), logits, labels, "thresholds", len(halves))
+    logits, labels = (
+        {half: scored[what][own] for half, own in halves.items()} for what in ("logits", "labels")
+    )
+    tasks = cross_fitted(
+        dict.fromkeys(halves, predictor.task), logits, labels, "thresholds", len(halves)
+    )
     metrics = [task.compute_metrics(logits[half], labels[half]) for half, task in tasks.items()]
-    return {f"cross_fitted_{name}": statistics.mean(half[name] for half in metrics) for name in metrics[0]}
+    return {
+        f"cross_fitted_{name}": statistics.mean(half[name] for half in metrics)
+        for name in metrics[0]
+    }
 
 
 def main() -> None:
     """Train, then print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--shared", type=Path, default=Path("../shared/data"))
     parser.add_argument("--runs", nargs="+", choices=RUNS, default=list(RUNS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[42, 43, 44])
@@ -122,10 +154,14 @@ def main() -> None:
             results[name].append(train(name, RUNS[name], seed, args.shared, args.output_dir))
     rows = []
     for name, runs in results.items():
-        seen = "; ".join(f"{metric} {spread([run[metric] for run in runs])}" for metric in RUNS[name].metrics)
+        seen = "; ".join(
+            f"{metric} {spread([run[metric] for run in runs])}" for metric in RUNS[name].metrics
+        )
         minutes = spread([run["train_runtime"] / 60 for run in runs], 1)
         rows.append([name, seen, minutes, RUNS[name].reference])
-    print(f"\n{table(rows, ['run', f'{len(args.seeds)} seed(s), mean +- standard deviation', 'minutes', 'reference'])}")
+    print(
+        f"\n{table(rows, ['run', f'{len(args.seeds)} seed(s), mean +- standard deviation', 'minutes', 'reference'])}"
+    )
 
 
 if __name__ == "__main__":

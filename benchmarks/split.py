@@ -34,7 +34,9 @@ def split(rows: list[dict], parts: dict[str, float], seed: int = 0) -> dict[str,
 
 def main() -> None:
     """Read, split, write."""
-    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("file")
     parser.add_argument("output_dir", type=Path)
     parser.add_argument("parts", nargs="+", metavar="NAME=SIZE")
@@ -45,7 +47,9 @@ def main() -> None:
     try:
         parts = {name: float(size) for name, size in (part.split("=") for part in args.parts)}
     except ValueError:
-        raise UserError(f"parts {args.parts}: expected NAME=SIZE, such as train=0.8 or train=2000") from None
+        raise UserError(
+            f"parts {args.parts}: expected NAME=SIZE, such as train=0.8 or train=2000"
+        ) from None
     values = [row.values for row in read_labelled(args.file, args.task, file_options(args))]
     for name, rows in split(values, parts, args.seed).items():
         with atomic_writer(args.output_dir / f"{name}.jsonl") as file:

@@ -45,21 +45,31 @@ class Notebook(torch.utils.data.Dataset):
 
     def __getitem__(self, row: int) -> dict[str, torch.Tensor]:
         encoded = self.tokenizer(
-            self.texts[row], max_length=MAX_LENGTH, padding="max_length", truncation=True, return_tensors="pt"
+            self.texts[row],
+            max_length=MAX_LENGTH,
+            padding="max_length",
+            truncation=True,
+            return_tensors="pt",
         )
-        return {name: value.squeeze(0) for name, value in encoded.items()} | {"labels": torch.tensor(self.labels[row])}
+        return {name: value.squeeze(0) for name, value in encoded.items()} | {
+            "labels": torch.tensor(self.labels[row])
+        }
 
 
 def write_titles(path: Path, count: int) -> None:
     """`title<TAB>label` lines."""
     clauses = [
-        part for row in read_rows(str(REVIEWS)) for part in row.values["reviewbody"].replace("，", "。").split("。")
+        part
+        for row in read_rows(str(REVIEWS))
+        for part in row.values["reviewbody"].replace("，", "。").split("。")
     ]
     clauses = [" ".join(part.split()) for part in clauses if 6 <= len(part) <= 14]
     generator = random.Random(1)
     with open(path, "w", encoding="utf-8") as file:
         for number in range(count):
-            file.write(f"{generator.choice(clauses)}{number} {generator.choice(clauses)}\t{number % 10}\n")
+            file.write(
+                f"{generator.choice(clauses)}{number} {generator.choice(clauses)}\t{number % 10}\n"
+            )
 
 
 def peak() -> int:
@@ -81,7 +91,9 @@ def side_by_side(
     notebook = Notebook(list(data["text"][:sample]), list(data["labels"][:sample]), tokenizer)
     speeds = []
     for turn in range(rounds + 1):
-        ours = seconds(partial(tokenize, data, tokenizer, MAX_LENGTH - 1 - turn, workers))  # another key: no cache
+        ours = seconds(
+            partial(tokenize, data, tokenizer, MAX_LENGTH - 1 - turn, workers)
+        )  # another key: no cache
         theirs = seconds(lambda: [notebook[row] for row in range(len(notebook))])
         if turn:  # the first round warms up
             speeds.append((len(data) / ours, len(notebook) / theirs))
@@ -90,10 +102,14 @@ def side_by_side(
 
 def main() -> None:
     """Print rows per second, the ratio, and the memory."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--titles", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--sample", type=int, default=200_000, help="rows of the side-by-side rounds")
+    parser.add_argument(
+        "--sample", type=int, default=200_000, help="rows of the side-by-side rounds"
+    )
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
     datasets.disable_progress_bars()
@@ -103,7 +119,9 @@ def main() -> None:
         write_titles(path, args.titles)
         data = DataArguments(train_file=str(path), streaming=True)
         task = TASKS["single_label"](label_space(StreamedRows(data), ["label"], None))
-        texts = [row.values["text"] for row, _ in zip(StreamedRows(data), range(20_000), strict=False)]
+        texts = [
+            row.values["text"] for row, _ in zip(StreamedRows(data), range(20_000), strict=False)
+        ]
         tokenizer = train_tokenizer(texts, 8000, MAX_LENGTH)
 
         stream = TokenStream(StreamedDataset(data, task), encoder(tokenizer, MAX_LENGTH), seed=1)
@@ -134,7 +152,10 @@ def main() -> None:
         f"pipeline / a row at a time: {statistics.median(ratios):.1f}  (rounds {ratios[0]:.1f} to {ratios[-1]:.1f}; "
         f"{args.workers} processes; at least 10 wanted)"
     )
-    print("peak memory, streamed: " + ", ".join(f"{mb} MB after {number} rows" for number, mb in memory.items()))
+    print(
+        "peak memory, streamed: "
+        + ", ".join(f"{mb} MB after {number} rows" for number, mb in memory.items())
+    )
     print(f"peak memory with all {args.titles} rows at once: {peak()} MB")
 
 

@@ -56,7 +56,9 @@ def samples_per_second(variant: str, data: Dataset, tokenizer, config, steps: in
         else:
             task = TASKS["single_label"](LabelSpace(("dish_taste",), POLARITIES, POLARITIES))
             objective = RDROP if variant == "rdrop" else PLAIN
-            trainer = CustomTrainer(model=EncoderWithHead(config), objective=objective, task=task, **common)
+            trainer = CustomTrainer(
+                model=EncoderWithHead(config), objective=objective, task=task, **common
+            )
         trainer.remove_callback(PrinterCallback)
         return trainer.train().metrics["train_samples_per_second"]
 
@@ -75,7 +77,9 @@ def main() -> None:
     tokenizer = train_tokenizer(texts, 8000, 128)
     labels = [POLARITIES.index(row["dish_taste"]) for row in rows]
     data = tokenize(Dataset.from_dict({"text": texts, "labels": labels}), tokenizer, 128, None)
-    config = EncoderWithHeadConfig(scratch_config("tiny", None, tokenizer, 128), [len(POLARITIES)], pooling="mean")
+    config = EncoderWithHeadConfig(
+        scratch_config("tiny", None, tokenizer, 128), [len(POLARITIES)], pooling="mean"
+    )
     variants, speeds = ["stock", "plain", "rdrop"], {"stock": [], "plain": [], "rdrop": []}
     for turn in range(args.rounds + 1):
         for k in range(len(variants)):
@@ -84,7 +88,11 @@ def main() -> None:
             if turn:  # the first round warms up
                 speeds[variant].append(speed)
     median = {name: statistics.median(values) for name, values in speeds.items()}
-    print(table([[name, f"{median[name]:.1f}"] for name in variants], ["variant", "samples/s (median)"]))
+    print(
+        table(
+            [[name, f"{median[name]:.1f}"] for name in variants], ["variant", "samples/s (median)"]
+        )
+    )
     for name, base, aim in (("plain", "stock", 0.97), ("rdrop", "plain", 0.48)):
         ratios = sorted(a / b for a, b in zip(speeds[name], speeds[base], strict=True))
         print(

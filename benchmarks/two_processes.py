@@ -63,7 +63,11 @@ def train_table(folder: Path) -> None:
     trainer_ext.cli.train.write_plots = lambda *args: None
     for setting in SETTINGS:
         for task in setting.tasks:
-            line = {"setting": setting.name, "task": task, "outcome": outcome(folder, setting, task)}
+            line = {
+                "setting": setting.name,
+                "task": task,
+                "outcome": outcome(folder, setting, task),
+            }
             with open(folder / f"outcome{os.environ['RANK']}.jsonl", "a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
 
@@ -72,7 +76,14 @@ def main(folder: Path) -> int:
     """Launch, count, and name what did not train."""
     folder.mkdir(parents=True, exist_ok=True)
     prepare(folder)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc_per_node",
+        "2",
+        "--standalone",
+    ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     with open(folder / "log.txt", "w", encoding="utf-8") as log:
         subprocess.run(
@@ -85,8 +96,13 @@ def main(folder: Path) -> int:
         )
     wrong = 0
     for rank in (0, 1):
-        lines = [json.loads(line) for line in (folder / f"outcome{rank}.jsonl").read_text().splitlines()]
-        print(f"process {rank}:", dict(Counter(line["task"] for line in lines if line["outcome"] == "trained")))
+        lines = [
+            json.loads(line) for line in (folder / f"outcome{rank}.jsonl").read_text().splitlines()
+        ]
+        print(
+            f"process {rank}:",
+            dict(Counter(line["task"] for line in lines if line["outcome"] == "trained")),
+        )
         for line in lines:
             if line["outcome"] != "trained":
                 wrong += 1
@@ -98,4 +114,6 @@ if __name__ == "__main__":
     if "RANK" in os.environ:
         train_table(Path(sys.argv[1]))
     else:
-        sys.exit(main(Path(sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp(prefix="table-"))))
+        sys.exit(
+            main(Path(sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp(prefix="table-")))
+        )

@@ -16,6 +16,7 @@ import pytest
 
 from tests.fork_server import ForkServer
 from trainer_ext.arguments.precision import cpu_hardware
+from trainer_ext.cli import log
 
 ROOT = Path(__file__).resolve().parent.parent
 CLASSES = {
@@ -26,9 +27,7 @@ CLASSES = {
 FILLER = ["the", "a", "new", "old", "big", "news", "today", "city", "people", "says"]
 ASPECTS = ["food", "staff"]
 FORK_SERVER = ForkServer()
-TINY_ENCODER = (
-    "hidden_size=32,num_hidden_layers=2,num_attention_heads=2,intermediate_size=64,max_position_embeddings=64"
-)
+TINY_ENCODER = "hidden_size=32,num_hidden_layers=2,num_attention_heads=2,intermediate_size=64,max_position_embeddings=64"
 
 
 def run_script(
@@ -50,7 +49,13 @@ def run_script(
         return FORK_SERVER.run([str(argument) for argument in args], environment, timeout)
     command = [sys.executable, *map(str, args)]
     return subprocess.run(
-        command, cwd=cwd, env=environment, input=stdin, text=True, capture_output=True, timeout=timeout
+        command,
+        cwd=cwd,
+        env=environment,
+        input=stdin,
+        text=True,
+        capture_output=True,
+        timeout=timeout,
     )
 
 
@@ -72,7 +77,16 @@ def labelled_lines(rows: int, seed: int) -> list[tuple[str, str]]:
     """(text, class) pairs; every class occurs."""
     generator = random.Random(seed)
     names = list(CLASSES)
-    return [(sentence(CLASSES[name], generator), name) for name in (names[k % len(names)] for k in range(rows))]
+    return [
+        (sentence(CLASSES[name], generator), name)
+        for name in (names[k % len(names)] for k in range(rows))
+    ]
+
+
+@pytest.fixture(autouse=True)
+def notes_on_stderr():
+    """Log as the commands do, so that a test reads notes in `capsys.readouterr().err`."""
+    log.configure()
 
 
 @pytest.fixture(autouse=True)
@@ -108,10 +122,42 @@ def topic_flags(topic_files) -> list[str]:
             "--validation_file",
             topic_files["validation"],
         ),
-        *("--from_scratch", "tiny", "--config_overrides", TINY_ENCODER, "--max_length", "32", "--pooling", "mean"),
-        *("--learning_rate", "5e-3", "--per_device_train_batch_size", "16", "--eval_strategy", "steps"),
-        *("--eval_steps", "6", "--save_strategy", "steps", "--save_steps", "6", "--max_steps", "18"),
-        *("--load_best_model_at_end", "true", "--metric_for_best_model", "f1_macro", "--logging_steps", "3"),
+        *(
+            "--from_scratch",
+            "tiny",
+            "--config_overrides",
+            TINY_ENCODER,
+            "--max_length",
+            "32",
+            "--pooling",
+            "mean",
+        ),
+        *(
+            "--learning_rate",
+            "5e-3",
+            "--per_device_train_batch_size",
+            "16",
+            "--eval_strategy",
+            "steps",
+        ),
+        *(
+            "--eval_steps",
+            "6",
+            "--save_strategy",
+            "steps",
+            "--save_steps",
+            "6",
+            "--max_steps",
+            "18",
+        ),
+        *(
+            "--load_best_model_at_end",
+            "true",
+            "--metric_for_best_model",
+            "f1_macro",
+            "--logging_steps",
+            "3",
+        ),
         *("--group_by_length", "true", "--save_total_limit", "1", "--report_to", "none"),
     ]
 
@@ -120,7 +166,15 @@ def topic_flags(topic_files) -> list[str]:
 def topic_checkpoint(topic_files, topic_flags, tmp_path_factory) -> Path:
     """A trained single-label checkpoint with validation and test metrics."""
     folder = tmp_path_factory.mktemp("models") / "topics"
-    run_ok("train.py", *topic_flags, "--test_file", topic_files["test"], "--output_dir", folder, real=True)
+    run_ok(
+        "train.py",
+        *topic_flags,
+        "--test_file",
+        topic_files["test"],
+        "--output_dir",
+        folder,
+        real=True,
+    )
     return folder
 
 
@@ -134,8 +188,12 @@ def aspect_files(tmp_path_factory) -> dict[str, Path]:
         lines = ["id,content,food,staff\r\n"]
         for k in range(rows):
             food, staff = generator.choice([-2, -1, 0, 1]), generator.choice([-2, -1, 0, 1])
-            parts = [f"food {words[food]}"] * (food != -2) + [f"staff {words[staff]}"] * (staff != -2)
-            text = ",\n".join([*parts, " ".join(generator.choices(FILLER, k=4))]).replace("new", '""new""')
+            parts = [f"food {words[food]}"] * (food != -2) + [f"staff {words[staff]}"] * (
+                staff != -2
+            )
+            text = ",\n".join([*parts, " ".join(generator.choices(FILLER, k=4))]).replace(
+                "new", '""new""'
+            )
             lines.append(f'{seed}-{k},"{text}",{food},{staff}\r\n')
         files[split] = folder / f"{split}.csv"
         files[split].write_text("\ufeff" + "".join(lines), encoding="utf-8", newline="")
@@ -149,7 +207,9 @@ def emotion_file(tmp_path_factory) -> Path:
     lines = []
     for k in range(96):
         labels = [name for name in CLASSES if generator.random() < 0.4]
-        words = [generator.choice(CLASSES[name]) for name in labels] + generator.choices(FILLER, k=4)
+        words = [generator.choice(CLASSES[name]) for name in labels] + generator.choices(
+            FILLER, k=4
+        )
         lines.append(json.dumps({"id": k, "text": " ".join(words), "labels": labels}) + "\n")
     path.write_text("".join(lines), encoding="utf-8")
     return path
@@ -172,11 +232,44 @@ def score_file(tmp_path_factory) -> Path:
 def aspect_checkpoint(aspect_files, topic_flags, tmp_path_factory) -> Path:
     """A trained aspect checkpoint: Focal Loss, R-Drop, layer-wise rates, gradient accumulation, bf16."""
     folder = tmp_path_factory.mktemp("models") / "aspects"
-    flags = ["--task", "multi_aspect", "--text_column", "content", "--id_column", "id", "--label_columns", *ASPECTS]
+    flags = [
+        "--task",
+        "multi_aspect",
+        "--text_column",
+        "content",
+        "--id_column",
+        "id",
+        "--label_columns",
+        *ASPECTS,
+    ]
     flags += ["--label_names", "none=-2", "negative=-1", "neutral=0", "positive=1"]
-    flags += ["--train_file", aspect_files["train"], "--validation_file", aspect_files["validation"]]
-    flags += ["--focal_gamma", "2", "--focal_alpha", "0.5", "1", "1", "1", "--rdrop_alpha", "1", "--bf16", "true"]
-    flags += ["--layer_wise_lr_decay", "0.9", "--head_lr_factor", "2", "--gradient_accumulation_steps", "2"]
+    flags += [
+        "--train_file",
+        aspect_files["train"],
+        "--validation_file",
+        aspect_files["validation"],
+    ]
+    flags += [
+        "--focal_gamma",
+        "2",
+        "--focal_alpha",
+        "0.5",
+        "1",
+        "1",
+        "1",
+        "--rdrop_alpha",
+        "1",
+        "--bf16",
+        "true",
+    ]
+    flags += [
+        "--layer_wise_lr_decay",
+        "0.9",
+        "--head_lr_factor",
+        "2",
+        "--gradient_accumulation_steps",
+        "2",
+    ]
     run_ok("train.py", *topic_flags, *flags, "--output_dir", folder)
     return folder
 
@@ -184,7 +277,9 @@ def aspect_checkpoint(aspect_files, topic_flags, tmp_path_factory) -> Path:
 @pytest.fixture
 def bf16_cpu(monkeypatch):
     """A CPU that has bf16, whatever this one has; here it may be emulated, which is slow for large models only."""
-    monkeypatch.setattr("trainer_ext.arguments.precision.look", lambda use_cpu: cpu_hardware({"avx512_bf16"}))
+    monkeypatch.setattr(
+        "trainer_ext.arguments.precision.look", lambda use_cpu: cpu_hardware({"avx512_bf16"})
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -32,7 +32,9 @@ class ForkServer:
     def __init__(self):
         self.process = None
 
-    def run(self, argv: list[str], env: dict[str, str], timeout: int) -> subprocess.CompletedProcess:
+    def run(
+        self, argv: list[str], env: dict[str, str], timeout: int
+    ) -> subprocess.CompletedProcess:
         """Run `SCRIPT ARGUMENTS` or `-m MODULE ARGUMENTS`.
 
         Raises:
@@ -40,11 +42,15 @@ class ForkServer:
         """
         if self.process is None or self.process.poll() is not None:
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-            self.process = subprocess.Popen([sys.executable, __file__], cwd=ROOT, start_new_session=True, **pipes)
+            self.process = subprocess.Popen(
+                [sys.executable, __file__], cwd=ROOT, start_new_session=True, **pipes
+            )
             atexit.register(self.process.communicate)  # it ends with its input
         with tempfile.TemporaryDirectory() as folder:
             streams = [str(Path(folder) / name) for name in ("stdout", "stderr")]
-            self.process.stdin.write(json.dumps({"argv": argv, "env": env, "streams": streams}) + "\n")
+            self.process.stdin.write(
+                json.dumps({"argv": argv, "env": env, "streams": streams}) + "\n"
+            )
             self.process.stdin.flush()
             if not select.select([self.process.stdout], [], [], timeout)[0]:
                 os.killpg(self.process.pid, signal.SIGKILL)

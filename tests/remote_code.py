@@ -10,7 +10,9 @@ from safetensors.torch import save_file
 def add_tokenizer_code(folder: Path) -> Path:
     """Let a folder's tokenizer be a class of its own file; returns the file that running it would leave."""
     trace = folder / "WAS_RUN"
-    (folder / "own_tokenizer.py").write_text(f"open({str(trace)!r}, 'w').close()\nclass Own: pass\n")
+    (folder / "own_tokenizer.py").write_text(
+        f"open({str(trace)!r}, 'w').close()\nclass Own: pass\n"
+    )
     path = folder / "tokenizer_config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     config |= {"tokenizer_class": "Own", "auto_map": {"AutoTokenizer": [None, "own_tokenizer.Own"]}}
@@ -61,7 +63,9 @@ def save_own_encoder(folder: Path, model_type: str = "own") -> Path:
     """A folder whose encoder is code of its own; returns the file that running it leaves."""
     trace = folder.parent / "WAS_RUN"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "configuration_own.py").write_text(CONFIGURATION.format(trace=str(trace), model_type=model_type))
+    (folder / "configuration_own.py").write_text(
+        CONFIGURATION.format(trace=str(trace), model_type=model_type)
+    )
     (folder / "modeling_own.py").write_text(MODELING)
     auto_map = {"AutoConfig": "configuration_own.OwnConfig", "AutoModel": "modeling_own.OwnModel"}
     config = {"model_type": model_type, "vocab_size": 300, "hidden_size": 32, "auto_map": auto_map}

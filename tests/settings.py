@@ -34,12 +34,19 @@ class Setting:
     @property
     def is_objective(self) -> bool:
         """Whether it changes the loss, which every task computes in its own way."""
-        return bool(set(self.flags) & {*(spec.name for spec in fields(ObjectiveArguments)), "label_smoothing_factor"})
+        return bool(
+            set(self.flags)
+            & {*(spec.name for spec in fields(ObjectiveArguments)), "label_smoothing_factor"}
+        )
 
 
 FRESH_ENCODER = "hidden_size=16,num_hidden_layers=4,num_attention_heads=2,intermediate_size=32"
 FGM = {"adversarial": "fgm", "adversarial_epsilon": 0.5}
-PGD = {"adversarial": "pgd", "adversarial_epsilon": 0.25, "adversarial_steps": 2}  # a head on one token still learns
+PGD = {
+    "adversarial": "pgd",
+    "adversarial_epsilon": 0.25,
+    "adversarial_steps": 2,
+}  # a head on one token still learns
 AWP = {"adversarial": "awp", "adversarial_epsilon": 0.01, "adversarial_start_epoch": 0.5}
 GROUPS = ["embeddings=5e-3", "layers.0-1=5e-3", "layers.2-=8e-3", "head=2e-2"]
 STOPPING = {
@@ -60,15 +67,25 @@ SETTINGS = [
     Setting("label attention", {"pooling": "label_attention"}),
     Setting("last four layers", {"pooling": "concat_last4"}),
     Setting("head dropout", {"head_dropout": 0.3}),
-    Setting("ridge head", {"head_init": "ridge"}, ("regression",), falls=False),  # it starts where the others arrive
+    Setting(
+        "ridge head", {"head_init": "ridge"}, ("regression",), falls=False
+    ),  # it starts where the others arrive
     Setting("multi-sample dropout", {"multi_sample_dropout": 3}),
     Setting("fresh top layer", {"reinit_layers": 1}),
-    Setting("no encoder dropout", {"config_overrides": "hidden_dropout_prob=0,attention_probs_dropout_prob=0"}),
+    Setting(
+        "no encoder dropout",
+        {"config_overrides": "hidden_dropout_prob=0,attention_probs_dropout_prob=0"},
+    ),
     Setting("frozen embeddings", {"freeze_embeddings": True}),
     Setting("frozen layer", {"freeze_layers": 1}),
     Setting(
         "from scratch",
-        {"from_scratch": "tiny", "config_overrides": FRESH_ENCODER, "vocab_size": 90, "model_name_or_path": None},
+        {
+            "from_scratch": "tiny",
+            "config_overrides": FRESH_ENCODER,
+            "vocab_size": 90,
+            "model_name_or_path": None,
+        },
     ),
     # the objective
     Setting("balanced weights", {"class_weights": "balanced"}, CLASSES),
@@ -134,12 +151,25 @@ REFUSED: list[tuple[set[str], set[str], str]] = [
 
 # Flags of the dataclasses that are no way to train, and choices that are another size of one that has an entry.
 NOT_A_METHOD = {
-    *("model_name_or_path", "vocab_size", "trust_remote_code", "ignore_mismatched_sizes"),  # which encoder
+    *(
+        "model_name_or_path",
+        "vocab_size",
+        "trust_remote_code",
+        "ignore_mismatched_sizes",
+    ),  # which encoder
     *("label_names", "do_train", "run_group", "run_tags"),
-    *("task=single_label", "task=multi_label", "task=multi_aspect", "task=regression", "task=joint"),  # `tasks` above
+    *(
+        "task=single_label",
+        "task=multi_label",
+        "task=multi_aspect",
+        "task=regression",
+        "task=joint",
+    ),  # `tasks` above
     *(f"file_format={name}" for name in FORMATS),  # how files are written
     "quoting=none",
-    *(f"precision={name}" for name in ("float32", "bf16", "fp16")),  # what `auto` takes on one machine or another
+    *(
+        f"precision={name}" for name in ("float32", "bf16", "fp16")
+    ),  # what `auto` takes on one machine or another
     *("truncation=tail", "truncation=head_tail"),  # what is read: tests/test_shaping.py
     *(f"clean={step}" for step in ("none", *CLEANING)),
     *(f"from_scratch={size}" for size in ("mini", "small", "tinybert_4l", "tinybert_6l")),
@@ -173,7 +203,9 @@ def uncovered(flags: Iterable[str], settings: Iterable[Setting] = tuple(SETTINGS
 def reason_against(one: Setting, other: Setting) -> str | None:
     """Why parsing refuses a pair, as the table says, or None."""
     for first, second, why in REFUSED:
-        if (one.name in first and other.name in second) or (other.name in first and one.name in second):
+        if (one.name in first and other.name in second) or (
+            other.name in first and one.name in second
+        ):
             return why
     return None
 

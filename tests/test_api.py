@@ -34,7 +34,10 @@ RECIPE = {
 @pytest.fixture(scope="module")
 def frames():
     """Train and validation rows as data frames."""
-    return [pandas.DataFrame(labelled_lines(*size), columns=["text", "label"]) for size in ((48, 1), (24, 2))]
+    return [
+        pandas.DataFrame(labelled_lines(*size), columns=["text", "label"])
+        for size in ((48, 1), (24, 2))
+    ]
 
 
 def weights(folder) -> bytes:
@@ -45,12 +48,20 @@ def test_a_recipe_file_gives_what_train_py_gives(tmp_path, topic_files):
     """Same bytes, same metrics."""
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(json.dumps(RECIPE | {"train_file": str(topic_files["train"])}))
-    run = fit(recipe, validation_file=topic_files["validation"], learning_rate=1e-3, output_dir=tmp_path / "fit")
+    run = fit(
+        recipe,
+        validation_file=topic_files["validation"],
+        learning_rate=1e-3,
+        output_dir=tmp_path / "fit",
+    )
     flags = ["--validation_file", topic_files["validation"], "--learning_rate", "1e-3"]
     run_ok("train.py", recipe, *flags, "--output_dir", tmp_path / "script")
     assert weights(run.output_dir) == weights(tmp_path / "script")
     assert run.metrics == json.loads((run.output_dir / "metrics.json").read_text())
-    assert run.metrics["eval_f1_macro"] == json.loads((tmp_path / "script/metrics.json").read_text())["eval_f1_macro"]
+    assert (
+        run.metrics["eval_f1_macro"]
+        == json.loads((tmp_path / "script/metrics.json").read_text())["eval_f1_macro"]
+    )
     assert load_predictor(run.output_dir).predict(["a goal"])[0]["label"] in CLASSES
 
 
@@ -62,7 +73,9 @@ def test_frames_data_sets_and_lists_are_the_same_rows(tmp_path, frames):
     features["label"] = ClassLabel(names=names)
     as_ids = train.assign(label=[names.index(name) for name in train["label"]])
     made = {
-        "frame": fit(RECIPE, train_file=train, validation_file=validation, output_dir=tmp_path / "frame"),
+        "frame": fit(
+            RECIPE, train_file=train, validation_file=validation, output_dir=tmp_path / "frame"
+        ),
         "data set": fit(
             RECIPE,
             train_file=Dataset.from_pandas(as_ids, features=features),
@@ -75,15 +88,25 @@ def test_frames_data_sets_and_lists_are_the_same_rows(tmp_path, frames):
         ),
     }
     assert len({weights(run.output_dir) for run in made.values()}) == 1
-    run_ok("train.py", tmp_path / "frame" / "resolved_config.yaml", "--output_dir", tmp_path / "again")
-    assert weights(tmp_path / "again") == weights(tmp_path / "frame"), "the rows were kept with the run"
+    run_ok(
+        "train.py", tmp_path / "frame" / "resolved_config.yaml", "--output_dir", tmp_path / "again"
+    )
+    assert weights(tmp_path / "again") == weights(tmp_path / "frame"), (
+        "the rows were kept with the run"
+    )
 
 
 def test_nothing_is_left_for_the_next_training(tmp_path, frames, bf16_cpu):
     """bf16 leaves variables and shared state behind; a run in fp32 after it is equal to one in a fresh process."""
     train, validation = frames
     before = dict(os.environ)
-    fit(RECIPE, train_file=train, validation_file=validation, output_dir=tmp_path / "bf16", bf16=True)
+    fit(
+        RECIPE,
+        train_file=train,
+        validation_file=validation,
+        output_dir=tmp_path / "bf16",
+        bf16=True,
+    )
     assert dict(os.environ) == before
     run = fit(RECIPE, train_file=train, validation_file=validation, output_dir=tmp_path / "fp32")
     run_ok("train.py", run.output_dir / "resolved_config.yaml", "--output_dir", tmp_path / "fresh")
@@ -145,7 +168,12 @@ def test_a_refused_call_leaves_the_rows_of_the_run_that_is_there(tmp_path, frame
 def test_one_text_is_not_a_list_of_texts(topic_checkpoint):
     """Else there would be an answer for each character."""
     predictor = load_predictor(topic_checkpoint)
-    for answer in (predictor.predict, predictor.predict_iter, predictor.logits, predictor.logits_iter):
+    for answer in (
+        predictor.predict,
+        predictor.predict_iter,
+        predictor.logits,
+        predictor.logits_iter,
+    ):
         with pytest.raises(UserError, match="expected a list of texts, got one text: 'a goal'"):
             answer("a goal")
 
@@ -154,10 +182,16 @@ def test_one_text_is_not_a_list_of_texts(topic_checkpoint):
 def test_what_is_no_text_is_named_by_its_number(topic_checkpoint, item):
     """A cell of a data frame that is empty is NaN; a pair would be read as two sentences."""
     predictor = load_predictor(topic_checkpoint)
-    for answer in (predictor.predict, predictor.logits, lambda texts: list(predictor.predict_iter(iter(texts)))):
+    for answer in (
+        predictor.predict,
+        predictor.logits,
+        lambda texts: list(predictor.predict_iter(iter(texts))),
+    ):
         with pytest.raises(UserError, match="^text 2: expected a text, got "):
             answer(["a goal", item])
-    with pytest.raises(UserError, match="expected a list of texts, got a mapping with the keys 'text'"):
+    with pytest.raises(
+        UserError, match="expected a list of texts, got a mapping with the keys 'text'"
+    ):
         predictor.predict({"text": "a goal"})
 
 
@@ -165,7 +199,9 @@ def test_importing_the_package_stays_light():
     """`from trainer_ext import load_predictor` loads neither torch nor transformers."""
     heavy = "[name for name in ('torch', 'transformers') if name in sys.modules]"
     code = f"import sys; from trainer_ext import load_predictor; print({heavy})"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"
 
 
@@ -179,21 +215,32 @@ def test_cells_that_json_does_not_know(tmp_path):
         np.float32(1.5),
         pandas.Timestamp("2020-01-02"),
     ]
-    write_table(pandas.DataFrame({"text": ["t"] * len(cells), "labels": cells}), tmp_path / "rows.jsonl", "train_file")
-    written = [json.loads(line)["labels"] for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    write_table(
+        pandas.DataFrame({"text": ["t"] * len(cells), "labels": cells}),
+        tmp_path / "rows.jsonl",
+        "train_file",
+    )
+    written = [
+        json.loads(line)["labels"] for line in (tmp_path / "rows.jsonl").read_text().splitlines()
+    ]
     assert written == [[1, 0, 1], ["a", "b"], None, None, ["a", "b"], 1.5, "2020-01-02 00:00:00"]
 
 
 def test_what_a_run_has(tmp_path, frames):
     """The trainer, what it logged, and answers; from a `DatasetDict` that holds all splits."""
-    splits = DatasetDict({"train": Dataset.from_pandas(frames[0]), "dev": Dataset.from_pandas(frames[1])})
+    splits = DatasetDict(
+        {"train": Dataset.from_pandas(frames[0]), "dev": Dataset.from_pandas(frames[1])}
+    )
     run = fit(RECIPE, train_file=splits, output_dir=tmp_path / "o", logging_steps=1)
     assert run.trainer.state.global_step == 4 and run.trainer.train_dataset is not None
     assert [entry["step"] for entry in run.history if "eval_f1_macro" in entry] == [2, 4]
     (answer,) = run.predict(["a goal"])
     assert answer == load_predictor(run.output_dir).predict(["a goal"])[0]
     assert run.predict(frames[1])[0]["label"] in CLASSES
-    assert {path.name for path in (tmp_path / "o/data").iterdir()} == {"train.jsonl", "validation.jsonl"}
+    assert {path.name for path in (tmp_path / "o/data").iterdir()} == {
+        "train.jsonl",
+        "validation.jsonl",
+    }
 
 
 ROWS = [{"text": "a", "label": "x"}, {"text": "b", "label": "y"}]
@@ -211,7 +258,16 @@ ROWS = [{"text": "a", "label": "x"}, {"text": "b", "label": "y"}]
         iter(ROWS),
         zip(["a", "b"], ["x", "y"]),  # noqa: B905
     ],
-    ids=["tuples", "lists", "arrays", "tuples of columns", "frame", "named tuples", "iterator", "zip"],
+    ids=[
+        "tuples",
+        "lists",
+        "arrays",
+        "tuples of columns",
+        "frame",
+        "named tuples",
+        "iterator",
+        "zip",
+    ],
 )
 def test_forms_of_rows(tmp_path, rows):
     """All the same file."""
@@ -227,7 +283,10 @@ def test_forms_of_rows(tmp_path, rows):
             {"text": ["a", "b"], "label": ["x"]},
             "train_file: a mapping must hold lists of the same length; got 'text': 2",
         ),
-        ({"text": "a", "label": ["x"]}, "train_file: a mapping must hold lists of the same length; got 'text': str"),
+        (
+            {"text": "a", "label": ["x"]},
+            "train_file: a mapping must hold lists of the same length; got 'text': str",
+        ),
         (["a"], "train_file, row 1: expected a mapping of columns to values, got str"),
         (7, "train_file: expected a file or rows, got int"),
     ],
@@ -247,7 +306,9 @@ def test_tuples_by_the_flags(tmp_path):
 def test_splits_of_a_data_set(frames):
     """Those that are given beside it win; without a training split there is nothing to train on."""
     data = Dataset.from_pandas(frames[1])
-    flags = with_splits({"train_file": DatasetDict({"train": data, "test": data}), "test_file": "t.csv"}, {})
+    flags = with_splits(
+        {"train_file": DatasetDict({"train": data, "test": data}), "test_file": "t.csv"}, {}
+    )
     assert flags == {"train_file": data, "test_file": "t.csv"}
     with pytest.raises(UserError, match="train_file has the splits test, but no train"):
         with_splits({"train_file": DatasetDict({"test": data})}, {})

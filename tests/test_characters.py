@@ -21,7 +21,9 @@ from trainer_ext.tasks.single_label import SingleLabel
 HALF = "cut \ud83d"
 
 
-@pytest.mark.parametrize("value, place", [(HALF, 4), ("\U0001f600", None), (["a", HALF], 4), ({HALF: 1}, 4), (3, None)])
+@pytest.mark.parametrize(
+    "value, place", [(HALF, 4), ("\U0001f600", None), (["a", HALF], 4), ({HALF: 1}, 4), (3, None)]
+)
 def test_broken_at(value, place):
     assert broken_at(value) == place
 
@@ -52,9 +54,18 @@ def test_every_command_refuses_the_row(tmp_path, values, ending):
 
 
 def test_nothing_is_written(tmp_path):
-    rows = [{"text": f"t{k}", "label": "ab"[k % 2], "user": HALF if k == 7 else "x"} for k in range(10)]
+    rows = [
+        {"text": f"t{k}", "label": "ab"[k % 2], "user": HALF if k == 7 else "x"} for k in range(10)
+    ]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    argv = ["--input", str(tmp_path / "a.jsonl"), "--output", str(tmp_path / "o.jsonl"), "--method", "oversample"]
+    argv = [
+        "--input",
+        str(tmp_path / "a.jsonl"),
+        "--output",
+        str(tmp_path / "o.jsonl"),
+        "--method",
+        "oversample",
+    ]
     with pytest.raises(UserError, match="row 8.*column 'user' holds a broken character at 4"):
         balance.main(argv)
     assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]

@@ -16,7 +16,9 @@ NAMES = [str(path.relative_to(ROOT)) for path in RECIPES]
 def test_there_are_recipes():
     """The tests below look at something; and there is no recipe with another ending."""
     assert len(RECIPES) >= 5
-    assert not [path for path in (ROOT / "configs").rglob("*") if path.is_file() and path.suffix != ".yaml"]
+    assert not [
+        path for path in (ROOT / "configs").rglob("*") if path.is_file() and path.suffix != ".yaml"
+    ]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=NAMES)
@@ -26,19 +28,33 @@ def test_recipe_parses(path, monkeypatch):
     monkeypatch.setattr("trainer_ext.arguments.checks.os.path.isfile", lambda path: True)
     flags = []
     for name in ("train_file", "validation_file"):
-        flags += [] if values.get(name) or values.get("dataset_name") else [f"--{name}", f"{name}.csv"]
-    if not {"from_scratch", "model_name_or_path"} & set(values):  # the encoder's place is said on the command line
+        flags += (
+            [] if values.get(name) or values.get("dataset_name") else [f"--{name}", f"{name}.csv"]
+        )
+    if not {"from_scratch", "model_name_or_path"} & set(
+        values
+    ):  # the encoder's place is said on the command line
         flags += ["--model_name_or_path", "encoder"]
     args = parse([str(path), *flags])
     task = TASKS[args.data.task]
     task.check_metric(args.training.metric_for_best_model, args.data.label_columns)
     if args.data.label_names:
         task(LabelSpace.from_names(args.data.label_columns, args.data.label_names))
-    asks = {"bf16", "fp16", "tf32", "bf16_full_eval", "fp16_full_eval", "torch_compile", "use_cpu"} & set(values)
+    asks = {
+        "bf16",
+        "fp16",
+        "tf32",
+        "bf16_full_eval",
+        "fp16_full_eval",
+        "torch_compile",
+        "use_cpu",
+    } & set(values)
     assert not asks and values.get("precision") in (None, "auto"), (
         f"{asks}: a machine may lack what the recipe asks for"
     )
-    assert set(values) <= set(args.given) | {name for name, value in values.items() if value is None}
+    assert set(values) <= set(args.given) | {
+        name for name, value in values.items() if value is None
+    }
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=NAMES)

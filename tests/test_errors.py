@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 
 from trainer_ext.arguments.first_pass import light_parser
-from trainer_ext.errors import ArgumentParser, UserError, did_you_mean, explain, run_main, stage, take_debug
+from trainer_ext.errors import (
+    ArgumentParser,
+    UserError,
+    did_you_mean,
+    explain,
+    run_main,
+    stage,
+    take_debug,
+)
 from trainer_ext.synonyms import ALSO_CALLED
 
 NAMES = [action.dest for action in light_parser()._actions]
@@ -93,7 +101,10 @@ def test_the_cause_counts():
     """An error about an error about a full disk."""
     error = RuntimeError("cannot save")
     error.__cause__ = OSError(errno.ENOSPC, "No space left on device")
-    assert explain(error) == ("no space left on the disk: free some, then run the same command again", 1)
+    assert explain(error) == (
+        "no space left on the disk: free some, then run the same command again",
+        1,
+    )
 
 
 def test_debug_shows_the_traceback(capsys, monkeypatch):
@@ -105,7 +116,9 @@ def test_debug_shows_the_traceback(capsys, monkeypatch):
         run_main(lambda: 1 // 0)
     shown = capsys.readouterr().err
     assert sys.argv == ["train.py", "a.yaml", "--fold", "0"] and os.environ["TRAINER_EXT_DEBUG"]
-    assert "Traceback" in shown and shown.endswith("error: ZeroDivisionError: integer division or modulo by zero\n")
+    assert "Traceback" in shown and shown.endswith(
+        "error: ZeroDivisionError: integer division or modulo by zero\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -127,17 +140,23 @@ def run(code: str, **kwargs) -> subprocess.CompletedProcess:
     """A script that ends in run_main."""
     code = f"from trainer_ext.errors import UserError, run_main\n{code}\nrun_main(main)"
     env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True, **kwargs)
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True, **kwargs
+    )
 
 
 def test_no_traceback():
     """In a process of its own."""
-    done = run("def main():\n    raise UserError('no') from ValueError('why')", stdout=subprocess.PIPE)
+    done = run(
+        "def main():\n    raise UserError('no') from ValueError('why')", stdout=subprocess.PIPE
+    )
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "error: no\n")
 
 
 @pytest.mark.parametrize(
-    "body", ["for k in range(10**6): print(k)", "print('a short answer')"], ids=["many lines", "one line"]
+    "body",
+    ["for k in range(10**6): print(k)", "print('a short answer')"],
+    ids=["many lines", "one line"],
 )
 def test_broken_pipe(body):
     """`predict.py ... | head`: the reader goes away; no traceback, also when all of it fits the buffer."""
@@ -161,14 +180,15 @@ def test_output_to_a_full_disk():
     with open("/dev/full", "w") as full:
         done = run("def main():\n    print('an answer')", stdout=full)
     assert done.returncode == 1
-    assert done.stderr == "error: no space left on the disk: free some, then run the same command again\n"
+    assert (
+        done.stderr
+        == "error: no space left on the disk: free some, then run the same command again\n"
+    )
 
 
 def test_interrupted():
     """Exit status 130, as shells report it."""
-    code = (
-        "from trainer_ext.errors import run_main\nimport time\ndef main():\n    print('on', flush=True); time.sleep(60)"
-    )
+    code = "from trainer_ext.errors import run_main\nimport time\ndef main():\n    print('on', flush=True); time.sleep(60)"
     process = subprocess.Popen([sys.executable, "-c", f"{code}\nrun_main(main)"], cwd=ROOT, stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, text=True)  # fmt: skip
     assert process.stdout.readline() == "on\n"
@@ -179,7 +199,12 @@ def test_interrupted():
 
 @pytest.mark.parametrize(
     "argv",
-    [["--model", "m"], ["--model", "m", "--output_dir", "o"], ["--output_dir", "o", "--model_name_or_path=m", "x"], []],
+    [
+        ["--model", "m"],
+        ["--model", "m", "--output_dir", "o"],
+        ["--output_dir", "o", "--model_name_or_path=m", "x"],
+        [],
+    ],
     ids=" ".join,
 )
 def test_a_model_that_stands_without_a_flag(argv):
@@ -222,18 +247,39 @@ def parser() -> ArgumentParser:
 @pytest.mark.parametrize(
     "argv, message",
     [
-        (["--model", "m", "--ouput", "a.csv"], "unrecognized arguments: --ouput a.csv; did you mean '--output'?"),
-        (["--model", "m", "--batchsize=3"], "unrecognized arguments: --batchsize=3; did you mean '--batch_size'?"),
+        (
+            ["--model", "m", "--ouput", "a.csv"],
+            "unrecognized arguments: --ouput a.csv; did you mean '--output'?",
+        ),
+        (
+            ["--model", "m", "--batchsize=3"],
+            "unrecognized arguments: --batchsize=3; did you mean '--batch_size'?",
+        ),
         (["--model", "m", "--xyzzy"], "unrecognized arguments: --xyzzy (--help"),
-        (["--output", "a"], "the following arguments are required: --model; every value has its flag"),
-        (["--model", "m", "--batch_size", "two"], "argument --batch_size: invalid int value: 'two'"),
-        (["--model", "m", "--out", "a"], "unrecognized arguments: --out a; did you mean '--output'?"),
-        (["--model_name_or_path", "m"], "unrecognized arguments: --model_name_or_path; did you mean '--model'?"),
+        (
+            ["--output", "a"],
+            "the following arguments are required: --model; every value has its flag",
+        ),
+        (
+            ["--model", "m", "--batch_size", "two"],
+            "argument --batch_size: invalid int value: 'two'",
+        ),
+        (
+            ["--model", "m", "--out", "a"],
+            "unrecognized arguments: --out a; did you mean '--output'?",
+        ),
+        (
+            ["--model_name_or_path", "m"],
+            "unrecognized arguments: --model_name_or_path; did you mean '--model'?",
+        ),
         (
             ["--model", "m", "--per_device_eval_batch_size", "2"],
             "unrecognized arguments: --per_device_eval_batch_size 2; did you mean '--batch_size'?",
         ),
-        (["--model", "m", "n"], "unrecognized arguments: n; every value has its flag, the model too: --model FOLDER"),
+        (
+            ["--model", "m", "n"],
+            "unrecognized arguments: n; every value has its flag, the model too: --model FOLDER",
+        ),
     ],
 )
 def test_argument_parser(parser, argv, message):

@@ -84,7 +84,12 @@ def test_what_a_killed_writer_left_in_a_folder_of_its_own_goes_too(tmp_path):
 
 
 def test_a_living_writer_and_foreign_files_are_left_alone(tmp_path):
-    foreign = [".a.txt.1.tmp", ".b.tmp", "c.trainer-ext-0123456789abcdef.tmp", ".d.trainer-ext-12.tmp"]
+    foreign = [
+        ".a.txt.1.tmp",
+        ".b.tmp",
+        "c.trainer-ext-0123456789abcdef.tmp",
+        ".d.trainer-ext-12.tmp",
+    ]
     for name in foreign:
         (tmp_path / name).write_text("foreign")
     outside = tmp_path / "outside"
@@ -149,5 +154,9 @@ def test_a_pipe_is_written_to_and_stays(tmp_path):
 def test_json_stays_json():
     """NaN and infinity are no words of it."""
     value = {"a": float("nan"), "b": [1.5, float("-inf")], "é": None}
-    assert json.loads(json_text(value), parse_constant=pytest.fail) == {"a": None, "b": [1.5, None], "é": None}
+    assert json.loads(json_text(value), parse_constant=pytest.fail) == {
+        "a": None,
+        "b": [1.5, None],
+        "é": None,
+    }
     assert "é" in json_text(value)

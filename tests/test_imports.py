@@ -11,7 +11,17 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted((ROOT / "trainer_ext").rglob("*.py"))
 NAMES = [path.relative_to(ROOT).as_posix() for path in FILES]
-HEAVY = {"torch", "transformers", "datasets", "pandas", "sklearn", "optimum", "evaluate", "accelerate", "wandb"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "datasets",
+    "pandas",
+    "sklearn",
+    "optimum",
+    "evaluate",
+    "accelerate",
+    "wandb",
+}
 
 # What a room may import of ours, beside the small modules that lie at the top.
 SMALL = {
@@ -49,22 +59,76 @@ ALLOWED = {
     "inference": {"arguments", "data", "tasks", "modeling", "tracking", *SMALL},
     "evaluation": {"inference", "tasks", *SMALL},
     "reports": {"arguments", "tasks", *SMALL},
-    "export": {"arguments", "data", "evaluation", "inference", "modeling", "reports", "tasks", *SMALL},
-    "training": {"arguments", "data", "modeling", "objectives", "runs", "tasks", "tracking", *SMALL},
+    "export": {
+        "arguments",
+        "data",
+        "evaluation",
+        "inference",
+        "modeling",
+        "reports",
+        "tasks",
+        *SMALL,
+    },
+    "training": {
+        "arguments",
+        "data",
+        "modeling",
+        "objectives",
+        "runs",
+        "tasks",
+        "tracking",
+        *SMALL,
+    },
     "cross_validation": {
-        *("arguments", "data", "evaluation", "inference", "modeling", "reports", "runs", "tasks", "tracking"),
+        *(
+            "arguments",
+            "data",
+            "evaluation",
+            "inference",
+            "modeling",
+            "reports",
+            "runs",
+            "tasks",
+            "tracking",
+        ),
         *("training", *SMALL),
     },
     "cli": {
-        *("arguments", "cross_validation", "data", "evaluation", "export", "inference", "modeling", "reports", "runs"),
+        *(
+            "arguments",
+            "cross_validation",
+            "data",
+            "evaluation",
+            "export",
+            "inference",
+            "modeling",
+            "reports",
+            "runs",
+        ),
         *("tasks", "tracking", "training", *SMALL),
     },
-    "api": {"arguments", "cli", "cross_validation", "data", "inference", "runs", "training", *SMALL},
+    "api": {
+        "arguments",
+        "cli",
+        "cross_validation",
+        "data",
+        "inference",
+        "runs",
+        "training",
+        *SMALL,
+    },
     "__main__": {"arguments", "cli", *SMALL},
 }
 # The libraries of metrics are loaded when a metric is computed: no module imports this one at its top.
 LAZY = "trainer_ext/tasks/metrics.py"
-LIGHT_ROOMS = ("arguments/", "data/io/", "inference/", "reports/tables", "tasks/", "tracking/artifacts/")
+LIGHT_ROOMS = (
+    "arguments/",
+    "data/io/",
+    "inference/",
+    "reports/tables",
+    "tasks/",
+    "tracking/artifacts/",
+)
 LIGHT_FILES = [
     "__init__",
     "errors",
@@ -77,10 +141,19 @@ LIGHT_FILES = [
     "data/labelled",
 ]
 LIGHT_FILES += ["data/provenance", "data/preprocessing/cleaning", "data/preprocessing/truncation"]
-LIGHT_FILES += ["data/sampling/balance", "data/sampling/resample", "tracking/__main__", "tracking/server"]
+LIGHT_FILES += [
+    "data/sampling/balance",
+    "data/sampling/resample",
+    "tracking/__main__",
+    "tracking/server",
+]
 NOT_LIGHT = {LAZY, "trainer_ext/arguments/training.py", "trainer_ext/arguments/parser.py"}
 NOT_LIGHT |= {"trainer_ext/arguments/packages.py", "trainer_ext/tracking/artifacts/publish.py"}
-LIGHT = [name for name in NAMES if name.removeprefix("trainer_ext/").startswith(LIGHT_ROOMS) and name not in NOT_LIGHT]
+LIGHT = [
+    name
+    for name in NAMES
+    if name.removeprefix("trainer_ext/").startswith(LIGHT_ROOMS) and name not in NOT_LIGHT
+]
 LIGHT += [f"trainer_ext/{name}.py" for name in LIGHT_FILES]
 
 
@@ -127,8 +200,12 @@ def test_the_rules_see_something():
     assert len(FILES) > 30
     parts = {Path(name).parts[1].removesuffix(".py") for name in NAMES} - {"__init__"}
     assert parts <= set(ALLOWED), f"say what {parts - set(ALLOWED)} may import"
-    assert "trainer_ext.modeling.session.TorchSession" in all_imports("trainer_ext/inference/loading.py")
-    assert "trainer_ext.modeling.session.TorchSession" not in top_imports("trainer_ext/inference/loading.py")
+    assert "trainer_ext.modeling.session.TorchSession" in all_imports(
+        "trainer_ext/inference/loading.py"
+    )
+    assert "trainer_ext.modeling.session.TorchSession" not in top_imports(
+        "trainer_ext/inference/loading.py"
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -137,7 +214,9 @@ def test_imports_go_one_way(name):
     own = Path(name).parts[1].removesuffix(".py")
     if own == "__init__":
         return
-    used = {part(module) for module in all_imports(name) if module.split(".")[0] == "trainer_ext"} - {own, ""}
+    used = {
+        part(module) for module in all_imports(name) if module.split(".")[0] == "trainer_ext"
+    } - {own, ""}
     assert used <= ALLOWED[own], f"{name} imports {used - ALLOWED[own]}"
 
 
@@ -180,7 +259,9 @@ def test_importing_inference_loads_nothing_heavy():
     assert done.stdout.split() == []
 
 
-@pytest.mark.parametrize("name, limit", [("train.py", 130), ("export.py", 150), ("predict.py", 150)])
+@pytest.mark.parametrize(
+    "name, limit", [("train.py", 130), ("export.py", 150), ("predict.py", 150)]
+)
 def test_entry_scripts_are_tables_of_contents(name, limit):
     """Short enough to be read at once."""
     assert len((ROOT / name).read_text(encoding="utf-8").splitlines()) <= limit
@@ -194,12 +275,16 @@ def test_no_file_is_too_long(name):
     assert ast.get_docstring(ast.parse(text)), "no docstring"
 
 
-@pytest.mark.parametrize("script", ["train.py", "export.py", "predict.py", "trainer_ext/__main__.py"])
+@pytest.mark.parametrize(
+    "script", ["train.py", "export.py", "predict.py", "trainer_ext/__main__.py"]
+)
 def test_threads_that_wait_do_not_spin_in_any_command(script):
     """The policy is read when torch is loaded: it has to be there before."""
     code = (
         "import os, runpy, sys; os.environ.pop('OMP_WAIT_POLICY', None); runpy.run_path(sys.argv[1])\n"
         "print(os.environ.get('OMP_WAIT_POLICY'), 'torch' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code, script], cwd=ROOT, text=True, capture_output=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, script], cwd=ROOT, text=True, capture_output=True, check=True
+    )
     assert done.stdout == "PASSIVE False\n"

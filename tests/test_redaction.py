@@ -4,8 +4,22 @@ import pytest
 
 from trainer_ext.redaction import in_environment, is_secret, without_secrets
 
-SECRET = ["hub_token", "--hub-token", "WANDB_API_KEY", "HF_TOKEN", "OPENAI_API_KEY", "AWS_SECRET_ACCESS_KEY", "api_key"]
-SECRET += ["MLFLOW_TRACKING_PASSWORD", "apikey", "token", "GOOGLE_APPLICATION_CREDENTIALS", "client_secret"]
+SECRET = [
+    "hub_token",
+    "--hub-token",
+    "WANDB_API_KEY",
+    "HF_TOKEN",
+    "OPENAI_API_KEY",
+    "AWS_SECRET_ACCESS_KEY",
+    "api_key",
+]
+SECRET += [
+    "MLFLOW_TRACKING_PASSWORD",
+    "apikey",
+    "token",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "client_secret",
+]
 PLAIN = [
     "max_tokens",
     "TOKENIZERS_PARALLELISM",
@@ -16,7 +30,9 @@ PLAIN = [
 ]
 
 
-@pytest.mark.parametrize(("name", "expected"), [(n, True) for n in SECRET] + [(n, False) for n in PLAIN])
+@pytest.mark.parametrize(
+    ("name", "expected"), [(n, True) for n in SECRET] + [(n, False) for n in PLAIN]
+)
 def test_names(name, expected):
     assert is_secret(name) is expected
 
@@ -35,13 +51,30 @@ def test_command_lines():
                 "4",
                 "--run_name=hf_secret99-x",
             ),
-            *("--out", "a/from-the-environment/b", "--hub_token", "--fp16", "--name", "not-a-secret", "--x", "x"),
+            *(
+                "--out",
+                "a/from-the-environment/b",
+                "--hub_token",
+                "--fp16",
+                "--name",
+                "not-a-secret",
+                "--x",
+                "x",
+            ),
             *("--push_to_hub_token", "x", "--url", "https://me:pw@host/x", "me@host", "-token"),
         ],
         variables,
     )
     assert shown == [
-        *("train.py", "--hub_token", "***", "--api-key=***", "--max_steps", "4", "--run_name=***-x"),
+        *(
+            "train.py",
+            "--hub_token",
+            "***",
+            "--api-key=***",
+            "--max_steps",
+            "4",
+            "--run_name=***-x",
+        ),
         *("--out", "a/***/b", "--hub_token", "--fp16", "--name", "not-a-secret", "--x", "***"),
         *("--push_to_hub_token", "***", "--url", "https://***@host/x", "me@host", "-token"),
     ]

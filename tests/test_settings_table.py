@@ -23,7 +23,15 @@ from transformers import BertConfig, BertModel
 import trainer_ext.cli.train
 from tests import settings
 from tests.conftest import ASPECTS, CLASSES, FILLER, ROOT
-from tests.settings import SETTINGS, Setting, impossible_tasks, method_flags, refused_pairs, sensible_pairs, uncovered
+from tests.settings import (
+    SETTINGS,
+    Setting,
+    impossible_tasks,
+    method_flags,
+    refused_pairs,
+    sensible_pairs,
+    uncovered,
+)
 from trainer_ext import fit, load_predictor
 from trainer_ext.arguments.parser import parse_values
 from trainer_ext.errors import UserError
@@ -71,13 +79,22 @@ def rows_of(task: str) -> list[dict]:
             rows.append({"text": " ".join(["it", *words, *filler]), **values})
         elif task == "multi_label":
             labels = [name for name in CLASSES if generator.random() < 0.4]
-            rows.append({"text": " ".join(["it", *(CLASSES[name][0] for name in labels), *filler]), "labels": labels})
+            rows.append(
+                {
+                    "text": " ".join(["it", *(CLASSES[name][0] for name in labels), *filler]),
+                    "labels": labels,
+                }
+            )
         elif task == "regression":
             good, dear = generator.randint(0, 3), generator.randint(0, 3)
             words = ["good"] * good + ["dear"] * dear + filler
-            rows.append({"text": " ".join(["it", *words]), "quality": 1 + good, "price": 50 + 5 * dear})
+            rows.append(
+                {"text": " ".join(["it", *words]), "quality": 1 + good, "price": 50 + 5 * dear}
+            )
         else:
-            words = generator.sample([*generator.choices(CLASSES[label], k=2), *filler], k=2 + len(filler))
+            words = generator.sample(
+                [*generator.choices(CLASSES[label], k=2), *filler], k=2 + len(filler)
+            )
             as_words = {"tokens": words, "slots": [tag_of(word) for word in words], "intent": label}
             rows.append(as_words if task == "joint" else {"text": " ".join(words), "label": label})
     return rows
@@ -98,11 +115,22 @@ def make_encoder(folder: Path) -> Path:
     """The encoder that the table trains, in a folder."""
     import torch
 
-    words = [row["text"] for task in ("single_label", "multi_aspect", "regression") for row in rows_of(task)]
+    words = [
+        row["text"]
+        for task in ("single_label", "multi_aspect", "regression")
+        for row in rows_of(task)
+    ]
     tokenizer = train_tokenizer(words, 160, 32)
     torch.manual_seed(0)
-    shape = {"hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 32}
-    config = BertConfig(vocab_size=len(tokenizer), max_position_embeddings=32, initializer_range=0.1, **shape)
+    shape = {
+        "hidden_size": 16,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+    }
+    config = BertConfig(
+        vocab_size=len(tokenizer), max_position_embeddings=32, initializer_range=0.1, **shape
+    )
     BertModel(config, add_pooling_layer=False).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -134,7 +162,11 @@ def reload():
         "    print('done', flush=True)\n"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
 
     def ask(folder: Path, inputs: list) -> np.ndarray:
@@ -157,7 +189,13 @@ def train(encoder, tmp_path):
 
 def flags_of(task: str, chosen: tuple[Setting, ...], encoder: Path | str) -> dict:
     """A recipe: the later ones of the settings win."""
-    flags = {"task": task, "model_name_or_path": str(encoder), **RECIPE, **TASK_FLAGS[task], **settings.PLAIN.flags}
+    flags = {
+        "task": task,
+        "model_name_or_path": str(encoder),
+        **RECIPE,
+        **TASK_FLAGS[task],
+        **settings.PLAIN.flags,
+    }
     for setting in chosen:
         flags |= setting.flags
     return flags
@@ -172,28 +210,43 @@ def train_and_resume(encoder: Path, folder: Path, task: str, chosen: tuple[Setti
     last = whole / f"checkpoint-{STEPS}"
     history = json.loads((last / "trainer_state.json").read_text())["log_history"]
     check_losses(history, all(setting.falls for setting in chosen))
-    middle = shutil.copytree(whole / f"checkpoint-{MIDDLE}", folder / "cut" / f"checkpoint-{MIDDLE}")
+    middle = shutil.copytree(
+        whole / f"checkpoint-{MIDDLE}", folder / "cut" / f"checkpoint-{MIDDLE}"
+    )
     resumed = fit(flags, output_dir=again, resume_from_checkpoint=str(middle))
     for file in [whole / "model.safetensors", *last.glob("*.safetensors")]:
         other = again / file.relative_to(whole)
         assert other.read_bytes() == file.read_bytes(), f"{file.name} differs after resuming"
-    scores = [{k: v for k, v in one.metrics.items() if k.startswith("eval_")} for one in (run, resumed)]
+    scores = [
+        {k: v for k, v in one.metrics.items() if k.startswith("eval_")} for one in (run, resumed)
+    ]
     assert scores[0] == scores[1] and len(scores[0]) >= 3
     return whole
 
 
 def check_losses(history: list[dict], falls: bool) -> None:
     """All finite; where it `falls`, the loss on all training rows (without dropout) is lower after than before."""
-    logged = [value for entry in history for name, value in entry.items() if "loss" in name or name == "grad_norm"]
+    logged = [
+        value
+        for entry in history
+        for name, value in entry.items()
+        if "loss" in name or name == "grad_norm"
+    ]
     assert len(logged) > STEPS and all(map(math.isfinite, logged))
-    before, after = (entry["eval_loss"] for entry in (history[0], [e for e in history if "eval_loss" in e][-1]))
+    before, after = (
+        entry["eval_loss"] for entry in (history[0], [e for e in history if "eval_loss" in e][-1])
+    )
     assert not falls or after < 0.99 * before, f"the loss went from {before} to {after}"
 
 
 def check_reload(folder: Path, reload) -> None:
     """A process that has never trained answers to the bit as this one."""
     predictor = load_predictor(folder, num_threads=1)
-    inputs = [" ".join(sum(CLASSES.values(), [])), "good", "a new team in the city, dear and great food"]
+    inputs = [
+        " ".join(sum(CLASSES.values(), [])),
+        "good",
+        "a new team in the city, dear and great food",
+    ]
     assert np.array_equal(predictor.task.flat(predictor.logits(inputs)), reload(folder, inputs))
 
 
@@ -218,10 +271,17 @@ ALONE = [
     (setting, task)
     for k, setting in enumerate(SETTINGS)
     for task in (
-        setting.tasks if setting.is_objective or not setting.flags else [setting.tasks[k % len(setting.tasks)]]
+        setting.tasks
+        if setting.is_objective or not setting.flags
+        else [setting.tasks[k % len(setting.tasks)]]
     )
 ]
-REST = [(setting, task) for setting in SETTINGS for task in setting.tasks if (setting, task) not in ALONE]
+REST = [
+    (setting, task)
+    for setting in SETTINGS
+    for task in setting.tasks
+    if (setting, task) not in ALONE
+]
 
 
 @pytest.mark.parametrize("setting, task", ALONE, ids=identifier)
@@ -298,7 +358,9 @@ def test_export_of_every_method(setting, task, train):
 def parse(task: str, *chosen: Setting) -> None:
     """What parsing does with a recipe of these settings: it reads no rows."""
     flags = flags_of(task, chosen, "some-encoder")
-    parse_values(flags | {"train_file": __file__, "validation_file": __file__, "output_dir": "out"}, {})
+    parse_values(
+        flags | {"train_file": __file__, "validation_file": __file__, "output_dir": "out"}, {}
+    )
 
 
 def test_every_method_parses_with_its_tasks_and_with_no_other():
@@ -310,7 +372,9 @@ def test_every_method_parses_with_its_tasks_and_with_no_other():
     for setting, task in impossible_tasks():
         with pytest.raises(UserError) as caught:
             parse(task, setting)
-        assert any(name in str(caught.value) for name in setting.flags), f"{setting.name}, {task}: {caught.value}"
+        assert any(name in str(caught.value) for name in setting.flags), (
+            f"{setting.name}, {task}: {caught.value}"
+        )
 
 
 def test_pairs_that_make_no_sense_are_refused_with_both_flags():
@@ -334,7 +398,11 @@ def test_a_method_without_an_entry_is_found():
     """A new flag, a new choice, and an entry that was taken out."""
     assert uncovered(["mixup_alpha", "pooling=median"]) == ["mixup_alpha", "pooling=median"]
     fewer = [setting for setting in SETTINGS if setting.name not in ("PGD", "R-Drop")]
-    assert uncovered(method_flags(), fewer) == ["rdrop_alpha", "adversarial=pgd", "adversarial_steps"]
+    assert uncovered(method_flags(), fewer) == [
+        "rdrop_alpha",
+        "adversarial=pgd",
+        "adversarial_steps",
+    ]
 
 
 def test_method_flags_are_read_from_the_dataclasses(monkeypatch):
@@ -344,4 +412,6 @@ def test_method_flags_are_read_from_the_dataclasses(monkeypatch):
     monkeypatch.setattr(settings, "ModelArguments", added)
     found = list(method_flags())
     assert {"sharpness=a", "sharpness=b", "strength"} <= set(found)
-    assert uncovered(found) == ["sharpness=b", "strength"], "the default choice is what `plain` trains with"
+    assert uncovered(found) == ["sharpness=b", "strength"], (
+        "the default choice is what `plain` trains with"
+    )

@@ -68,12 +68,20 @@ SAME_STEPS: dict[str, Flags] = {
     "oversampling": {"balance": "oversample"},
     "early stopping": STOPPING,
 }
-DROPOUT: Flags = {"config_overrides": TINY, "max_steps": 4, "save_strategy": "steps", "save_steps": 2}
+DROPOUT: Flags = {
+    "config_overrides": TINY,
+    "max_steps": 4,
+    "save_strategy": "steps",
+    "save_steps": 2,
+}
 
 
 def files(folder: Path, task: str) -> Flags:
     """The rows of a task, as `test_two_processes.py` writes them."""
-    return {f"{split}_file": str(folder / "rows" / f"{task}-{split}.jsonl") for split in ("train", "validation")}
+    return {
+        f"{split}_file": str(folder / "rows" / f"{task}-{split}.jsonl")
+        for split in ("train", "validation")
+    }
 
 
 def alone(name: str) -> Flags:
@@ -97,7 +105,11 @@ def cases(folder: Path) -> dict[str, Flags]:
         },
         "first": {"max_steps": 1},
         "refused": {"output_dir": str(two / "first")},
-        "overwritten": {"output_dir": str(two / "first"), "overwrite_output_dir": True, "max_steps": 2},
+        "overwritten": {
+            "output_dir": str(two / "first"),
+            "overwrite_output_dir": True,
+            "max_steps": 2,
+        },
         "bad row": {"train_file": str(folder / "rows" / "bad.jsonl")},
         "diverged": {"learning_rate": 1e30, "max_grad_norm": 0.0, "optim": "sgd"},
         "folds": {"folds": 2, "validation_file": None},
@@ -117,13 +129,20 @@ def train(flags: Flags) -> dict[str, Any]:
     os.environ.update(before)
     if trainers:
         state = trainers[0].state
-        seen |= {"history": state.log_history, "steps": state.global_step, "processes": trainers[0].args.world_size}
+        seen |= {
+            "history": state.log_history,
+            "steps": state.global_step,
+            "processes": trainers[0].args.world_size,
+        }
     return seen | {"seconds": round(time.perf_counter() - start, 2)}
 
 
 def status_of_script(flags: Flags) -> int:
     """The exit status of train.py in this process."""
-    sys.argv = ["train.py", *(str(word) for name, value in flags.items() for word in (f"--{name}", value))]
+    sys.argv = [
+        "train.py",
+        *(str(word) for name, value in flags.items() for word in (f"--{name}", value)),
+    ]
     try:
         runpy.run_path(str(ROOT / "train.py"), run_name="__main__")
     except SystemExit as end:
@@ -133,13 +152,20 @@ def status_of_script(flags: Flags) -> int:
 
 def main(folder: Path) -> None:
     """Train every case; then twice with `fit`, and train.py itself with a folder that holds a run."""
-    trainer_ext.cli.train.write_plots = lambda *args: None  # they take most of the time, and have tests of their own
+    trainer_ext.cli.train.write_plots = lambda *args: (
+        None
+    )  # they take most of the time, and have tests of their own
     seen: dict[str, Any] = {}
     for name, flags in cases(folder).items():
         recipe = {**RECIPE, **flags}
-        seen[name] = train({"output_dir": str(folder / "two" / name), **files(folder, recipe["task"]), **recipe})
+        seen[name] = train(
+            {"output_dir": str(folder / "two" / name), **files(folder, recipe["task"]), **recipe}
+        )
     short = {"max_steps": 1, "eval_strategy": "no", "output_dir": str(folder / "two" / "fit")}
-    tables = {"train_file": [("a goal", "sports"), ("a bank", "money")] * 8, "overwrite_output_dir": True}
+    tables = {
+        "train_file": [("a goal", "sports"), ("a bank", "money")] * 8,
+        "overwrite_output_dir": True,
+    }
     seen["fit"] = [fit(RECIPE, **short, **tables).metrics for _ in range(2)]
     flags = {**RECIPE, **files(folder, "single_label"), "output_dir": folder / "two" / "joint"}
     seen["script"] = {"status": status_of_script(flags)}

@@ -50,9 +50,22 @@ class WandbServer:
     def environment(self, home: Path) -> dict[str, str]:
         """Variables that lead the client here and keep its files under `home`."""
         return {
-            **{"WANDB_MODE": "online", "WANDB_BASE_URL": self.url, "WANDB_API_KEY": KEY, "NO_PROXY": "127.0.0.1"},
-            **{"WANDB_ENTITY": ENTITY, "WANDB_PROJECT": PROJECT, "HOME": str(home), "WANDB_DIR": str(home)},
-            **{f"WANDB_{name}_DIR": str(home / name.lower()) for name in ("CACHE", "DATA", "CONFIG")},
+            **{
+                "WANDB_MODE": "online",
+                "WANDB_BASE_URL": self.url,
+                "WANDB_API_KEY": KEY,
+                "NO_PROXY": "127.0.0.1",
+            },
+            **{
+                "WANDB_ENTITY": ENTITY,
+                "WANDB_PROJECT": PROJECT,
+                "HOME": str(home),
+                "WANDB_DIR": str(home),
+            },
+            **{
+                f"WANDB_{name}_DIR": str(home / name.lower())
+                for name in ("CACHE", "DATA", "CONFIG")
+            },
             "TRAINER_EXT_ARTIFACTS": str(home / "store"),
         }
 
@@ -63,7 +76,9 @@ class WandbServer:
 
     def models(self) -> list[str]:
         """Names of the collections of models."""
-        return sorted(name for name, collection in self.collections.items() if collection["type"] == "model")
+        return sorted(
+            name for name, collection in self.collections.items() if collection["type"] == "model"
+        )
 
     def version(self, name: str, number: int) -> dict:
         """One version of a collection."""
@@ -81,32 +96,70 @@ class WandbServer:
     # What the client sees of the state.
 
     def project(self) -> dict:
-        return {"__typename": "Project", "id": "P", "internalId": "I", "name": PROJECT, "entity": {"name": ENTITY}}
+        return {
+            "__typename": "Project",
+            "id": "P",
+            "internalId": "I",
+            "name": PROJECT,
+            "entity": {"name": ENTITY},
+        }
 
     def collection(self, name: str) -> dict:
-        found = {"__typename": "ArtifactSequence", "id": name, "name": name, "description": None, "createdAt": DATE}
-        return {**found, "project": self.project(), "type": {"name": self.collections[name]["type"]}}
+        found = {
+            "__typename": "ArtifactSequence",
+            "id": name,
+            "name": name,
+            "description": None,
+            "createdAt": DATE,
+        }
+        return {
+            **found,
+            "project": self.project(),
+            "type": {"name": self.collections[name]["type"]},
+        }
 
     def aliases_of(self, artifact: dict) -> list[dict]:
         at = self.collections[artifact["name"]]["aliases"]
         found = [alias for alias, identity in at.items() if identity == artifact["id"]]
         about = self.collection(artifact["name"])
-        return [{"__typename": "ArtifactAlias", "id": a, "alias": a, "artifactCollection": about} for a in found]
+        return [
+            {"__typename": "ArtifactAlias", "id": a, "alias": a, "artifactCollection": about}
+            for a in found
+        ]
 
     def full(self, artifact: dict) -> dict:
-        plain = {key: artifact[key] for key in ("id", "description", "metadata", "state", "digest", "size")}
+        plain = {
+            key: artifact[key]
+            for key in ("id", "description", "metadata", "state", "digest", "size")
+        }
         fixed = {"ttlDurationSeconds": -1, "ttlIsInherited": True, "tags": [], "historyStep": None}
-        about = {"artifactSequence": self.collection(artifact["name"]), "versionIndex": artifact["version"]}
-        about |= {"artifactType": {"name": self.collections[artifact["name"]]["type"]}, "commitHash": "c"}
+        about = {
+            "artifactSequence": self.collection(artifact["name"]),
+            "versionIndex": artifact["version"],
+        }
+        about |= {
+            "artifactType": {"name": self.collections[artifact["name"]]["type"]},
+            "commitHash": "c",
+        }
         about |= {"fileCount": artifact["files"], "createdAt": DATE, "updatedAt": DATE}
-        return {"__typename": "Artifact", **plain, **fixed, **about, "aliases": self.aliases_of(artifact)}
+        return {
+            "__typename": "Artifact",
+            **plain,
+            **fixed,
+            **about,
+            "aliases": self.aliases_of(artifact),
+        }
 
     def find(self, name: str, alias: str) -> dict | None:
         collection = self.collections.get(name)
         if collection is None:
             return None
         identity = collection["aliases"].get(alias)
-        if identity is None and re.fullmatch(r"v\d+", alias) and int(alias[1:]) < len(collection["versions"]):
+        if (
+            identity is None
+            and re.fullmatch(r"v\d+", alias)
+            and int(alias[1:]) < len(collection["versions"])
+        ):
             identity = collection["versions"][int(alias[1:])]
         return self.artifacts.get(identity)
 
@@ -125,15 +178,34 @@ class WandbServer:
     # Operations: `variables`, flat, to `data`.
 
     def Viewer(self, v):
-        return {"viewer": {"id": "U", "entity": ENTITY, "username": "someone", "flags": "{}", "teams": edges([])}}
+        return {
+            "viewer": {
+                "id": "U",
+                "entity": ENTITY,
+                "username": "someone",
+                "flags": "{}",
+                "teams": edges([]),
+            }
+        }
 
     GetDefaultEntity = GetViewer = Viewer
 
     def UpsertBucket(self, v):
-        empty = {"groupName": None, "jobType": None, "tags": [], "displayName": v["name"], "config": {}, "summary": {}}
+        empty = {
+            "groupName": None,
+            "jobType": None,
+            "tags": [],
+            "displayName": v["name"],
+            "config": {},
+            "summary": {},
+        }
         new = {"name": v["name"], **empty, "history": [], "files": {}, "state": "running"}
         run = self.runs.setdefault(v["name"], new)
-        run |= {key: v[key] for key in ("groupName", "jobType", "tags", "displayName") if v.get(key) is not None}
+        run |= {
+            key: v[key]
+            for key in ("groupName", "jobType", "tags", "displayName")
+            if v.get(key) is not None
+        }
         if v.get("config"):
             run["config"] = json.loads(v["config"])
         if v.get("summaryMetrics"):
@@ -144,14 +216,26 @@ class WandbServer:
         run = self.runs.get(v["name"])
         bucket = None
         if run is not None:
-            counts = {"historyLineCount": len(run["history"]), "eventsLineCount": 0, "logLineCount": 0}
+            counts = {
+                "historyLineCount": len(run["history"]),
+                "eventsLineCount": 0,
+                "logLineCount": 0,
+            }
             tail = json.dumps([json.dumps(row) for row in run["history"][-1:]])
-            text = {"historyTail": tail, "eventsTail": "[]", "wandbConfig": '{"t": 1}', "notes": None}
+            text = {
+                "historyTail": tail,
+                "eventsTail": "[]",
+                "wandbConfig": '{"t": 1}',
+                "notes": None,
+            }
             bucket = {**self.run(run), **counts, **text}
         return {"model": {**self.project(), "bucket": bucket}}
 
     def CreateRunFiles(self, v):
-        files = [{"name": name, "uploadUrl": f"{self.url}/runfile/{v['run']}/{name}"} for name in v["files"]]
+        files = [
+            {"name": name, "uploadUrl": f"{self.url}/runfile/{v['run']}/{name}"}
+            for name in v["files"]
+        ]
         return {"createRunFiles": {"runID": v["run"], "uploadHeaders": [], "files": files}}
 
     def CreateArtifact(self, v):
@@ -159,13 +243,27 @@ class WandbServer:
         new = {"type": v["artifactTypeName"], "versions": [], "aliases": {}}
         collection = self.collections.setdefault(name, new)
         aliases = [item["alias"] for item in v.get("aliases") or []]
-        same = [self.artifacts[k] for k in collection["versions"] if self.artifacts[k]["digest"] == v["digest"]]
+        same = [
+            self.artifacts[k]
+            for k in collection["versions"]
+            if self.artifacts[k]["digest"] == v["digest"]
+        ]
         if same:
             artifact = same[0]
             collection["aliases"] |= dict.fromkeys(aliases, artifact["id"])
         else:
-            artifact = {"id": f"A{len(self.artifacts)}", "name": name, "state": "PENDING", "version": None, "size": 0}
-            artifact |= {"digest": v["digest"], "metadata": v.get("metadata"), "description": v.get("description")}
+            artifact = {
+                "id": f"A{len(self.artifacts)}",
+                "name": name,
+                "state": "PENDING",
+                "version": None,
+                "size": 0,
+            }
+            artifact |= {
+                "digest": v["digest"],
+                "metadata": v.get("metadata"),
+                "description": v.get("description"),
+            }
             artifact |= {"wanted": aliases, "manifest": None, "files": 0, "run": v.get("runName")}
             self.artifacts[artifact["id"]] = artifact
         sequence = {"id": name, "name": name, "latestArtifact": None}
@@ -176,38 +274,68 @@ class WandbServer:
         artifact["manifest"] = f"manifest-{artifact['id']}"
         file = {"id": "F", "name": "m", "displayName": "m", "uploadHeaders": []}
         file["uploadUrl"] = f"{self.url}/blob/{artifact['manifest']}"
-        return {"createArtifactManifest": {"artifactManifest": {"id": artifact["manifest"], "file": file}}}
+        return {
+            "createArtifactManifest": {
+                "artifactManifest": {"id": artifact["manifest"], "file": file}
+            }
+        }
 
     def CreateArtifactFiles(self, v):
         nodes = []
         for file in v["artifactFiles"]:
             digest = to_hex(file["md5"])
             url = None if digest in self.blobs else f"{self.url}/blob/{digest}"
-            node = {"name": file["name"], "uploadUrl": url, "uploadHeaders": [], "uploadMultipartUrls": None}
+            node = {
+                "name": file["name"],
+                "uploadUrl": url,
+                "uploadHeaders": [],
+                "uploadMultipartUrls": None,
+            }
             nodes.append({**node, "storagePath": digest, "artifact": {"id": file["artifactID"]}})
         return {"createArtifactFiles": {"files": edges(nodes)}}
 
     def CommitArtifact(self, v):
         artifact = self.artifacts[v["artifactID"]]
         collection, entries = self.collections[artifact["name"]], self.manifest(artifact)
-        missing = [path for path, entry in entries.items() if to_hex(entry["digest"]) not in self.blobs]
+        missing = [
+            path for path, entry in entries.items() if to_hex(entry["digest"]) not in self.blobs
+        ]
         if missing:
             raise Refused(f"{missing} were not uploaded")
         size = sum(entry["size"] for entry in entries.values())
-        artifact |= {"state": "COMMITTED", "version": len(collection["versions"]), "files": len(entries), "size": size}
+        artifact |= {
+            "state": "COMMITTED",
+            "version": len(collection["versions"]),
+            "files": len(entries),
+            "size": size,
+        }
         collection["versions"].append(artifact["id"])
         collection["aliases"] |= dict.fromkeys(["latest", *artifact["wanted"]], artifact["id"])
-        return {"commitArtifact": {"artifact": {"id": artifact["id"], "digest": artifact["digest"]}}}
+        return {
+            "commitArtifact": {"artifact": {"id": artifact["id"], "digest": artifact["digest"]}}
+        }
 
     def ArtifactByID(self, v):
         return {"artifact": self.full(self.artifacts[v["id"]])}
 
     def ArtifactMembershipByName(self, v):
-        found = self.find(*v["name"].split(":")) if v["entity"] == ENTITY and v["project"] == PROJECT else None
+        found = (
+            self.find(*v["name"].split(":"))
+            if v["entity"] == ENTITY and v["project"] == PROJECT
+            else None
+        )
         if found is None:
             return {"project": {**self.project(), "artifactCollectionMembership": None}}
-        about = {"id": "M", "versionIndex": found["version"], "createdAt": DATE, "aliases": self.aliases_of(found)}
-        about |= {"artifactCollection": self.collection(found["name"]), "artifact": self.full(found)}
+        about = {
+            "id": "M",
+            "versionIndex": found["version"],
+            "createdAt": DATE,
+            "aliases": self.aliases_of(found),
+        }
+        about |= {
+            "artifactCollection": self.collection(found["name"]),
+            "artifact": self.full(found),
+        }
         return {"project": {**self.project(), "artifactCollectionMembership": about}}
 
     def ArtifactType(self, v):
@@ -217,18 +345,32 @@ class WandbServer:
 
     def FetchArtifactManifest(self, v):
         manifest = self.artifacts[v["id"]]["manifest"]
-        return {"artifact": {"currentManifest": {"id": manifest, "file": {"directUrl": f"{self.url}/blob/{manifest}"}}}}
+        return {
+            "artifact": {
+                "currentManifest": {
+                    "id": manifest,
+                    "file": {"directUrl": f"{self.url}/blob/{manifest}"},
+                }
+            }
+        }
 
     def GetArtifactMembershipFileUrls(self, v):
         entries = self.manifest(self.find(v["collection"], v["alias"]))
-        urls = {path: f"{self.url}/blob/{to_hex(entry['digest'])}" for path, entry in entries.items()}
-        nodes = [{"__typename": "File", "name": path, "directUrl": url, "url": url} for path, url in urls.items()]
+        urls = {
+            path: f"{self.url}/blob/{to_hex(entry['digest'])}" for path, entry in entries.items()
+        }
+        nodes = [
+            {"__typename": "File", "name": path, "directUrl": url, "url": url}
+            for path, url in urls.items()
+        ]
         files = {"artifactMembership": {"files": edges(nodes)}, "__typename": "ArtifactSequence"}
         return {"project": {"artifactCollection": files}}
 
     def AddAliases(self, v):
         for item in v["aliases"]:
-            self.collections[item["artifactCollectionName"]]["aliases"][item["alias"]] = v["artifactID"]
+            self.collections[item["artifactCollectionName"]]["aliases"][item["alias"]] = v[
+                "artifactID"
+            ]
         return {"result": {"success": True}}
 
     def DeleteAliases(self, v):
@@ -341,7 +483,11 @@ def graphql(server: WandbServer, name: str, request: dict) -> dict:
 def edges(nodes: list[dict]) -> dict:
     """A GraphQL connection of one page."""
     page = {"__typename": "PageInfo", "endCursor": None, "hasNextPage": False}
-    return {"pageInfo": page, "edges": [{"node": node, "cursor": "c"} for node in nodes], "totalCount": len(nodes)}
+    return {
+        "pageInfo": page,
+        "edges": [{"node": node, "cursor": "c"} for node in nodes],
+        "totalCount": len(nodes),
+    }
 
 
 def to_hex(md5: str) -> str:

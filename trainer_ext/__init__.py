@@ -25,7 +25,10 @@ def __getattr__(name: str):
     """`fit` and `load_predictor`, imported when they are first asked for."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module("trainer_ext.api" if name == "fit" else "trainer_ext.inference"), name)
+    return getattr(
+        importlib.import_module("trainer_ext.api" if name == "fit" else "trainer_ext.inference"),
+        name,
+    )
 
 
 class _Around:

@@ -86,7 +86,11 @@ def fit(recipe: str | os.PathLike | Mapping[str, Any] | None = None, **flags: An
     values = dict(recipe) if isinstance(recipe, Mapping) else read_recipe(recipe)
     flags = with_splits(flags, values)
     tables = {name: flags.get(name, values.get(name)) for name in TABLES}
-    tables = {name: rows for name, rows in tables.items() if rows is not None and not isinstance(rows, (str, Path))}
+    tables = {
+        name: rows
+        for name, rows in tables.items()
+        if rows is not None and not isinstance(rows, (str, Path))
+    }
     folder = flags.get("output_dir", values.get("output_dir"))
     if tables and not folder:
         raise UserError("no output_dir: say where the model goes")
@@ -95,7 +99,9 @@ def fit(recipe: str | os.PathLike | Mapping[str, Any] | None = None, **flags: An
         written = {name: Path(beside) / path.name for name, path in kept.items()}
         for name, rows in tables.items():
             write_table(rows, written[name], name, columns_of_tuples(flags, values))
-        args = parse_values(values, {**flags, **written})  # the flags are right before anything is left behind
+        args = parse_values(
+            values, {**flags, **written}
+        )  # the flags are right before anything is left behind
         keep_tables(written, kept, args)
         trainers: list[CustomTrainer] = []
         metrics = run(args, trainers.append)
@@ -109,12 +115,21 @@ def with_splits(flags: dict[str, Any], values: Mapping[str, Any]) -> dict[str, A
         UserError: for one without a training split.
     """
     given = flags.get("train_file", values.get("train_file"))
-    if not isinstance(given, Mapping) or not all(hasattr(split, "column_names") for split in given.values()):
+    if not isinstance(given, Mapping) or not all(
+        hasattr(split, "column_names") for split in given.values()
+    ):
         return flags
-    found = {flag: next((given[name] for name in names if name in given), None) for flag, names in SPLITS.items()}
+    found = {
+        flag: next((given[name] for name in names if name in given), None)
+        for flag, names in SPLITS.items()
+    }
     if found["train_file"] is None:
         raise UserError(f"train_file has the splits {', '.join(map(str, given))}, but no train")
-    rest = {flag: rows for flag, rows in found.items() if rows is not None and flag not in {**values, **flags}}
+    rest = {
+        flag: rows
+        for flag, rows in found.items()
+        if rows is not None and flag not in {**values, **flags}
+    }
     return {**flags, **rest, "train_file": found["train_file"]}
 
 
@@ -164,16 +179,23 @@ def put_tables(written: Mapping[str, Path], kept: Mapping[str, Path], args: Argu
             copyfile(written[name], beside)
 
 
-def write_table(rows: Any, path: Path, name: str, columns: Sequence[str] = ("text", "label")) -> None:
+def write_table(
+    rows: Any, path: Path, name: str, columns: Sequence[str] = ("text", "label")
+) -> None:
     """Rows in any form that `fit` takes as jsonl; class ids become class names, `columns` are those of tuples."""
     names = class_names(getattr(rows, "features", {}))
     with atomic_writer(path) as file:
         for number, row in enumerate(as_rows(rows, name), 1):
             values = as_mapping(row, columns, f"{name}, row {number}")
-            values = {key: named(value, names[key]) if key in names else value for key, value in values.items()}
+            values = {
+                key: named(value, names[key]) if key in names else value
+                for key, value in values.items()
+            }
             line = json_text(values, default=as_plain)
             if broken_at(line) is not None:
-                raise UserError(f"{name}, row {number}: holds a broken character (half of a surrogate pair)")
+                raise UserError(
+                    f"{name}, row {number}: holds a broken character (half of a surrogate pair)"
+                )
             file.write(line + "\n")
 
 
@@ -191,8 +213,13 @@ def as_rows(rows: Any, name: str) -> Iterable:
         return rows
     lengths = {str(key): len(column) for key, column in rows.items() if is_column(column)}
     if len(lengths) < len(rows) or len(set(lengths.values())) > 1:
-        found = [f"{key!r}: {lengths.get(str(key), type(column).__name__)}" for key, column in rows.items()]
-        raise UserError(f"{name}: a mapping must hold lists of the same length; got {', '.join(found)[:200]}")
+        found = [
+            f"{key!r}: {lengths.get(str(key), type(column).__name__)}"
+            for key, column in rows.items()
+        ]
+        raise UserError(
+            f"{name}: a mapping must hold lists of the same length; got {', '.join(found)[:200]}"
+        )
     return (dict(zip(rows, values, strict=True)) for values in zip(*rows.values(), strict=True))
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 def available_cores() -> int:
     """Cores this process may use: its affinity, and the container's CPU quota (cgroup v2 or v1), at least 1."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     return max(1, min(cores, int(cpu_quota() or cores)))
 
 

@@ -18,16 +18,33 @@ from typing import Any
 from trainer_ext.synonyms import other_name
 
 DEBUG = "TRAINER_EXT_DEBUG"  # set by --debug, also for child processes
-HF_DEBUG = ("underflow_overflow", "tpu_metrics_debug", "")  # what `transformers.TrainingArguments.debug` takes
+HF_DEBUG = (
+    "underflow_overflow",
+    "tpu_metrics_debug",
+    "",
+)  # what `transformers.TrainingArguments.debug` takes
 INTERRUPTED = 130  # as a shell reports SIGINT
 TERMINATED = 143  # and SIGTERM
 LONGEST = 300  # characters of a message that is not ours
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-DISK_FULL_WORDS = ("no space left on device", "disk is full", "disk quota exceeded", "file write failed")
+DISK_FULL_WORDS = (
+    "no space left on device",
+    "disk is full",
+    "disk quota exceeded",
+    "file write failed",
+)
 MEMORY_WORDS = ("out of memory", "can't allocate memory", "failed to allocate memory", "bad_alloc")
 # A path that the user named, or its permissions; other system errors (input/output error ...) are no bad input.
 WRONG_PATH = {
-    *(errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY),
+    *(
+        errno.ENOENT,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EISDIR,
+        errno.ENOTDIR,
+        errno.EEXIST,
+        errno.ENOTEMPTY,
+    ),
     *(errno.ELOOP, errno.ENAMETOOLONG, errno.EROFS, errno.EINVAL, errno.EXDEV),
 }
 
@@ -59,7 +76,9 @@ class ArgumentParser(argparse.ArgumentParser):
     """`argparse` whose errors are one `UserError` instead of a page of usage; unknown flags name the nearest."""
 
     def __init__(self, **kwargs: Any):
-        super().__init__(epilog="--debug, with any command, shows the traceback of an error.", **kwargs)
+        super().__init__(
+            epilog="--debug, with any command, shows the traceback of an error.", **kwargs
+        )
 
     def parse_known_args(self, args=None, namespace=None):
         """Remember what was given, which `error` looks through."""
@@ -75,7 +94,9 @@ class ArgumentParser(argparse.ArgumentParser):
     def first_unknown(self) -> str | None:
         """The first flag given that there is not."""
         known = {flag for action in self._actions for flag in action.option_strings}
-        given = (token.split("=")[0] for token in self.tokens if token.startswith("--") and token != "--")
+        given = (
+            token.split("=")[0] for token in self.tokens if token.startswith("--") and token != "--"
+        )
         return next((flag for flag in given if flag not in known), None)
 
     def hint(self, message: str) -> str:
@@ -84,10 +105,16 @@ class ArgumentParser(argparse.ArgumentParser):
         word = message.rpartition("arguments: ")[2].split(" ")[0].split("=")[0]
         name, unknown = word.lstrip("-"), "unrecognized arguments" in message
         for positional in (action.dest for action in self._get_positional_actions()):
-            if f"required: {positional}" in message or unknown and positional in (name, other_name(name, {positional})):
+            if (
+                f"required: {positional}" in message
+                or unknown
+                and positional in (name, other_name(name, {positional}))
+            ):
                 return f"; {positional} stands without a flag, as the first argument"
         if "required: --model" in message or unknown and not word.startswith("-"):
-            return "; every value has its flag" + (", the model too: --model FOLDER" if "--model" in flags else "")
+            return "; every value has its flag" + (
+                ", the model too: --model FOLDER" if "--model" in flags else ""
+            )
         return did_you_mean(word, flags) if unknown else near_choice(message)
 
 
@@ -98,14 +125,22 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     """
     by_name = {name.lstrip("-").replace("-", "_"): name for name in reversed(list(candidates))}
     known = other_name(word.lstrip("-").replace("-", "_"), set(by_name))
-    near = [by_name[known]] if known else difflib.get_close_matches(word, by_name.values(), n=1, cutoff=0.6)
+    near = (
+        [by_name[known]]
+        if known
+        else difflib.get_close_matches(word, by_name.values(), n=1, cutoff=0.6)
+    )
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def check_range(name: str, value: float, low: float, high: float = float("inf"), above: bool = False) -> None:
+def check_range(
+    name: str, value: float, low: float, high: float = float("inf"), above: bool = False
+) -> None:
     """Raise `UserError` unless low <= value <= high (low < value where `above`)."""
     if not low <= value <= high or (above and value == low) or value == float("inf"):
-        bounds = f"{'above' if above else 'at least'} {low}" + ("" if high == float("inf") else f" and at most {high}")
+        bounds = f"{'above' if above else 'at least'} {low}" + (
+            "" if high == float("inf") else f" and at most {high}"
+        )
         raise UserError(f"{name} {value} is out of range: it must be {bounds}")
 
 
@@ -145,14 +180,18 @@ def run_main(main: Callable[[], int | None]) -> None:
     """
     if take_debug(sys.argv):
         os.environ[DEBUG] = "1"
-    if "LOCAL_RANK" not in os.environ:  # a process that waits for others of its launch would not hear of it
+    if (
+        "LOCAL_RANK" not in os.environ
+    ):  # a process that waits for others of its launch would not hear of it
         signal.signal(signal.SIGTERM, raise_terminated)
     try:
         status = main()
         sys.stdout.flush()  # a reader that went away shows here, not at exit where nothing can be done about it
     except (Exception, KeyboardInterrupt) as error:
         gone = stdout_is_gone()
-        if gone and isinstance(error, BrokenPipeError):  # whoever read our output has enough (`predict.py ... | head`)
+        if gone and isinstance(
+            error, BrokenPipeError
+        ):  # whoever read our output has enough (`predict.py ... | head`)
             sys.exit(0)
         message, status = explain(error)
         with suppress(OSError):  # standard error may lie on the full disk
@@ -171,7 +210,11 @@ def raise_terminated(signum: int, frame: Any) -> None:
 def take_debug(argv: list[str]) -> bool:
     """Remove `--debug` from a command line and say whether it was there; `--debug WORD` of transformers stays."""
     following = [*argv[1:], None]
-    kept = [token for token, after in zip(argv, following, strict=True) if token != "--debug" or after in HF_DEBUG]
+    kept = [
+        token
+        for token, after in zip(argv, following, strict=True)
+        if token != "--debug" or after in HF_DEBUG
+    ]
     found = len(kept) < len(argv)
     argv[:] = kept
     return found
@@ -206,10 +249,18 @@ def explain(error: BaseException) -> tuple[str, int]:
     if isinstance(error, KeyboardInterrupt):
         return f"interrupted{doing}", INTERRUPTED
     if any(map(is_disk_full, causes(error))):
-        where = next((f" ({e.filename})" for e in causes(error) if getattr(e, "filename", None)), "")
-        return f"no space left on the disk{doing}{where}: free some, then run the same command again", 1
+        where = next(
+            (f" ({e.filename})" for e in causes(error) if getattr(e, "filename", None)), ""
+        )
+        return (
+            f"no space left on the disk{doing}{where}: free some, then run the same command again",
+            1,
+        )
     if any(map(is_out_of_memory, causes(error))):
-        return f"out of memory{doing}: {summary(error)}; smaller batches (or a shorter --max_length) need less", 1
+        return (
+            f"out of memory{doing}: {summary(error)}; smaller batches (or a shorter --max_length) need less",
+            1,
+        )
     if isinstance(error, OSError) and error.errno is not None:
         where = f"{error.filename}: " if error.filename is not None else ""
         return one_line(f"{where}{error.strerror}{doing}"), 2 if error.errno in WRONG_PATH else 1
@@ -227,12 +278,16 @@ def causes(error: BaseException) -> list[BaseException]:
 
 def is_disk_full(error: BaseException) -> bool:
     """Also where a library (safetensors, torch, SQLite) says so in words of its own."""
-    return getattr(error, "errno", None) in DISK_FULL or any(words in str(error).lower() for words in DISK_FULL_WORDS)
+    return getattr(error, "errno", None) in DISK_FULL or any(
+        words in str(error).lower() for words in DISK_FULL_WORDS
+    )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Of the machine or of a GPU."""
-    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in MEMORY_WORDS)
+    return isinstance(error, MemoryError) or any(
+        words in str(error).lower() for words in MEMORY_WORDS
+    )
 
 
 def summary(error: BaseException) -> str:
@@ -256,7 +311,12 @@ def where_to_look(error: BaseException) -> str:
         return ""
     try:
         with tempfile.NamedTemporaryFile(
-            "w", prefix="trainer-ext-", suffix=".traceback.txt", delete=False, encoding="utf-8", errors="replace"
+            "w",
+            prefix="trainer-ext-",
+            suffix=".traceback.txt",
+            delete=False,
+            encoding="utf-8",
+            errors="replace",
         ) as file:
             traceback.print_exception(type(error), error, error.__traceback__, file=file)
         return f" (traceback: {file.name}, or with --debug)"

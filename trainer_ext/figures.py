@@ -21,7 +21,10 @@ from trainer_ext.errors import summary
 from trainer_ext.files import atomic_path
 
 LONGEST = 32  # characters of a name in a picture
-TEXT_IS_TEXT = {"text.parse_math": False, "text.usetex": False}  # two "$" in a class name are no formula
+TEXT_IS_TEXT = {
+    "text.parse_math": False,
+    "text.usetex": False,
+}  # two "$" in a class name are no formula
 
 
 def picture(draw: Callable[..., None]) -> Callable[..., None]:
@@ -34,7 +37,10 @@ def picture(draw: Callable[..., None]) -> Callable[..., None]:
             with matplotlib.rc_context(TEXT_IS_TEXT):
                 draw(*args)
         except Exception as error:  # matplotlib raises many types
-            print(f"warning: no picture {args[-1]}: {type(error).__name__}: {summary(error)}", file=sys.stderr)
+            print(
+                f"warning: no picture {args[-1]}: {type(error).__name__}: {summary(error)}",
+                file=sys.stderr,
+            )
         finally:
             for number in set(plt.get_fignums()) - opened:
                 plt.close(number)
@@ -105,7 +111,9 @@ def missing_glyphs(text: str, font: str | None = None) -> str:
     """The characters of a text that a font file (matplotlib's own by default) has no picture of."""
     face = open_font(font or font_manager.findfont(font_manager.FontProperties()))
     return "".join(
-        c for c in dict.fromkeys(text) if not c.isspace() and (face is None or not face.get_char_index(ord(c)))
+        c
+        for c in dict.fromkeys(text)
+        if not c.isspace() and (face is None or not face.get_char_index(ord(c)))
     )
 
 

@@ -43,7 +43,9 @@ def scratch_folder(target: str | os.PathLike) -> Iterator[Path]:
 def new_locked_folder(target: Path) -> tuple[Path, int]:
     """A scratch folder for `target`, and the file descriptor that locks it."""
     while True:
-        folder = target.with_name(f".{target.name[:LONGEST_NAME]}.trainer-ext-{secrets.token_hex(8)}.tmp")
+        folder = target.with_name(
+            f".{target.name[:LONGEST_NAME]}.trainer-ext-{secrets.token_hex(8)}.tmp"
+        )
         folder.mkdir()
         # Between these lines another writer may take the folder for a dead one: then a new one is made.
         with suppress(FileNotFoundError):
@@ -58,7 +60,10 @@ def new_locked_folder(target: Path) -> tuple[Path, int]:
 def remove_dead(parent: Path) -> None:
     """Remove scratch folders whose writers are no more; whatever else is there stays."""
     dead = []
-    with suppress(PermissionError), os.scandir(parent) as entries:  # some folders can be written but not listed
+    with (
+        suppress(PermissionError),
+        os.scandir(parent) as entries,
+    ):  # some folders can be written but not listed
         dead = [Path(entry.path) for entry in entries if SCRATCH.fullmatch(entry.name)]
     for folder in dead:
         with suppress(OSError):
@@ -107,7 +112,9 @@ def check_folder(flag: str, folder: Path) -> None:
         nearest = next(path for path in (folder, *folder.parents) if is_there(path))
         tempfile.TemporaryFile(dir=nearest).close()
     except OSError as error:
-        raise UserError(f"{flag} {folder} is no folder that can be written: {error.strerror or error}") from None
+        raise UserError(
+            f"{flag} {folder} is no folder that can be written: {error.strerror or error}"
+        ) from None
 
 
 def share_weights(folder: Path) -> None:

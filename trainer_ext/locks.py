@@ -46,7 +46,9 @@ def open_to_lock(path: Path):
             raise UserError(f"{path} is a symbolic link; remove it")
         # the folder may be removed by the holder of the lock
         with suppress(FileNotFoundError):
-            return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666), "r+")
+            return os.fdopen(
+                os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666), "r+"
+            )
 
 
 def is_still_at(path: Path, descriptor: int) -> bool:

@@ -9,7 +9,9 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-NAME = re.compile(r"(?:.*[_-])?(?:token|secret|password|passwd|passphrase|(?:api)?key|credentials?)", re.I)
+NAME = re.compile(
+    r"(?:.*[_-])?(?:token|secret|password|passwd|passphrase|(?:api)?key|credentials?)", re.I
+)
 IN_ADDRESS = re.compile(r"(?<=://)[^/\s@]+@")  # user and password, or a token, before the host
 SHORTEST = 8  # a shorter value may be a part of any word
 HIDDEN = "***"
@@ -23,7 +25,9 @@ def is_secret(name: str) -> bool:
 def in_environment(environment: Mapping[str, str] | None = None) -> list[str]:
     """Values of the variables that hold secrets, the longest first."""
     variables = os.environ if environment is None else environment
-    found = {value for name, value in variables.items() if is_secret(name) and len(value) >= SHORTEST}
+    found = {
+        value for name, value in variables.items() if is_secret(name) and len(value) >= SHORTEST
+    }
     return sorted(found, key=len, reverse=True)
 
 

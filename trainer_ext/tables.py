@@ -15,8 +15,13 @@ def table(rows: Sequence[Sequence], headers: Sequence[str]) -> str:
     """
     cells = [[shown(cell) for cell in row] for row in rows]
     headers = [on_screen(header) for header in headers]
-    right = ["right" if rows and isinstance(cell, (int, float)) else "left" for cell in (rows[0] if rows else ())]
-    return tabulate(cells, headers=headers, tablefmt="simple", disable_numparse=True, colalign=right or None)
+    right = [
+        "right" if rows and isinstance(cell, (int, float)) else "left"
+        for cell in (rows[0] if rows else ())
+    ]
+    return tabulate(
+        cells, headers=headers, tablefmt="simple", disable_numparse=True, colalign=right or None
+    )
 
 
 def shown(cell: Any) -> Any:

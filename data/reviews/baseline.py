@@ -37,7 +37,9 @@ def main() -> None:
         }
         for name, model in models.items():
             predicted = model.fit(train_features, train[aspect]).predict(features)
-            row[f"{name}_f1"] = f1_score(evaluation[aspect], predicted, labels=LABELS, average="macro", zero_division=0)
+            row[f"{name}_f1"] = f1_score(
+                evaluation[aspect], predicted, labels=LABELS, average="macro", zero_division=0
+            )
             row[f"{name}_acc"] = accuracy_score(evaluation[aspect], predicted)
         scores.append(row)
     table = pd.DataFrame(scores).set_index("aspect")

@@ -53,7 +53,9 @@ def pick(rng: random.Random, items: Sequence[T]) -> T:
 def pick_weighted(rng: random.Random, weights: dict[T, int]) -> T:
     """Return one of the keys, each as likely as its weight says."""
     point = rng.random() * sum(weights.values())
-    return next(key for key, end in zip(weights, accumulate(weights.values()), strict=True) if point < end)
+    return next(
+        key for key, end in zip(weights, accumulate(weights.values()), strict=True) if point < end
+    )
 
 
 def pick_several(rng: random.Random, weights: dict[T, int], count: int) -> list[T]:
@@ -101,7 +103,12 @@ class ReviewMaker:
         self.seen.add(text)
         star = self.draw_star(labels, mood)
         noisy = {aspect: self.add_noise(label) for aspect, label in labels.items()}
-        return [str(index), text, f"{star:.1f}", *(str(noisy.get(aspect, NOT_MENTIONED)) for aspect in self.aspects)]
+        return [
+            str(index),
+            text,
+            f"{star:.1f}",
+            *(str(noisy.get(aspect, NOT_MENTIONED)) for aspect in self.aspects),
+        ]
 
     def draw_labels(self, mood: str) -> dict[str, int]:
         """Return the mentioned aspects, in order of mention, with their polarities."""
@@ -115,7 +122,9 @@ class ReviewMaker:
         """Return a polarity for the aspect, shifted by the mood of the review."""
         base = self.aspects[aspect]["polarity_weights"]
         factors = MOOD_FACTORS[mood]
-        return pick_weighted(self.rng, {p: base[str(p)] * f for p, f in zip(POLARITIES, factors, strict=True)})
+        return pick_weighted(
+            self.rng, {p: base[str(p)] * f for p, f in zip(POLARITIES, factors, strict=True)}
+        )
 
     def draw_star(self, labels: dict[str, int], mood: str) -> int:
         """Return a star rating from 1 to 5 that follows the polarities."""
@@ -142,7 +151,9 @@ class ReviewMaker:
         if self.rng.random() < OPENING:
             clauses.append((pick(self.rng, self.source["openings"]), None))
         for aspect, polarity in labels.items():
-            clauses += [(fragment, polarity) for fragment in self.draw_fragments(aspect, polarity, split)]
+            clauses += [
+                (fragment, polarity) for fragment in self.draw_fragments(aspect, polarity, split)
+            ]
             if self.rng.random() < MIDDLE:
                 clauses.append((pick(self.rng, self.source["middles"]), None))
         if self.rng.random() < CLOSING:
@@ -180,7 +191,9 @@ class ReviewMaker:
                 return f"{quote}{next(dishes)}{quote}"
             return fixed[slot] if slot in fixed else pick(self.rng, self.source["slots"][slot])
 
-        return SLOT.sub(value, ALTERNATIVES.sub(lambda match: pick(self.rng, match[1].split("|")), text))
+        return SLOT.sub(
+            value, ALTERNATIVES.sub(lambda match: pick(self.rng, match[1].split("|")), text)
+        )
 
 
 def write_csv(path: Path, header: list[str], rows: list[list[str]]) -> None:
@@ -196,13 +209,17 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=42)
     args = parser.parse_args()
 
-    maker = ReviewMaker(json.loads((HERE / "fragments.json").read_text(encoding="utf-8")), args.seed)
+    maker = ReviewMaker(
+        json.loads((HERE / "fragments.json").read_text(encoding="utf-8")), args.seed
+    )
     args.output_dir.mkdir(parents=True, exist_ok=True)
     index = 0
     for split, count in SPLIT_ROWS.items():
         rows = [maker.make_row(index + offset, split) for offset in range(1, count + 1)]
         index += count
-        write_csv(args.output_dir / f"{split}.csv", ["index", "reviewbody", "star", *maker.aspects], rows)
+        write_csv(
+            args.output_dir / f"{split}.csv", ["index", "reviewbody", "star", *maker.aspects], rows
+        )
 
 
 if __name__ == "__main__":

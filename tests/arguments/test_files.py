@@ -27,7 +27,9 @@ def test_ending_of(path, ending):
     assert ending_of(path) == ending
 
 
-@pytest.mark.parametrize("given, separator", [(None, None), ("tab", "\t"), ("\\t", "\t"), ("space", " "), (";", ";")])
+@pytest.mark.parametrize(
+    "given, separator", [(None, None), ("tab", "\t"), ("\\t", "\t"), ("space", " "), (";", ";")]
+)
 def test_delimiters_by_name(given, separator):
     assert FileOptions(delimiter=given).separator == separator
 
@@ -35,9 +37,21 @@ def test_delimiters_by_name(given, separator):
 @pytest.mark.parametrize(
     "options, formats, words",
     [
-        (FileOptions(delimiter=";"), ["jsonl"], "delimiter ; is for csv, tsv, txt, but the files are jsonl"),
-        (FileOptions(column_names=["a", "b"]), ["parquet"], r"column_names \['a', 'b'\] is for csv"),
-        (FileOptions(quoting="none"), ["txt"], "quoting none is for csv, tsv, but the files are txt"),
+        (
+            FileOptions(delimiter=";"),
+            ["jsonl"],
+            "delimiter ; is for csv, tsv, txt, but the files are jsonl",
+        ),
+        (
+            FileOptions(column_names=["a", "b"]),
+            ["parquet"],
+            r"column_names \['a', 'b'\] is for csv",
+        ),
+        (
+            FileOptions(quoting="none"),
+            ["txt"],
+            "quoting none is for csv, tsv, but the files are txt",
+        ),
         (FileOptions(delimiter=", "), ["csv"], "', ' is not one character"),
         (FileOptions(delimiter='"'), ["csv"], "cannot stand between fields"),
         (FileOptions(column_names=["a", "a"]), ["csv"], "'a' more than once"),
@@ -87,7 +101,9 @@ def test_label_names_from_a_file(tmp_path):
 def test_the_commands_that_make_rows_read_as_train_py_does(tmp_path):
     """Balancing and augmenting a jsonl file under another ending."""
     source = tmp_path / "rows.txt"
-    source.write_text("".join(f'{{"text": "a good day number {k}", "label": "{k // 4}"}}\n' for k in range(5)))
+    source.write_text(
+        "".join(f'{{"text": "a good day number {k}", "label": "{k // 4}"}}\n' for k in range(5))
+    )
     flags = ["--input", str(source), "--file_format", "jsonl", "--output"]
     balance.main([*flags, str(tmp_path / "balanced.jsonl"), "--method", "oversample"])
     assert len((tmp_path / "balanced.jsonl").read_text().splitlines()) == 8

@@ -21,7 +21,14 @@ RECIPES = sorted((ROOT / "configs").rglob("*.yaml"))
 def flags(tmp_path) -> list[str]:
     """The smallest complete run."""
     (tmp_path / "train.csv").touch()
-    return ["--output_dir", str(tmp_path / "o"), "--train_file", str(tmp_path / "train.csv"), "--from_scratch", "tiny"]
+    return [
+        "--output_dir",
+        str(tmp_path / "o"),
+        "--train_file",
+        str(tmp_path / "train.csv"),
+        "--from_scratch",
+        "tiny",
+    ]
 
 
 def test_the_kept_flags_are_those_of_transformers():
@@ -33,7 +40,11 @@ def test_both_parsers_know_the_same():
     """Names, what they take and how it is read."""
 
     def plain(value):
-        return [plain(item) for item in value] if isinstance(value, list) else getattr(value, "value", value)
+        return (
+            [plain(item) for item in value]
+            if isinstance(value, list)
+            else getattr(value, "value", value)
+        )
 
     def known(parser) -> dict:
         about = {}
@@ -90,7 +101,9 @@ def test_every_recipe_passes(path, monkeypatch):
     monkeypatch.setattr("os.path.isfile", lambda path: True)
     given = path.read_text(encoding="utf-8")
     missing = [flag for flag in ("train_file", "validation_file") if f"{flag}:" not in given]
-    refuse_wrong_flags([str(path), *(word for flag in missing for word in (f"--{flag}", "rows.tsv"))])
+    refuse_wrong_flags(
+        [str(path), *(word for flag in missing for word in (f"--{flag}", "rows.tsv"))]
+    )
 
 
 def test_another_version_of_transformers(flags, monkeypatch):
@@ -106,7 +119,13 @@ def test_help(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert caught.value.code == 0 and lines[0] == "usage: train.py [RECIPE.yaml] [--flag value ...]"
     text = "\n".join(lines)
-    for shown in ("--learning_rate X", "--folds N", "objective:", "--warmup_ratio X", "--do_train [true|false]"):
+    for shown in (
+        "--learning_rate X",
+        "--folds N",
+        "objective:",
+        "--warmup_ratio X",
+        "--do_train [true|false]",
+    ):
         assert shown in text
     assert max(map(len, lines)) <= 140 and len(lines) < 500
 
@@ -115,10 +134,16 @@ def test_help(capsys):
 def test_without_torch(command):
     """A typo is refused with nothing heavy loaded."""
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", *command, "--learning_rat", "1"], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-X", "importtime", *command, "--learning_rat", "1"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1] == "error: unknown flag --learning_rat; did you mean 'learning_rate'?"
+    assert (
+        done.stderr.splitlines()[-1]
+        == "error: unknown flag --learning_rat; did you mean 'learning_rate'?"
+    )
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert not loaded & {"torch", "transformers", "datasets", "numpy", "pandas"}
 
@@ -132,11 +157,22 @@ def test_the_other_commands_are_quick_too(command):
     """`--help` loads no framework."""
     call = [command] if command.endswith(".py") else ["-m", command]
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", *call, "--help"], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-X", "importtime", *call, "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0 and done.stdout.startswith("usage:")
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert not loaded & {"torch", "transformers", "datasets", "pandas", "sklearn", "onnxruntime", "openai"}
+    assert not loaded & {
+        "torch",
+        "transformers",
+        "datasets",
+        "pandas",
+        "sklearn",
+        "onnxruntime",
+        "openai",
+    }
 
 
 def test_the_file_travels_with_the_package():

@@ -8,13 +8,25 @@ from trainer_ext.cli.train import run
 from trainer_ext.errors import UserError
 
 MISSING = [
-    *((f"optim {name}", {"optim": name}) for name in ("adamw_bnb_8bit", "lion_32bit", "lomo", "adamw_torch_8bit")),
-    *((f"optim {name}", {"optim": name}) for name in ("schedule_free_adamw", "grokadamw", "adamw_apex_fused")),
+    *(
+        (f"optim {name}", {"optim": name})
+        for name in ("adamw_bnb_8bit", "lion_32bit", "lomo", "adamw_torch_8bit")
+    ),
+    *(
+        (f"optim {name}", {"optim": name})
+        for name in ("schedule_free_adamw", "grokadamw", "adamw_apex_fused")
+    ),
     ("optim galore_adamw", {"optim": "galore_adamw", "optim_target_modules": "all-linear"}),
-    *((f"report_to {name}", {"report_to": name}) for name in ("mlflow", "comet_ml", "clearml", "flyte", "neptune")),
+    *(
+        (f"report_to {name}", {"report_to": name})
+        for name in ("mlflow", "comet_ml", "clearml", "flyte", "neptune")
+    ),
     ("report_to wandbb is no tracker", {"report_to": "wandbb"}),
     ("use_liger_kernel true", {"use_liger_kernel": True}),
-    ("torch_compile_backend nope is unknown; there are .*inductor", {"torch_compile_backend": "nope"}),
+    (
+        "torch_compile_backend nope is unknown; there are .*inductor",
+        {"torch_compile_backend": "nope"},
+    ),
     ("optim_args beta1 is not understood at 'beta1'", {"optim_args": "beta1"}),
 ]
 
@@ -23,7 +35,12 @@ def arguments(tmp_path, **flags):
     """Of a training whose rows are no rows."""
     file = tmp_path / "rows.csv"
     file.write_text("not a header that anything could be read from\n")
-    recipe = {"from_scratch": "tiny", "train_file": str(file), "output_dir": str(tmp_path / "out"), "report_to": "none"}
+    recipe = {
+        "from_scratch": "tiny",
+        "train_file": str(file),
+        "output_dir": str(tmp_path / "out"),
+        "report_to": "none",
+    }
     return parse_values(recipe, flags)
 
 
@@ -41,6 +58,8 @@ def test_deepspeed_without_its_package(tmp_path):
         arguments(tmp_path, deepspeed=str(tmp_path / "ds.json"))
 
 
-@pytest.mark.parametrize("name", ["adamw_torch", "adamw_torch_fused", "adafactor", "sgd", "rmsprop", "adagrad"])
+@pytest.mark.parametrize(
+    "name", ["adamw_torch", "adamw_torch_fused", "adafactor", "sgd", "rmsprop", "adagrad"]
+)
 def test_what_is_there_is_taken(tmp_path, name):
     check_packages(arguments(tmp_path, optim=name, report_to="wandb").training)

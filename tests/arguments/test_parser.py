@@ -17,7 +17,9 @@ from trainer_ext.errors import UserError
 @pytest.fixture
 def files(tmp_path) -> dict[str, str]:
     """Empty files that exist: parsing reads no data."""
-    paths = {f"{split}_file": str(tmp_path / f"{split}.csv") for split in ("train", "validation", "test")}
+    paths = {
+        f"{split}_file": str(tmp_path / f"{split}.csv") for split in ("train", "validation", "test")
+    }
     for path in paths.values():
         Path(path).touch()
     return paths
@@ -28,7 +30,11 @@ def recipe(tmp_path, files):
     """Writes a recipe of the smallest complete run and what is given; a value of ... leaves a key out."""
 
     def write(**values) -> str:
-        base = {"output_dir": str(tmp_path / "out"), "train_file": files["train_file"], "from_scratch": "tiny"}
+        base = {
+            "output_dir": str(tmp_path / "out"),
+            "train_file": files["train_file"],
+            "from_scratch": "tiny",
+        }
         content = {key: value for key, value in {**base, **values}.items() if value is not ...}
         (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
         return str(tmp_path / "recipe.yaml")
@@ -51,13 +57,26 @@ def test_command_line_wins(recipe):
     """Over the recipe, which wins over the defaults; lists are replaced, not joined."""
     path = recipe(learning_rate=1e-3, seed=1, label_columns=["a", "b", "c"], task="multi_aspect")
     args = parse([path, "--learning_rate", "3e-5", "--label_columns", "x", "y", "--max_length=64"])
-    assert args.training.learning_rate == 3e-5 and args.training.seed == 1 and args.data.max_length == 64
+    assert (
+        args.training.learning_rate == 3e-5
+        and args.training.seed == 1
+        and args.data.max_length == 64
+    )
     assert args.data.label_columns == ["x", "y"]
 
 
 def test_no_recipe(files, tmp_path):
     """Flags alone will do."""
-    args = parse(["--output_dir", str(tmp_path / "o"), "--train_file", files["train_file"], "--from_scratch", "tiny"])
+    args = parse(
+        [
+            "--output_dir",
+            str(tmp_path / "o"),
+            "--train_file",
+            files["train_file"],
+            "--from_scratch",
+            "tiny",
+        ]
+    )
     assert args.data.train_file == files["train_file"] and args.data.label_columns == ["label"]
 
 
@@ -72,7 +91,9 @@ def test_values_are_typed_as_on_the_command_line(tmp_path, files):
     args = parse([str(path)])
     assert args.training.learning_rate == 5e-5 and args.objective.focal_gamma == 2.0
     assert args.data.label_names == ["no=0", "yes=1"] and args.training.run_tags == ["a", "b c"]
-    assert args.training.group_by_length is True and args.training.lr_scheduler_kwargs == {"num_cycles": 2}
+    assert args.training.group_by_length is True and args.training.lr_scheduler_kwargs == {
+        "num_cycles": 2
+    }
 
 
 def test_negative_numbers_in_a_list(recipe):
@@ -81,40 +102,67 @@ def test_negative_numbers_in_a_list(recipe):
 
 
 @pytest.mark.parametrize(
-    "written", ["[yes, no, on, off]", "['yes', no, \"on\", off]", "\n  - yes\n  - no\n  - on\n  - off"]
+    "written",
+    ["[yes, no, on, off]", "['yes', no, \"on\", off]", "\n  - yes\n  - no\n  - on\n  - off"],
 )
 def test_items_of_a_list_are_kept_as_written(tmp_path, files, written):
     """YAML reads `yes` as true, `null` as nothing, 1:30 as 90 and 010 as 8: all of them may be names of classes."""
     path = tmp_path / "a.yaml"
     head = f"output_dir: o\ntrain_file: {files['train_file']}\nfrom_scratch: tiny\ngroup_by_length: on\n"
-    path.write_text(f"{head}label_names: {written}\nrun_tags: [null, 1:30, 010, 2020-01-01, 1.50]\n")
+    path.write_text(
+        f"{head}label_names: {written}\nrun_tags: [null, 1:30, 010, 2020-01-01, 1.50]\n"
+    )
     args = parse([str(path)])
-    assert args.data.label_names == ["yes", "no", "on", "off"] and args.training.group_by_length is True
+    assert (
+        args.data.label_names == ["yes", "no", "on", "off"]
+        and args.training.group_by_length is True
+    )
     assert args.training.run_tags == ["null", "1:30", "010", "2020-01-01", "1.50"]
     write_resolved(args, tmp_path)
     again = parse([str(tmp_path / "resolved_config.yaml")])
-    assert again.data.label_names == args.data.label_names and again.training.run_tags == args.training.run_tags
+    assert (
+        again.data.label_names == args.data.label_names
+        and again.training.run_tags == args.training.run_tags
+    )
 
 
-@pytest.mark.parametrize("value, expected", [(True, True), (False, False), ("yes", True), ("no", False)])
+@pytest.mark.parametrize(
+    "value, expected", [(True, True), (False, False), ("yes", True), ("no", False)]
+)
 def test_booleans(recipe, value, expected):
     """In a recipe, and with a value or alone on the command line."""
     assert parse([recipe(group_by_length=value)]).training.group_by_length is expected
-    assert parse([recipe(group_by_length=not expected), "--group_by_length", str(value)]).training.group_by_length is (
-        expected
+    assert parse(
+        [recipe(group_by_length=not expected), "--group_by_length", str(value)]
+    ).training.group_by_length is (expected)
+    assert (
+        parse([recipe(group_by_length=False), "--group_by_length"]).training.group_by_length is True
     )
-    assert parse([recipe(group_by_length=False), "--group_by_length"]).training.group_by_length is True
 
 
 @pytest.mark.parametrize("written", ["no", "off", "false", "No", "'no'", "none"])
 def test_words_for_off(recipe, written):
     """YAML reads `save_strategy: no` as false; a person means the choice called `no`, or `none`."""
     path = recipe()
-    flags = ["eval_strategy", "save_strategy", "logging_strategy", "report_to", "adversarial", "balance", "calibrate"]
+    flags = [
+        "eval_strategy",
+        "save_strategy",
+        "logging_strategy",
+        "report_to",
+        "adversarial",
+        "balance",
+        "calibrate",
+    ]
     with open(path, "a", encoding="utf-8") as file:
-        file.writelines(f"{name}: {written}\n" for name in [*flags, "clean", "class_weights", "focal_alpha"])
+        file.writelines(
+            f"{name}: {written}\n" for name in [*flags, "clean", "class_weights", "focal_alpha"]
+        )
     args = parse([path])
-    assert {args.training.eval_strategy, args.training.save_strategy, args.training.logging_strategy} == {"no"}
+    assert {
+        args.training.eval_strategy,
+        args.training.save_strategy,
+        args.training.logging_strategy,
+    } == {"no"}
     assert args.training.report_to == [] and args.data.clean is None
     assert {args.training.adversarial, args.data.balance, args.model.calibrate} == {"none"}
     assert args.objective.class_weights is None and args.objective.focal_alpha is None
@@ -125,9 +173,17 @@ def test_words_for_off(recipe, written):
 
 def test_false_from_python(recipe, files, tmp_path):
     """`fit(save_strategy=False)`."""
-    flags = {"output_dir": tmp_path / "o", "train_file": files["train_file"], "from_scratch": "tiny"}
+    flags = {
+        "output_dir": tmp_path / "o",
+        "train_file": files["train_file"],
+        "from_scratch": "tiny",
+    }
     args = parse_values(flags | {"save_strategy": False, "report_to": False, "balance": False}, {})
-    assert (args.training.save_strategy, args.training.report_to, args.data.balance) == ("no", [], "none")
+    assert (args.training.save_strategy, args.training.report_to, args.data.balance) == (
+        "no",
+        [],
+        "none",
+    )
 
 
 def test_words_that_are_no_booleans(tmp_path, files):
@@ -145,7 +201,11 @@ def test_words_that_are_no_booleans(tmp_path, files):
 def test_null_is_not_given(recipe):
     """A method is off with null, and the default holds."""
     args = parse([recipe(focal_gamma=None, rdrop_alpha=None, label_names=None, max_length=None)])
-    assert args.objective.focal_gamma == 0 and args.data.label_names is None and args.data.max_length == 128
+    assert (
+        args.objective.focal_gamma == 0
+        and args.data.label_names is None
+        and args.data.max_length == 128
+    )
     assert "focal_gamma" not in args.given
 
 
@@ -171,7 +231,11 @@ def test_unknown_key_names_the_nearest(recipe):
 
 @pytest.mark.parametrize(
     "flag, near",
-    [("--focal_gama", "focal_gamma"), ("--num_train_epoch=3", "num_train_epochs"), ("--max-lenght", "max_length")],
+    [
+        ("--focal_gama", "focal_gamma"),
+        ("--num_train_epoch=3", "num_train_epochs"),
+        ("--max-lenght", "max_length"),
+    ],
 )
 def test_unknown_flag_names_the_nearest(recipe, flag, near):
     """On the command line; no abbreviation is taken."""
@@ -187,7 +251,10 @@ def test_unknown_flag_names_the_nearest(recipe, flag, near):
         (["--learning_rate", "fast"], "invalid float value: 'fast'"),
         (["--group_by_length", "maybe"], "maybe"),
         (["--pooling"], "argument --pooling: expected one argument"),
-        (["--seed", "1", "other.yaml"], "cannot place 'other.yaml' on the command line (the recipe comes first)"),
+        (
+            ["--seed", "1", "other.yaml"],
+            "cannot place 'other.yaml' on the command line (the recipe comes first)",
+        ),
         (["-x"], "cannot place '-x'"),
         (["--eval_strategy", "sometimes"], "sometimes"),
         (["--accelerator_config", "missing.json"], "missing.json"),
@@ -299,8 +366,16 @@ def test_another_encoder_than_a_pretrained_recipes(recipe, flags, expected):
 
 
 def test_overrides_of_a_pretrained_recipe_are_for_its_local_copy_too(recipe):
-    values = {"from_scratch": ..., "model_name_or_path": "bert", "config_overrides": "num_hidden_layers=4"}
-    assert encoder(parse([recipe(**values), "--model_name_or_path", "copy"])) == ("none", "copy", "num_hidden_layers=4")
+    values = {
+        "from_scratch": ...,
+        "model_name_or_path": "bert",
+        "config_overrides": "num_hidden_layers=4",
+    }
+    assert encoder(parse([recipe(**values), "--model_name_or_path", "copy"])) == (
+        "none",
+        "copy",
+        "num_hidden_layers=4",
+    )
     assert encoder(parse([recipe(**values), "--from_scratch", "tiny"])) == ("tiny", None, None)
 
 
@@ -310,7 +385,11 @@ def test_values_of_a_notebook_become_tokens():
     assert to_tokens({"class_weights": np.array([1.0, 2.5])}) == ["--class_weights", "1.0", "2.5"]
     assert to_tokens({"label_columns": pandas.Index(["a", "b"])}) == ["--label_columns", "a", "b"]
     groups = {"embeddings": 2e-5, "layers.0-5": "3e-5"}
-    assert to_tokens({"parameter_groups": groups}) == ["--parameter_groups", "embeddings=2e-05", "layers.0-5=3e-5"]
+    assert to_tokens({"parameter_groups": groups}) == [
+        "--parameter_groups",
+        "embeddings=2e-05",
+        "layers.0-5=3e-5",
+    ]
 
 
 def test_rates_by_part_as_a_mapping(recipe):
@@ -320,7 +399,9 @@ def test_rates_by_part_as_a_mapping(recipe):
 
 def test_from_scratch_none_leaves_no_encoder(recipe):
     """And says so."""
-    assert refusal(recipe(), "--from_scratch", "none").startswith("no encoder: give --model_name_or_path")
+    assert refusal(recipe(), "--from_scratch", "none").startswith(
+        "no encoder: give --model_name_or_path"
+    )
 
 
 # --- contradictions: the message has both values ---------------------------------------------------------------------
@@ -345,14 +426,22 @@ def test_from_scratch_none_leaves_no_encoder(recipe):
             ["save_strategy best", "metric_for_best_model"],
         ),
         (
-            {"eval_strategy": "epoch", "validation_file": True, "save_strategy": "no", "load_best_model_at_end": True},
+            {
+                "eval_strategy": "epoch",
+                "validation_file": True,
+                "save_strategy": "no",
+                "load_best_model_at_end": True,
+            },
             ["load_best_model_at_end", "Evaluation strategy: epoch", "Save strategy: no"],
         ),
         ({"do_train": False}, ["do_train false", "neither validation_file nor test_file"]),
         ({"layer_wise_lr_decay": 0}, ["layer_wise_lr_decay 0", "above 0 and at most 1"]),
         ({"layer_wise_lr_decay": 1.1}, ["layer_wise_lr_decay 1.1", "above 0 and at most 1"]),
         ({"head_lr_factor": 0}, ["head_lr_factor 0", "above 0"]),
-        ({"early_stopping_patience": -1, "eval_strategy": "epoch", "validation_file": True}, ["patience -1"]),
+        (
+            {"early_stopping_patience": -1, "eval_strategy": "epoch", "validation_file": True},
+            ["patience -1"],
+        ),
         (
             {"parameter_groups": ["head=1e-3"], "layer_wise_lr_decay": 0.9},
             ["parameter_groups head=1e-3", "layer_wise_lr_decay 0.9"],
@@ -384,23 +473,44 @@ def test_from_scratch_none_leaves_no_encoder(recipe):
             {"parameter_groups": ["layers.0-1=1e-3", "layers.2-=1e-4"], "freeze_layers": 2},
             ["parameter_groups layers.0-1=1e-3", "freeze_layers is 2"],
         ),
-        ({"lr_scheduler_type": "constant", "warmup_ratio": 0.1}, ["warmup_ratio 0.1", "constant_with_warmup"]),
-        ({"lr_scheduler_type": "constant", "warmup_steps": 10}, ["warmup_steps 10", "lr_scheduler_type is constant"]),
+        (
+            {"lr_scheduler_type": "constant", "warmup_ratio": 0.1},
+            ["warmup_ratio 0.1", "constant_with_warmup"],
+        ),
+        (
+            {"lr_scheduler_type": "constant", "warmup_steps": 10},
+            ["warmup_steps 10", "lr_scheduler_type is constant"],
+        ),
         ({"ema_decay": 1}, ["ema_decay 1.0"]),
         ({"ema_decay": -0.1}, ["ema_decay -0.1"]),
         ({"reinit_layers": 1}, ["reinit_layers 1", "from_scratch tiny"]),
         ({"freeze_layers": -1}, ["freeze_layers -1", "at least 0"]),
         ({"multi_sample_dropout": 0}, ["multi_sample_dropout 0", "at least 1"]),
-        ({"multi_sample_dropout": 4, "head_dropout": 0}, ["multi_sample_dropout 4", "head_dropout is 0"]),
-        ({"freeze_embeddings": True, "adversarial": "pgd"}, ["adversarial pgd", "freeze_embeddings is true"]),
+        (
+            {"multi_sample_dropout": 4, "head_dropout": 0},
+            ["multi_sample_dropout 4", "head_dropout is 0"],
+        ),
+        (
+            {"freeze_embeddings": True, "adversarial": "pgd"},
+            ["adversarial pgd", "freeze_embeddings is true"],
+        ),
         ({"adversarial": "fmg"}, ["invalid choice: 'fmg'", "did you mean 'fgm'?"]),
         ({"adversarial_epsilon": 1}, ["adversarial_epsilon 1.0", "adversarial is none"]),
         ({"adversarial_steps": 2}, ["adversarial_steps 2", "adversarial is none"]),
         ({"adversarial_start_epoch": 0}, ["adversarial_start_epoch 0.0", "adversarial is none"]),
-        ({"adversarial": "fgm", "adversarial_epsilon": -1}, ["adversarial_epsilon -1.0", "at least 0"]),
+        (
+            {"adversarial": "fgm", "adversarial_epsilon": -1},
+            ["adversarial_epsilon -1.0", "at least 0"],
+        ),
         ({"adversarial": "pgd", "adversarial_steps": 0}, ["adversarial_steps 0", "at least 1"]),
-        ({"adversarial": "fgm", "adversarial_steps": 3}, ["adversarial fgm", "adversarial_steps is 3", "pgd"]),
-        ({"adversarial": "awp", "num_train_epochs": 1}, ["adversarial_start_epoch 1.0", "num_train_epochs 1.0"]),
+        (
+            {"adversarial": "fgm", "adversarial_steps": 3},
+            ["adversarial fgm", "adversarial_steps is 3", "pgd"],
+        ),
+        (
+            {"adversarial": "awp", "num_train_epochs": 1},
+            ["adversarial_start_epoch 1.0", "num_train_epochs 1.0"],
+        ),
         ({"focal_gamma": -1}, ["focal_gamma -1", "at least 0"]),
         ({"rdrop_alpha": "inf"}, ["rdrop_alpha inf", "at least 0"]),
         ({"seed": -1}, ["seed -1", "at least 0"]),
@@ -409,27 +519,51 @@ def test_from_scratch_none_leaves_no_encoder(recipe):
         ({"batch_eval_metrics": True}, ["batch_eval_metrics true"]),
         ({"prediction_loss_only": True}, ["prediction_loss_only true"]),
         ({"eval_do_concat_batches": False}, ["eval_do_concat_batches false"]),
-        ({"save_only_model": True, "resume_from_checkpoint": True}, ["save_only_model true", "resume_from_checkpoint"]),
+        (
+            {"save_only_model": True, "resume_from_checkpoint": True},
+            ["save_only_model true", "resume_from_checkpoint"],
+        ),
         ({"focal_gamma": "nan"}, ["focal_gamma nan", "at least 0"]),
         ({"rdrop_alpha": -0.5}, ["rdrop_alpha -0.5", "at least 0"]),
         ({"focal_alpha": [0.25]}, ["focal_alpha [0.25]", "focal_gamma is 0"]),
         ({"focal_alpha": [1, 0], "focal_gamma": 2}, ["focal_alpha 0", "above 0"]),
-        ({"label_smoothing_factor": 0.1, "focal_gamma": 2}, ["label_smoothing_factor 0.1", "focal_gamma 2.0"]),
+        (
+            {"label_smoothing_factor": 0.1, "focal_gamma": 2},
+            ["label_smoothing_factor 0.1", "focal_gamma 2.0"],
+        ),
         ({"label_smoothing_factor": 1.5}, ["label_smoothing_factor 1.5", "at most 1"]),
-        ({"label_smoothing_factor": 0.1, "task": "multi_label"}, ["label_smoothing_factor 0.1", "task multi_label"]),
+        (
+            {"label_smoothing_factor": 0.1, "task": "multi_label"},
+            ["label_smoothing_factor 0.1", "task multi_label"],
+        ),
         ({"task": "regression", "focal_gamma": 2}, ["focal_gamma 2.0", "regression"]),
         ({"task": "regression", "focal_alpha": "balanced"}, ["focal_alpha balanced", "regression"]),
-        ({"task": "regression", "class_weights": [1, 2]}, ["class_weights [1.0, 2.0]", "regression"]),
-        ({"task": "regression", "label_smoothing_factor": 0.1}, ["label_smoothing_factor 0.1", "task regression"]),
+        (
+            {"task": "regression", "class_weights": [1, 2]},
+            ["class_weights [1.0, 2.0]", "regression"],
+        ),
+        (
+            {"task": "regression", "label_smoothing_factor": 0.1},
+            ["label_smoothing_factor 0.1", "task regression"],
+        ),
         ({"regression_loss": "mse"}, ["regression_loss mse", "single_label"]),
         (
             {"class_weights": "balanced", "focal_alpha": [0.25], "focal_gamma": 2},
             ["class_weights balanced", "focal_alpha [0.25]", "drop one"],
         ),
-        ({"class_weights": "balanced", "focal_gamma": 2}, ["class_weights balanced", "focal_gamma 2.0", "focal_alpha"]),
+        (
+            {"class_weights": "balanced", "focal_gamma": 2},
+            ["class_weights balanced", "focal_gamma 2.0", "focal_alpha"],
+        ),
         ({"class_weights": [1, -1]}, ["class_weights -1.0", "above 0"]),
-        ({"class_weights": "ballanced"}, ["class_weights ballanced", "none, balanced, effective, or numbers"]),
-        ({"focal_alpha": [1.5], "focal_gamma": 2, "task": "multi_label"}, ["focal_alpha 1.5", "at most 1"]),
+        (
+            {"class_weights": "ballanced"},
+            ["class_weights ballanced", "none, balanced, effective, or numbers"],
+        ),
+        (
+            {"focal_alpha": [1.5], "focal_gamma": 2, "task": "multi_label"},
+            ["focal_alpha 1.5", "at most 1"],
+        ),
         ({"label_separator": ";"}, ["label_separator ';'", "single_label"]),
         ({"label_separator": "", "task": "multi_label"}, ["label_separator is empty"]),
         ({"calibrate": "temperature"}, ["calibrate temperature", "no validation_file"]),
@@ -438,7 +572,12 @@ def test_from_scratch_none_leaves_no_encoder(recipe):
             ["calibrate both", "not possible for the task regression"],
         ),
         (
-            {"calibrate": "thresholds", "task": "multi_aspect", "label_columns": ["a", "b"], "validation_file": True},
+            {
+                "calibrate": "thresholds",
+                "task": "multi_aspect",
+                "label_columns": ["a", "b"],
+                "validation_file": True,
+            },
             ["calibrate thresholds", "multi_aspect"],
         ),
         (
@@ -459,7 +598,10 @@ def test_from_scratch_none_leaves_no_encoder(recipe):
 )
 def test_contradictions(recipe, files, values, parts):
     """Found before any data is read."""
-    values = {key: files[key] if value is True and key in files else value for key, value in values.items()}
+    values = {
+        key: files[key] if value is True and key in files else value
+        for key, value in values.items()
+    }
     message = refusal(recipe(**values))
     assert [part for part in parts if part not in message] == [], message
 
@@ -467,13 +609,28 @@ def test_contradictions(recipe, files, values, parts):
 @pytest.mark.parametrize(
     "metric, more_is_better",
     [
-        *[("f1_macro_reception", True), ("f1_macro_loss", True), ("f1_macro_rmse", True), ("pearson_loss", True)],
-        *[("loss", False), ("eval_loss", False), ("mcrmse", False), ("eval_rmse_Syntax", False), ("rmse_score", False)],
+        *[
+            ("f1_macro_reception", True),
+            ("f1_macro_loss", True),
+            ("f1_macro_rmse", True),
+            ("pearson_loss", True),
+        ],
+        *[
+            ("loss", False),
+            ("eval_loss", False),
+            ("mcrmse", False),
+            ("eval_rmse_Syntax", False),
+            ("rmse_score", False),
+        ],
     ],
 )
 def test_which_way_a_metric_is_better(recipe, files, metric, more_is_better):
     """Whatever the columns are called."""
-    values = {"metric_for_best_model": metric, "eval_strategy": "epoch", "validation_file": files["validation_file"]}
+    values = {
+        "metric_for_best_model": metric,
+        "eval_strategy": "epoch",
+        "validation_file": files["validation_file"],
+    }
     assert parse([recipe(**values)]).training.greater_is_better is more_is_better
 
 
@@ -488,7 +645,9 @@ def test_what_needs_whole_parameters(method, value, recipe, monkeypatch):
 def test_what_contradicts_nothing(recipe, files):
     """The neighbours of the cases above pass."""
     parse([recipe(head_dropout=0, layer_wise_lr_decay=1, focal_alpha=[0.25], focal_gamma=2)])
-    parse([recipe(adversarial="fgm", adversarial_steps=1, adversarial_epsilon=0, num_train_epochs=1)])
+    parse(
+        [recipe(adversarial="fgm", adversarial_steps=1, adversarial_epsilon=0, num_train_epochs=1)]
+    )
     parse([recipe(adversarial="awp", adversarial_start_epoch=0.5, num_train_epochs=1)])
     parse([recipe(label_smoothing_factor=0.1, class_weights="effective")])
     parse([recipe(parameter_groups=["layers.0-1=1e-3", "layers.2-=1e-4"], freeze_layers=1)])
@@ -512,7 +671,14 @@ def test_what_contradicts_nothing(recipe, files):
 
 
 @pytest.mark.parametrize(
-    "metric, greater", [("loss", False), ("eval_loss", False), ("f1_macro", True), ("rmse_a", False), ("mcrmse", False)]
+    "metric, greater",
+    [
+        ("loss", False),
+        ("eval_loss", False),
+        ("f1_macro", True),
+        ("rmse_a", False),
+        ("mcrmse", False),
+    ],
 )
 def test_which_way_is_better(recipe, metric, greater):
     """Taken from the metric's name."""
@@ -526,13 +692,36 @@ def test_which_way_is_better(recipe, metric, greater):
     "values",
     [
         {},
-        {"report_to": "none", "seed": 7, "label_names": ["no=-1", "yes=1"], "focal_gamma": 2, "focal_alpha": [1, 2.5]},
-        {"parameter_groups": ["embeddings=2e-5", "layers.0-5=2e-5", "layers.6-=3e-5"], "ema_decay": 0.99},
+        {
+            "report_to": "none",
+            "seed": 7,
+            "label_names": ["no=-1", "yes=1"],
+            "focal_gamma": 2,
+            "focal_alpha": [1, 2.5],
+        },
+        {
+            "parameter_groups": ["embeddings=2e-5", "layers.0-5=2e-5", "layers.6-=3e-5"],
+            "ema_decay": 0.99,
+        },
         {"report_to": ["wandb"], "lr_scheduler_type": "cosine", "learning_rate": "5e-5"},
-        {"lr_scheduler_kwargs": {"a": 1, "b": [True, None]}, "accelerator_config": {"split_batches": True}},
+        {
+            "lr_scheduler_kwargs": {"a": 1, "b": [True, None]},
+            "accelerator_config": {"split_batches": True},
+        },
         {"debug": "underflow_overflow", "optim": "adamw_torch", "logging_steps": 0.1, "fsdp": ""},
-        {"from_scratch": "mini", "config_overrides": "a=1,b=2", "run_tags": ["ümlaut", "two words"], "bf16": True},
-        {"id_column": "nr", "text_column": "好 吃", "do_train": True, "group_by_length": False, "save_total_limit": 1},
+        {
+            "from_scratch": "mini",
+            "config_overrides": "a=1,b=2",
+            "run_tags": ["ümlaut", "two words"],
+            "bf16": True,
+        },
+        {
+            "id_column": "nr",
+            "text_column": "好 吃",
+            "do_train": True,
+            "group_by_length": False,
+            "save_total_limit": 1,
+        },
     ],
 )
 def test_resolved_runs_again(recipe, tmp_path, values):
@@ -542,14 +731,26 @@ def test_resolved_runs_again(recipe, tmp_path, values):
     again = parse([str(tmp_path / "resolved_config.yaml")])
     assert (again.model, again.data, again.objective) == (args.model, args.data, args.objective)
     ours, theirs = args.training.to_dict(), again.training.to_dict()
-    assert {key: (ours[key], theirs[key]) for key in ours if ours[key] != theirs[key] and key != "logging_dir"} == {}
+    assert {
+        key: (ours[key], theirs[key])
+        for key in ours
+        if ours[key] != theirs[key] and key != "logging_dir"
+    } == {}
     assert resolved(again) == resolved(args)
     assert resolved(args)["max_length"] == 33 and {"learning_rate", "seed"} <= set(resolved(args))
 
 
 def test_resolved_leaves_out(recipe, tmp_path):
     """Secrets, and how the run was started."""
-    flags = ["--hub_token", "s3cret", "--overwrite_output_dir", "--resume_from_checkpoint", "x", "--use_cpu", "true"]
+    flags = [
+        "--hub_token",
+        "s3cret",
+        "--overwrite_output_dir",
+        "--resume_from_checkpoint",
+        "x",
+        "--use_cpu",
+        "true",
+    ]
     args = parse([recipe(push_to_hub_token="s3cret-too"), *flags])
     assert args.training.hub_token
     write_resolved(args, tmp_path)
@@ -560,5 +761,12 @@ def test_resolved_leaves_out(recipe, tmp_path):
 
 def test_a_ridge_head_is_one_linear_head(recipe):
     """Label attention has a head for each label."""
-    values = {"task": "regression", "label_columns": ["a", "b"], "head_init": "ridge", "pooling": "label_attention"}
-    assert "head_init ridge fits one linear head, but pooling label_attention" in refusal(recipe(**values))
+    values = {
+        "task": "regression",
+        "label_columns": ["a", "b"],
+        "head_init": "ridge",
+        "pooling": "label_attention",
+    }
+    assert "head_init ridge fits one linear head, but pooling label_attention" in refusal(
+        recipe(**values)
+    )

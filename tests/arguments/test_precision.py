@@ -6,12 +6,21 @@ import pytest
 import torch
 
 import trainer_ext.arguments.precision
-from trainer_ext.arguments.precision import ENVIRONMENT, check_precision, choose, cpu_hardware, explain, gpu_hardware
+from trainer_ext.arguments.precision import (
+    ENVIRONMENT,
+    check_precision,
+    choose,
+    cpu_hardware,
+    explain,
+    gpu_hardware,
+)
 from trainer_ext.arguments.training import TrainingArguments
 from trainer_ext.errors import UserError
 
 AVX2 = cpu_hardware({"avx", "avx2", "fma3"})
-EMULATING = cpu_hardware({"avx2", "avx512_f", "avx512_vnni"})  # oneDNN does bf16 there with float32 products
+EMULATING = cpu_hardware(
+    {"avx2", "avx512_f", "avx512_vnni"}
+)  # oneDNN does bf16 there with float32 products
 ZEN4 = cpu_hardware({"avx2", "avx512_f", "avx512_bf16"})
 AMX = cpu_hardware({"amx_bf16", "amx_tile", "avx512_bf16"})
 GRAVITON3 = cpu_hardware({"neon", "bf16", "sve_bf16"})
@@ -34,7 +43,12 @@ XPU = gpu_hardware("xpu", "the xpu device", bf16=True)
         (cpu_hardware(()), "float32", "float32", "float32"),
         (cpu_hardware({"avx512_bf16"}, onednn=False), "float32", "float32", "float32"),
         (cpu_hardware({"avx512_bf16"}, isa_limit="avx2"), "float32", "float32", "float32"),
-        (cpu_hardware({"avx512_bf16"}, isa_limit="AVX512_CORE_VNNI"), "float32", "float32", "float32"),
+        (
+            cpu_hardware({"avx512_bf16"}, isa_limit="AVX512_CORE_VNNI"),
+            "float32",
+            "float32",
+            "float32",
+        ),
         (cpu_hardware({"avx512_bf16"}, isa_limit="AVX512_CORE_BF16"), "bf16", "bf16", "float32"),
         (cpu_hardware({"amx_bf16"}, isa_limit="default"), "bf16", "bf16", "float32"),
         (T4, "fp16", "float32", "fp16"),
@@ -45,20 +59,39 @@ XPU = gpu_hardware("xpu", "the xpu device", bf16=True)
 )
 def test_what_each_machine_uses(hardware, auto, bf16, fp16):
     """Never what it would emulate; float32 everywhere."""
-    assert [choose(asked, hardware) for asked in ("auto", "bf16", "fp16", "float32")] == [auto, bf16, fp16, "float32"]
+    assert [choose(asked, hardware) for asked in ("auto", "bf16", "fp16", "float32")] == [
+        auto,
+        bf16,
+        fp16,
+        "float32",
+    ]
 
 
 def test_what_is_said():
     """One line, with the reason; nothing where the flag is obeyed."""
-    assert explain("precision auto", "auto", ZEN4) == "precision auto: bf16, since this CPU has avx512_bf16"
-    assert explain("precision auto", "auto", AVX2) == "precision auto: float32, since this CPU has no bf16 instructions"
-    assert explain("precision auto", "auto", T4) == "precision auto: fp16, since Tesla T4 has no bf16"
+    assert (
+        explain("precision auto", "auto", ZEN4)
+        == "precision auto: bf16, since this CPU has avx512_bf16"
+    )
+    assert (
+        explain("precision auto", "auto", AVX2)
+        == "precision auto: float32, since this CPU has no bf16 instructions"
+    )
+    assert (
+        explain("precision auto", "auto", T4) == "precision auto: fp16, since Tesla T4 has no bf16"
+    )
     refused = explain("bf16 true", "bf16", AVX2)
-    assert refused.startswith("bf16 true: training in float32, since this CPU has no bf16 instructions")
+    assert refused.startswith(
+        "bf16 true: training in float32, since this CPU has no bf16 instructions"
+    )
     assert "emulated" in refused and "\n" not in refused
     assert explain("bf16 true", "bf16", T4).endswith("--precision auto takes fp16")
-    assert explain("fp16 true", "fp16", ZEN4).endswith("fp16 needs a GPU; --precision auto takes bf16")
-    assert explain("bf16_full_eval true", "bf16", AVX2, "evaluating").startswith("bf16_full_eval true: evaluating in")
+    assert explain("fp16 true", "fp16", ZEN4).endswith(
+        "fp16 needs a GPU; --precision auto takes bf16"
+    )
+    assert explain("bf16_full_eval true", "bf16", AVX2, "evaluating").startswith(
+        "bf16_full_eval true: evaluating in"
+    )
     assert explain("bf16 true", "bf16", A100) is explain("fp16 true", "fp16", T4) is None
     assert explain("precision float32", "float32", AVX2) is None
 
@@ -81,7 +114,9 @@ def test_the_trainer_does_as_decided(arguments, hardware, used, flags):
     args = arguments(hardware, **flags)
     assert (args.precision, args.bf16, args.fp16) == (used, used == "bf16", False)
     assert os.environ[ENVIRONMENT] == {"bf16": "bf16", "float32": "no"}[used]
-    assert len(args.precision_notes) == (0 if flags != {"precision": "auto"} and used == "bf16" else 1)
+    assert len(args.precision_notes) == (
+        0 if flags != {"precision": "auto"} and used == "bf16" else 1
+    )
 
 
 @pytest.mark.parametrize("flags", [{"fp16": True}, {"precision": "fp16"}])
@@ -100,7 +135,11 @@ def test_default_is_the_trainers_own(arguments):
 
 def test_outright_wins_over_auto(arguments):
     """A recipe says `precision: auto`, the command line `--bf16 true`, or fp16."""
-    assert arguments(AVX2, precision="auto", bf16=True).precision_notes[0].startswith("bf16 true: training in float32")
+    assert (
+        arguments(AVX2, precision="auto", bf16=True)
+        .precision_notes[0]
+        .startswith("bf16 true: training in float32")
+    )
     assert arguments(AVX2, precision="auto", fp16=True).precision == "float32"
 
 
@@ -108,12 +147,15 @@ def test_outright_wins_over_auto(arguments):
 def test_evaluation_in_half_precision(arguments, name):
     """As training is."""
     args = arguments(AVX2, **{name: True})
-    assert not getattr(args, name) and args.precision_notes[0].startswith(f"{name} true: evaluating in float32")
+    assert not getattr(args, name) and args.precision_notes[0].startswith(
+        f"{name} true: evaluating in float32"
+    )
     assert arguments(ZEN4, bf16_full_eval=True).bf16_full_eval
 
 
 @pytest.mark.parametrize(
-    "launched, hardware, used", [("bf16", AVX2, "float32"), ("bf16", ZEN4, "bf16"), ("no", ZEN4, "float32")]
+    "launched, hardware, used",
+    [("bf16", AVX2, "float32"), ("bf16", ZEN4, "bf16"), ("no", ZEN4, "float32")],
 )
 def test_accelerate_launch(arguments, monkeypatch, launched, hardware, used):
     """`accelerate launch --mixed_precision bf16` asks through the environment."""
@@ -125,11 +167,19 @@ def test_accelerate_launch(arguments, monkeypatch, launched, hardware, used):
 def test_float32_outright_under_accelerate_launch(arguments, monkeypatch):
     """The flag wins."""
     monkeypatch.setenv(ENVIRONMENT, "bf16")
-    assert arguments(ZEN4, precision="float32").precision == "float32" and os.environ[ENVIRONMENT] == "no"
+    assert (
+        arguments(ZEN4, precision="float32").precision == "float32"
+        and os.environ[ENVIRONMENT] == "no"
+    )
 
 
 @pytest.mark.parametrize(
-    "flags", [{"bf16": True, "fp16": True}, {"precision": "float32", "bf16": True}, {"precision": "bf16", "fp16": True}]
+    "flags",
+    [
+        {"bf16": True, "fp16": True},
+        {"precision": "float32", "bf16": True},
+        {"precision": "bf16", "fp16": True},
+    ],
 )
 def test_contradictions(arguments, flags):
     """Refused, with both."""

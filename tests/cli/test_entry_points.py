@@ -31,7 +31,16 @@ def read_jsonl(path: Path) -> list[dict]:
 def topic_export(topic_checkpoint, topic_files, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("exports") / "topics"
     # thirty rows: one flipped label is three points
-    run_ok("export.py", topic_checkpoint, "--output_dir", folder, "--max_metric_drop", "10", "--benchmark", real=True)
+    run_ok(
+        "export.py",
+        topic_checkpoint,
+        "--output_dir",
+        folder,
+        "--max_metric_drop",
+        "10",
+        "--benchmark",
+        real=True,
+    )
     return folder
 
 
@@ -39,13 +48,28 @@ def topic_export(topic_checkpoint, topic_files, tmp_path_factory) -> Path:
 def aspect_export(aspect_checkpoint, aspect_files, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("exports") / "aspects"
     file = aspect_files["validation"]
-    run_ok("export.py", aspect_checkpoint, "--output_dir", folder, "--eval_file", file, "--max_metric_drop", "10")
+    run_ok(
+        "export.py",
+        aspect_checkpoint,
+        "--output_dir",
+        folder,
+        "--eval_file",
+        file,
+        "--max_metric_drop",
+        "10",
+    )
     return folder
 
 
 def test_training_leaves_a_complete_folder(topic_checkpoint):
     names = {path.name for path in topic_checkpoint.iterdir()}
-    assert {"config.json", "model.safetensors", "tokenizer.json", "metrics.json", "resolved_config.yaml"} <= names
+    assert {
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "metrics.json",
+        "resolved_config.yaml",
+    } <= names
     assert {"README.md", "plots"} <= names
     assert not [p for p in topic_checkpoint.rglob("*") if p.suffix in (".bin", ".pkl", ".tmp")]
     metrics = read_json(topic_checkpoint / "metrics.json")
@@ -71,13 +95,18 @@ def test_best_and_last_checkpoints_are_both_there(topic_checkpoint):
     assert steps == sorted({best, 18})
     best_weights = load_file(topic_checkpoint / f"checkpoint-{best}" / "model.safetensors")
     weights = load_file(topic_checkpoint / "model.safetensors")
-    assert all(np.array_equal(weights[key], best_weights[key]) for key in weights), "the best model, not the last"
+    assert all(np.array_equal(weights[key], best_weights[key]) for key in weights), (
+        "the best model, not the last"
+    )
 
 
 def test_aspect_metrics(aspect_checkpoint):
     metrics = read_json(aspect_checkpoint / "metrics.json")
     used = choose("bf16", look(use_cpu=True))
-    assert metrics["precision"] == used and f"Trained in {used}" in (aspect_checkpoint / "README.md").read_text()
+    assert (
+        metrics["precision"] == used
+        and f"Trained in {used}" in (aspect_checkpoint / "README.md").read_text()
+    )
     by_aspect = [metrics[f"eval_f1_macro_{name}"] for name in ASPECTS]
     assert metrics["eval_f1_macro"] == pytest.approx(np.mean(by_aspect))
     assert {"eval_accuracy", "eval_exact_match"} <= set(metrics)
@@ -125,12 +154,19 @@ for folder, shape in (({str(topic_export)!r}, (1, 3)), ({str(aspect_export)!r}, 
 
 def test_a_drop_past_the_limit_fails_and_is_marked(topic_checkpoint, tmp_path):
     out = tmp_path / "export"
-    done = run_script("export.py", topic_checkpoint, "--output_dir", out, "--max_metric_drop", "-200")
+    done = run_script(
+        "export.py", topic_checkpoint, "--output_dir", out, "--max_metric_drop", "-200"
+    )
     assert done.returncode == 1
     assert "NOT passed" in done.stdout and "more than -200" in done.stdout
     report = read_json(out / "export_report.json")
     int8 = report["variants"][-1]
-    assert not report["passed"] and report["chosen"] == "onnx" and not int8["good"] and "drops" in int8["why"]
+    assert (
+        not report["passed"]
+        and report["chosen"] == "onnx"
+        and not int8["good"]
+        and "drops" in int8["why"]
+    )
     assert "float embeddings" in int8["setting"], "the better setting was tried"
     assert load_predictor(out).session.input_names  # loads model.onnx, the chosen one
 
@@ -138,30 +174,62 @@ def test_a_drop_past_the_limit_fails_and_is_marked(topic_checkpoint, tmp_path):
 def test_predictions_agree_with_metrics_json(topic_checkpoint, topic_files, topic_export, tmp_path):
     rows = [line.rsplit("\t", 1) for line in topic_files["validation"].read_text().splitlines()]
     source = tmp_path / "in.jsonl"
-    source.write_text("".join(json.dumps({"id": k, "text": text}) + "\n" for k, (text, _) in enumerate(rows)))
-    run_ok("predict.py", "--model", topic_checkpoint, "--input", source, "--output", tmp_path / "out.jsonl", real=True)
+    source.write_text(
+        "".join(json.dumps({"id": k, "text": text}) + "\n" for k, (text, _) in enumerate(rows))
+    )
+    run_ok(
+        "predict.py",
+        "--model",
+        topic_checkpoint,
+        "--input",
+        source,
+        "--output",
+        tmp_path / "out.jsonl",
+        real=True,
+    )
     answers = read_jsonl(tmp_path / "out.jsonl")
     assert [answer["id"] for answer in answers] == list(range(30))
     gold, predicted = [label for _, label in rows], [answer["label"] for answer in answers]
     expected = read_json(topic_checkpoint / "metrics.json")["eval_f1_macro"]
     assert f1_score(gold, predicted, average="macro") == pytest.approx(expected)
-    run_ok("predict.py", "--model", topic_export, "--input", source, "--output", tmp_path / "int8.csv")
+    run_ok(
+        "predict.py", "--model", topic_export, "--input", source, "--output", tmp_path / "int8.csv"
+    )
     with open(tmp_path / "int8.csv", encoding="utf-8", newline="") as file:
         header, *rest = csv.reader(file)
-    assert header == ["id", "text", "label", "score", "probability_games", "probability_money", "probability_sports"]
+    assert header == [
+        "id",
+        "text",
+        "label",
+        "score",
+        "probability_games",
+        "probability_money",
+        "probability_sports",
+    ]
     assert len(rest) == 30
 
 
-def test_evaluate_a_checkpoint_three_ways(topic_checkpoint, topic_files, topic_export, topic_flags, tmp_path):
+def test_evaluate_a_checkpoint_three_ways(
+    topic_checkpoint, topic_files, topic_export, topic_flags, tmp_path
+):
     expected = read_json(topic_checkpoint / "metrics.json")["eval_f1_macro"]
     for model in (topic_checkpoint, topic_export):
         out = tmp_path / f"{model.parent.name}.jsonl"
         done = run_ok(
-            "predict.py", "--model", model, "--input", topic_files["validation"], "--evaluate", "--output", out
+            "predict.py",
+            "--model",
+            model,
+            "--input",
+            topic_files["validation"],
+            "--evaluate",
+            "--output",
+            out,
         )
         assert "f1_macro" in done.stdout and "validation" in done.stdout
         assert len(read_jsonl(out)) == 30
-        assert read_json(out.with_suffix(".metrics.json"))["eval_f1_macro"] == pytest.approx(expected, abs=0.1)
+        assert read_json(out.with_suffix(".metrics.json"))["eval_f1_macro"] == pytest.approx(
+            expected, abs=0.1
+        )
     flags = ["--do_train", "false", "--do_eval", "true", "--output_dir", tmp_path / "eval"]
     run_ok(
         "train.py",
@@ -173,33 +241,60 @@ def test_evaluate_a_checkpoint_three_ways(topic_checkpoint, topic_files, topic_e
         "none",
         "--config_overrides=",
     )
-    assert read_json(tmp_path / "eval/eval_results.json")["eval_f1_macro"] == pytest.approx(expected)
+    assert read_json(tmp_path / "eval/eval_results.json")["eval_f1_macro"] == pytest.approx(
+        expected
+    )
 
 
 def test_texts_on_the_command_line_and_stdin(topic_export, aspect_export):
     done = run_ok("predict.py", "--model", aspect_export, "--text", "food great, staff bad")
     assert "food" in done.stdout and "staff" in done.stdout and "score" in done.stdout
-    done = run_ok("predict.py", "--model", topic_export, "--input", "-", stdin="team match\n\nstock bank\n")
+    done = run_ok(
+        "predict.py", "--model", topic_export, "--input", "-", stdin="team match\n\nstock bank\n"
+    )
     assert len(done.stdout.strip().splitlines()) == 2 + 3, "a blank line is a row too"
 
 
 def test_the_onnx_path_imports_nothing_heavy(topic_export):
     done = run_ok("-X", "importtime", "predict.py", "--model", topic_export, "--text", "team")
-    modules = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    modules = {
+        line.rsplit("|", 1)[-1].strip()
+        for line in done.stderr.splitlines()
+        if line.startswith("import time:")
+    }
     assert "onnxruntime" in modules
-    assert not modules & {"torch", "transformers", "datasets", "pandas", "sklearn", "optimum", "evaluate", "matplotlib"}
+    assert not modules & {
+        "torch",
+        "transformers",
+        "datasets",
+        "pandas",
+        "sklearn",
+        "optimum",
+        "evaluate",
+        "matplotlib",
+    }
 
 
 def test_the_resolved_config_runs_again_and_gives_the_same_model(topic_checkpoint, tmp_path):
-    run_ok("train.py", topic_checkpoint / "resolved_config.yaml", "--output_dir", tmp_path / "again")
-    first, again = (load_file(folder / "model.safetensors") for folder in (topic_checkpoint, tmp_path / "again"))
-    assert all(np.array_equal(first[key], again[key]) for key in first), "same seed, same machine: same bits"
+    run_ok(
+        "train.py", topic_checkpoint / "resolved_config.yaml", "--output_dir", tmp_path / "again"
+    )
+    first, again = (
+        load_file(folder / "model.safetensors") for folder in (topic_checkpoint, tmp_path / "again")
+    )
+    assert all(np.array_equal(first[key], again[key]) for key in first), (
+        "same seed, same machine: same bits"
+    )
 
 
 def test_a_finished_folder_is_refused(topic_flags, topic_checkpoint):
     before = (topic_checkpoint / "model.safetensors").stat().st_mtime_ns
     done = run_script("train.py", *topic_flags, "--output_dir", topic_checkpoint)
-    assert done.returncode == 2 and "already holds another run" in done.stderr and "Traceback" not in done.stderr
+    assert (
+        done.returncode == 2
+        and "already holds another run" in done.stderr
+        and "Traceback" not in done.stderr
+    )
     assert (topic_checkpoint / "model.safetensors").stat().st_mtime_ns == before
 
 
@@ -212,7 +307,10 @@ BAD = {
     "missing column": (["--text_column", "body"], ["'body'", "columns are text, label"]),
     "unknown flag": (["--lerning_rate", "1"], ["lerning_rate", "learning_rate"]),
     "unknown metric": (["--metric_for_best_model", "f1_marco"], ["f1_marco", "f1_macro"]),
-    "no such encoder": (["--from_scratch", "none", "--model_name_or_path", "no/such"], ["no/such", "cannot be loaded"]),
+    "no such encoder": (
+        ["--from_scratch", "none", "--model_name_or_path", "no/such"],
+        ["no/such", "cannot be loaded"],
+    ),
 }
 
 
@@ -221,11 +319,15 @@ def test_bad_input_is_one_line_and_exit_2(case, topic_flags, tmp_path):
     flags, words = BAD[case]
     if "--model_name_or_path" in flags:
         topic_flags = [
-            flag for flag in topic_flags if flag not in ("--config_overrides",) and "hidden_size" not in str(flag)
+            flag
+            for flag in topic_flags
+            if flag not in ("--config_overrides",) and "hidden_size" not in str(flag)
         ]
     done = run_script("train.py", *topic_flags, *flags, "--output_dir", tmp_path / "out")
     assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr and all(word in done.stderr for word in words), done.stderr
+    assert "Traceback" not in done.stderr and all(word in done.stderr for word in words), (
+        done.stderr
+    )
     assert len([line for line in done.stderr.splitlines() if line.startswith("error: ")]) == 1
     assert not (tmp_path / "out").exists()
 
@@ -238,9 +340,15 @@ def test_broken_models_are_refused(script, topic_checkpoint, tmp_path):
         (broken / name).write_bytes((topic_checkpoint / name).read_bytes())
     (broken / "model.safetensors").write_bytes(b"\0" * 64)
     for model, word in ((broken, "cannot be loaded"), (tmp_path / "none", "does not exist")):
-        rest = ["--model", model, "--text", "x"] if script == "predict.py" else [model, "--output_dir", tmp_path / "x"]
+        rest = (
+            ["--model", model, "--text", "x"]
+            if script == "predict.py"
+            else [model, "--output_dir", tmp_path / "x"]
+        )
         done = run_script(script, *rest)
-        assert done.returncode == 2 and word in done.stderr and "Traceback" not in done.stderr, done.stderr
+        assert done.returncode == 2 and word in done.stderr and "Traceback" not in done.stderr, (
+            done.stderr
+        )
     assert not (tmp_path / "x").exists()
 
 
@@ -252,22 +360,39 @@ def test_kill_and_resume_gives_the_same_model(topic_flags, topic_checkpoint, tmp
     process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True,
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
     deadline = time.time() + 120
-    while process.poll() is None and not (out / "checkpoint-6/trainer_state.json").exists() and time.time() < deadline:
+    while (
+        process.poll() is None
+        and not (out / "checkpoint-6/trainer_state.json").exists()
+        and time.time() < deadline
+    ):
         time.sleep(0.002)
     assert process.poll() is None, "it must be killed while it runs"
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not (out / "metrics.json").exists(), "a killed run does not look finished"
     run_ok("train.py", *topic_flags, "--output_dir", out, "--resume_from_checkpoint", "true")
-    metrics, reference = read_json(out / "metrics.json"), read_json(topic_checkpoint / "metrics.json")
+    metrics, reference = (
+        read_json(out / "metrics.json"),
+        read_json(topic_checkpoint / "metrics.json"),
+    )
     assert metrics["global_step"] == 18 and metrics["best_step"] == reference["best_step"]
-    first, again = (load_file(folder / "checkpoint-18/model.safetensors") for folder in (topic_checkpoint, out))
+    first, again = (
+        load_file(folder / "checkpoint-18/model.safetensors") for folder in (topic_checkpoint, out)
+    )
     assert all(np.array_equal(first[key], again[key]) for key in first)
 
 
 def test_patience_survives_a_resume(topic_flags, tmp_path):
     """Stops after two evaluations without a gain, in one go or resumed one evaluation before the end."""
-    flags = [*topic_flags, "--learning_rate", "1e-9", "--early_stopping_patience", "2", "--save_total_limit", "9"]
+    flags = [
+        *topic_flags,
+        "--learning_rate",
+        "1e-9",
+        "--early_stopping_patience",
+        "2",
+        "--save_total_limit",
+        "9",
+    ]
     run_ok("train.py", *flags, "--max_steps", "60", "--output_dir", tmp_path / "whole")
     assert read_json(tmp_path / "whole/metrics.json")["global_step"] == 18
     for step in (12, 18):  # one evaluation before its end, and at its end

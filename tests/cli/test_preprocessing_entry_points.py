@@ -38,7 +38,10 @@ FLAGS = {
 def rows(good: int, bad: int) -> list[dict]:
     """Texts whose class shows only at the end, behind much that is cut out."""
     labels = ["good"] * good + ["bad"] * bad
-    return [{"text": f"row {k % 2} {FILLER * 6} {label}", "label": label} for k, label in enumerate(labels)]
+    return [
+        {"text": f"row {k % 2} {FILLER * 6} {label}", "label": label}
+        for k, label in enumerate(labels)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +59,11 @@ def shaped(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(CustomTrainer, "training_step", spy)
-        patch.setattr(Resampler, "draw", lambda self, *args: [drawn.append(len(self.repeats)), draw(self, *args)][1])
+        patch.setattr(
+            Resampler,
+            "draw",
+            lambda self, *args: [drawn.append(len(self.repeats)), draw(self, *args)][1],
+        )
         run = fit(
             FLAGS,
             train_file=rows(40, 8),
@@ -77,7 +84,9 @@ def test_only_the_training_part_is_balanced(shaped):
     assert state["max_steps"] == 30 and state["epoch"] == 3
     entry = next(entry for entry in state["log_history"] if "eval_runtime" in entry)
     assert round(entry["eval_runtime"] * entry["eval_samples_per_second"]) == 12
-    assert run.metrics["eval_accuracy"] == pytest.approx(round(run.metrics["eval_accuracy"] * 12) / 12)
+    assert run.metrics["eval_accuracy"] == pytest.approx(
+        round(run.metrics["eval_accuracy"] * 12) / 12
+    )
     assert "balance: oversample" in (run.output_dir / "resolved_config.yaml").read_text()
 
 
@@ -97,12 +106,22 @@ def test_a_fresh_process_and_the_export_answer_alike(shaped, tmp_path):
     plain = load_predictor(run.output_dir).logits(texts)
     source = tmp_path / "in.jsonl"
     source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-    run_ok("predict.py", "--model", run.output_dir, "--input", source, "--output", tmp_path / "out.jsonl")
+    run_ok(
+        "predict.py",
+        "--model",
+        run.output_dir,
+        "--input",
+        source,
+        "--output",
+        tmp_path / "out.jsonl",
+    )
     answers = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [answer["text"] for answer in answers] == texts
     assert [answer["label"] for answer in answers] == ["good"] * 3 + ["bad"] * 3
     expected = load_predictor(run.output_dir).predict(texts)
-    assert [answer["probabilities"] for answer in answers] == [answer["probabilities"] for answer in expected]
+    assert [answer["probabilities"] for answer in answers] == [
+        answer["probabilities"] for answer in expected
+    ]
 
     onnx = tmp_path / "onnx"
     validation = run.output_dir / "data/validation.jsonl"
@@ -110,12 +129,18 @@ def test_a_fresh_process_and_the_export_answer_alike(shaped, tmp_path):
     assert report["passed"]
     exported = load_predictor(onnx, file_name="model.onnx")
     assert np.abs(exported.logits(texts) - plain).max() < 1e-4
-    cleaned = [text.replace("ＦＵＬＬ", "FULL").replace("&#33;!!!!!", "!!!").replace("the ", "") for text in texts]
+    cleaned = [
+        text.replace("ＦＵＬＬ", "FULL").replace("&#33;!!!!!", "!!!").replace("the ", "")
+        for text in texts
+    ]
     assert exported.logits(cleaned).tolist() == exported.logits(texts).tolist()
 
 
 def test_a_marker_without_room_is_one_clear_error(tmp_path):
-    with pytest.raises(UserError, match="max_length 12 has no room for a head and a tail .* truncation_marker 'a b c"):
+    with pytest.raises(
+        UserError,
+        match="max_length 12 has no room for a head and a tail .* truncation_marker 'a b c",
+    ):
         fit(
             FLAGS | {"clean": None, "truncation_marker": "a b c d e f g h i j k"},
             train_file=rows(3, 3),

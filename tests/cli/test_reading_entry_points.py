@@ -65,7 +65,15 @@ def test_predict_takes_the_same_flags(emotion_run, emotions):
     """--evaluate gives the training's own metrics, and each row its answer with its text and id."""
     flags = ["--column_names", "text", "labels", "id", "--quoting", "none"]
     output = emotions / "answers.jsonl"
-    argv = ["--model", emotion_run, "--input", emotions / "rows.tsv", "--output", output, "--evaluate"]
+    argv = [
+        "--model",
+        emotion_run,
+        "--input",
+        emotions / "rows.tsv",
+        "--output",
+        output,
+        "--evaluate",
+    ]
     run_ok("predict.py", *argv, *flags)
     answers = [json.loads(line) for line in output.read_text().splitlines()]
     assert [answer["id"] for answer in answers] == [f"e{k}" for k in range(96)]
@@ -78,20 +86,31 @@ def test_predict_takes_the_same_flags(emotion_run, emotions):
 def test_export_reads_the_training_file_as_the_training_did(emotion_run, emotions, tmp_path):
     """And another file as its own flags say."""
     predictor = load_predictor(emotion_run)
-    options = {"max_metric_drop": 0.5, "max_eval_samples": 5, "benchmark": False, "output_dir": tmp_path}
-    texts, labels = evaluation_rows(ExportOptions(model=emotion_run, eval_file=None, **options), predictor)
+    options = {
+        "max_metric_drop": 0.5,
+        "max_eval_samples": 5,
+        "benchmark": False,
+        "output_dir": tmp_path,
+    }
+    texts, labels = evaluation_rows(
+        ExportOptions(model=emotion_run, eval_file=None, **options), predictor
+    )
     assert len(texts) == 5 and texts[0].startswith('"') and sum(labels[0]) >= 1
     limited = shutil.copytree(emotion_run, tmp_path / "limited")
     with open(limited / "resolved_config.yaml", "a") as file:
         file.write("max_eval_samples: 20\n")
     recorded = ExportOptions(model=limited, eval_file=None, **options | {"max_eval_samples": None})
-    assert len(evaluation_rows(recorded, predictor)[0]) == 20, "as many as the checkpoint was chosen on"
+    assert len(evaluation_rows(recorded, predictor)[0]) == 20, (
+        "as many as the checkpoint was chosen on"
+    )
     (tmp_path / "a.jsonl").write_text('{"text": "goal", "labels": ["sports"]}\n')
     given = ExportOptions(model=emotion_run, eval_file=str(tmp_path / "a.jsonl"), **options)
     assert evaluation_rows(given, predictor)[0] == ["goal"]
     (tmp_path / "a.rows").write_text("goal|0\n")
     files = FileOptions("txt", "|", column_names=["text", "labels"])
-    given = ExportOptions(model=emotion_run, eval_file=str(tmp_path / "a.rows"), files=files, **options)
+    given = ExportOptions(
+        model=emotion_run, eval_file=str(tmp_path / "a.rows"), files=files, **options
+    )
     assert evaluation_rows(given, predictor) == (["goal"], [[1, 0, 0]])
 
 
@@ -99,7 +118,10 @@ def test_flags_that_do_not_fit_the_input(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "a"}\n')
     base = ["predict.py", "--model", "x", "--input", tmp_path / "a.jsonl"]
     for flags, words in (
-        (["--column_names", "text"], "column_names ['text'] is for csv, tsv, txt, but the files are jsonl"),
+        (
+            ["--column_names", "text"],
+            "column_names ['text'] is for csv, tsv, txt, but the files are jsonl",
+        ),
         (["--drop_missing"], "--drop_missing is for --evaluate"),
     ):
         done = run_script(*base, *flags)
@@ -111,7 +133,11 @@ def test_a_resumed_stream_goes_on_where_it_stopped(topic_files, tmp_path):
     flags = {**TINY, "train_file": topic_files["train"], "streaming": True, "max_steps": 11}
     flags |= {"save_strategy": "steps", "save_steps": 8}
     fit(flags, output_dir=tmp_path / "whole")
-    fit(flags, output_dir=tmp_path / "resumed", resume_from_checkpoint=str(tmp_path / "whole/checkpoint-8"))
+    fit(
+        flags,
+        output_dir=tmp_path / "resumed",
+        resume_from_checkpoint=str(tmp_path / "whole/checkpoint-8"),
+    )
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "resumed"))
     assert one.keys() == two.keys() and all((one[name] == two[name]).all() for name in one)
 
@@ -122,12 +148,21 @@ def test_a_resumed_stream_goes_on_where_it_stopped(topic_files, tmp_path):
 @pytest.mark.parametrize(
     "flags, words",
     [
-        ({"task": "joint", "column_names": ["a", "b"]}, "column_names .* is not for the files of the task joint"),
+        (
+            {"task": "joint", "column_names": ["a", "b"]},
+            "column_names .* is not for the files of the task joint",
+        ),
         ({"task": "joint", "file_format": "csv"}, "file_format csv is not for the task joint"),
-        ({"file_format": "jsonl", "quoting": "none"}, "quoting none is for csv, tsv, but the files are jsonl"),
+        (
+            {"file_format": "jsonl", "quoting": "none"},
+            "quoting none is for csv, tsv, but the files are jsonl",
+        ),
         ({"delimiter": "ab"}, "'ab' is not one character"),
         ({"label_names": "no.txt"}, "label_names: no.txt does not exist"),
-        ({"train_file": None, "dataset_name": "x", "quoting": "none"}, "quoting none is for files, not dataset_name x"),
+        (
+            {"train_file": None, "dataset_name": "x", "quoting": "none"},
+            "quoting none is for files, not dataset_name x",
+        ),
     ],
 )
 def test_contradictions_at_parse_time(topic_files, flags, words):
@@ -157,10 +192,14 @@ def test_summary_before_training(emotion_run):
     from datasets import Dataset
     from transformers import AutoTokenizer
 
-    train = Dataset.from_dict({"text": ["goal team", "GOAL  team", "bank", "goal " * 9], "labels": [0, 1, 1, 0]})
+    train = Dataset.from_dict(
+        {"text": ["goal team", "GOAL  team", "bank", "goal " * 9], "labels": [0, 1, 1, 0]}
+    )
     test = Dataset.from_dict({"text": ["Bank", "match"], "labels": [1, 0]})
     tokenizer = AutoTokenizer.from_pretrained(emotion_run)
-    assert list(summary_lines({"train": train, "validation": None, "test": test}, tokenizer, 8)) == [
+    assert list(
+        summary_lines({"train": train, "validation": None, "test": test}, tokenizer, 8)
+    ) == [
         "rows: train 4, test 2",
         "note: train repeats texts in 1 rows, 1 texts with different labels",
         "warning: 1 rows of test (50.0%) have a text that is in train too",
@@ -186,7 +225,11 @@ def test_prediction_from_a_large_file_takes_no_more_memory(topic_checkpoint, tmp
                 file.write(json.dumps({"id": k, "text": "goal " + "x" * 2000}) + "\n")
         argv = ["--model", topic_checkpoint, "--input", path, "--output", tmp_path / "out.csv"]
         done = subprocess.run(
-            [sys.executable, "-c", PEAK, *map(str, argv)], cwd=ROOT, capture_output=True, text=True, timeout=900
+            [sys.executable, "-c", PEAK, *map(str, argv)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=900,
         )
         assert done.returncode == 0, done.stderr[-2000:]
         peaks.append(int(done.stdout.split()[-1]))

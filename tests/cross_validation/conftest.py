@@ -33,7 +33,9 @@ def topic_rows(count: int, seed: int = 1) -> list[dict]:
     generator, names, rows = random.Random(seed), list(CLASSES), []
     for k in range(count):
         label = names[k % len(names)]
-        rows.append({"id": f"{seed}-{k}", "text": sentence(CLASSES[label], generator), "label": label})
+        rows.append(
+            {"id": f"{seed}-{k}", "text": sentence(CLASSES[label], generator), "label": label}
+        )
         if k % 6 == 5:
             rows[-1] |= {"text": rows[k - 3]["text"]}  # the same class: 3 classes in turn
     return rows

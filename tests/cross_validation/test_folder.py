@@ -30,7 +30,11 @@ def begin(tmp_path, monkeypatch):
 
     def run(rows: list[dict], validation: list[dict] | None = None, **flags) -> None:
         write_table(rows, tmp_path / "train.jsonl", "")
-        flags = TINY | {"train_file": str(tmp_path / "train.jsonl"), "output_dir": str(tmp_path / "cv")} | flags
+        flags = (
+            TINY
+            | {"train_file": str(tmp_path / "train.jsonl"), "output_dir": str(tmp_path / "cv")}
+            | flags
+        )
         if validation:
             write_table(validation, tmp_path / "dev.jsonl", "")
             flags["validation_file"] = str(tmp_path / "dev.jsonl")
@@ -58,7 +62,9 @@ def test_seeds_of_other_rows_are_refused(begin, tmp_path):
     """Training and validation rows, also in another order; one seed by itself too; not when all begins anew."""
     begin(ROWS, DEV, seeds=[1, 2])
     begin(ROWS, DEV, seeds=[1, 2])
-    with pytest.raises(UserError, match="cv holds seeds with other validation rows: .*--overwrite_output_dir true"):
+    with pytest.raises(
+        UserError, match="cv holds seeds with other validation rows: .*--overwrite_output_dir true"
+    ):
         begin(ROWS, DEV[::-1], seeds=[1, 2])
     for seeds in ([1, 2], [2]):
         with pytest.raises(UserError, match="cv holds seeds with other training rows"):
@@ -72,7 +78,9 @@ def test_no_seed_stays_that_is_not_part_of_the_whole(begin, tmp_path):
     begin(ROWS, DEV, seeds=[1])
     begin(ROWS, DEV, seeds=[2])
     assert json.loads((tmp_path / "cv/seeds.json").read_text())["seeds"] == [1, 2]
-    with pytest.raises(UserError, match="cv holds the seeds 1, 2: name all, --seeds 1 2 3 4. Give another"):
+    with pytest.raises(
+        UserError, match="cv holds the seeds 1, 2: name all, --seeds 1 2 3 4. Give another"
+    ):
         begin(ROWS, DEV, seeds=[3, 4])
     begin(ROWS, DEV, seeds=[1, 2, 3])
     (tmp_path / "cv/cv.json").write_text("{}")
@@ -88,7 +96,9 @@ def test_one_fold_anew_does_not_change_the_division_of_the_others(begin, tmp_pat
     first, second = (trained(tmp_path / f"cv/fold-{k}") for k in range(2))
     (tmp_path / "cv/cv.json").write_text("{}")
     files = [(tmp_path / "cv" / name).read_bytes() for name in ("folds.csv", "folds.json")]
-    with pytest.raises(UserError, match="made for other data, .* all of them at once, since fold-0 is there too"):
+    with pytest.raises(
+        UserError, match="made for other data, .* all of them at once, since fold-0 is there too"
+    ):
         begin(ROWS[::-1], folds=2, fold=1, overwrite_output_dir=True)
     with pytest.raises(UserError, match="its learning_rate is 0.005, now it is 0.1"):
         begin(ROWS, folds=2, fold=1, overwrite_output_dir=True, learning_rate=0.1)
@@ -98,7 +108,9 @@ def test_one_fold_anew_does_not_change_the_division_of_the_others(begin, tmp_pat
     assert not (tmp_path / "cv/cv.json").exists(), "it described the model that is trained again"
     (first / "config.json").unlink()
     begin(ROWS[::-1], folds=2, fold=1, overwrite_output_dir=True)
-    assert (second / "config.json").exists(), "its training removes it, once no other process trains it"
+    assert (second / "config.json").exists(), (
+        "its training removes it, once no other process trains it"
+    )
     assert files[1] != (tmp_path / "cv/folds.json").read_bytes()
 
 
@@ -125,7 +137,9 @@ def test_every_test_row_is_read_before_the_training(begin, tmp_path):
         begin(ROWS, **tests)
     assert not (tmp_path / "cv").exists()
     begin(ROWS, **tests, drop_missing=True)
-    write_table([{"id": row["id"], "text": row["text"]} for row in rows], tmp_path / "test.jsonl", "")
+    write_table(
+        [{"id": row["id"], "text": row["text"]} for row in rows], tmp_path / "test.jsonl", ""
+    )
     begin(ROWS, **tests, overwrite_output_dir=True)
     (tmp_path / "test.jsonl").write_text('{"id": 1, "text": "a"}\n{"text": "b"}\n')
     with pytest.raises(UserError, match="test.jsonl, row 2.*: there is no column 'id'"):
@@ -136,10 +150,16 @@ def test_seeds_that_begin_at_the_same_time_are_all_kept(begin, tmp_path):
     """What one reads, checks and writes, no other does meanwhile; the lock is gone afterwards."""
     write_table(ROWS, tmp_path / "train.jsonl", "")
     write_table(DEV, tmp_path / "dev.jsonl", "")
-    files = {"train_file": str(tmp_path / "train.jsonl"), "validation_file": str(tmp_path / "dev.jsonl")}
+    files = {
+        "train_file": str(tmp_path / "train.jsonl"),
+        "validation_file": str(tmp_path / "dev.jsonl"),
+    }
     for attempt in range(3):
         folder = tmp_path / f"several-{attempt}" / "cv"
-        runs = [parse_values({}, TINY | files | {"output_dir": str(folder), "seeds": [seed]}) for seed in range(6)]
+        runs = [
+            parse_values({}, TINY | files | {"output_dir": str(folder), "seeds": [seed]})
+            for seed in range(6)
+        ]
         with ThreadPoolExecutor(6) as pool:
             list(pool.map(claim_for_member, runs))
         assert sorted(json.loads((folder / "seeds.json").read_text())["seeds"]) == list(range(6))

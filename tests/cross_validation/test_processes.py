@@ -33,7 +33,9 @@ def start(*args) -> subprocess.Popen:
     """train.py in a process group of its own."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "train.py", *map(str, args)]
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
+    )
 
 
 def wait_for(done, process: subprocess.Popen) -> None:
@@ -49,7 +51,14 @@ def models_of(folder: Path, names) -> list[bytes]:
 
 def test_killed_in_the_second_fold_and_started_again(tmp_path):
     """The first is untouched, and everything is equal to a run that was not killed."""
-    path = recipe(tmp_path, folds=3, max_steps=40, save_steps=4, eval_steps=4, output_dir=str(tmp_path / "whole"))
+    path = recipe(
+        tmp_path,
+        folds=3,
+        max_steps=40,
+        save_steps=4,
+        eval_steps=4,
+        output_dir=str(tmp_path / "whole"),
+    )
     run_ok("train.py", path)
     cut = tmp_path / "cut"
     process = start(path, "--output_dir", cut)
@@ -75,7 +84,9 @@ def test_a_crash_of_one_leaves_the_others(tmp_path):
     done = run_script("train.py", path, env={"PYTHONPATH": str(tmp_path)})
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith(f"error: fold-1 failed (see {tmp_path / 'cv/fold-1/train.log'}); 2 of 3 are finished")
+    assert last.startswith(
+        f"error: fold-1 failed (see {tmp_path / 'cv/fold-1/train.log'}); 2 of 3 are finished"
+    )
     assert "Run the same command again" in last and (tmp_path / "cv/fold-2/metrics.json").exists()
     assert not (tmp_path / "cv/cv.json").exists()
     done = run_ok("train.py", path)
@@ -85,7 +96,9 @@ def test_a_crash_of_one_leaves_the_others(tmp_path):
 def test_the_parent_stays_small_over_twenty_folds(tmp_path):
     """Its memory after the last fold is that after the second, give or take 2%."""
     steps = {"max_steps": 1, "eval_steps": 1, "save_steps": 1}
-    path = recipe(tmp_path, rows=40, folds=20, num_fold_workers=2, output_dir=str(tmp_path / "cv"), **steps)
+    path = recipe(
+        tmp_path, rows=40, folds=20, num_fold_workers=2, output_dir=str(tmp_path / "cv"), **steps
+    )
     process, seen = start(path), {}
     while process.poll() is None:
         count = len(list(tmp_path.glob("cv/fold-*/metrics.json")))
@@ -111,16 +124,28 @@ def test_seeds_and_a_soup(tmp_path):
     path = recipe(tmp_path, output_dir=str(folder), **flags)
     done = run_ok("train.py", path)
     summary = json.loads((folder / "cv.json").read_text())
-    assert list(summary["seeds"]) == ["seed-42", "seed-7"] and sum(summary["weights"].values()) == pytest.approx(1)
+    assert list(summary["seeds"]) == ["seed-42", "seed-7"] and sum(
+        summary["weights"].values()
+    ) == pytest.approx(1)
     assert {"mean", "std", "ensemble", "soup"} <= set(summary)
     soup = summary["soup"]
-    assert soup["soup"] >= soup["best_model"] == max(soup["single_models"].values()) and soup["rows"] == 18
+    assert (
+        soup["soup"] >= soup["best_model"] == max(soup["single_models"].values())
+        and soup["rows"] == 18
+    )
     texts = [row["text"] for row in topic_rows(5, 3)]
-    assert yaml.safe_load((folder / "soup/resolved_config.yaml").read_text()) == {"validation_file": validation}
+    assert yaml.safe_load((folder / "soup/resolved_config.yaml").read_text()) == {
+        "validation_file": validation
+    }
     assert "label" in load_predictor(folder / "soup").predict(texts)[0]
     assert len((folder / "submission.csv").read_text().splitlines()) == 6
-    judged = [json.loads((folder / name / "config.json").read_text())["pipeline"] for name in ("soup", "seed-42")]
-    assert judged[0]["validation_data_sha256"] == judged[1]["validation_data_sha256"], "the rows that all seeds share"
+    judged = [
+        json.loads((folder / name / "config.json").read_text())["pipeline"]
+        for name in ("soup", "seed-42")
+    ]
+    assert judged[0]["validation_data_sha256"] == judged[1]["validation_data_sha256"], (
+        "the rows that all seeds share"
+    )
     assert "soup of seed-" in done.stdout and "ensemble" in done.stdout
     plain = run_ok("train.py", path, "--seeds", "42", "--output_dir", tmp_path / "one")
     assert models_of(tmp_path / "one", ["seed-42"]) == models_of(folder, ["seed-42"]), plain.stdout
@@ -128,16 +153,23 @@ def test_seeds_and_a_soup(tmp_path):
 
 def test_every_fold_exported_answers_together(cv, tmp_path):
     """Each through the gate on its own validation rows; the INT8 models of all folds predict as one."""
-    done = run_ok("export.py", cv.folder, "--output_dir", tmp_path / "onnx", "--max_metric_drop", "20")
+    done = run_ok(
+        "export.py", cv.folder, "--output_dir", tmp_path / "onnx", "--max_metric_drop", "20"
+    )
     report = json.loads((tmp_path / "onnx/export_report.json").read_text())
     with open(cv.folder / "folds.csv", newline="") as file:
         rows = [row["fold"] for row in csv.DictReader(file)]
     counts = [model["eval_rows"] for model in report["models"].values()]
     assert report["passed"] and counts == [rows.count("0"), rows.count("1")]
-    assert len(list((tmp_path / "onnx").glob("fold-*/model_quantized.onnx"))) == 2 and "fold-1" in done.stdout
+    assert (
+        len(list((tmp_path / "onnx").glob("fold-*/model_quantized.onnx"))) == 2
+        and "fold-1" in done.stdout
+    )
     flags = ["--input", cv.folder / "data/train.jsonl", "--ensemble", "weighted"]
     for model, name in ((tmp_path / "onnx", "int8"), (cv.folder, "torch")):
         run_ok("predict.py", "--model", model, *flags, "--output", tmp_path / f"{name}.jsonl")
     answers = [(tmp_path / f"{name}.jsonl").read_text().splitlines() for name in ("int8", "torch")]
     for one, two in zip(*answers, strict=True):
-        assert json.loads(one)["probabilities"] == pytest.approx(json.loads(two)["probabilities"], abs=0.1)
+        assert json.loads(one)["probabilities"] == pytest.approx(
+            json.loads(two)["probabilities"], abs=0.1
+        )

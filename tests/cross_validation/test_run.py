@@ -37,7 +37,13 @@ def test_what_it_leaves(cv):
         *("fold-0", "fold-1", "folds.csv", "folds.json", "oof.csv", "cv.json", "README.md"),
         *("resolved_config.yaml", "plots", "data", ".trainer_ext.json"),
     }
-    for name in ("config.json", "metrics.json", "tokenizer.json", "resolved_config.yaml", "plots/learning_curves.png"):
+    for name in (
+        "config.json",
+        "metrics.json",
+        "tokenizer.json",
+        "resolved_config.yaml",
+        "plots/learning_curves.png",
+    ):
         assert (cv.folder / "fold-1" / name).is_file(), name
     assert (cv.folder / "plots" / "learning_curves.png").stat().st_size > 10_000
 
@@ -51,14 +57,22 @@ def test_oof_is_every_row_once_and_its_metric_is_right(cv):
     for row, given in zip(oof, cv.rows, strict=True):
         answer = models[int(row["fold"])].predict([given["text"]])[0]
         assert answer["label"] == row["pred_label"]
-        assert float(row["probability_games"]) == pytest.approx(answer["probabilities"]["games"], abs=2e-5)
+        assert float(row["probability_games"]) == pytest.approx(
+            answer["probabilities"]["games"], abs=2e-5
+        )
     gold, predicted = ([row[name] for row in oof] for name in ("label", "pred_label"))
     assert summary["oof"]["accuracy"] == pytest.approx(accuracy_score(gold, predicted))
     assert summary["oof"]["f1_macro"] == pytest.approx(f1_score(gold, predicted, average="macro"))
-    of_folds = [json.loads((cv.folder / f"fold-{k}/metrics.json").read_text())["eval_accuracy"] for k in range(2)]
+    of_folds = [
+        json.loads((cv.folder / f"fold-{k}/metrics.json").read_text())["eval_accuracy"]
+        for k in range(2)
+    ]
     assert summary["mean"]["accuracy"] == pytest.approx(np.mean(of_folds))
     assert summary["std"]["accuracy"] == pytest.approx(abs(of_folds[0] - of_folds[1]) / 2**0.5)
-    assert summary["folds"]["fold-1"]["accuracy"] == of_folds[1] and sum(summary["weights"].values()) == 1
+    assert (
+        summary["folds"]["fold-1"]["accuracy"] == of_folds[1]
+        and sum(summary["weights"].values()) == 1
+    )
     assert cv.run.metrics["oof_f1_macro"] == summary["oof"]["f1_macro"]
 
 
@@ -80,18 +94,23 @@ def test_the_folder_answers_as_the_mean_of_its_folds(cv, tmp_path):
     for answer, a, b in zip(answers, *single, strict=True):
         mean = {name: (a["probabilities"][name] + b["probabilities"][name]) / 2 for name in CLASSES}
         assert answer["probabilities"] == pytest.approx(mean, abs=2e-6)
-    write_table([{"id": row["id"], "text": row["text"]} for row in rows], tmp_path / "test.jsonl", "")
+    write_table(
+        [{"id": row["id"], "text": row["text"]} for row in rows], tmp_path / "test.jsonl", ""
+    )
     write_table(rows, tmp_path / "labelled.jsonl", "")
     flags = ["--test_file", str(tmp_path / "test.jsonl")]
     submit(parse([str(cv.folder / "resolved_config.yaml"), *flags]), cv.folder, tmp_path)
     assert read_csv(tmp_path / "submission.csv") == [
-        {"id": row["id"], "label": answer["label"]} for row, answer in zip(rows, answers, strict=True)
+        {"id": row["id"], "label": answer["label"]}
+        for row, answer in zip(rows, answers, strict=True)
     ]
     assert not (tmp_path / "test_metrics.json").exists()
     flags = ["--test_file", str(tmp_path / "labelled.jsonl")]
     submit(parse([str(cv.folder / "resolved_config.yaml"), *flags]), cv.folder, tmp_path)
     right = [answer["label"] == row["label"] for row, answer in zip(rows, answers, strict=True)]
-    assert json.loads((tmp_path / "test_metrics.json").read_text())["accuracy"] == pytest.approx(np.mean(right))
+    assert json.loads((tmp_path / "test_metrics.json").read_text())["accuracy"] == pytest.approx(
+        np.mean(right)
+    )
 
 
 def test_each_fold_sees_its_training_part_only(cv):
@@ -99,7 +118,9 @@ def test_each_fold_sees_its_training_part_only(cv):
     folds = [row["fold"] for row in read_csv(cv.folder / "folds.csv")]
     card = (cv.folder / "fold-0/README.md").read_text()
     assert f" on {folds.count('1')} rows" in card and f"{folds.count('0')} validation rows" in card
-    assert (cv.folder / "fold-0/tokenizer.json").read_bytes() != (cv.folder / "fold-1/tokenizer.json").read_bytes()
+    assert (cv.folder / "fold-0/tokenizer.json").read_bytes() != (
+        cv.folder / "fold-1/tokenizer.json"
+    ).read_bytes()
     assert [fold_seed(42, k) for k in range(3)] == [42, 1000045, 2000048]
     recipe = yaml.safe_load((cv.folder / "fold-1/resolved_config.yaml").read_text())
     assert recipe["fold"] == 1 and recipe["seed"] == 42 and recipe["output_dir"] == str(cv.folder)
@@ -109,11 +130,22 @@ def test_a_fold_of_intents_and_slots_counts_neighbours_in_its_training_rows(tmp_
     """The tags are those of all rows."""
     rows = [{"tokens": ["a", f"w{k}"], "slots": [("O", "B-x")[k % 3 == 0], "O"]} for k in range(12)]
     rows = [row | {"intent": "ab"[k % 2]} for k, row in enumerate(rows)]
-    flags = {name: value for name, value in TINY.items() if name not in ("task", "id_column", "metric_for_best_model")}
-    flags |= {"max_steps": 1, "eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
+    flags = {
+        name: value
+        for name, value in TINY.items()
+        if name not in ("task", "id_column", "metric_for_best_model")
+    }
+    flags |= {
+        "max_steps": 1,
+        "eval_strategy": "no",
+        "save_strategy": "no",
+        "load_best_model_at_end": False,
+    }
     fit(flags, task="joint", train_file=rows, folds=3, fold=1, output_dir=tmp_path)
     folds = [record["fold"] for record in read_csv(tmp_path / "folds.csv")]
-    expected = neighbours(row["slots"] for row, fold in zip(rows, folds, strict=True) if fold != "1")
+    expected = neighbours(
+        row["slots"] for row, fold in zip(rows, folds, strict=True) if fold != "1"
+    )
     space = json.loads((tmp_path / "fold-1" / "config.json").read_text())["pipeline"]["label_space"]
     assert {(one, other): count for one, other, count in space["neighbours"]} == expected
     assert space["tags"] == ["O", "B-x"]
@@ -127,7 +159,9 @@ def test_started_again_it_trains_nothing(cv, capsys):
     assert "fold-0: finished before, kept" in capsys.readouterr().out
     one = fit(cv.flags, fold=1)
     assert one.metrics == json.loads((cv.folder / "fold-1/metrics.json").read_text())
-    assert before == {k: (cv.folder / f"fold-{k}/model.safetensors").stat().st_mtime_ns for k in range(2)}
+    assert before == {
+        k: (cv.folder / f"fold-{k}/model.safetensors").stat().st_mtime_ns for k in range(2)
+    }
 
 
 def test_other_data_and_other_flags_are_refused(cv):
@@ -139,11 +173,15 @@ def test_other_data_and_other_flags_are_refused(cv):
     assert train.read_text() == kept
     try:
         train.write_text(kept.replace(cv.rows[-1]["text"], "something else"))
-        with pytest.raises(UserError, match="folds.csv was made for other data, and the rows changed"):
+        with pytest.raises(
+            UserError, match="folds.csv was made for other data, and the rows changed"
+        ):
             fit(cv.flags, train_file=str(train))
     finally:
         train.write_text(kept)
-    with pytest.raises(UserError, match="holds another run: its learning_rate is 0.005, now it is 0.001"):
+    with pytest.raises(
+        UserError, match="holds another run: its learning_rate is 0.005, now it is 0.001"
+    ):
         fit(cv.flags, learning_rate=1e-3)
     with pytest.raises(UserError, match="its folds is 2, now it is 3"):
         fit(cv.flags, folds=3)
@@ -156,7 +194,10 @@ def test_other_data_and_other_flags_are_refused(cv):
         ({"folds": 1}, "folds 1 is out of range: it must be at least 2"),
         ({"fold": 1, "validation_file": "v"}, "fold 1 has no effect: folds is 0"),
         ({"folds": 2, "fold": 2}, "fold 2 is out of range: it must be at least 0 and at most 1"),
-        ({"folds": 2, "fold_repeats": 2, "fold": 4}, "fold 4 is out of range: it must be at least 0 and at most 3"),
+        (
+            {"folds": 2, "fold_repeats": 2, "fold": 4},
+            "fold 4 is out of range: it must be at least 0 and at most 3",
+        ),
         ({"folds": 2, "fold_strategy": "group"}, "fold_strategy group and group_column None"),
         ({"folds": 2, "fold_strategy": "random"}, "invalid choice: 'random'"),
         ({"folds": 2, "soup": True}, "soup true needs rows that no fold was trained"),
@@ -167,7 +208,10 @@ def test_other_data_and_other_flags_are_refused(cv):
             {"seeds": [1, 2], "eval_strategy": "no", "load_best_model_at_end": False},
             "seeds .1, 2. are compared on validation rows",
         ),
-        ({"folds": 2, "resume_from_checkpoint": "x"}, "resume_from_checkpoint x names one checkpoint"),
+        (
+            {"folds": 2, "resume_from_checkpoint": "x"},
+            "resume_from_checkpoint x names one checkpoint",
+        ),
         ({"folds": 40}, "folds 40 needs at least 40 different texts or groups, but there are"),
     ],
 )
@@ -180,8 +224,17 @@ def test_contradictions(tmp_path, flags, message):
 
 def test_stratified_needs_one_label(tmp_path):
     """Targets, aspects and flags go with multilabel_stratified."""
-    with pytest.raises(UserError, match="stratified is for one label a row, but the task is multi_label"):
-        fit(TINY, task="multi_label", train_file=[], output_dir=tmp_path, folds=2, fold_strategy="stratified")
+    with pytest.raises(
+        UserError, match="stratified is for one label a row, but the task is multi_label"
+    ):
+        fit(
+            TINY,
+            task="multi_label",
+            train_file=[],
+            output_dir=tmp_path,
+            folds=2,
+            fold_strategy="stratified",
+        )
 
 
 def test_a_token_reaches_the_folds_by_the_environment_alone(tmp_path, monkeypatch):
@@ -197,9 +250,16 @@ def test_a_token_reaches_the_folds_by_the_environment_alone(tmp_path, monkeypatc
 
     monkeypatch.setattr("trainer_ext.cross_validation.train_members.subprocess.Popen", Process)
     write_table(topic_rows(12), tmp_path / "train.jsonl", "")
-    flags = {"train_file": str(tmp_path / "train.jsonl"), "output_dir": str(tmp_path / "cv"), "folds": 2}
+    flags = {
+        "train_file": str(tmp_path / "train.jsonl"),
+        "output_dir": str(tmp_path / "cv"),
+        "folds": 2,
+    }
     args = parse_values({}, TINY | flags | {"hub_token": "hf_SECRETsecret123"})
     write_resolved(args, tmp_path / "cv")
     train_one(args, "fold-0", {}, {}, threading.Event())
-    assert started["env"]["HF_TOKEN"] == "hf_SECRETsecret123" and "hf_SECRETsecret123" not in started["command"]
+    assert (
+        started["env"]["HF_TOKEN"] == "hf_SECRETsecret123"
+        and "hf_SECRETsecret123" not in started["command"]
+    )
     assert "hf_SECRET" not in (tmp_path / "cv/resolved_config.yaml").read_text()

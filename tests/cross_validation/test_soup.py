@@ -25,7 +25,9 @@ def test_it_keeps_what_does_not_hurt():
     judge = lambda soup, which: abs(float(soup["w"]) - 3)  # noqa: E731
     soup, kept = greedy_soup(given, [2.0, 1.0, 1.0, 6.0], judge, greater=False)
     assert kept == [1, 2] and float(soup["w"]) == 3 and soup["ids"].tolist() == [3]
-    soup, kept = greedy_soup(given, [-2.0, -1.0, -1.0, -6.0], lambda s, w: -judge(s, w), greater=True)
+    soup, kept = greedy_soup(
+        given, [-2.0, -1.0, -1.0, -6.0], lambda s, w: -judge(s, w), greater=True
+    )
     assert kept == [1, 2]
 
 
@@ -50,7 +52,10 @@ def test_a_soup_of_regression_heads_has_the_mean_of_their_scales(tmp_path):
         )
         (tmp_path / name / "history.json").write_text("[]")
     write_model(tmp_path / "soup", {"w": torch.ones(2)}, [tmp_path / "a", tmp_path / "b"])
-    assert {path.name for path in (tmp_path / "soup").iterdir()} == {"config.json", "model.safetensors"}
+    assert {path.name for path in (tmp_path / "soup").iterdir()} == {
+        "config.json",
+        "model.safetensors",
+    }
     config = json.loads((tmp_path / "soup" / "config.json").read_text())
     assert config == {"from": "a", "logit_mean": [2.0, 4.0], "logit_scale": None}
 
@@ -60,16 +65,31 @@ def test_rows_that_folds_train_on_cannot_judge():
     rows = [Row({"text": "a b"}, "train.csv, row 1")]
     check_unseen(rows, [Row({"text": "c"}, "dev.csv, row 1")], "text")
     with pytest.raises(UserError, match="dev.csv, row 2: the text is in the training rows too"):
-        check_unseen(rows, [Row({"text": "c"}, "dev.csv, row 1"), Row({"text": "a b "}, "dev.csv, row 2")], "text")
+        check_unseen(
+            rows,
+            [Row({"text": "c"}, "dev.csv, row 1"), Row({"text": "a b "}, "dev.csv, row 2")],
+            "text",
+        )
 
 
 def test_what_judged_it_can_judge_its_export(tmp_path):
     """The file and how it is read; not the folds' training rows or anything else that no soup was trained with."""
     for name in ("train.csv", "dev.csv"):
         (tmp_path / name).write_text("text;label\n")
-    flags = TINY | {"folds": 2, "soup": True, "train_file": tmp_path / "train.csv", "output_dir": tmp_path / "cv"}
-    args = parse_values({}, flags | {"validation_file": tmp_path / "dev.csv", "delimiter": ";", "drop_missing": True})
+    flags = TINY | {
+        "folds": 2,
+        "soup": True,
+        "train_file": tmp_path / "train.csv",
+        "output_dir": tmp_path / "cv",
+    }
+    args = parse_values(
+        {},
+        flags | {"validation_file": tmp_path / "dev.csv", "delimiter": ";", "drop_missing": True},
+    )
     (tmp_path / "resolved_config.yaml").write_text(yaml.safe_dump(judging_flags(args)))
     path, files = recorded_validation_file(tmp_path)
-    assert path == str(tmp_path / "dev.csv") and (files.delimiter, files.drop_missing) == (";", True)
+    assert path == str(tmp_path / "dev.csv") and (files.delimiter, files.drop_missing) == (
+        ";",
+        True,
+    )
     assert set(judging_flags(args)) == {"validation_file", "delimiter", "drop_missing"}

@@ -31,20 +31,36 @@ def of_noise(folder, name: str, what: str, repeats: int = 1):
     else:
         labels = (generator.random((ROWS, 3)) < [0.1, 0.3, 0.5]).astype(int)
         rows = [
-            Row({"review": "a", "label": [c for c, there in zip(CLASSES, row, strict=True) if there]}, "x")
+            Row(
+                {
+                    "review": "a",
+                    "label": [c for c, there in zip(CLASSES, row, strict=True) if there],
+                },
+                "x",
+            )
             for row in labels
         ]
     logits = generator.normal(size=(repeats, ROWS, 3))
     parts = {}
     for k in range(FOLDS * repeats):
         repeat, fold = divmod(k, FOLDS)
-        parts[f"fold-{k}"] = part = np.arange(fold, ROWS, FOLDS) if repeat == 0 else np.arange(ROWS)[fold * 30 :][:30]
+        parts[f"fold-{k}"] = part = (
+            np.arange(fold, ROWS, FOLDS) if repeat == 0 else np.arange(ROWS)[fold * 30 :][:30]
+        )
         own = task.fit_calibration(logits[repeat][part], labels[part], what)
         member = save_model(folder / f"fold-{k}", name, calibration=own.to_dict())
         save_outputs(member, task, logits[repeat][part], [])
-        (member / "metrics.json").write_text(json.dumps({"eval_f1_macro": 1.0, "test_f1_macro": 0.5}))
+        (member / "metrics.json").write_text(
+            json.dumps({"eval_f1_macro": 1.0, "test_f1_macro": 0.5})
+        )
     (folder / "train.jsonl").write_text("")
-    flags = TINY | {"task": name, "text_column": "review", "calibrate": what, "folds": FOLDS, "fold_repeats": repeats}
+    flags = TINY | {
+        "task": name,
+        "text_column": "review",
+        "calibrate": what,
+        "folds": FOLDS,
+        "fold_repeats": repeats,
+    }
     args = parse_values({}, flags | {"train_file": folder / "train.jsonl", "output_dir": folder})
     folds = None if repeats > 1 else (np.arange(ROWS) % FOLDS).tolist()
     summary = summarise(args, Scored(rows, None, list(map(str, range(ROWS))), folds, parts), {})
@@ -68,7 +84,9 @@ def test_no_row_is_decided_by_what_was_fitted_on_it(tmp_path, name, what):
         other = fitted_elsewhere(task, logits, labels, fold, what)
         predicted[part] = other.predictions(logits[part])
         p = other.probabilities(logits[part], other.calibration.temperature)
-        assert [float(oof[k]["probability_pos"]) for k in part] == pytest.approx(p[:, 2].tolist(), abs=1e-6)
+        assert [float(oof[k]["probability_pos"]) for k in part] == pytest.approx(
+            p[:, 2].tolist(), abs=1e-6
+        )
         scores = other.compute_metrics(logits[part], labels[part]) | other.calibration_metrics(
             logits[part], labels[part]
         )
@@ -77,7 +95,9 @@ def test_no_row_is_decided_by_what_was_fitted_on_it(tmp_path, name, what):
     assert summary["oof"]["f1_macro"] == pytest.approx(f1_score(labels, predicted, average="macro"))
     assert summary["mean"]["f1_macro"] == pytest.approx(np.mean(of_folds))
     names = [CLASSES[k] for k in predicted] if name == "single_label" else None
-    names = names or [json.dumps([c for c, there in zip(CLASSES, row, strict=True) if there]) for row in predicted]
+    names = names or [
+        json.dumps([c for c, there in zip(CLASSES, row, strict=True) if there]) for row in predicted
+    ]
     assert [row["pred_label"] for row in oof] == names
     own = np.zeros_like(labels)
     for fold in range(FOLDS):
@@ -96,12 +116,18 @@ def test_repeats_are_fitted_each_by_itself(tmp_path):
 
 def test_a_fold_is_fitted_on_the_others_of_its_own_repeat():
     """Those of another repeat hold the very rows that it decides."""
-    generator, task, names = np.random.default_rng(0), TASKS["single_label"](SPACE), [f"fold-{k}" for k in range(4)]
+    generator, task, names = (
+        np.random.default_rng(0),
+        TASKS["single_label"](SPACE),
+        [f"fold-{k}" for k in range(4)],
+    )
     logits = {name: generator.normal(size=(30, 3)) for name in names}
     labels = {name: generator.integers(0, 3, 30) for name in names}
     fitted = cross_fitted(dict.fromkeys(names, task), logits, labels, "both", 2)
     for name, other in zip(names, ("fold-1", "fold-0", "fold-3", "fold-2"), strict=True):
-        assert fitted[name].calibration == task.fit_calibration(logits[other], labels[other], "both")
+        assert fitted[name].calibration == task.fit_calibration(
+            logits[other], labels[other], "both"
+        )
 
 
 def test_weights_are_one_over_the_loss_of_each_fold(tmp_path):
@@ -118,10 +144,19 @@ def test_weights_are_one_over_the_loss_of_each_fold(tmp_path):
 
 def test_augmented_rows_between_the_others_take_no_place():
     ids, original = ["1", "2", "3", "4"], np.array([True, False, True, True])
-    table = FoldTable(None, ids, np.array([[0, 0, 1, 0]]), original, {"folds": 2, "fold_repeats": 1})
+    table = FoldTable(
+        None, ids, np.array([[0, 0, 1, 0]]), original, {"folds": 2, "fold_repeats": 1}
+    )
     scored = scored_by_folds(table, [Row({"text": name}, "x") for name in ids])
-    assert [row.values["text"] for row in scored.rows] == scored.ids == ["1", "3", "4"] and scored.folds == [0, 1, 0]
-    assert {name: part.tolist() for name, part in scored.parts.items()} == {"fold-0": [0, 2], "fold-1": [1]}
+    assert [row.values["text"] for row in scored.rows] == scored.ids == [
+        "1",
+        "3",
+        "4",
+    ] and scored.folds == [0, 1, 0]
+    assert {name: part.tolist() for name, part in scored.parts.items()} == {
+        "fold-0": [0, 2],
+        "fold-1": [1],
+    }
 
 
 def test_damaged_outputs(tmp_path):
@@ -129,9 +164,18 @@ def test_damaged_outputs(tmp_path):
     task = TASKS["single_label"](SPACE)
     save_outputs(tmp_path, task, np.zeros((50, 3)), [])
     whole = (tmp_path / OUTPUTS).read_bytes()
-    for damaged in (whole[:200], whole[:-100], b"", b"PK\x03\x04", b"text", whole.replace(b"\0" * 64, b"\1" * 64)):
+    for damaged in (
+        whole[:200],
+        whole[:-100],
+        b"",
+        b"PK\x03\x04",
+        b"text",
+        whole.replace(b"\0" * 64, b"\1" * 64),
+    ):
         (tmp_path / OUTPUTS).write_bytes(damaged)
-        with pytest.raises(UserError, match="validation_outputs.npz cannot be read .*; remove .* and run the same"):
+        with pytest.raises(
+            UserError, match="validation_outputs.npz cannot be read .*; remove .* and run the same"
+        ):
             load_outputs(tmp_path, task)
     (tmp_path / "history.json").write_text("[{")
     with pytest.raises(UserError, match="history.json is not valid JSON"):

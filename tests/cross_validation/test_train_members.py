@@ -71,7 +71,8 @@ def test_a_process_that_does_not_end_is_killed(monkeypatch):
     """After some patience."""
     monkeypatch.setattr(runner, "PATIENCE", 0.2)
     deaf = subprocess.Popen(
-        ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.05; done"], stdout=subprocess.PIPE
+        ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.05; done"],
+        stdout=subprocess.PIPE,
     )
     deaf.stdout.readline()
     runner.end([deaf])
@@ -84,10 +85,14 @@ def test_a_child_ends_when_its_parent_is_gone(monkeypatch):
     monkeypatch.setenv(processes.PARENT, "7")
     monkeypatch.setattr(processes, "LOOK_AGAIN", 0)
     monkeypatch.setattr(processes.os, "getppid", lambda: next(parents))
-    monkeypatch.setattr(processes.os, "kill", lambda pid, sent: sent == signal.SIGTERM and killed.set())
+    monkeypatch.setattr(
+        processes.os, "kill", lambda pid, sent: sent == signal.SIGTERM and killed.set()
+    )
     processes.end_with_parent()
     assert killed.wait(5)
-    assert processes.PARENT not in os.environ, "a process that the child starts is not of that parent"
+    assert processes.PARENT not in os.environ, (
+        "a process that the child starts is not of that parent"
+    )
     processes.end_with_parent()  # outside folds: nothing to watch
 
 

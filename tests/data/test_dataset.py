@@ -24,7 +24,11 @@ def test_files_to_a_dataset(aspect_files):
     assert built[0]["id"] == "4-0" and "\n" in "".join(built["text"])
     values = [-2, -1, 0, 1]
     expected = [[values.index(int(row.values[name])) for name in ASPECTS] for row in rows]
-    assert built["labels"] == expected if isinstance(built["labels"], list) else list(built["labels"]) == expected
+    assert (
+        built["labels"] == expected
+        if isinstance(built["labels"], list)
+        else list(built["labels"]) == expected
+    )
     assert load_rows(data, "test") == []
 
 
@@ -41,9 +45,13 @@ def test_sample_limits(aspect_files):
 def test_lists_of_class_ids_and_gaps_by_name(tmp_path):
     """As the hub has several labels a row."""
     names = datasets.ClassLabel(names=["joy", "anger"])
-    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.Sequence(names)})
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.Sequence(names)}
+    )
     (tmp_path / "set").mkdir()
-    rows = datasets.Dataset.from_dict({"text": ["a", "b"], "label": [[0, 1], []]}, features=features)
+    rows = datasets.Dataset.from_dict(
+        {"text": ["a", "b"], "label": [[0, 1], []]}, features=features
+    )
     rows.to_parquet(tmp_path / "set" / "train.parquet")
     data = DataArguments(dataset_name=str(tmp_path / "set"), task="multi_label")
     assert [row.values["label"] for row in load_rows(data, "train")] == [["joy", "anger"], []]
@@ -61,11 +69,15 @@ def test_bad_files(tmp_path):
 
 def test_a_data_set_by_name_with_class_labels(tmp_path):
     """`dataset_name` takes what `load_dataset` takes: here a folder of parquet files with a ClassLabel feature."""
-    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["no", "yes"])})
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["no", "yes"])}
+    )
     for split, labels in (("train", [0, 1, 1]), ("validation", [1])):
         rows = {"text": [f"row {k}" for k in range(len(labels))], "label": labels}
         (tmp_path / "set").mkdir(exist_ok=True)
-        datasets.Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "set" / f"{split}.parquet")
+        datasets.Dataset.from_dict(rows, features=features).to_parquet(
+            tmp_path / "set" / f"{split}.parquet"
+        )
     data = DataArguments(dataset_name=str(tmp_path / "set"))
     assert [row.values["label"] for row in load_rows(data, "train")] == ["no", "yes", "yes"]
     assert len(load_rows(data, "validation")) == 1
@@ -79,4 +91,6 @@ def test_the_hash_depends_on_texts_labels_and_order_only():
     same = datasets.Dataset.from_dict({"labels": [0, 1], "text": ["a", "b"], "id": ["x", "y"]})
     assert data_hash(one) == data_hash(same)
     for texts, labels in ((["a", "c"], [0, 1]), (["a", "b"], [1, 1]), (["b", "a"], [1, 0])):
-        assert data_hash(datasets.Dataset.from_dict({"text": texts, "labels": labels})) != data_hash(one)
+        assert data_hash(
+            datasets.Dataset.from_dict({"text": texts, "labels": labels})
+        ) != data_hash(one)

@@ -23,10 +23,16 @@ def splits() -> dict[str, list[Row]]:
 
 def test_make_reviews_makes_the_committed_files(tmp_path):
     """The script is the source of the files."""
-    subprocess.run([sys.executable, FOLDER / "make_reviews.py", "--output_dir", tmp_path], check=True)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{split}.csv" for split in ROWS)
+    subprocess.run(
+        [sys.executable, FOLDER / "make_reviews.py", "--output_dir", tmp_path], check=True
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        f"{split}.csv" for split in ROWS
+    )
     for split in ROWS:
-        assert (tmp_path / f"{split}.csv").read_bytes() == (FOLDER / f"{split}.csv").read_bytes(), split
+        assert (tmp_path / f"{split}.csv").read_bytes() == (FOLDER / f"{split}.csv").read_bytes(), (
+            split
+        )
 
 
 def test_row_counts(splits):
@@ -56,6 +62,8 @@ def test_no_text_twice(splits):
 @pytest.mark.parametrize("split", ROWS)
 def test_every_polarity_of_every_aspect_occurs(splits, split):
     """Often enough to be learnt and to be scored."""
-    counts = Counter((name, value) for row in splits[split] for name, value in list(row.values.items())[3:])
+    counts = Counter(
+        (name, value) for row in splits[split] for name, value in list(row.values.items())[3:]
+    )
     assert len(counts) == 18 * 4
     assert min(counts.values()) >= AT_LEAST[split], counts.most_common()[-1]

@@ -40,7 +40,9 @@ def test_written_once_and_reused(tmp_path):
     assert np.bincount(table.folds[0]).tolist() == [4, 4, 4]
     before = (tmp_path / "folds.csv").stat().st_mtime_ns
     again = claim(tmp_path, rows_of(12))
-    assert (again.folds == table.folds).all() and (tmp_path / "folds.csv").stat().st_mtime_ns == before
+    assert (again.folds == table.folds).all() and (
+        tmp_path / "folds.csv"
+    ).stat().st_mtime_ns == before
     held = [set(table.validation_rows(k)) for k in range(3)]
     assert set.union(*held) == set(range(12)) and sum(map(len, held)) == 12
     assert all(not held[k] & set(table.training_rows(k)) for k in range(3))
@@ -65,7 +67,10 @@ def test_other_data_is_refused(tmp_path, change, message):
 def test_another_division_is_refused(tmp_path):
     """Another number of folds, strategy or seed."""
     claim(tmp_path, rows_of(12))
-    for flags, message in (({"folds": 4}, "folds 3, and now folds is 4"), ({"fold_strategy": "kfold"}, "stratified")):
+    for flags, message in (
+        ({"folds": 4}, "folds 3, and now folds is 4"),
+        ({"fold_strategy": "kfold"}, "stratified"),
+    ):
         with pytest.raises(UserError, match=message):
             claim(tmp_path, rows_of(12), **flags)
     (tmp_path / "folds.csv").write_text("id,fold\nr0,7\n")
@@ -99,7 +104,9 @@ def test_repeats_are_other_divisions(tmp_path):
     table = claim(tmp_path, rows_of(12), fold_repeats=2)
     assert table.models == 6 and (table.folds[0] != table.folds[1]).any()
     for first in (0, 3):
-        assert sorted(np.concatenate([table.validation_rows(k) for k in range(first, first + 3)])) == list(range(12))
+        assert sorted(
+            np.concatenate([table.validation_rows(k) for k in range(first, first + 3)])
+        ) == list(range(12))
     assert "id,fold,fold_2" in (tmp_path / "folds.csv").read_text()
 
 
@@ -107,7 +114,13 @@ def test_augmented_rows_follow_their_source_and_are_never_validated(tmp_path):
     """They are trained on where their source is, and nowhere else."""
     rows = rows_of(12, source_id=lambda k: "" if k else "somebody's own column")
     made = [
-        {"id": f"n{k}", "text": f"new {k}", "label": "ab"[k % 2], "source_id": f"r{k % 12}", "operation": "eda"}
+        {
+            "id": f"n{k}",
+            "text": f"new {k}",
+            "label": "ab"[k % 2],
+            "source_id": f"r{k % 12}",
+            "operation": "eda",
+        }
         for k in range(24)
     ]
     made = [Row(values, f"rows.csv, row {13 + k}") for k, values in enumerate(made)]
@@ -117,7 +130,9 @@ def test_augmented_rows_follow_their_source_and_are_never_validated(tmp_path):
         assert table.validation_rows(k).max() < 12 and len(table.validation_rows(k)) == 4
         assert len(table.training_rows(k)) == 8 * 3
     with pytest.raises(UserError, match="source_id 'r99' is the id of no row"):
-        claim(tmp_path / "b", [*rows, Row({**made[0].values, "source_id": "r99"}, "rows.csv, row 13")])
+        claim(
+            tmp_path / "b", [*rows, Row({**made[0].values, "source_id": "r99"}, "rows.csv, row 13")]
+        )
 
 
 def test_rows_without_ids_keep_their_sources_when_some_are_left_out(tmp_path):
@@ -125,15 +140,28 @@ def test_rows_without_ids_keep_their_sources_when_some_are_left_out(tmp_path):
     source, out = tmp_path / "rows.csv", tmp_path / "more.csv"
     words = ("big", "new", "sad", "odd", "old", "red", "wet", "dry")
     lines = [
-        f"the {word} film was good but slow,{'' if word == 'odd' else 'ab'[k % 2]}" for k, word in enumerate(words)
+        f"the {word} film was good but slow,{'' if word == 'odd' else 'ab'[k % 2]}"
+        for k, word in enumerate(words)
     ]
     source.write_text("\n".join(["text,label", *lines]) + "\n")
-    augment(["--input", str(source), "--output", str(out), "--language", "en", "--target_size", "24"])
-    data = DataArguments(task="single_label", label_columns=["label"], train_file=str(out), drop_missing=True)
+    augment(
+        ["--input", str(source), "--output", str(out), "--language", "en", "--target_size", "24"]
+    )
+    data = DataArguments(
+        task="single_label", label_columns=["label"], train_file=str(out), drop_missing=True
+    )
     rows = load_rows(data, "train")
     fold = claim(tmp_path / "cv", rows, data).folds[0]
-    of_source = {row.values["id"]: k for row, k in zip(rows, fold, strict=True) if not row.values["operation"]}
-    made = [(row.values["source_id"], k) for row, k in zip(rows, fold, strict=True) if row.values["operation"]]
+    of_source = {
+        row.values["id"]: k
+        for row, k in zip(rows, fold, strict=True)
+        if not row.values["operation"]
+    }
+    made = [
+        (row.values["source_id"], k)
+        for row, k in zip(rows, fold, strict=True)
+        if row.values["operation"]
+    ]
     assert len(made) == 14 and all(of_source[name] == k for name, k in made)
 
 
@@ -143,11 +171,17 @@ def test_augmented_rows_of_uncertain_source_are_refused(tmp_path):
 
     def message(rows, values, **columns) -> str:
         with pytest.raises(UserError) as caught:
-            claim(tmp_path, [*rows, Row({**made, **values}, "rows.csv, row 13")], replace(DATA, **columns))
+            claim(
+                tmp_path,
+                [*rows, Row({**made, **values}, "rows.csv, row 13")],
+                replace(DATA, **columns),
+            )
         return str(caught.value)
 
     twice = rows_of(12, id=lambda k: f"r{k // 2}")
-    assert "row 13: made from row 'r4', but no column 'id' tells the rows apart" in message(twice, {}, id_column=None)
+    assert "row 13: made from row 'r4', but no column 'id' tells the rows apart" in message(
+        twice, {}, id_column=None
+    )
     rows = rows_of(12, key=lambda k: f"r{11 - k}")
     said = "row 13: made from row 'r4', but in column 'key' it has the id 'r7' of another row"
     assert said in message(rows, {"id": "r4-eda1", "key": "r7"}, id_column="key")

@@ -17,7 +17,11 @@ def notes(labels, task="single_label", names=None, columns=("text", "label")) ->
     rows = [Row({"text": f"t{k}", "label": value}, f"row {k}") for k, value in enumerate(labels, 1)]
     kind = TASKS[task]
     known = kind(label_space(rows, ["label"], names, kind))
-    return list(label_notes(known, texts_and_labels(rows, "text", known)[1], [row.where for row in rows], columns))
+    return list(
+        label_notes(
+            known, texts_and_labels(rows, "text", known)[1], [row.where for row in rows], columns
+        )
+    )
 
 
 def test_nothing_to_say():
@@ -34,36 +38,84 @@ def test_nothing_to_say():
             "single_label",
             "1 class has one or two of the 15 .* 'good thing' (row 15)",
         ),
-        (["pos", "neg"] * 7 + ["label"], "single_label", "class called like a column: is it a second header? 'label'"),
-        (["pos", "neg"] * 7 + ["Text"], "single_label", "class called like a column: is it a second header? 'Text'"),
-        (["pos", "neg"] * 7 + ["good thing"] * 3, "single_label", "of several words, .* 'good thing'"),
-        (["a", "b", "a\nb"] * 5, "multi_label", r"class with a line break or tab inside: .* 'a\nb'"),
-        (["a", "b", "a\nb"] * 5, "multi_label", r"class that join others by '\n' (label_separator '\n'?): 'a\nb'"),
-        (["a", "b", "a;b"] * 5, "multi_label", "class that join others by ';' (label_separator ';'?): 'a;b'"),
+        (
+            ["pos", "neg"] * 7 + ["label"],
+            "single_label",
+            "class called like a column: is it a second header? 'label'",
+        ),
+        (
+            ["pos", "neg"] * 7 + ["Text"],
+            "single_label",
+            "class called like a column: is it a second header? 'Text'",
+        ),
+        (
+            ["pos", "neg"] * 7 + ["good thing"] * 3,
+            "single_label",
+            "of several words, .* 'good thing'",
+        ),
+        (
+            ["a", "b", "a\nb"] * 5,
+            "multi_label",
+            r"class with a line break or tab inside: .* 'a\nb'",
+        ),
+        (
+            ["a", "b", "a\nb"] * 5,
+            "multi_label",
+            r"class that join others by '\n' (label_separator '\n'?): 'a\nb'",
+        ),
+        (
+            ["a", "b", "a;b"] * 5,
+            "multi_label",
+            "class that join others by ';' (label_separator ';'?): 'a;b'",
+        ),
         (
             ["a", "b", "a|b"] * 5,
             "single_label",
             "class that join others by '|' (task multi_label, label_separator '|'?)",
         ),
         (["pos", "neg", "nan"] * 5, "single_label", "class as missing values are written 'nan'"),
-        (["pos", "neg", "['pos']"] * 5, "single_label", "class in brackets or quotes: is it a list .* \"['pos']\""),
-        (["pos", "Pos", "neg"] * 5, "single_label", "classes that differ by case or blanks alone: 'Pos', 'pos'"),
-        ([f"text {k}" for k in range(12)], "single_label", "12 classes in 12 rows: is the label in the right column?"),
-        (["x" * 70, "neg", "pos"] * 5, "single_label", "of more than 60 characters: is the label in the right column?"),
+        (
+            ["pos", "neg", "['pos']"] * 5,
+            "single_label",
+            "class in brackets or quotes: is it a list .* \"['pos']\"",
+        ),
+        (
+            ["pos", "Pos", "neg"] * 5,
+            "single_label",
+            "classes that differ by case or blanks alone: 'Pos', 'pos'",
+        ),
+        (
+            [f"text {k}" for k in range(12)],
+            "single_label",
+            "12 classes in 12 rows: is the label in the right column?",
+        ),
+        (
+            ["x" * 70, "neg", "pos"] * 5,
+            "single_label",
+            "of more than 60 characters: is the label in the right column?",
+        ),
     ],
 )
 def test_what_looks_wrong(labels, task, expected):
     parts = expected.split(" .* ")
-    assert any(all(part in note for part in parts) for note in notes(labels, task)), notes(labels, task)
+    assert any(all(part in note for part in parts) for note in notes(labels, task)), notes(
+        labels, task
+    )
 
 
 def test_classes_without_rows():
-    assert "no training row has the class 'odd'" in notes(["pos", "neg"] * 5, names=["pos", "neg", "odd"])
+    assert "no training row has the class 'odd'" in notes(
+        ["pos", "neg"] * 5, names=["pos", "neg", "odd"]
+    )
 
 
 def test_what_reaches_the_screen_steers_no_terminal(capsys):
-    rows = [Row({"text": "t", "label": name}, "row") for name in ["a", "b"] * 5 + ["\x1b[31mred\x07"]]
-    task = TASKS["single_label"](LabelSpace.from_values(["label"], [row.values["label"] for row in rows]))
+    rows = [
+        Row({"text": "t", "label": name}, "row") for name in ["a", "b"] * 5 + ["\x1b[31mred\x07"]
+    ]
+    task = TASKS["single_label"](
+        LabelSpace.from_values(["label"], [row.values["label"] for row in rows])
+    )
     print_label_notes(task, texts_and_labels(rows, "text", task)[1], rows)
     shown = capsys.readouterr().err
     assert r"\x1b[31mred\x07" in shown and "\x1b" not in shown and shown.startswith("note: ")
@@ -97,7 +149,11 @@ def test_a_header_where_the_names_were_given(tmp_path):
 
 
 def test_words_of_the_header_are_words(tmp_path):
-    rows = [{"text": "label", "label": "text me"}, {"text": "text", "label": "x"}, {"text": "", "label": "label"}]
+    rows = [
+        {"text": "label", "label": "text me"},
+        {"text": "text", "label": "x"},
+        {"text": "", "label": "label"},
+    ]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert [row.values for row in read_rows(str(tmp_path / "a.jsonl"))] == rows
     (tmp_path / "b.csv").write_text("text\ntext\n")

@@ -17,7 +17,10 @@ POLARITIES = ["not_mentioned=-2", "negative=-1", "neutral=0", "positive=1"]
 
 def rows(*values: dict) -> list[Row]:
     """Rows of a file rows.csv."""
-    return [Row(dict(value), f"rows.csv, row {number} (line {number + 1})") for number, value in enumerate(values, 1)]
+    return [
+        Row(dict(value), f"rows.csv, row {number} (line {number + 1})")
+        for number, value in enumerate(values, 1)
+    ]
 
 
 # --- label spaces ---------------------------------------------------------------------------------------------------
@@ -35,7 +38,10 @@ def test_names_or_their_positions():
 
 
 def test_a_row_without_labels_is_left_out_unless_there_may_be_none():
-    rows = [Row({"text": text, "label": label}, "x, row 1") for text, label in (("a", ""), ("", "joy"), ("b", "joy"))]
+    rows = [
+        Row({"text": text, "label": label}, "x, row 1")
+        for text, label in (("a", ""), ("", "joy"), ("b", "joy"))
+    ]
     for task, kept in (("multi_label", ["a", "b"]), ("single_label", ["b"])):
         found = drop_missing(rows, TASKS[task], "text", ["label"], "x")
         assert [row.values["text"] for row in found] == kept
@@ -54,7 +60,15 @@ def test_names_with_values():
     assert space.columns == ("a", "b")
     assert space.classes == ("not_mentioned", "negative", "neutral", "positive")
     assert space.values == ("-2", "-1", "0", "1")
-    assert [space.encode(v) for v in ("-2", "-1", "0", "1", "1.0", "-2.0", "neutral")] == [0, 1, 2, 3, 3, 0, 2]
+    assert [space.encode(v) for v in ("-2", "-1", "0", "1", "1.0", "-2.0", "neutral")] == [
+        0,
+        1,
+        2,
+        3,
+        3,
+        0,
+        2,
+    ]
     assert space.expected() == "one of -2, -1, 0, 1"
     for unknown in ("2", "3", "-3"):
         with pytest.raises(KeyError):
@@ -75,7 +89,13 @@ def test_values_are_sorted_as_numbers():
 
 def test_values_that_are_no_numbers_are_sorted_as_text():
     """nan and inf are words here, not numbers."""
-    assert LabelSpace.from_values(["l"], ["b", "10", "a", "9", "nan"]).classes == ("10", "9", "a", "b", "nan")
+    assert LabelSpace.from_values(["l"], ["b", "10", "a", "9", "nan"]).classes == (
+        "10",
+        "9",
+        "a",
+        "b",
+        "nan",
+    )
     assert LabelSpace.from_values(["l"], ["nan", "inf", "1"]).classes == ("1", "inf", "nan")
 
 
@@ -84,7 +104,9 @@ def test_equal_numbers_keep_one_order():
     assert LabelSpace.from_values(["l"], ["1", "01", "001", "0"]).classes == ("0", "001", "01", "1")
 
 
-@pytest.mark.parametrize("names", [["1", "2", "3", "4", "5"], ["-2", "-1", "0", "1"], ["0.5", "1.5"]])
+@pytest.mark.parametrize(
+    "names", [["1", "2", "3", "4", "5"], ["-2", "-1", "0", "1"], ["0.5", "1.5"]]
+)
 def test_numbers_as_classes_leave_no_positions(names):
     """With stars 1 to 5 an unknown `0` is an error, not the first class; with -2..1 a `2` is not the third."""
     for space in (LabelSpace.from_names(["l"], names), LabelSpace.from_values(["l"], names)):
@@ -103,7 +125,11 @@ def test_names_that_yaml_made_numbers():
 
 def test_long_lists_are_cut_in_messages():
     """Twelve are shown."""
-    assert LabelSpace.from_names(["l"], [f"c{k}" for k in range(20)]).expected().endswith("c11, ... or 0 to 19")
+    assert (
+        LabelSpace.from_names(["l"], [f"c{k}" for k in range(20)])
+        .expected()
+        .endswith("c11, ... or 0 to 19")
+    )
 
 
 def test_mixed_names_are_refused():
@@ -136,7 +162,10 @@ def test_one_class_is_no_task():
 LABELS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).map(normalise).filter(bool)
 
 
-@given(st.lists(LABELS, min_size=2, max_size=6, unique=True), st.lists(LABELS, min_size=1, max_size=3, unique=True))
+@given(
+    st.lists(LABELS, min_size=2, max_size=6, unique=True),
+    st.lists(LABELS, min_size=1, max_size=3, unique=True),
+)
 def test_dict_round_trip(classes, columns):
     """As stored in a checkpoint, through JSON types."""
     space = LabelSpace.from_values(columns, classes)
@@ -168,7 +197,9 @@ def test_normalise(number):
     assert normalise("v1.0") == "v1.0" and normalise("1.50") == "1.50"
 
 
-@given(st.one_of(st.text(), st.floats(allow_nan=False, allow_infinity=False).map(lambda x: f"{x:.3f}")))
+@given(
+    st.one_of(st.text(), st.floats(allow_nan=False, allow_infinity=False).map(lambda x: f"{x:.3f}"))
+)
 def test_is_number_takes_what_float_takes(text):
     """Whatever is a number here can be sorted as one."""
     assume(is_number(text))
@@ -203,7 +234,9 @@ def test_missing_column():
         raw_label(rows({"text": "a"})[0], "label")
 
 
-@pytest.mark.parametrize("value, text", [(1, "1"), (0, "0"), (1.0, "1.0"), (True, "True"), ("x", "x")])
+@pytest.mark.parametrize(
+    "value, text", [(1, "1"), (0, "0"), (1.0, "1.0"), (True, "True"), ("x", "x")]
+)
 def test_raw_label_of_other_types(value, text):
     """jsonl and parquet hold numbers; 0 is a label."""
     assert raw_label(rows({"label": value})[0], "label") == text
@@ -219,14 +252,19 @@ def test_single_labels():
 def test_aspect_labels():
     """One index a column, in the order of the columns and not of the file."""
     task = MultiAspect(LabelSpace.from_names(["taste", "price"], POLARITIES))
-    data = rows({"price": "-2", "text": "a", "taste": "1"}, {"price": "0.0", "text": "b", "taste": "negative"})
+    data = rows(
+        {"price": "-2", "text": "a", "taste": "1"},
+        {"price": "0.0", "text": "b", "taste": "negative"},
+    )
     assert texts_and_labels(data, "text", task) == (["a", "b"], [[3, 0], [1, 2]])
 
 
 def test_unknown_label_names_everything():
     """File, row, line, column, value and what was expected."""
     task = MultiAspect(LabelSpace.from_names(["taste", "price"], POLARITIES))
-    data = rows({"text": "a", "taste": "1", "price": "0"}, {"text": "b", "taste": "1", "price": "2"})
+    data = rows(
+        {"text": "a", "taste": "1", "price": "0"}, {"text": "b", "taste": "1", "price": "2"}
+    )
     with pytest.raises(UserError) as caught:
         texts_and_labels(data, "text", task)
     assert str(caught.value) == (

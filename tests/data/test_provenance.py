@@ -11,7 +11,13 @@ from trainer_ext.data.provenance import is_new, named_rows, new_row, originals_o
 from trainer_ext.errors import UserError
 
 ORIGINAL = {"id": 7, "text": "good", "label": "a"}
-NEW = {"id": "7-eda1", "text": "fine", "label": "a", "source_id": 7, "operation": "synonym_replacement"}
+NEW = {
+    "id": "7-eda1",
+    "text": "fine",
+    "label": "a",
+    "source_id": 7,
+    "operation": "synonym_replacement",
+}
 
 
 def test_a_new_row_has_its_own_id_and_names_its_source():
@@ -19,7 +25,12 @@ def test_a_new_row_has_its_own_id_and_names_its_source():
 
 
 @pytest.mark.parametrize(
-    "values", [ORIGINAL, {**ORIGINAL, "source_id": "scraped"}, {**ORIGINAL, "source_id": "", "operation": ""}]
+    "values",
+    [
+        ORIGINAL,
+        {**ORIGINAL, "source_id": "scraped"},
+        {**ORIGINAL, "source_id": "", "operation": ""},
+    ],
 )
 def test_rows_without_both_columns_are_originals(values):
     """Somebody's own column `source_id` makes no row new; an empty field in csv neither."""
@@ -54,8 +65,16 @@ def test_each_row_has_an_id():
             None,
             "f, row 3: the id '1' in column 'id' is that of an earlier row too",
         ),
-        ([{"text": "x"}, {"id": 1}], None, "f, row 2: has an id in column 'id', but the first row has none"),
-        ([{"text": "x"}, {"source_id": 1, "operation": "eda"}], None, "f, row 2: made from row 1, but no column 'id'"),
+        (
+            [{"text": "x"}, {"id": 1}],
+            None,
+            "f, row 2: has an id in column 'id', but the first row has none",
+        ),
+        (
+            [{"text": "x"}, {"source_id": 1, "operation": "eda"}],
+            None,
+            "f, row 2: made from row 1, but no column 'id'",
+        ),
     ],
 )
 def test_ids_that_name_no_row_are_refused(rows, id_column, message):
@@ -70,6 +89,8 @@ def test_training_rows_may_be_new_and_others_not(tmp_path):
     data = DataArguments(train_file=str(path), validation_file=str(path), test_file=str(path))
     assert len(load_rows(data, "train")) == 2
     for split in ("validation", "test"):
-        with pytest.raises(UserError, match=r"rows.jsonl, row 2 .*made from row 7 by 'synonym_replacement'"):
+        with pytest.raises(
+            UserError, match=r"rows.jsonl, row 2 .*made from row 7 by 'synonym_replacement'"
+        ):
             load_rows(data, split)
     assert list(originals_only([Row(ORIGINAL, "f")])) == [Row(ORIGINAL, "f")]

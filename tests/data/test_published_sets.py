@@ -15,7 +15,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 DATA = ROOT.parent / "shared" / "data"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"the published sets are not at {DATA}")
 TABLE = (ROOT / "data/README.md").read_text(encoding="utf-8")
-COMMANDS = dict(re.findall(r"`python -m trainer_ext\.data\.report ([^`]*--output_dir reports/(\w+))`", TABLE))
+COMMANDS = dict(
+    re.findall(r"`python -m trainer_ext\.data\.report ([^`]*--output_dir reports/(\w+))`", TABLE)
+)
 COMMANDS = {name: command for command, name in COMMANDS.items()}
 ROWS = {
     "aichallenger2018_fsa_en_mt": {"english_valid.csv.gz": 2000},
@@ -41,7 +43,9 @@ NO_TEXT = {"chnsenticorp_htl": 1, "online_shopping_10_cats": 1}
 def read(name: str) -> tuple[dict[str, list], object]:
     """All rows by file, and how they were read."""
     _, data = parse(shlex.split(COMMANDS[name].replace("../shared/data", str(DATA))))
-    return {file: list(read_labelled(str(DATA / name / file), data.task, data)) for file in ROWS[name]}, data
+    return {
+        file: list(read_labelled(str(DATA / name / file), data.task, data)) for file in ROWS[name]
+    }, data
 
 
 def test_every_set_has_its_command():
@@ -78,7 +82,9 @@ def test_goemotions_keeps_its_quotes(monkeypatch):
 def test_broken_characters_are_kept(monkeypatch):
     """U+FFFD is a character like others; U+FEFF inside a text too."""
     monkeypatch.chdir(ROOT)
-    titles = {file: [row.values["text"] for row in rows] for file, rows in read("thucnews10")[0].items()}
+    titles = {
+        file: [row.values["text"] for row in rows] for file, rows in read("thucnews10")[0].items()
+    }
     assert [sum("\ufffd" in text for text in texts) for texts in titles.values()] == [204, 33]
     (reviews,) = read("online_shopping_10_cats")[0].values()
     assert sum("\ufeff" in row.values["review"] for row in reviews) == 20

@@ -15,7 +15,11 @@ STRATEGIES = ["kfold", "stratified", "multilabel_stratified", "group"]
 def strata(strategy: str, units: int, seed: int) -> np.ndarray:
     """Three classes, or four flags, of each unit."""
     generator = np.random.default_rng(seed)
-    return generator.integers(0, 2, (units, 4)) if "multi" in strategy else generator.integers(0, 3, units)
+    return (
+        generator.integers(0, 2, (units, 4))
+        if "multi" in strategy
+        else generator.integers(0, 3, units)
+    )
 
 
 @settings(deadline=None, max_examples=150)
@@ -66,27 +70,40 @@ def test_classes_are_spread():
 def test_flags_are_spread():
     """Each flag as often in every fold, give or take one."""
     flags = np.random.default_rng(0).random((300, 6)) < [0.5, 0.3, 0.2, 0.1, 0.06, 0.03]
-    fold = deal(np.arange(300), np.ones(300, bool), 5, dealer("multilabel_stratified", 5, 0, flags.astype(int)))
+    fold = deal(
+        np.arange(300),
+        np.ones(300, bool),
+        5,
+        dealer("multilabel_stratified", 5, 0, flags.astype(int)),
+    )
     counts = np.stack([flags[fold == k].sum(axis=0) for k in range(5)])
     assert (np.ptp(counts, axis=0) <= 2).all(), counts
 
 
 def test_another_seed_another_division():
     """As repeats need it."""
-    made = [deal(np.arange(50), np.ones(50, bool), 5, dealer("kfold", 5, seed, np.zeros(50))) for seed in (1, 2)]
+    made = [
+        deal(np.arange(50), np.ones(50, bool), 5, dealer("kfold", 5, seed, np.zeros(50)))
+        for seed in (1, 2)
+    ]
     assert (made[0] != made[1]).any()
 
 
 def test_strata_by_task():
     """Numbers are binned, aspects one-hot, flags as they are, joint by intent."""
     regression = TASKS["regression"](LabelSpace(("a", "b"), (), ()))
-    assert strata_of(regression, [[1.0, 5.0], [2.0, 5.0], [1.0, 7.0]], "multilabel_stratified").tolist() == [
+    assert strata_of(
+        regression, [[1.0, 5.0], [2.0, 5.0], [1.0, 7.0]], "multilabel_stratified"
+    ).tolist() == [
         [1, 0, 1, 0],
         [0, 1, 1, 0],
         [1, 0, 0, 1],
     ]
     aspects = TASKS["multi_aspect"](LabelSpace(("a", "b"), ("x", "y"), ("x", "y")))
-    assert strata_of(aspects, [[0, 1], [1, 1]], "multilabel_stratified").tolist() == [[1, 0, 1], [0, 1, 1]]
+    assert strata_of(aspects, [[0, 1], [1, 1]], "multilabel_stratified").tolist() == [
+        [1, 0, 1],
+        [0, 1, 1],
+    ]
     flags = TASKS["multi_label"](LabelSpace(("a",), ("x", "y"), ("x", "y")))
     assert strata_of(flags, [[0, 1], [1, 1]], "multilabel_stratified").tolist() == [[0, 1], [1, 1]]
     joint = TASKS["joint"].__new__(TASKS["joint"])

@@ -16,26 +16,38 @@ from trainer_ext.arguments.parser import parse
 from trainer_ext.data.dataset import build_dataset, data_hash, load_rows
 from trainer_ext.data.labelled import label_space
 from trainer_ext.data.preprocessing.tokenize import Collator, encoder
-from trainer_ext.data.streaming import StreamedDataset, StreamedRows, TokenStream, build_split, rows_of
+from trainer_ext.data.streaming import (
+    StreamedDataset,
+    StreamedRows,
+    TokenStream,
+    build_split,
+    rows_of,
+)
 from trainer_ext.errors import UserError
 from trainer_ext.tasks import TASKS
 
 
 def make_file(path: Path, rows: int) -> str:
     """`text<TAB>label` lines, all different."""
-    path.write_text("".join(f"row {k} {'abc'[k % 3]}\t{k % 2}\n" for k in range(rows)), encoding="utf-8")
+    path.write_text(
+        "".join(f"row {k} {'abc'[k % 3]}\t{k % 2}\n" for k in range(rows)), encoding="utf-8"
+    )
     return str(path)
 
 
 def streamed(path: str, **flags) -> StreamedDataset:
     data = DataArguments(train_file=path, streaming=True, **flags)
     kind = TASKS[data.task]
-    return StreamedDataset(data, kind(label_space(StreamedRows(data), data.label_columns, data.label_names, kind)))
+    return StreamedDataset(
+        data, kind(label_space(StreamedRows(data), data.label_columns, data.label_names, kind))
+    )
 
 
 def test_the_same_rows_as_in_memory(tmp_path):
     """Rows, labels, ids, the number and the hash."""
-    lines = [json.dumps({"n": k, "text": f"t {k}", "label": "xy"[k % 2]}) + "\n" for k in range(2500)]
+    lines = [
+        json.dumps({"n": k, "text": f"t {k}", "label": "xy"[k % 2]}) + "\n" for k in range(2500)
+    ]
     (tmp_path / "a.jsonl").write_text("".join(lines))
     stream = streamed(str(tmp_path / "a.jsonl"), id_column="n")
     memory = build_dataset(load_rows(stream.data, "train"), stream.data, stream.task)
@@ -51,7 +63,11 @@ def test_the_same_tagged_rows_as_in_memory(tmp_path):
     memory = build_dataset(load_rows(stream.data, "train"), stream.data, stream.task)
     assert list(stream.examples()) == memory.to_list() and data_hash(stream) == data_hash(memory)
     tokens = list(TokenStream(stream, encoder(make_tokenizer(), 8), buffer_size=1))
-    assert [row["token_labels"] for row in tokens] == [[-100, 0, 1, -100], [-100, 0, -100], [-100, 0, -100]]
+    assert [row["token_labels"] for row in tokens] == [
+        [-100, 0, 1, -100],
+        [-100, 0, -100],
+        [-100, 0, -100],
+    ]
 
 
 def test_max_train_samples(tmp_path):
@@ -105,13 +121,29 @@ def test_only_the_training_rows_are_streamed(tmp_path):
     "flags, words",
     [
         ([], "streaming true needs max_steps above 0, but it is -1"),
-        (["--max_steps", "3", "--group_by_length", "true"], "group_by_length must be false, but it is true"),
-        (["--max_steps", "3", "--class_weights", "balanced"], "class_weights balanced counts all training rows"),
-        (["--max_steps", "3", "--focal_gamma", "1", "--focal_alpha", "effective"], "focal_alpha effective counts"),
+        (
+            ["--max_steps", "3", "--group_by_length", "true"],
+            "group_by_length must be false, but it is true",
+        ),
+        (
+            ["--max_steps", "3", "--class_weights", "balanced"],
+            "class_weights balanced counts all training rows",
+        ),
+        (
+            ["--max_steps", "3", "--focal_gamma", "1", "--focal_alpha", "effective"],
+            "focal_alpha effective counts",
+        ),
     ],
 )
 def test_what_needs_all_rows_is_refused(topic_files, flags, words):
-    base = ["--train_file", str(topic_files["train"]), "--from_scratch", "tiny", "--output_dir", "x"]
+    base = [
+        "--train_file",
+        str(topic_files["train"]),
+        "--from_scratch",
+        "tiny",
+        "--output_dir",
+        "x",
+    ]
     with pytest.raises(UserError, match=words):
         parse([*base, "--streaming", "true", *flags])
 
@@ -149,7 +181,11 @@ def test_memory_is_flat(tmp_path):
             for k in range(rows):
                 file.write(f"{k} {' '.join(generator.choices(words, k=12))}\t{k % 3}\n")
     done = subprocess.run(
-        [sys.executable, "-c", MEASURE, *map(str, paths)], cwd=ROOT, capture_output=True, text=True, timeout=600
+        [sys.executable, "-c", MEASURE, *map(str, paths)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     small, large = map(int, done.stdout.split())

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from trainer_ext.arguments.groups import DataArguments
 from trainer_ext.arguments.parser import parse
-from trainer_ext.data.dataset import build_dataset, data_hash, load_rows, recorded_rows, rows_kept_back, training_task
+from trainer_ext.data.dataset import (
+    build_dataset,
+    data_hash,
+    load_rows,
+    recorded_rows,
+    rows_kept_back,
+    training_task,
+)
 from trainer_ext.data.io.readers import Row
 from trainer_ext.data.streaming import rows_by_split
 from trainer_ext.data.validation_split import by_class, by_flags, split_rows
@@ -42,7 +49,9 @@ def test_each_class_gives_its_share():
     parts = split_rows(rows, data_of())
     assert Counter(row.values["label"] for row in parts.validation) == {"a": 6, "b": 3, "c": 1}
     assert sorted(names(parts.train) + names(parts.validation)) == sorted(names(rows))
-    assert names(parts.train) == [name for name in names(rows) if name in set(names(parts.train))], "in order"
+    assert names(parts.train) == [
+        name for name in names(rows) if name in set(names(parts.train))
+    ], "in order"
 
 
 def test_the_seed_decides():
@@ -63,7 +72,9 @@ def test_duplicates_stay_together():
     texts = [text for k in range(30) for text in (f"text {k}", f"TEXT  {k}", f"text {k}")]
     for seed in range(5):
         parts = split_rows(rows_of(["a", "b", "a"] * 30, texts), data_of(0.2, seed))
-        train, held = ({" ".join(name.casefold().split()) for name in names(part)} for part in parts)
+        train, held = (
+            {" ".join(name.casefold().split()) for name in names(part)} for part in parts
+        )
         assert held and not train & held
 
 
@@ -100,12 +111,15 @@ def test_every_task(task, label, flags):
     parts = split_rows(rows, data_of(0.2, task=task, **flags))
     assert 8 <= len(parts.validation) <= 16 and len(parts.train) + len(parts.validation) == 60
     training_task(parts.train, data_of(0.2, task=task, **flags))
-    assert names(split_rows(rows, data_of(0.2, task=task, **flags)).validation) == names(parts.validation)
+    assert names(split_rows(rows, data_of(0.2, task=task, **flags)).validation) == names(
+        parts.validation
+    )
 
 
 def test_joint():
     rows = [
-        Row({"tokens": ["word", str(k)], "slots": ["O", "B-n"], "intent": "ab"[k % 2]}, f"row {k}") for k in range(40)
+        Row({"tokens": ["word", str(k)], "slots": ["O", "B-n"], "intent": "ab"[k % 2]}, f"row {k}")
+        for k in range(40)
     ]
     parts = split_rows(rows, data_of(0.25, task="joint"))
     assert Counter(row.values["intent"] for row in parts.validation) == {"a": 5, "b": 5}
@@ -158,12 +172,25 @@ def test_the_same_rows_wherever_they_are_asked_for(file):
         assert load_rows(data, split) == rows
     task = training_task(both["train"], data)
     sha256 = data_hash(build_dataset(both["train"], data, task))
-    config = {"train_file": file, "validation_split": 0.2, "seed": 7, "max_eval_samples": 5, "learning_rate": 1.0}
-    assert recorded_rows(config, task, sha256) == rows_kept_back(data, task, sha256) == both["validation"]
+    config = {
+        "train_file": file,
+        "validation_split": 0.2,
+        "seed": 7,
+        "max_eval_samples": 5,
+        "learning_rate": 1.0,
+    }
+    assert (
+        recorded_rows(config, task, sha256)
+        == rows_kept_back(data, task, sha256)
+        == both["validation"]
+    )
     assert recorded_rows({"train_file": file, "validation_file": file}, task, sha256) == []
     with open(file, "a") as stream:
         stream.write('\n{"id": 99, "text": "new", "label": "a"}\n')
-    with pytest.raises(UserError, match=r"validation_split 0.2 of .*train.jsonl \(seed 7\): the model was not trained"):
+    with pytest.raises(
+        UserError,
+        match=r"validation_split 0.2 of .*train.jsonl \(seed 7\): the model was not trained",
+    ):
         recorded_rows(config, task, sha256)
 
 
@@ -178,19 +205,56 @@ def test_max_train_samples_come_first(file):
     [
         (["--validation_split", "1.5"], "validation_split 1.5 is out of range"),
         (["--validation_split", "-0.1"], "validation_split -0.1 is out of range"),
-        (["--validation_split", "0.1", "--validation_file", "FILE"], "validation_split 0.1 and validation_file"),
+        (
+            ["--validation_split", "0.1", "--validation_file", "FILE"],
+            "validation_split 0.1 and validation_file",
+        ),
         (["--validation_split", "0.1", "--folds", "3"], "validation_split 0.1 and folds 3"),
-        (["--validation_split", "0.1", "--streaming", "true", "--max_steps", "3"], "streaming true"),
+        (
+            ["--validation_split", "0.1", "--streaming", "true", "--max_steps", "3"],
+            "streaming true",
+        ),
         (["--eval_strategy", "epoch", "--validation_split", "0"], "there is no validation_file"),
     ],
 )
 def test_contradictions(file, flags, words):
-    argv = ["--train_file", file, "--output_dir", "o", "--from_scratch", "tiny", "--report_to", "none"]
+    argv = [
+        "--train_file",
+        file,
+        "--output_dir",
+        "o",
+        "--from_scratch",
+        "tiny",
+        "--report_to",
+        "none",
+    ]
     with pytest.raises(UserError, match=words):
         parse(argv + [file if flag == "FILE" else flag for flag in flags])
 
 
 def test_the_seed_is_that_of_the_run(file):
-    argv = ["--train_file", file, "--output_dir", "o", "--from_scratch", "tiny", "--report_to", "none"]
-    args = parse([*argv, "--validation_split", "0.1", "--seed", "5", "--eval_strategy", "epoch", "--seeds", "1", "2"])
+    argv = [
+        "--train_file",
+        file,
+        "--output_dir",
+        "o",
+        "--from_scratch",
+        "tiny",
+        "--report_to",
+        "none",
+    ]
+    args = parse(
+        [
+            *argv,
+            "--validation_split",
+            "0.1",
+            "--seed",
+            "5",
+            "--eval_strategy",
+            "epoch",
+            "--seeds",
+            "1",
+            "2",
+        ]
+    )
     assert args.data.split_seed == 5

@@ -21,13 +21,22 @@ def test_what_is_fitted_stays_in_the_model(what, tmp_path):
     logits, task = predictor.logits(TEXTS), predictor.task
     fitted = calibrate(folder, TEXTS, LABELS, what, batch_size=3)
     assert fitted == task.fit_calibration(logits, np.array(LABELS), what)
-    assert (fitted.temperature != 1, fitted.bias is not None) == (what != "thresholds", what != "temperature")
-    assert json.loads((folder / "config.json").read_text())["pipeline"]["calibration"] == fitted.to_dict()
+    assert (fitted.temperature != 1, fitted.bias is not None) == (
+        what != "thresholds",
+        what != "temperature",
+    )
+    assert (
+        json.loads((folder / "config.json").read_text())["pipeline"]["calibration"]
+        == fitted.to_dict()
+    )
     assert load_predictor(folder).task.calibration == fitted
 
 
 def test_a_calibrated_model_is_scored_with_its_calibration_error(tmp_path):
-    plain, hot = save_model(tmp_path / "a"), save_model(tmp_path / "b", calibration={"temperature": 4.0})
+    plain, hot = (
+        save_model(tmp_path / "a"),
+        save_model(tmp_path / "b", calibration={"temperature": 4.0}),
+    )
     assert "ece" not in score(load_predictor(plain), TEXTS, LABELS)["metrics"]
     metrics, task = score(load_predictor(hot), TEXTS, LABELS)["metrics"], load_predictor(hot).task
     logits = np.array([expected_logits(text) for text in TEXTS])

@@ -16,10 +16,19 @@ from trainer_ext.export.report import build_report, report_table
 from trainer_ext.tasks import TASKS, LabelSpace
 
 
-def variants(onnx_diff: float = 1e-5, int8_metric: float = 0.898, int8_diff: float = 0.02) -> list[Variant]:
+def variants(
+    onnx_diff: float = 1e-5, int8_metric: float = 0.898, int8_diff: float = 0.02
+) -> list[Variant]:
     pytorch = Variant("pytorch", "model.safetensors", 400, 0.9)
     exported = Variant("onnx", "model.onnx", 400, 0.9, max_relative_diff=onnx_diff)
-    int8 = Variant("int8", "model_quantized.onnx", 100, int8_metric, max_logit_diff=0.2, rms_relative_diff=int8_diff)
+    int8 = Variant(
+        "int8",
+        "model_quantized.onnx",
+        100,
+        int8_metric,
+        max_logit_diff=0.2,
+        rms_relative_diff=int8_diff,
+    )
     judge_onnx(exported)
     judge_int8(int8, pytorch, 0.5)
     return [pytorch, exported, int8]
@@ -74,10 +83,15 @@ def test_a_variant_is_scored_and_compared_with_the_reference(tmp_path):
     (file := tmp_path / "model.onnx").write_bytes(b"12345")
     logits, rows = np.array([[2.0, 1.0], [0.0, 1.0]]), (["x", "y"], [0, 0])
     fixed = [
-        SimpleNamespace(task=SINGLE, logits_iter=lambda texts, k=k: iter(logits + [[0, 0], [k, 0]])) for k in (0, 3)
+        SimpleNamespace(task=SINGLE, logits_iter=lambda texts, k=k: iter(logits + [[0, 0], [k, 0]]))
+        for k in (0, 3)
     ]
     first, reference = run_variant("pytorch", file, fixed[0], rows, None)
-    assert (first.metric, first.max_logit_diff, first.label_agreement) == (pytest.approx(1 / 3), 0, 1)
+    assert (first.metric, first.max_logit_diff, first.label_agreement) == (
+        pytest.approx(1 / 3),
+        0,
+        1,
+    )
     second, _ = run_variant("onnx", file, fixed[1], rows, reference)
     assert (second.name, second.file, second.bytes, second.metric) == ("onnx", "model.onnx", 5, 1)
     assert (second.max_logit_diff, second.mean_logit_diff, second.label_agreement) == (3, 0.75, 0.5)
@@ -95,11 +109,15 @@ def variant_of(task, tmp_path, logits, reference, labels) -> Variant:
 
 
 @pytest.mark.parametrize("unit", [1e-4, 1e-3, 1.0, 1e3, 1e5])
-@pytest.mark.parametrize("difference, onnx, int8", [(1e-5, True, True), (0.003, False, True), (0.2, False, False)])
+@pytest.mark.parametrize(
+    "difference, onnx, int8", [(1e-5, True, True), (0.003, False, True), (0.2, False, False)]
+)
 def test_the_unit_of_the_labels_decides_nothing(tmp_path, unit, difference, onnx, int8):
     """The same scores in metres and millimetres have the same verdict; so has one small target among large ones."""
     labels, scores = unit * SCORES, unit * SCORES
-    off = scores + unit * difference * np.float32([[1, 0]] * 100 + [[-1, 0]] * 100)  # of the spread of the first target
+    off = scores + unit * difference * np.float32(
+        [[1, 0]] * 100 + [[-1, 0]] * 100
+    )  # of the spread of the first target
     variant = variant_of(REGRESSION, tmp_path, off, scores, labels)
     assert variant.max_relative_diff == pytest.approx(difference, rel=0.15)
     judge_onnx(variant)
@@ -113,7 +131,9 @@ def test_the_unit_of_the_labels_decides_nothing(tmp_path, unit, difference, onnx
 def test_points_of_an_error_are_hundredths_of_the_labels_spread(tmp_path, unit):
     labels = unit * SCORES
     for error, good in ((0.004, True), (0.006, False)):
-        pytorch, int8 = (Variant("x", "x", 1, metric=unit * 50.5 * value) for value in (0.5, 0.5 + error))
+        pytorch, int8 = (
+            Variant("x", "x", 1, metric=unit * 50.5 * value) for value in (0.5, 0.5 + error)
+        )
         judge_int8(int8, pytorch, 0.5, greater_is_better=False, unit=REGRESSION.metric_unit(labels))
         assert int8.good is good
 
@@ -121,16 +141,25 @@ def test_points_of_an_error_are_hundredths_of_the_labels_spread(tmp_path, unit):
 def test_large_numbers_that_hardly_differ_are_judged_by_what_float32_can_tell(tmp_path):
     """Years, prices in cents: a step of float32 is no difference."""
     labels = np.float32([[2_000_000.0, 1.0], [2_000_000.25, 1.0]] * 4)
-    variant = variant_of(REGRESSION, tmp_path, np.nextafter(labels, np.float32(np.inf)), labels, labels)
+    variant = variant_of(
+        REGRESSION, tmp_path, np.nextafter(labels, np.float32(np.inf)), labels, labels
+    )
     judge_onnx(variant)
     assert variant.good
 
 
 def test_a_head_that_is_wrong_does_not_hide_behind_the_other(tmp_path):
     """Few intents beside many tags, each judged by its own spread."""
-    space = {"columns": ["intent"], "classes": ["a", "b"], "values": ["a", "b"], "tags": ["O", "B-x"]}
+    space = {
+        "columns": ["intent"],
+        "classes": ["a", "b"],
+        "values": ["a", "b"],
+        "tags": ["O", "B-x"],
+    }
     joint = TASKS["joint"](
-        TASKS["joint"].label_space_class.from_dict(space | {"by_character": False, "neighbours": []})
+        TASKS["joint"].label_space_class.from_dict(
+            space | {"by_character": False, "neighbours": []}
+        )
     )
     draw = np.random.default_rng(0)
     rows = [(draw.normal(size=2), 9 * draw.normal(size=(30, 2))) for _ in range(20)]
@@ -165,13 +194,17 @@ def test_a_model_that_answers_one_thing(task, logits, labels, expected):
 def test_settings_are_tried_until_one_passes(tmp_path, monkeypatch, task, metrics, tried, good):
     """The first that does is kept; of none the last, marked."""
     seen, predictor = [], SimpleNamespace(task=TASKS[task](SINGLE.label_space))
-    monkeypatch.setattr(export_run, "quantise", lambda model, folder, setting: seen.append(setting.name) or model)
+    monkeypatch.setattr(
+        export_run, "quantise", lambda model, folder, setting: seen.append(setting.name) or model
+    )
     monkeypatch.setattr(export_run, "load_predictor", lambda *args, **kwargs: predictor)
     scored = lambda name, file, *args: (Variant(name, file.name, 1, metrics[len(seen) - 1]), None)  # noqa: E731
     monkeypatch.setattr(export_run.gate, "run_variant", scored)
     pytorch, better = Variant("pytorch", "x", 1, 0.9), predictor.task.greater_is_better
     judge = partial(judge_int8, pytorch=pytorch, max_metric_drop=0.5, greater_is_better=better)
-    variant, _ = export_run.quantise_until_good(tmp_path, tmp_path / "model.onnx", judge, None, None)
+    variant, _ = export_run.quantise_until_good(
+        tmp_path, tmp_path / "model.onnx", judge, None, None
+    )
     assert seen == [setting.name for setting in SETTINGS[:tried]]
     assert variant.good is good and variant.setting == seen[-1]
 
@@ -184,34 +217,54 @@ def save_products(path, **weights):
     }
     nodes, before = [], "x"
     for number, name in enumerate(weights):
-        nodes.append(helper.make_node("MatMul", [before, name], [f"y{number}"], name=f"with_{name}"))
+        nodes.append(
+            helper.make_node("MatMul", [before, name], [f"y{number}"], name=f"with_{name}")
+        )
         before = f"y{number}"
     nodes += [
         helper.make_node(
-            "Constant", [], ["c"], name="constant", value=helper.make_tensor("v", TensorProto.FLOAT, [2, 2], range(4))
+            "Constant",
+            [],
+            ["c"],
+            name="constant",
+            value=helper.make_tensor("v", TensorProto.FLOAT, [2, 2], range(4)),
         ),
         helper.make_node("MatMul", [before, "c"], ["z"], name="with_constant"),
         helper.make_node("MatMul", [before, "z"], ["out"], name="attention"),
     ]
-    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2, 2]) for name in ("x", "out")]
+    value = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [2, 2]) for name in ("x", "out")
+    ]
     graph = helper.make_graph(nodes, "g", value[:1], value[1:], list(tensors.values()))
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path
+    )
 
 
 def test_weights_of_products(tmp_path):
     save_products(tmp_path / "model.onnx", wide=[2, 8], narrow=[8, 2])
-    weights = {"with_wide": (2, 8), "with_narrow": (8, 2), "with_constant": (2, 2), "attention": None}
+    weights = {
+        "with_wide": (2, 8),
+        "with_narrow": (8, 2),
+        "with_constant": (2, 2),
+        "attention": None,
+    }
     assert product_weights(tmp_path / "model.onnx") == weights
 
 
 @pytest.mark.parametrize(
-    ("narrowing_in_float", "in_float"), [(False, {"attention"}), (True, {"attention", "with_narrow"})]
+    ("narrowing_in_float", "in_float"),
+    [(False, {"attention"}), (True, {"attention", "with_narrow"})],
 )
 def test_what_stays_in_float(tmp_path, narrowing_in_float, in_float):
     """Products of activations always, those that narrow where they are told to."""
     save_products(tmp_path / "model.onnx", wide=[2, 8], narrow=[8, 2])
-    path = quantise(tmp_path / "model.onnx", tmp_path, Int8Setting("x", ("MatMul",), narrowing_in_float))
-    assert {node.name for node in onnx.load(path).graph.node if node.op_type == "MatMul"} == in_float
+    path = quantise(
+        tmp_path / "model.onnx", tmp_path, Int8Setting("x", ("MatMul",), narrowing_in_float)
+    )
+    assert {
+        node.name for node in onnx.load(path).graph.node if node.op_type == "MatMul"
+    } == in_float
 
 
 def test_latencies_take_turns_over_the_same_batches():
@@ -225,6 +278,8 @@ def test_latencies_take_turns_over_the_same_batches():
     calls: list = []
     batches = [[f"text {k}"] for k in range(8)]
     times = latencies_ms({name: Fake(name, calls) for name in ("a", "b")}, batches)
-    assert {name: len(values) for name, values in times.items()} == {"a": 8, "b": 8}, "warm-up is not counted"
+    assert {name: len(values) for name, values in times.items()} == {"a": 8, "b": 8}, (
+        "warm-up is not counted"
+    )
     assert [name for name, _ in calls[:4]] == ["a", "b", "b", "a"]
     assert all(one[1] == other[1] for one, other in zip(calls[::2], calls[1::2], strict=True))

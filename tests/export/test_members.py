@@ -41,11 +41,17 @@ def test_what_was_cut_off_does_not_answer(export, tmp_path):
     """Neither the models before it alone, nor with those of an earlier export."""
     with pytest.raises(KeyboardInterrupt):
         export(until="fold-1")
-    with pytest.raises(UserError, match="onnx is not complete: fold-1 not trained or exported to the end"):
+    with pytest.raises(
+        UserError, match="onnx is not complete: fold-1 not trained or exported to the end"
+    ):
         members_of(str(tmp_path / "onnx"))
     export()
-    assert members_of(str(tmp_path / "onnx")) == [str(tmp_path / f"onnx/fold-{k}") for k in range(2)]
-    assert (tmp_path / "onnx/cv.json").is_file() and (tmp_path / "onnx/export_report.json").is_file()
+    assert members_of(str(tmp_path / "onnx")) == [
+        str(tmp_path / f"onnx/fold-{k}") for k in range(2)
+    ]
+    assert (tmp_path / "onnx/cv.json").is_file() and (
+        tmp_path / "onnx/export_report.json"
+    ).is_file()
     with pytest.raises(KeyboardInterrupt):
         export(until="fold-0")
     assert len(members_of(str(tmp_path / "onnx"))) == 2, "nothing has changed yet"

@@ -79,7 +79,9 @@ def test_old_or_new_but_never_a_mixture(tmp_path, kill_before):
             publish(stage, target)
         answers.append(labels(target))
     assert len(answers) > 8 and all(answer in (old, new, None) for answer in answers)
-    assert not (target / "vocab.txt").exists(), "the older tokenizer's file is not read beside the new one"
+    assert not (target / "vocab.txt").exists(), (
+        "the older tokenizer's file is not read beside the new one"
+    )
 
 
 def test_folds_of_two_exports_never_answer_together(tmp_path, kill_before):
@@ -111,8 +113,13 @@ def test_the_tokenizer_travels_byte_for_byte(tmp_path):
     target.mkdir()
     content = (checkpoint / "tokenizer.json").read_bytes() + b"\n\n"
     (checkpoint / "tokenizer.json").write_bytes(content)
-    (checkpoint / "tokenizer_config.json").write_text('{"auto_map": {"AutoTokenizer": [null, "evil.T"]}}')
+    (checkpoint / "tokenizer_config.json").write_text(
+        '{"auto_map": {"AutoTokenizer": [null, "evil.T"]}}'
+    )
     (checkpoint / "evil.py").write_text("raise SystemExit")
     copy_tokenizer(checkpoint, target)
     assert (target / "tokenizer.json").read_bytes() == content
-    assert sorted(path.name for path in target.iterdir()) == ["tokenizer.json", "tokenizer_config.json"]
+    assert sorted(path.name for path in target.iterdir()) == [
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ]

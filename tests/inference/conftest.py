@@ -13,7 +13,8 @@ WORDS = ["[PAD]", "[UNK]", "[CLS]", "good", "bad", "dull", "food", "staff"]
 CLASSES = ["neg", "neutral", "pos"]
 # A row per word, a column per class; [PAD] would show if it were not masked, [CLS] tells three classes apart.
 TABLE = np.array(
-    [[9, -9, 9], [0, 1, 0], [0, 2, 1], [-1, 0, 4], [5, 0, -1], [1, 3, 0], [1, 1, 1], [2, 0, 0]], dtype=np.float32
+    [[9, -9, 9], [0, 1, 0], [0, 2, 1], [-1, 0, 4], [5, 0, -1], [1, 3, 0], [1, 1, 1], [2, 0, 0]],
+    dtype=np.float32,
 )
 
 
@@ -26,7 +27,9 @@ def save_onnx(path: Path, head_shape: tuple[int, ...] = (3,), sign: int = 1) -> 
         "tokens": np.array([1], dtype=np.int64),
         "shape": np.array([-1, *head_shape], dtype=np.int64),
     }
-    save_graph(path, tensors, [helper.make_node("Reshape", ["sum", "shape"], ["logits"])], head_shape)
+    save_graph(
+        path, tensors, [helper.make_node("Reshape", ["sum", "shape"], ["logits"])], head_shape
+    )
 
 
 def save_int8(path: Path) -> None:
@@ -61,7 +64,10 @@ def save_graph(path: Path, tensors: dict, head: list, head_shape: tuple[int, ...
     graph = helper.make_graph(
         nodes,
         "tiny",
-        [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "length"]) for name in inputs],
+        [
+            helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "length"])
+            for name in inputs
+        ],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", *head_shape])],
         [numpy_helper.from_array(array, name) for name, array in tensors.items()],
     )
@@ -72,9 +78,13 @@ def save_graph(path: Path, tensors: dict, head: list, head_shape: tuple[int, ...
 
 def save_tokenizer(path: Path) -> None:
     """Words between spaces, with [CLS] in front."""
-    tokenizer = Tokenizer(models.WordLevel({word: k for k, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    tokenizer = Tokenizer(
+        models.WordLevel({word: k for k, word in enumerate(WORDS)}, unk_token="[UNK]")
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A", special_tokens=[("[CLS]", 2)])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A", special_tokens=[("[CLS]", 2)]
+    )
     tokenizer.save(str(path))
 
 
@@ -92,7 +102,9 @@ def save_model(folder: Path, task: str = "single_label", **changes) -> Path:
         **changes,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps({"model_type": "tiny", "pipeline": pipeline}), encoding="utf-8")
+    (folder / "config.json").write_text(
+        json.dumps({"model_type": "tiny", "pipeline": pipeline}), encoding="utf-8"
+    )
     save_tokenizer(folder / "tokenizer.json")
     save_onnx(folder / "model.onnx", (2, 3) if task == "multi_aspect" else (3,))
     return folder

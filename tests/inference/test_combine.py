@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from trainer_ext.errors import UserError
-from trainer_ext.inference.combine import combine, fit_weights, inverse_loss_weights, joint_task, loss
+from trainer_ext.inference.combine import (
+    combine,
+    fit_weights,
+    inverse_loss_weights,
+    joint_task,
+    loss,
+)
 from trainer_ext.tasks import TASKS, Calibration, LabelSpace
 from trainer_ext.tasks.base import sigmoid, softmax
 from trainer_ext.tasks.joint import JointLabelSpace
@@ -64,13 +70,18 @@ def test_votes_of_calibrated_models():
     low = [task("multi_label", thresholds=(0.2, 0.2, 0.2))] * 3
     for heads, expected in (([0, -2, -2], []), ([0, 0, -2], ["a"]), ([-1.3, -1.3, -9], ["a"])):
         outputs = [np.array([head, -9.0, -9.0]) for head in heads]
-        assert joint_task("abc", low, "vote").decode(combine(low, outputs, "vote"))["labels"] == expected
+        assert (
+            joint_task("abc", low, "vote").decode(combine(low, outputs, "vote"))["labels"]
+            == expected
+        )
     high = [task("multi_label", thresholds=(0.8, 0.8, 0.8))] * 3
     outputs = [np.array([head, -9.0, -9.0]) for head in (2, 2, 0)]
     assert joint_task("abc", high, "vote").decode(combine(high, outputs, "vote"))["labels"] == ["a"]
     biased = [task("single_label", bias=(0.0, 1.0, 0.0))] * 3
     outputs = [np.array(head) for head in ([3.0, 0, 0], [3.0, 0, 0], [0.5, 0, 0])]
-    assert joint_task("abc", biased, "vote").decode(combine(biased, outputs, "vote"))["label"] == "a"
+    assert (
+        joint_task("abc", biased, "vote").decode(combine(biased, outputs, "vote"))["label"] == "a"
+    )
 
 
 def test_equal_votes_of_calibrated_models():
@@ -101,7 +112,9 @@ def test_one_model_answers_as_alone():
 def test_different_labels_are_refused():
     """Naming both models."""
     other = TASKS["single_label"](LabelSpace(("label",), ("a", "b", "d"), ("a", "b", "d")))
-    with pytest.raises(UserError, match="models m1 and m2 cannot answer together: their labels differ.*'c'.*'d'"):
+    with pytest.raises(
+        UserError, match="models m1 and m2 cannot answer together: their labels differ.*'c'.*'d'"
+    ):
         joint_task(["m1", "m2"], [task("single_label"), other])
     with pytest.raises(UserError, match="their task differ: single_label and multi_label"):
         joint_task(["m1", "m2"], [task("single_label"), task("multi_label")])
@@ -111,9 +124,14 @@ def test_weights_fitted_on_the_same_rows():
     """Least squares by hand: y = 0.7 a + 0.3 b; a useless model gets nothing."""
     whole = task("regression")
     a, b = RANDOM.normal(size=(2, 200, 3))
-    assert fit_weights([whole] * 2, [a, b], 0.7 * a + 0.3 * b) == pytest.approx([0.7, 0.3], abs=1e-3)
+    assert fit_weights([whole] * 2, [a, b], 0.7 * a + 0.3 * b) == pytest.approx(
+        [0.7, 0.3], abs=1e-3
+    )
     labels = RANDOM.integers(0, 3, 200)
-    good, noise = 2 * np.eye(3)[labels] + RANDOM.normal(size=(200, 3)), 5 * RANDOM.normal(size=(200, 3))
+    good, noise = (
+        2 * np.eye(3)[labels] + RANDOM.normal(size=(200, 3)),
+        5 * RANDOM.normal(size=(200, 3)),
+    )
     weights = fit_weights([task("single_label")] * 2, [good, noise], labels)
     assert sum(weights) == pytest.approx(1) and weights[0] > 0.85
     assert loss(whole, a, a + 2) == pytest.approx(4)
@@ -132,7 +150,9 @@ def test_the_mean_bias_counts_models_without_one_as_zero():
 def test_loss_of_calibrated_and_of_joint_outputs():
     """At the temperature; of intents and tags the sum, where labels that no training row has do not count."""
     logits = 2 * np.log(np.array([[2.0, 1.0, 1.0]]))
-    assert loss(task("single_label", temperature=2.0), logits, np.array([0])) == pytest.approx(np.log(2))
+    assert loss(task("single_label", temperature=2.0), logits, np.array([0])) == pytest.approx(
+        np.log(2)
+    )
     intents = np.log(np.array([[2.0, 1.0, 1.0], [8.0, 1.0, 1.0]]))
     tags = [np.log(np.array([[3.0, 1.0], [9.0, 1.0]])), np.log(np.array([[1.0, 15.0]]))]
     labels = (np.array([0, -1000]), [np.array([1, -1001]), np.array([0])])

@@ -17,12 +17,18 @@ def damaged(content: bytes) -> Iterator[tuple[str, bytes]]:
     """Cut, overwritten or replaced."""
     yield from (("empty", b""), ("half", content[: len(content) // 2]), ("cut", content[:-3]))
     yield from (("garbage", b"\x00\xff\xfe garbage" * 7), ("zeros", bytes(len(content))))
-    yield "overwritten", content[: len(content) // 3] + b"\xff" * 8 + content[len(content) // 3 + 8 :]
+    yield (
+        "overwritten",
+        content[: len(content) // 3] + b"\xff" * 8 + content[len(content) // 3 + 8 :],
+    )
 
 
 def damaged_json(content: bytes) -> Iterator[tuple[str, bytes]]:
     """Another kind of value in every place, and every place gone."""
-    yield from ((text, text.encode()) for text in ("[]", "null", "7", '"x"', "{}", "[1, 2]", "NaN", "[" * 10**5))
+    yield from (
+        (text, text.encode())
+        for text in ("[]", "null", "7", '"x"', "{}", "[1, 2]", "NaN", "[" * 10**5)
+    )
     for place in places(json.loads(content)):
         for value in ("gone", *VALUES):
             copy = json.loads(content)
@@ -80,7 +86,9 @@ def test_a_tokenizer_that_panics(folder):
     """The Rust side then raises what is no `Exception`."""
     content = json.loads((folder / "tokenizer.json").read_text())
     for value in (None, [], {}, "x"):
-        (folder / "tokenizer.json").write_text(json.dumps(content | {"post_processor": value, "model": value}))
+        (folder / "tokenizer.json").write_text(
+            json.dumps(content | {"post_processor": value, "model": value})
+        )
         assert tried(folder) is None
 
 
@@ -103,7 +111,11 @@ def test_what_stands_in_a_files_place(folder, name):
 def test_damaged_lists(folder, tmp_path, name):
     """Of an export, and of folds and seeds."""
     contents = {
-        "export_report.json": {"variants": [{"name": "onnx", "file": "model.onnx"}], "chosen": "onnx", "passed": True},
+        "export_report.json": {
+            "variants": [{"name": "onnx", "file": "model.onnx"}],
+            "chosen": "onnx",
+            "passed": True,
+        },
         "folds.json": {"folds": 2, "fold_repeats": 1},
         "seeds.json": {"seeds": [1, 2]},
         "cv.json": {"weights": {"fold-0": 0.5, "fold-1": 0.5}, "metric": "accuracy"},

@@ -41,13 +41,17 @@ def test_a_folder_of_folds_is_the_mean_of_its_models(cv):
     """And a list of them too, and the pattern."""
     for path in (cv, [cv / "fold-0", cv / "fold-1"], f"{cv}/fold-{{0..1}}"):
         predictor = load_predictor(path)
-        assert isinstance(predictor, EnsemblePredictor) and predictor.task.label_space.classes == tuple(CLASSES)
+        assert isinstance(
+            predictor, EnsemblePredictor
+        ) and predictor.task.label_space.classes == tuple(CLASSES)
         assert np.allclose(probabilities(predictor), by_hand(0.5, 0.5), atol=1e-6)
 
 
 def test_weighted(cv, tmp_path):
     """With the weights in cv.json."""
-    assert np.allclose(probabilities(load_predictor(cv, ensemble="weighted")), by_hand(0.9, 0.1), atol=1e-6)
+    assert np.allclose(
+        probabilities(load_predictor(cv, ensemble="weighted")), by_hand(0.9, 0.1), atol=1e-6
+    )
     two = [save_model(tmp_path / name) for name in "ab"]
     with pytest.raises(UserError, match="weighted needs weights fitted on out-of-fold"):
         load_predictor(two, ensemble="weighted")
@@ -77,7 +81,9 @@ def test_folders_are_weighed_by_their_out_of_fold_predictions(tmp_path):
     with pytest.raises(UserError, match="bad and .*good were validated on different rows"):
         load_predictor([tmp_path / "good", tmp_path / "bad"], ensemble="weighted")
     (tmp_path / "bad/oof.csv").write_text("".join([*lines[:-1], lines[-1].replace("pos", "neg")]))
-    with pytest.raises(UserError, match="bad and .*good were validated on rows with different labels"):
+    with pytest.raises(
+        UserError, match="bad and .*good were validated on rows with different labels"
+    ):
         load_predictor([tmp_path / "good", tmp_path / "bad"], ensemble="weighted")
 
 
@@ -87,13 +93,22 @@ def test_out_of_fold_predictions_are_weighed_as_they_are(tmp_path):
     labels = generator.integers(0, 3, 60)
     for name, skill in (("a", 1.5), ("b", 1.0)):
         p = softmax(skill * np.eye(3)[labels] + generator.normal(size=(60, 3)))
-        lines = [f"{k},{CLASSES[label]},{','.join(map(str, p[k]))}\n" for k, label in enumerate(labels)]
+        lines = [
+            f"{k},{CLASSES[label]},{','.join(map(str, p[k]))}\n" for k, label in enumerate(labels)
+        ]
         (tmp_path / name).mkdir()
-        (tmp_path / name / "oof.csv").write_text("id,label," + ",".join(f"probability_{c}" for c in CLASSES) + "\n")
+        (tmp_path / name / "oof.csv").write_text(
+            "id,label," + ",".join(f"probability_{c}" for c in CLASSES) + "\n"
+        )
         with open(tmp_path / name / "oof.csv", "a") as file:
             file.writelines(lines)
-    plain, hot = save_model(tmp_path / "x"), save_model(tmp_path / "y", calibration={"temperature": 4.0})
-    weights = [folder_weights([tmp_path / "a", tmp_path / "b"], str(model)) for model in (plain, hot)]
+    plain, hot = (
+        save_model(tmp_path / "x"),
+        save_model(tmp_path / "y", calibration={"temperature": 4.0}),
+    )
+    weights = [
+        folder_weights([tmp_path / "a", tmp_path / "b"], str(model)) for model in (plain, hot)
+    ]
     assert weights[0] == weights[1] and min(weights[0]) > 0.1
 
 
@@ -119,7 +134,8 @@ def test_it_scores_and_streams(cv):
 def test_different_labels(tmp_path, cv):
     """Refused, naming both."""
     other = save_model(
-        tmp_path / "x", label_space={"columns": ["label"], "classes": ["a", "b", "c"], "values": ["a", "b", "c"]}
+        tmp_path / "x",
+        label_space={"columns": ["label"], "classes": ["a", "b", "c"], "values": ["a", "b", "c"]},
     )
     with pytest.raises(UserError, match="fold-0 and .*x cannot answer together"):
         load_predictor([cv / "fold-0", other])
@@ -128,7 +144,9 @@ def test_different_labels(tmp_path, cv):
 def test_a_single_model_stays_one(cv):
     """No ensemble around it, and nothing to combine."""
     assert not isinstance(load_predictor([cv / "fold-0"]), EnsemblePredictor)
-    with pytest.raises(UserError, match="ensemble vote is for several models, but there is only .*fold-0"):
+    with pytest.raises(
+        UserError, match="ensemble vote is for several models, but there is only .*fold-0"
+    ):
         load_predictor(cv / "fold-0", ensemble="vote")
 
 
@@ -138,7 +156,9 @@ def test_unfinished_folds(tmp_path):
         save_model(tmp_path / f"fold-{k}")
     (tmp_path / "fold-1/export_report.json").write_text(json.dumps(REPORT))
     (tmp_path / "folds.json").write_text(json.dumps({"folds": 3, "fold_repeats": 1}))
-    with pytest.raises(UserError, match="not complete: fold-0, fold-2 not trained or exported to the end"):
+    with pytest.raises(
+        UserError, match="not complete: fold-0, fold-2 not trained or exported to the end"
+    ):
         load_predictor(tmp_path)
 
 
@@ -178,12 +198,27 @@ def test_braces(pattern, expected):
 def test_predict_py(cv, tmp_path):
     """--model several times, a way to combine, and no torch."""
     out = tmp_path / "o.jsonl"
-    argv = ["predict.py", "--model", f"{cv}/fold-0", "--model", f"{cv}/fold-1", "--text", "good food", "--output"]
+    argv = [
+        "predict.py",
+        "--model",
+        f"{cv}/fold-0",
+        "--model",
+        f"{cv}/fold-1",
+        "--text",
+        "good food",
+        "--output",
+    ]
     code = f"import runpy, sys; sys.argv = {[*argv, str(out)]}\n"
     code += "try: runpy.run_path('predict.py', run_name='__main__')\n"
     code += "except SystemExit: print([m for m in ('torch', 'transformers') if m in sys.modules])"
     assert run_ok("-c", code).stdout.strip() == "[]"
     answer = json.loads(out.read_text())
-    assert list(answer["probabilities"].values()) == pytest.approx(by_hand(0.5, 0.5)[0].tolist(), abs=1e-6)
+    assert list(answer["probabilities"].values()) == pytest.approx(
+        by_hand(0.5, 0.5)[0].tolist(), abs=1e-6
+    )
     done = run_script("predict.py", "--model", cv, "--model", cv / "none", "--text", "x")
-    assert done.returncode == 2 and "none does not exist" in done.stderr and "Traceback" not in done.stderr
+    assert (
+        done.returncode == 2
+        and "none does not exist" in done.stderr
+        and "Traceback" not in done.stderr
+    )

@@ -47,7 +47,11 @@ def brief(rows: list[dict]) -> list[tuple]:
 def test_texts_of_the_command_line(predictor):
     """In order; the answer's keys as the contract has them."""
     rows = list(answer_rows(predictor, rows_of(predictor, ["good food", "", "bad\nfood"], None)))
-    assert brief(rows) == [(None, "good food", "pos"), (None, "", "neutral"), (None, "bad\nfood", "neg")]
+    assert brief(rows) == [
+        (None, "good food", "pos"),
+        (None, "", "neutral"),
+        (None, "bad\nfood", "neg"),
+    ]
     assert list(rows[0]) == ["text", "label", "score", "probabilities"]
 
 
@@ -69,17 +73,31 @@ def test_labels_in_txt(predictor, tmp_path):
 def test_standard_input(predictor, monkeypatch):
     """An answer a line, also for a blank one."""
     monkeypatch.setattr(sys, "stdin", StringIO("good\n\nbad\tneg\n"))
-    assert brief(answers(predictor, "-")) == [(None, "good", "pos"), (None, "", "neutral"), (None, "bad", "neg")]
+    assert brief(answers(predictor, "-")) == [
+        (None, "good", "pos"),
+        (None, "", "neutral"),
+        (None, "bad", "neg"),
+    ]
 
 
 def test_blank_lines_are_answered(predictor, tmp_path):
     """As from standard input, so that answer 3 belongs to line 3; csv with one column likewise."""
-    expected = [(None, "good", "pos"), (None, "", "neutral"), (None, "bad", "neg"), (None, "", "neutral")]
+    expected = [
+        (None, "good", "pos"),
+        (None, "", "neutral"),
+        (None, "bad", "neg"),
+        (None, "", "neutral"),
+    ]
     assert brief(answers(predictor, write(tmp_path / "a.txt", "good\n\nbad\tneg\n\n"))) == expected
     for name in ("a.csv", "a.tsv"):
-        assert brief(answers(predictor, write(tmp_path / name, "\ntext\ngood\n\nbad\n\r\n"))) == expected
+        assert (
+            brief(answers(predictor, write(tmp_path / name, "\ntext\ngood\n\nbad\n\r\n")))
+            == expected
+        )
     two = write(tmp_path / "b.csv", "text,x\ngood,1\n\nbad,1\n")
-    assert brief(answers(predictor, two)) == [expected[0], expected[2]], "of two columns a blank line lacks one"
+    assert brief(answers(predictor, two)) == [expected[0], expected[2]], (
+        "of two columns a blank line lacks one"
+    )
 
 
 def test_blank_lines_count_in_messages(predictor, tmp_path):
@@ -105,26 +123,34 @@ def test_id_column_of_the_training(tiny_model, tmp_path):
     predictor.pipeline["id_column"] = "nr"
     path = write(tmp_path / "a.csv", "nr,id,review\n1,x,good\n")
     assert answers(predictor, path)[0]["nr"] == "1" and "id" not in answers(predictor, path)[0]
-    assert brief(answers(predictor, write(tmp_path / "b.csv", "id,review\nx,good\n"))) == [("x", "good", "pos")]
+    assert brief(answers(predictor, write(tmp_path / "b.csv", "id,review\nx,good\n"))) == [
+        ("x", "good", "pos")
+    ]
 
 
 def test_form_of_an_answer(predictor, tmp_path):
     """Columns carried over, no text, labels only."""
     path = write(tmp_path / "a.csv", "id,review,stars,date\nx,good,5,May\n")
-    (row,) = answers(predictor, path, form=Form(text=False, keep=("date", "stars"), labels_only=True))
+    (row,) = answers(
+        predictor, path, form=Form(text=False, keep=("date", "stars"), labels_only=True)
+    )
     assert list(row.items()) == [("id", "x"), ("date", "May"), ("stars", "5"), ("label", "pos")]
     (row,) = answers(predictor, path, form=Form(keep=("stars", "id")))
     assert list(row) == ["id", "stars", "text", "label", "score", "probabilities"]
     with pytest.raises(UserError, match="there is no column 'colour'"):
         answers(predictor, path, form=Form(keep=("colour",)))
     path = write(tmp_path / "b.csv", "review,label\ngood,pos\n")
-    with pytest.raises(UserError, match="b.csv, row 1 .*: column 'label' is called as a part of the answer"):
+    with pytest.raises(
+        UserError, match="b.csv, row 1 .*: column 'label' is called as a part of the answer"
+    ):
         answers(predictor, path, form=Form(keep=("label",)))
 
 
 def test_aspects_without_scores(tiny_aspects):
     """Only their labels are left."""
-    (row,) = answer_rows(p := load_predictor(tiny_aspects), rows_of(p, ["good"], None), form=Form(labels_only=True))
+    (row,) = answer_rows(
+        p := load_predictor(tiny_aspects), rows_of(p, ["good"], None), form=Form(labels_only=True)
+    )
     assert row["aspects"]["staff"] == {"label": "pos"}
 
 
@@ -146,10 +172,15 @@ def test_submission(predictor, tmp_path, sample, expected):
 
 def test_submission_of_probabilities(predictor, tmp_path):
     """Fractions in the sample ask for them."""
-    submission = Submission(write(tmp_path / "s.csv", "nr,neg,neutral,pos\n1,0.33,0.33,0.34\n"), predictor.task)
+    submission = Submission(
+        write(tmp_path / "s.csv", "nr,neg,neutral,pos\n1,0.33,0.33,0.34\n"), predictor.task
+    )
     rows = answers(predictor, write(tmp_path / "a.csv", "nr,review\n1,good\n"), id_column="nr")
     (row,) = submission.write(rows)
-    assert row == {"nr": "1", **{name: rows[0]["probabilities"][name] for name in ("neg", "neutral", "pos")}}
+    assert row == {
+        "nr": "1",
+        **{name: rows[0]["probabilities"][name] for name in ("neg", "neutral", "pos")},
+    }
 
 
 def test_submission_in_the_values_of_the_training_file(tiny_aspects, tmp_path):
@@ -157,17 +188,23 @@ def test_submission_in_the_values_of_the_training_file(tiny_aspects, tmp_path):
     predictor = load_predictor(tiny_aspects)
     columns = predictor.task.label_space.columns
     submission = Submission(
-        write(tmp_path / "s.csv", f"id,{','.join(columns)}\n1{',0' * len(columns)}\n"), predictor.task
+        write(tmp_path / "s.csv", f"id,{','.join(columns)}\n1{',0' * len(columns)}\n"),
+        predictor.task,
     )
     (row,) = submission.write(answers(predictor, write(tmp_path / "a.csv", "id,text\n1,good\n")))
-    values = dict(zip(predictor.task.label_space.classes, predictor.task.label_space.values, strict=True))
+    values = dict(
+        zip(predictor.task.label_space.classes, predictor.task.label_space.values, strict=True)
+    )
     assert row == {"id": "1", **dict.fromkeys(columns, values["pos"])}
 
 
 @pytest.mark.parametrize(
     "sample, message",
     [
-        ("id,a,b\n1,0,0\n", "s.csv: column 'a' is nothing that the model answers; it has the label columns"),
+        (
+            "id,a,b\n1,0,0\n",
+            "s.csv: column 'a' is nothing that the model answers; it has the label columns",
+        ),
         ("id\n1\n", "s.csv is no sample submission"),
         ("id,label\n", "s.csv is no sample submission"),
         ("id,label\n1,x\n2,x\n", "s.csv has 2 rows, but there are 1 answers"),
@@ -177,7 +214,11 @@ def test_submission_that_does_not_fit(predictor, tmp_path, sample, message):
     """One line instead of a file that is refused elsewhere."""
     path = write(tmp_path / "a.csv", "id,review\n1,good\n")
     with pytest.raises(UserError, match=message):
-        list(Submission(write(tmp_path / "s.csv", sample), predictor.task).write(answers(predictor, path)))
+        list(
+            Submission(write(tmp_path / "s.csv", sample), predictor.task).write(
+                answers(predictor, path)
+            )
+        )
 
 
 def test_ids_keep_their_type(predictor, tmp_path):
@@ -191,7 +232,9 @@ def test_ids_keep_their_type(predictor, tmp_path):
 def test_named_columns_must_be_there(predictor, tmp_path, flag):
     """A misspelt column is an error, not a column of nulls."""
     path = write(tmp_path / "a.csv", "id,review\nx,good\n")
-    with pytest.raises(UserError, match=r"a.csv, row 1 .* there is no column 'reviw'; the columns are id, review"):
+    with pytest.raises(
+        UserError, match=r"a.csv, row 1 .* there is no column 'reviw'; the columns are id, review"
+    ):
         answers(predictor, path, **{flag: "reviw"})
 
 
@@ -200,7 +243,9 @@ def test_find_text_column():
     assert find_text_column(Row({"text": "a", "review": "b"}, "f"), "review") == "review"
     assert find_text_column(Row({"text": "a", "title": "b"}, "f"), "review") == "text"
     assert find_text_column(Row({"title": "b"}, "f"), "review") == "title"
-    with pytest.raises(UserError, match="^f, row 1: which column is the text.* no 'review'; name one of a, b with"):
+    with pytest.raises(
+        UserError, match="^f, row 1: which column is the text.* no 'review'; name one of a, b with"
+    ):
         find_text_column(Row({"a": "1", "b": "2"}, "f, row 1"), "review")
 
 
@@ -223,7 +268,9 @@ def test_row_without_text(predictor, tmp_path, line, message):
 
 def test_empty_text_is_answered(predictor, tmp_path):
     """One answer per row also means for an empty one."""
-    assert brief(answers(predictor, write(tmp_path / "a.csv", "id,review\n1,\n"))) == [("1", "", "neutral")]
+    assert brief(answers(predictor, write(tmp_path / "a.csv", "id,review\n1,\n"))) == [
+        ("1", "", "neutral")
+    ]
 
 
 def test_empty_file(predictor, tmp_path):
@@ -236,7 +283,9 @@ def test_empty_file(predictor, tmp_path):
 @given(labels=st.lists(st.sampled_from(["good", "bad", "dull"]), max_size=5 * 2 * WINDOW))
 def test_one_answer_per_row_in_order(predictor, labels):
     """Below, at and beyond the size of a window."""
-    rows = iter([Row({"id": k, "review": f"{word} food"}, f"row {k}") for k, word in enumerate(labels)])
+    rows = iter(
+        [Row({"id": k, "review": f"{word} food"}, f"row {k}") for k, word in enumerate(labels)]
+    )
     classes = {"good": "pos", "bad": "neg", "dull": "neutral"}
     assert brief(list(answer_rows(predictor, rows))) == [
         (k, f"{word} food", classes[word]) for k, word in enumerate(labels)
@@ -247,7 +296,9 @@ def test_one_answer_per_row_in_order(predictor, labels):
 def test_window_borders(predictor, rows):
     """No row is lost where a window ends."""
     source = iter([Row({"review": f"{k} good"}, f"row {k}") for k in range(rows)])
-    assert [row["text"] for row in answer_rows(predictor, source)] == [f"{k} good" for k in range(rows)]
+    assert [row["text"] for row in answer_rows(predictor, source)] == [
+        f"{k} good" for k in range(rows)
+    ]
 
 
 def test_answers_stream(predictor):
@@ -283,7 +334,9 @@ def test_a_header_that_was_not_cut_is_no_text_column(predictor, tmp_path, header
     if ending == "tsv" and "\t" in header:
         header = "id,review"
     path = write(tmp_path / f"a.{ending}", f"{header}\ngood food\n")
-    with pytest.raises(UserError, match=r"a\.(csv|tsv), row 1 .*one column only; the header .* --delimiter"):
+    with pytest.raises(
+        UserError, match=r"a\.(csv|tsv), row 1 .*one column only; the header .* --delimiter"
+    ):
         answers(predictor, path)
     assert [row["label"] for row in answers(predictor, path, text_column=header)] == ["pos"]
 
@@ -302,7 +355,10 @@ TOKENS = [["play", "hey", "jude"], ["book", "it"]]
     [
         (SNIPS, None),
         (SNIPS.replace(" ", "\t"), None),
-        (SNIPS.replace("PlayMusic\n", "").replace("Book\n", ""), None),  # to be predicted: no intents
+        (
+            SNIPS.replace("PlayMusic\n", "").replace("Book\n", ""),
+            None,
+        ),  # to be predicted: no intents
         (SNIPS.replace("PlayMusic\n", "").replace("Book\n", ""), "PlayMusic\nBook\n"),
         (SNIPS.rstrip("\n"), None),
         ("\n" + SNIPS, None),
@@ -325,7 +381,9 @@ def test_inline_tags_are_read_as_they_are_for_evaluation(tmp_path):
     assert [row.values["tokens"] for row in rows_of(words, None, path)] == [list("playit")]
 
 
-@pytest.mark.parametrize("content", ["play O\n", "turn it on\nplay it\n\nO\n", "a\tb\tc\td\n", "", "one\n\ntwo\n"])
+@pytest.mark.parametrize(
+    "content", ["play O\n", "turn it on\nplay it\n\nO\n", "a\tb\tc\td\n", "", "one\n\ntwo\n"]
+)
 def test_lines_of_text_stay_lines(tmp_path, content):
     words = SimpleNamespace(task=Joint(JointLabelSpace(("intent",), ("a", "b"), ("a", "b"))))
     rows = list(rows_of(words, None, write(tmp_path / "a.txt", content)))

@@ -21,7 +21,15 @@ from trainer_ext.inference.loading import chosen_file
 from trainer_ext.inference.predictor import WINDOW
 from trainer_ext.tracking.artifacts.store import Store
 
-TEXTS = ["good food", "", "bad", "what a dull and bad staff this was today again", "good good good", "food", "  "]
+TEXTS = [
+    "good food",
+    "",
+    "bad",
+    "what a dull and bad staff this was today again",
+    "good good good",
+    "food",
+    "  ",
+]
 ANY_TEXTS = st.lists(st.sampled_from([*WORDS[3:], "new"]), max_size=15).map(" ".join)
 
 
@@ -60,7 +68,10 @@ def test_aspect_answers(tiny_aspects):
     predictor = load_predictor(tiny_aspects)
     assert predictor.logits(["good", "bad staff"]).shape == (2, 2, 3)
     answer = predictor.predict(["bad"])[0]
-    assert {name: inner["label"] for name, inner in answer["aspects"].items()} == {"food": "neg", "staff": "neg"}
+    assert {name: inner["label"] for name, inner in answer["aspects"].items()} == {
+        "food": "neg",
+        "staff": "neg",
+    }
 
 
 def test_no_texts(tiny_model):
@@ -71,7 +82,9 @@ def test_no_texts(tiny_model):
 
 def test_long_text_is_cut(tiny_model):
     """At max_length tokens, [CLS] included."""
-    assert load_predictor(tiny_model).logits(["bad " * 500]).tolist() == [expected_logits("bad " * 11)]
+    assert load_predictor(tiny_model).logits(["bad " * 500]).tolist() == [
+        expected_logits("bad " * 11)
+    ]
 
 
 def test_predict_iter_is_lazy(tiny_model):
@@ -111,7 +124,9 @@ def int8_model(tmp_path_factory):
     return folder
 
 
-LONG_AND_SHORT = [" ".join(["good"] * (1 + 5 * (k % 3)) + ["bad", "dull"] * (k % 2)) for k in range(300)]
+LONG_AND_SHORT = [
+    " ".join(["good"] * (1 + 5 * (k % 3)) + ["bad", "dull"] * (k % 2)) for k in range(300)
+]
 
 
 @pytest.mark.parametrize("batch_size, threads", [(1, 1), (8, 1), (32, 1), (8, 2), (1, 3), (32, 3)])
@@ -156,14 +171,20 @@ def test_int8_work_is_shared_out(int8_model, monkeypatch):
 def test_outputs_that_are_no_numbers_are_refused(tmp_path, monkeypatch):
     """As the export refuses them; NaN would answer the first class."""
     predictor = load_predictor(save_model(tmp_path))
-    monkeypatch.setattr(predictor.session, "run", lambda inputs: {"logits": np.full((1, 3), np.nan, np.float32)})
+    monkeypatch.setattr(
+        predictor.session, "run", lambda inputs: {"logits": np.full((1, 3), np.nan, np.float32)}
+    )
     with pytest.raises(RunError, match="model.onnx: .*no finite numbers"):
         predictor.predict(["good"])
 
 
 def test_another_instruction_set_is_said_once(tmp_path, capsys):
     folder = save_model(tmp_path)
-    content = {"chosen": "onnx", "variants": [{"name": "onnx", "file": "model.onnx"}], "instruction_set": "x86_64 mmx"}
+    content = {
+        "chosen": "onnx",
+        "variants": [{"name": "onnx", "file": "model.onnx"}],
+        "instruction_set": "x86_64 mmx",
+    }
     (folder / "export_report.json").write_text(json.dumps(content))
     for _ in range(2):
         load_predictor(folder)
@@ -204,10 +225,15 @@ def test_the_reports_choice_is_run(tmp_path):
     """A quantised file that the gate refused is not run, unless it is asked for."""
     folder = save_model(tmp_path)
     save_onnx(folder / "model_quantized.onnx", sign=-1)
-    assert load_predictor(folder).predict(["bad"])[0]["label"] == "pos"  # no report: the (here wrong) INT8
+    assert (
+        load_predictor(folder).predict(["bad"])[0]["label"] == "pos"
+    )  # no report: the (here wrong) INT8
     (folder / "export_report.json").write_text(report("onnx"))
     assert load_predictor(folder).predict(["bad"])[0]["label"] == "neg"
-    assert load_predictor(folder, file_name="model_quantized.onnx").predict(["bad"])[0]["label"] == "pos"
+    assert (
+        load_predictor(folder, file_name="model_quantized.onnx").predict(["bad"])[0]["label"]
+        == "pos"
+    )
 
 
 def test_nothing_that_the_gate_refused_is_run(tmp_path):
@@ -259,7 +285,10 @@ def test_broken_config(tmp_path, config, message):
     "changes, message",
     [
         ({"task": "parsing"}, "task 'parsing' is none of single_label, multi_label"),
-        ({"label_space": {"columns": ["label"], "classes": ["a", "b"]}}, "label space is not readable"),
+        (
+            {"label_space": {"columns": ["label"], "classes": ["a", "b"]}},
+            "label space is not readable",
+        ),
         ({"label_space": ["a", "b"]}, "label space is not readable"),
         ({"label_space": None}, "label space is not readable"),
         ({"calibration": {"heat": 2}}, "calibration is not readable"),
@@ -270,7 +299,9 @@ def test_broken_pipeline(tmp_path, changes, message):
     assert message in refusal(save_model(tmp_path, **changes))
 
 
-@pytest.mark.parametrize("key", ["task", "label_space", "max_length", "pad_token_id", "input_names", "text_column"])
+@pytest.mark.parametrize(
+    "key", ["task", "label_space", "max_length", "pad_token_id", "input_names", "text_column"]
+)
 def test_incomplete_pipeline(tmp_path, key):
     """Each key that inference needs."""
     folder = save_model(tmp_path)
@@ -302,7 +333,9 @@ def test_broken_model(tmp_path):
     assert refusal(folder).endswith("has no model.safetensors")
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"variants": [], "chosen": "onnx"}', '{"variants": [{}]}'])
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "{}", '{"variants": [], "chosen": "onnx"}', '{"variants": [{}]}']
+)
 def test_broken_report(tmp_path, content):
     """Nothing is guessed beside a report that cannot be read."""
     folder = save_model(tmp_path)
@@ -327,14 +360,20 @@ TABLES = {
 def test_what_holds_texts(tiny_model, make):
     """A data frame answered for the names of its columns."""
     predictor = load_predictor(tiny_model)
-    assert [answer["label"] for answer in predictor.predict(make(["good", "bad"]))] == ["pos", "neg"]
+    assert [answer["label"] for answer in predictor.predict(make(["good", "bad"]))] == [
+        "pos",
+        "neg",
+    ]
     assert predictor.logits(make(["good", "bad"])).shape[0] == 2
 
 
 @pytest.mark.parametrize(
     "texts, message",
     [
-        (pandas.DataFrame({"a": ["good"], "b": ["bad"]}), "expected a column 'review' with the texts, got 'a', 'b'"),
+        (
+            pandas.DataFrame({"a": ["good"], "b": ["bad"]}),
+            "expected a column 'review' with the texts, got 'a', 'b'",
+        ),
         ([{"a": "good"}], "text 1: expected a text, got {'a': 'good'}"),
         (pandas.Series(["good", None]), "text 2: expected a text, got (None|nan)"),
         (np.array([["good"]]), "text 1: expected a text, got array"),
@@ -352,7 +391,9 @@ def test_what_holds_no_texts(tiny_model, texts, message):
 def test_a_reference_to_a_model(tiny_model, tmp_path, monkeypatch):
     """`artifact:NAME:ALIAS`, as predict.py takes it; also among several."""
     monkeypatch.setenv("TRAINER_EXT_ARTIFACTS", str(tmp_path / "store"))
-    version = Store().put("tiny", {path.name: path for path in Path(tiny_model).iterdir() if path.is_file()}, {})
+    version = Store().put(
+        "tiny", {path.name: path for path in Path(tiny_model).iterdir() if path.is_file()}, {}
+    )
     for reference in (f"artifact:{version}", "artifact:tiny"):
         assert load_predictor(reference).predict(["good"])[0]["label"] == "pos"
     assert load_predictor(["artifact:tiny", tiny_model]).predict(["good"])[0]["label"] == "pos"

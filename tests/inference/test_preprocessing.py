@@ -15,7 +15,12 @@ from trainer_ext.inference.predictor import Predictor
 from trainer_ext.modeling.scratch import train_tokenizer
 
 TEXTS = [
-    *("", "好吃", "服务员特别热情，就是排队等了一个多小时。" * 5, "ＡＢＣ <b>good</b> food!!!!!! 10000 " * 9),
+    *(
+        "",
+        "好吃",
+        "服务员特别热情，就是排队等了一个多小时。" * 5,
+        "ＡＢＣ <b>good</b> food!!!!!! 10000 " * 9,
+    ),
     *("the end of the world " * 12, "\u200b", "a <br> b", "[SEP] inside [MASK] a text " * 9),
 ]
 POLICIES = {
@@ -26,7 +31,9 @@ POLICIES = {
 }
 CLEANINGS = {
     "as it is": Cleaning(),
-    "cleaned": Cleaning(("html", "halfwidth", "control", "repeated", "stopwords"), ("the", "的", "了")),
+    "cleaned": Cleaning(
+        ("html", "halfwidth", "control", "repeated", "stopwords"), ("the", "的", "了")
+    ),
 }
 
 
@@ -42,7 +49,9 @@ class Recorder:
         """Keeps the rows; logits that say the same of each."""
         size = len(inputs["input_ids"])
         self.rows += [{name: array[row] for name, array in inputs.items()} for row in range(size)]
-        tags = np.tile(np.float32([0, 9, 0, 0]), (*inputs["input_ids"].shape, 1))  # surely B-x everywhere
+        tags = np.tile(
+            np.float32([0, 9, 0, 0]), (*inputs["input_ids"].shape, 1)
+        )  # surely B-x everywhere
         return {"logits": np.zeros((size, 2), dtype=np.float32), "token_logits": tags}
 
 
@@ -55,7 +64,10 @@ def tokenizer() -> PreTrainedTokenizerFast:
     inner.enable_padding(length=24)
     special = [("[CLS]", made.cls_token_id), ("[SEP]", made.sep_token_id)]
     inner.post_processor = TemplateProcessing(single="[CLS]:0 $A:1 [SEP]:0", special_tokens=special)
-    names = {name: AddedToken(getattr(made, name), special=True) for name in ("pad_token", "cls_token", "sep_token")}
+    names = {
+        name: AddedToken(getattr(made, name), special=True)
+        for name in ("pad_token", "cls_token", "sep_token")
+    }
     columns = ["input_ids", "token_type_ids", "attention_mask"]
     return PreTrainedTokenizerFast(tokenizer_object=inner, model_input_names=columns, **names)
 
@@ -71,7 +83,9 @@ def predictor_of(tokenizer, policy, cleaning, task="single_label", space=None) -
         "pad_token_id": tokenizer.pad_token_id,
         "input_names": tokenizer.model_input_names,
     }
-    return Predictor(Recorder(), Tokenizer.from_str(tokenizer.backend_tokenizer.to_str()), pipeline, batch_size=1)
+    return Predictor(
+        Recorder(), Tokenizer.from_str(tokenizer.backend_tokenizer.to_str()), pipeline, batch_size=1
+    )
 
 
 @pytest.mark.parametrize("cleaning", CLEANINGS.values(), ids=CLEANINGS)
@@ -96,7 +110,9 @@ def test_policies_and_cleaning_make_a_difference(tokenizer):
     """Else the test above would say nothing."""
     data = Dataset.from_dict({"text": TEXTS[2:5], "labels": [0] * 3})
     made = [
-        tokenize(data, tokenizer, 24, None, p, c)["input_ids"][:] for p in POLICIES.values() for c in CLEANINGS.values()
+        tokenize(data, tokenizer, 24, None, p, c)["input_ids"][:]
+        for p in POLICIES.values()
+        for c in CLEANINGS.values()
     ]
     assert all(a != b for k, a in enumerate(made) for b in made[:k])
 
@@ -111,7 +127,9 @@ def test_texts_that_cleaning_empties_are_counted(tokenizer, capsys):
 def test_the_vocabulary_is_trained_on_clean_texts():
     cleaning = Cleaning(("halfwidth",))
     assert list(ModelTexts(Dataset.from_dict({"text": ["ＡＢ"]}), cleaning)) == ["AB"]
-    assert list(ModelTexts(Dataset.from_dict({"text": ["Ａ Ｂ"], "words": [["Ａ", "Ｂ"]]}), cleaning)) == ["A B"]
+    assert list(
+        ModelTexts(Dataset.from_dict({"text": ["Ａ Ｂ"], "words": [["Ａ", "Ｂ"]]}), cleaning)
+    ) == ["A B"]
 
 
 def test_words_are_cleaned_one_by_one_and_slots_point_into_the_text_as_given(tokenizer):
@@ -122,7 +140,9 @@ def test_words_are_cleaned_one_by_one_and_slots_point_into_the_text_as_given(tok
     answer = predictor.predict([text])[0]
     slots = [(slot["text"], text[slot["start"] : slot["end"]]) for slot in answer["slots"]]
     assert answer["text"] == text
-    assert slots == [(word, word) for word in ("ﬁnd\u200b", "ＧＯＯＤ\ufeff", "fooooood", "x")]  # [3] is no token
+    assert slots == [
+        (word, word) for word in ("ﬁnd\u200b", "ＧＯＯＤ\ufeff", "fooooood", "x")
+    ]  # [3] is no token
     item = predictor.task.prepare(text)
     assert item.words == ["ﬁnd\u200b", "ＧＯＯＤ\ufeff", "fooooood", "\u200b", "x"]
     assert cleaning.by_word(item.words) == ["find", "GOOD", "foood", "\u200b", "x"]

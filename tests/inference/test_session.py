@@ -11,7 +11,12 @@ from trainer_ext import cores
 from trainer_ext.cores import available_cores, cpu_quota
 from trainer_ext.errors import UserError
 from trainer_ext.inference import session
-from trainer_ext.inference.session import OnnxSession, choose_provider, scales_at_run_time, session_options
+from trainer_ext.inference.session import (
+    OnnxSession,
+    choose_provider,
+    scales_at_run_time,
+    session_options,
+)
 from trainer_ext.modeling.session import use_available_cores
 
 
@@ -36,7 +41,10 @@ V1 = ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")
         ({V1[0]: "400000\n", V1[1]: "100000\n"}, 4.0),
         ({V1[0]: "-1\n", V1[1]: "100000\n"}, None),
         ({V1[0]: "50000\n", V1[1]: "100000\n"}, 1.0),
-        ({"cpu.max": "300000 100000\n", V1[0]: "100000\n", V1[1]: "100000\n"}, 3.0),  # v2 goes first
+        (
+            {"cpu.max": "300000 100000\n", V1[0]: "100000\n", V1[1]: "100000\n"},
+            3.0,
+        ),  # v2 goes first
         ({V1[0]: "400000\n"}, None),
         ({}, None),
     ],
@@ -52,7 +60,9 @@ def test_cpu_quota(tmp_path, files, expected):
 def test_available_cores(monkeypatch, quota, affinity, expected):
     """The smaller of quota and affinity, and never less than 1."""
     monkeypatch.setattr(cores, "cpu_quota", lambda: quota)
-    monkeypatch.setattr(cores.os, "sched_getaffinity", lambda pid: set(range(affinity)), raising=False)
+    monkeypatch.setattr(
+        cores.os, "sched_getaffinity", lambda pid: set(range(affinity)), raising=False
+    )
     assert available_cores() == expected
 
 
@@ -66,7 +76,9 @@ def test_sessions_do_not_spin():
     assert session_options(2).get_session_config_entry("session.intra_op.allow_spinning") == "0"
 
 
-@pytest.mark.parametrize("quota, given, expected", [(2.0, None, 2), (None, None, 8), (2.0, "8", 8), (64.0, None, 8)])
+@pytest.mark.parametrize(
+    "quota, given, expected", [(2.0, None, 2), (None, None, 8), (2.0, "8", 8), (64.0, None, 8)]
+)
 def test_torch_takes_no_more_threads_than_cores(monkeypatch, quota, given, expected):
     """torch counts the machine's; whoever sets OMP_NUM_THREADS has decided."""
     monkeypatch.setattr(cores, "cpu_quota", lambda: quota)
@@ -92,23 +104,37 @@ def offered(monkeypatch):
 def test_cuda_that_is_not_there(offered):
     """An error naming what there is; `auto` takes the CPU."""
     offered("AzureExecutionProvider", "CPUExecutionProvider")
-    with pytest.raises(UserError, match="cuda is not there: .* AzureExecutionProvider, CPUExecutionProvider"):
+    with pytest.raises(
+        UserError, match="cuda is not there: .* AzureExecutionProvider, CPUExecutionProvider"
+    ):
         choose_provider("cuda", quantised=False)
-    assert choose_provider("auto", quantised=False) == choose_provider("cpu", quantised=False) == "cpu"
+    assert (
+        choose_provider("auto", quantised=False) == choose_provider("cpu", quantised=False) == "cpu"
+    )
 
 
 def test_cuda_that_is_there(offered):
     """`auto` takes it, but not for INT8."""
     offered("CUDAExecutionProvider", "CPUExecutionProvider")
-    assert choose_provider("auto", quantised=False) == choose_provider("cuda", quantised=False) == "cuda"
-    assert choose_provider("auto", quantised=True) == choose_provider("cpu", quantised=False) == "cpu"
+    assert (
+        choose_provider("auto", quantised=False)
+        == choose_provider("cuda", quantised=False)
+        == "cuda"
+    )
+    assert (
+        choose_provider("auto", quantised=True) == choose_provider("cpu", quantised=False) == "cpu"
+    )
 
 
-@pytest.mark.parametrize("providers", [["CPUExecutionProvider"], ["CUDAExecutionProvider", "CPUExecutionProvider"]])
+@pytest.mark.parametrize(
+    "providers", [["CPUExecutionProvider"], ["CUDAExecutionProvider", "CPUExecutionProvider"]]
+)
 def test_int8_on_cuda_is_refused(offered, providers):
     """Whether there is a GPU or not."""
     offered(*providers)
-    with pytest.raises(UserError, match="provider cuda cannot run the INT8 model: use model.onnx, or provider cpu"):
+    with pytest.raises(
+        UserError, match="provider cuda cannot run the INT8 model: use model.onnx, or provider cpu"
+    ):
         choose_provider("cuda", quantised=True)
 
 
@@ -143,6 +169,8 @@ def test_a_quantised_model_is_known_by_its_operators(tmp_path):
     """Whatever it is called."""
     save_int8(tmp_path / "small.onnx")
     save_onnx(tmp_path / "model_quantized.onnx")
-    assert scales_at_run_time(tmp_path / "small.onnx") and not scales_at_run_time(tmp_path / "model_quantized.onnx")
+    assert scales_at_run_time(tmp_path / "small.onnx") and not scales_at_run_time(
+        tmp_path / "model_quantized.onnx"
+    )
     with pytest.raises(UserError, match="provider cuda cannot run the INT8 model"):
         OnnxSession(tmp_path / "small.onnx", provider="cuda")

@@ -24,7 +24,13 @@ from trainer_ext.errors import UserError
 from trainer_ext.export.to_onnx import exported_config
 from trainer_ext.inference import load_predictor
 from trainer_ext.modeling import EncoderWithHead
-from trainer_ext.modeling.build import build_model, build_tokenizer, check_positions, note_what_is_lost, pipeline_of
+from trainer_ext.modeling.build import (
+    build_model,
+    build_tokenizer,
+    check_positions,
+    note_what_is_lost,
+    pipeline_of,
+)
 from trainer_ext.modeling.scratch import train_tokenizer
 from trainer_ext.tasks import TASKS, LabelSpace, Task
 from trainer_ext.tasks.base import softmax
@@ -41,7 +47,9 @@ def build(task: Task = TASK, max_length: int = 16, labels=(), **flags) -> Encode
     return build_model(ModelArguments(**flags), data, task, TOKENIZER, described, labels)
 
 
-@pytest.mark.parametrize("value", ["num_attention_heads=0", "hidden_dropout_prob=1.5", "hidden_act=foo"])
+@pytest.mark.parametrize(
+    "value", ["num_attention_heads=0", "hidden_dropout_prob=1.5", "hidden_act=foo"]
+)
 def test_overrides_that_make_no_encoder(value):
     with pytest.raises(UserError, match="^config_overrides"):
         build(from_scratch="tiny", config_overrides=value)
@@ -58,7 +66,9 @@ def test_positions_that_are_there(model_type, longest):
     """RoBERTa and its relatives count from two on."""
     encoder = AutoConfig.for_model(model_type, max_position_embeddings=20)
     check_positions(encoder, longest)
-    with pytest.raises(UserError, match=f"max_length {longest + 1} is more than the {longest} positions"):
+    with pytest.raises(
+        UserError, match=f"max_length {longest + 1} is more than the {longest} positions"
+    ):
         check_positions(encoder, longest + 1)
 
 
@@ -123,7 +133,9 @@ def test_a_tokenizer_is_used_as_prediction_does(tmp_path, name, stored, used):
     """Whatever the encoder's authors set: prediction reads tokenizer.json only."""
     folder = with_settings(tmp_path, **{name: stored})
     assert getattr(AutoTokenizer.from_pretrained(folder), name) == stored
-    tokenizer = build_tokenizer(ModelArguments(model_name_or_path=str(folder)), DataArguments(max_length=256), [])
+    tokenizer = build_tokenizer(
+        ModelArguments(model_name_or_path=str(folder)), DataArguments(max_length=256), []
+    )
     assert getattr(tokenizer, name) == used
     tokenizer.save_pretrained(tmp_path / "saved")
     assert getattr(AutoTokenizer.from_pretrained(tmp_path / "saved"), name) == used
@@ -156,8 +168,14 @@ def test_a_trained_head_that_is_not_used_is_named(tmp_path, capsys):
 
 def test_a_first_token_that_is_none_is_named(capsys):
     """Decoders' tokenizers put nothing before the text."""
-    plain = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"a": 0, "[PAD]": 1})), pad_token="[PAD]")
-    for tokenizer, pooling, noted in ((plain, "cls", True), (plain, "mean", False), (TOKENIZER, "cls", False)):
+    plain = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(WordLevel({"a": 0, "[PAD]": 1})), pad_token="[PAD]"
+    )
+    for tokenizer, pooling, noted in (
+        (plain, "cls", True),
+        (plain, "mean", False),
+        (TOKENIZER, "cls", False),
+    ):
         note_what_is_lost("x", small_bert(), pooling, tokenizer)
         assert ("pooling cls reads the first token" in capsys.readouterr().err) is noted
 
@@ -175,15 +193,21 @@ def test_the_encoder_alone_is_taken_from_a_checkpoint_of_other_labels(tmp_path):
     first.save_pretrained(tmp_path)
     other = TASKS["single_label"](LabelSpace(("label",), ("b", "c"), ("b", "c")))
     with pytest.raises(
-        UserError, match="for the classes a, b, but this run's are b, c; --ignore_mismatched_sizes true"
+        UserError,
+        match="for the classes a, b, but this run's are b, c; --ignore_mismatched_sizes true",
     ):
         build(other, model_name_or_path=str(tmp_path))
     with pytest.raises(UserError, match="for the task single_label, but this run's is multi_label"):
         build(TASKS["multi_label"](TASK.label_space), model_name_or_path=str(tmp_path))
-    more = build(other, model_name_or_path=str(tmp_path), ignore_mismatched_sizes=True, pooling="attention")
+    more = build(
+        other, model_name_or_path=str(tmp_path), ignore_mismatched_sizes=True, pooling="attention"
+    )
     before = first.state_dict()
     for name, tensor in more.state_dict().items():
-        assert name.startswith("encoder.") == (name in before and tensor.equal(before[name])) or "bias" in name, name
+        assert (
+            name.startswith("encoder.") == (name in before and tensor.equal(before[name]))
+            or "bias" in name
+        ), name
     assert (more.config.pooling, more.config.id2label) == ("attention", {0: "b", 1: "c"})
     same = build(model_name_or_path=str(tmp_path), ignore_mismatched_sizes=True)
     assert same.head.weight.equal(first.head.weight), "a head that fits is trained on"
@@ -193,12 +217,15 @@ def test_a_tokenizer_keeps_the_length_texts_are_cut_at(tmp_path):
     """So that a pipeline of transformers cuts them there, too."""
     TOKENIZER.save_pretrained(tmp_path)
     build(from_scratch="tiny", config_overrides=SMALL).save_pretrained(tmp_path)
-    tokenizer = build_tokenizer(ModelArguments(model_name_or_path=str(tmp_path)), DataArguments(max_length=24), [])
+    tokenizer = build_tokenizer(
+        ModelArguments(model_name_or_path=str(tmp_path)), DataArguments(max_length=24), []
+    )
     assert tokenizer.model_max_length == 24
 
 
 @pytest.mark.parametrize(
-    "name, labels", [("single_label", ["a", "b"]), ("multi_label", ["a", "b"]), ("regression", ["x", "y"])]
+    "name, labels",
+    [("single_label", ["a", "b"]), ("multi_label", ["a", "b"]), ("regression", ["x", "y"])],
 )
 def test_a_pipeline_of_transformers_answers_as_we_do(name, labels, tmp_path):
     """Softmax, sigmoid, or the scores as they are."""
@@ -206,10 +233,16 @@ def test_a_pipeline_of_transformers_answers_as_we_do(name, labels, tmp_path):
     columns = tuple(labels) if name == "regression" else ("label",)
     task = TASKS[name](LabelSpace(columns, classes, classes))
     scores = [[1.0, 2.0], [3.0, 5.0]]  # the scale of a regression head
-    build(task, labels=scores, from_scratch="tiny", config_overrides=SMALL).save_pretrained(tmp_path)
+    build(task, labels=scores, from_scratch="tiny", config_overrides=SMALL).save_pretrained(
+        tmp_path
+    )
     TOKENIZER.save_pretrained(tmp_path)
     ours = load_predictor(tmp_path).logits(["a goal"])[0]
-    expected = {"single_label": softmax(ours), "multi_label": 1 / (1 + np.exp(-ours)), "regression": ours}[name]
+    expected = {
+        "single_label": softmax(ours),
+        "multi_label": 1 / (1 + np.exp(-ours)),
+        "regression": ours,
+    }[name]
     answers = pipeline("text-classification", str(tmp_path), top_k=None)(["a goal"])[0]
     assert {answer["label"]: answer["score"] for answer in answers} == pytest.approx(
         dict(zip(labels, expected.tolist(), strict=True)), abs=1e-5
@@ -224,10 +257,16 @@ def test_a_pipeline_of_transformers_refuses_aspects(tmp_path):
     TOKENIZER.save_pretrained(tmp_path)
     for top_k in (1, None):
         classify = pipeline("text-classification", str(tmp_path), top_k=top_k)
-        with pytest.raises(ValueError, match="one label for each aspect: use predict.py or trainer_ext.load_predictor"):
+        with pytest.raises(
+            ValueError,
+            match="one label for each aspect: use predict.py or trainer_ext.load_predictor",
+        ):
             classify(["a goal"])
     loaded = EncoderWithHead.from_pretrained(tmp_path)
-    assert loaded.config.function_to_apply == exported_config(loaded).function_to_apply and loaded.config.id2label == {}
+    assert (
+        loaded.config.function_to_apply == exported_config(loaded).function_to_apply
+        and loaded.config.id2label == {}
+    )
     assert exported_config(loaded).num_labels == 0
     assert len(load_predictor(tmp_path).predict(["a goal"])[0]["aspects"]) == 2
 

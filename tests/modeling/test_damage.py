@@ -21,9 +21,17 @@ def checkpoint(tmp_path_factory) -> Path:
     """A folder as a training leaves it, of a model that has learnt nothing."""
     place = tmp_path_factory.mktemp("damage")
     folder, data = place / "model", place / "rows.jsonl"
-    rows = [{"text": text, "label": text.split()[0]} for text in ("good food", "bad food", "good place", "bad place")]
+    rows = [
+        {"text": text, "label": text.split()[0]}
+        for text in ("good food", "bad food", "good place", "bad place")
+    ]
     data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    tiny = {"from_scratch": "tiny", "config_overrides": TINY_ENCODER, "vocab_size": 300, "max_length": 16}
+    tiny = {
+        "from_scratch": "tiny",
+        "config_overrides": TINY_ENCODER,
+        "vocab_size": 300,
+        "max_length": 16,
+    }
     flags = {"max_steps": 1, "report_to": "none", "save_strategy": "no", "eval_strategy": "no"}
     run(parse_values({}, tiny | flags | {"train_file": str(data), "output_dir": str(folder)}))
     return folder
@@ -56,7 +64,13 @@ def test_values_of_the_encoder(folder):
     path = folder / "config.json"
     ways = [way for way in damaged_json(path.read_bytes()) if way[0].startswith("encoder.")]
     kinds = ("None", "-1", "[]", "1000000000000", "gone")
-    assert found(path, [(way, bad) for way, bad in ways if way.endswith(tuple(f": {kind}" for kind in kinds))]) == {}
+    assert (
+        found(
+            path,
+            [(way, bad) for way, bad in ways if way.endswith(tuple(f": {kind}" for kind in kinds))],
+        )
+        == {}
+    )
 
 
 def test_the_header_of_the_weights(folder):
@@ -65,7 +79,13 @@ def test_the_header_of_the_weights(folder):
     content = path.read_bytes()
     end = 8 + int.from_bytes(content[:8], "little")
     headers = list(damaged_json(content[8:end]))[::40]
-    assert found(path, [(way, len(bad).to_bytes(8, "little") + bad + content[end:]) for way, bad in headers]) == {}
+    assert (
+        found(
+            path,
+            [(way, len(bad).to_bytes(8, "little") + bad + content[end:]) for way, bad in headers],
+        )
+        == {}
+    )
 
 
 def test_more_layers_than_weights(folder):
@@ -90,8 +110,13 @@ def test_labels_of_words(folder):
     path.write_text(json.dumps(config | {"token_classes": 2}))
     weights = load_file(folder / "model.safetensors")
     width = weights["head.weight"].shape[1]
-    extra = {"token_head.weight": np.zeros((2, width), np.float32), "token_head.bias": np.zeros(2, np.float32)}
+    extra = {
+        "token_head.weight": np.zeros((2, width), np.float32),
+        "token_head.bias": np.zeros(2, np.float32),
+    }
     save_file(weights | extra, folder / "model.safetensors", {"format": "pt"})
     assert load_predictor(folder).predict(["good food"])[0]["intent"] in space["classes"]
-    ways = [way for way in damaged_json(path.read_bytes()) if way[0].startswith("pipeline.label_space")]
+    ways = [
+        way for way in damaged_json(path.read_bytes()) if way[0].startswith("pipeline.label_space")
+    ]
     assert found(path, ways) == {}

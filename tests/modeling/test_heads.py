@@ -59,7 +59,9 @@ def test_concat_last4_by_hand():
     module = pooling("concat_last4")
     torch.testing.assert_close(module(module.states(STATES), MASK), expected)
     with pytest.raises(UserError, match="needs 4 layers, but the encoder has 3"):
-        EncoderWithHead(EncoderWithHeadConfig(build("bert").config.encoder, [3], pooling="concat_last4"))
+        EncoderWithHead(
+            EncoderWithHeadConfig(build("bert").config.encoder, [3], pooling="concat_last4")
+        )
 
 
 @pytest.mark.parametrize("name", ["mean", *MODULES])
@@ -78,7 +80,9 @@ class SameStates(torch.nn.Module):
     def __init__(self, config):
         super().__init__()
         generator = torch.Generator().manual_seed(1)
-        self.rows = torch.randn(config.num_hidden_layers + 1, config.hidden_size, generator=generator)
+        self.rows = torch.randn(
+            config.num_hidden_layers + 1, config.hidden_size, generator=generator
+        )
 
     def forward(self, input_ids, **kwargs):
         """The states of every layer, and the last one's."""
@@ -99,7 +103,9 @@ def test_new_parameters_are_in_one_group_at_the_heads_rate_and_reload(name, tmp_
     model(ids).logits.sum().backward()
     assert all(p.grad is not None for p in model.pooling.parameters())
     model.save_pretrained(tmp_path)
-    torch.testing.assert_close(load_checkpoint(tmp_path).eval()(ids).logits, model(ids).logits, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        load_checkpoint(tmp_path).eval()(ids).logits, model(ids).logits, rtol=1e-5, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("name", [*POOLINGS, *POOLING_MODULES])
@@ -124,7 +130,9 @@ def test_multi_sample_dropout(tmp_path):
     model.config.multi_sample_dropout = 4
     tags = model(torch.randint(5, 39, (2, 7))).token_logits.unflatten(0, (4, 2))
     assert tags.shape == (4, 2, 7, 5) and not torch.equal(tags[0], tags[1])
-    plain, several = (make_trainer(tmp_path / k, OBJECTIVES["focal_rdrop"], max_steps=2) for k in "ab")
+    plain, several = (
+        make_trainer(tmp_path / k, OBJECTIVES["focal_rdrop"], max_steps=2) for k in "ab"
+    )
     several.model.config.multi_sample_dropout = 3
     plain.train()
     several.train()
@@ -148,7 +156,9 @@ def test_dropout_is_applied_once_before_the_head_and_to_each_sample_by_itself():
 def test_fresh_and_frozen_layers(name):
     """The top layer's matrices are new, its norms as they start; embeddings and the lowest layer stay."""
     model = build(name)
-    torch.nn.init.constant_(next(p for n, p in model.named_parameters() if layer_of(n) == 0 and p.dim() > 1), 0.5)
+    torch.nn.init.constant_(
+        next(p for n, p in model.named_parameters() if layer_of(n) == 0 and p.dim() > 1), 0.5
+    )
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
     top = max(layer_of(n) or 0 for n in before)
     flags = {"reinit_layers": 1} | ({"freeze_layers": 1, "freeze_embeddings": True} if top else {})
@@ -156,14 +166,20 @@ def test_fresh_and_frozen_layers(name):
     for key, parameter in model.named_parameters():
         layer = layer_of(key) if key.startswith("encoder.") else None
         assert torch.equal(parameter, before[key]) != (layer == top and parameter.dim() > 1), key
-        frozen = top and (layer == 0 or (layer is None and key.startswith("encoder.") and "embed" in key))
+        frozen = top and (
+            layer == 0 or (layer is None and key.startswith("encoder.") and "embed" in key)
+        )
         assert parameter.requires_grad != bool(frozen), key
     if top:
-        with pytest.raises(UserError, match="reinit_layers 2 and freeze_layers 2 are more than the 3 layers"):
+        with pytest.raises(
+            UserError, match="reinit_layers 2 and freeze_layers 2 are more than the 3 layers"
+        ):
             prepare_layers(model, ModelArguments(reinit_layers=2, freeze_layers=2))
 
 
-def test_frozen_layers_with_gradient_checkpointing_train_the_rest(topic_flags, topic_checkpoint, tmp_path):
+def test_frozen_layers_with_gradient_checkpointing_train_the_rest(
+    topic_flags, topic_checkpoint, tmp_path
+):
     """Through train.py, from a checkpoint of ours as the pretrained model."""
     keep = [str(flag) for flag in topic_flags]
     start = keep.index("--from_scratch")
@@ -194,6 +210,15 @@ def test_frozen_layers_with_gradient_checkpointing_train_the_rest(topic_flags, t
 
 
 def test_a_learned_pooling_with_multi_sample_dropout_through_train_py(topic_flags, tmp_path):
-    flags = ["--pooling", "attention", "--multi_sample_dropout", "4", "--rdrop_alpha", "1", "--adversarial", "fgm"]
+    flags = [
+        "--pooling",
+        "attention",
+        "--multi_sample_dropout",
+        "4",
+        "--rdrop_alpha",
+        "1",
+        "--adversarial",
+        "fgm",
+    ]
     run_ok("train.py", *topic_flags, *flags, "--output_dir", tmp_path / "out")
     assert load_checkpoint(tmp_path / "out").config.multi_sample_dropout == 4

@@ -29,17 +29,24 @@ def test_equals_a_convolution_and_an_attention_for_each_label():
     found = module(states, mask)
     for row, length in enumerate((7, 4)):
         text = states[row : row + 1, :length]
-        convolved = F.conv1d(text.transpose(1, 2), kernel, module.convolve.bias, padding=KERNEL // 2)
+        convolved = F.conv1d(
+            text.transpose(1, 2), kernel, module.convolve.bias, padding=KERNEL // 2
+        )
         features = torch.tanh(convolved[0].T)
         for label in range(3):
             attention = (features @ module.score.weight[label]).softmax(dim=0)
-            torch.testing.assert_close(found[row, label], attention @ features, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(
+                found[row, label], attention @ features, rtol=1e-4, atol=1e-5
+            )
 
 
 def test_each_label_has_a_head_of_its_own():
     """Literal values for two labels of two outputs, and for one output each, as multi_label and regression have it."""
     head = LabelHead([2, 2], 1)
-    head.weight.data, head.bias.data = torch.tensor([[[1.0], [2.0]], [[3.0], [4.0]]]), torch.tensor([[0.5, 0], [0, 0]])
+    head.weight.data, head.bias.data = (
+        torch.tensor([[[1.0], [2.0]], [[3.0], [4.0]]]),
+        torch.tensor([[0.5, 0], [0, 0]]),
+    )
     assert head(torch.tensor([[[10.0], [100.0]]])).tolist() == [[10.5, 20.0, 300.0, 400.0]]
     flat = LabelHead([2], 1)
     flat.weight.data = torch.tensor([[[2.0]], [[3.0]]])
@@ -63,4 +70,6 @@ def test_the_head_starts_small_and_is_part_of_what_is_saved(tmp_path):
     assert 0 < fresh.head.weight.std() < 0.05 and not fresh.head.bias.any()
     model.save_pretrained(tmp_path)
     again = EncoderWithHead.from_pretrained(tmp_path)
-    assert torch.equal(again.head.weight, model.head.weight) and torch.equal(again.head.bias, model.head.bias)
+    assert torch.equal(again.head.weight, model.head.weight) and torch.equal(
+        again.head.bias, model.head.bias
+    )

@@ -28,7 +28,9 @@ def test_poolings_on_literal_states():
 def pooled(name: str, **kwargs) -> EncoderWithHead:
     """A BERT of four layers with a pooling, whose parameters are no longer as they start."""
     torch.manual_seed(0)
-    config = type(build("bert").config)(BertConfig(**(SMALL | {"num_hidden_layers": 4})), [3], pooling=name, **kwargs)
+    config = type(build("bert").config)(
+        BertConfig(**(SMALL | {"num_hidden_layers": 4})), [3], pooling=name, **kwargs
+    )
     model = EncoderWithHead(config)
     for parameter in (*model.pooling.parameters(), *model.head.parameters()):
         parameter.data.normal_()
@@ -39,7 +41,9 @@ def test_outputs_on_the_scale_of_the_labels():
     """`logit_scale` times what the head says, plus `logit_mean`."""
     scaled = pooled("mean", logit_scale=[2.0, 1.0, 0.5], logit_mean=[10.0, -1.0, 3.0]).eval()
     ids = torch.tensor([[2, 7, 8, 3]])
-    expected = pooled("mean").eval()(ids).logits * torch.tensor([2.0, 1.0, 0.5]) + torch.tensor([10.0, -1.0, 3.0])
+    expected = pooled("mean").eval()(ids).logits * torch.tensor([2.0, 1.0, 0.5]) + torch.tensor(
+        [10.0, -1.0, 3.0]
+    )
     torch.testing.assert_close(scaled(ids).logits, expected)
 
 
@@ -48,7 +52,9 @@ def test_padding_changes_nothing(name):
     model = pooled(name).eval()
     ids, mask = torch.tensor([[2, 7, 8, 3]]), torch.ones(1, 4, dtype=torch.long)
     padded, longer = torch.nn.functional.pad(ids, (0, 3)), torch.nn.functional.pad(mask, (0, 3))
-    torch.testing.assert_close(model(ids, mask).logits, model(padded, longer).logits, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(
+        model(ids, mask).logits, model(padded, longer).logits, rtol=1e-4, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -58,7 +64,9 @@ def test_architectures_run_and_reload(name, tmp_path):
     logits = model(ids, mask, token_type_ids=torch.zeros_like(ids)).logits
     assert logits.shape == (1, 3)
     model.save_pretrained(tmp_path)
-    torch.testing.assert_close(load_checkpoint(tmp_path).eval()(ids, mask).logits, logits, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        load_checkpoint(tmp_path).eval()(ids, mask).logits, logits, rtol=1e-5, atol=1e-6
+    )
 
 
 def test_head_shape():

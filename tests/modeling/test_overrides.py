@@ -35,7 +35,10 @@ def test_dropout_is_set_by_the_names_of_the_config(config, overrides):
         ("hidden_size=64", "only dropout and num_hidden_layers of a pretrained encoder"),
         ("num_hidden_layers=13", "the pretrained encoder has 12 layers"),
         ("num_hidden_layers=0", "the pretrained encoder has 12 layers"),
-        ("hiden_dropout_prob=0", "no name=value of a bert config; did you mean .hidden_dropout_prob"),
+        (
+            "hiden_dropout_prob=0",
+            "no name=value of a bert config; did you mean .hidden_dropout_prob",
+        ),
         ("hidden_dropout_prob", "no name=value"),
         ("hidden_dropout_prob=none", "config_overrides"),
     ],
@@ -57,14 +60,22 @@ def test_a_checkpoint_trains_on_without_dropout(tmp_path, topic_checkpoint, topi
         report_to="none",
         output_dir=tmp_path,
     )
-    before, after = (EncoderWithHead.from_pretrained(folder) for folder in (topic_checkpoint, run.output_dir))
-    assert {module.p for module in before.encoder.modules() if isinstance(module, nn.Dropout)} == {0.1}
-    assert {module.p for module in after.encoder.modules() if isinstance(module, nn.Dropout)} == {0.0}
+    before, after = (
+        EncoderWithHead.from_pretrained(folder) for folder in (topic_checkpoint, run.output_dir)
+    )
+    assert {module.p for module in before.encoder.modules() if isinstance(module, nn.Dropout)} == {
+        0.1
+    }
+    assert {module.p for module in after.encoder.modules() if isinstance(module, nn.Dropout)} == {
+        0.0
+    }
     assert (before.dropout.p, after.dropout.p) == (0.1, 0.25)
 
 
 def test_a_checkpoint_keeps_its_pooling(tmp_path, topic_checkpoint, topic_files):
-    with pytest.raises(UserError, match="pooling max is not that of .*, whose head was trained on mean"):
+    with pytest.raises(
+        UserError, match="pooling max is not that of .*, whose head was trained on mean"
+    ):
         fit(
             model_name_or_path=str(topic_checkpoint),
             pooling="max",
@@ -78,7 +89,9 @@ def test_a_checkpoint_keeps_its_pooling(tmp_path, topic_checkpoint, topic_files)
 def test_the_lower_layers_of_a_pretrained_encoder(tmp_path, topic_files):
     """They have its weights, and the top ones are gone."""
     torch.manual_seed(0)
-    whole = BertModel(BertConfig(vocab_size=90, hidden_size=16, num_hidden_layers=3, num_attention_heads=2))
+    whole = BertModel(
+        BertConfig(vocab_size=90, hidden_size=16, num_hidden_layers=3, num_attention_heads=2)
+    )
     whole.save_pretrained(tmp_path / "encoder")
     texts = (line.split("\t")[0] for line in topic_files["train"].read_text().splitlines())
     train_tokenizer(texts, 90, 32).save_pretrained(tmp_path / "encoder")
@@ -95,4 +108,6 @@ def test_the_lower_layers_of_a_pretrained_encoder(tmp_path, topic_files):
     encoder = EncoderWithHead.from_pretrained(run.output_dir).encoder
     assert len(encoder.encoder.layer) == 2
     for mine, theirs in zip(encoder.encoder.layer, whole.encoder.layer, strict=False):
-        assert all(torch.equal(p, q) for p, q in zip(mine.parameters(), theirs.parameters(), strict=True))
+        assert all(
+            torch.equal(p, q) for p, q in zip(mine.parameters(), theirs.parameters(), strict=True)
+        )

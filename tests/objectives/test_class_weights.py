@@ -56,7 +56,12 @@ def test_effective_lies_between_no_weights_and_balanced():
 
 def test_positive_weights_are_negatives_over_positives():
     labels = np.array([[1, 0, 1, 0], [0, 0, 1, 0], [0, 1, 1, 0], [0, 0, 1, 0]])
-    assert positive_weights(labels, "balanced").tolist() == [3, 3, 1, 1]  # the last two have no second kind
+    assert positive_weights(labels, "balanced").tolist() == [
+        3,
+        3,
+        1,
+        1,
+    ]  # the last two have no second kind
 
 
 def test_flags_become_weights_of_the_training_labels():
@@ -64,30 +69,45 @@ def test_flags_become_weights_of_the_training_labels():
         expected = class_weights(np.array([6, 3, 1]), method)
         term = main_term(ObjectiveArguments(class_weights=[method]), "single_label", LABELS)
         np.testing.assert_allclose(term.class_weights, expected, rtol=1e-6)
-        focal = main_term(ObjectiveArguments(focal_gamma=2, focal_alpha=[method]), "single_label", LABELS)
+        focal = main_term(
+            ObjectiveArguments(focal_gamma=2, focal_alpha=[method]), "single_label", LABELS
+        )
         np.testing.assert_allclose(focal.alpha, expected, rtol=1e-6)
     given = main_term(ObjectiveArguments(class_weights=["1", "2", "0.5"]), "single_label", LABELS)
     assert given.class_weights.tolist() == [1, 2, 0.5]
-    assert main_term(ObjectiveArguments(class_weights=["none"]), "single_label", LABELS).class_weights is None
+    assert (
+        main_term(ObjectiveArguments(class_weights=["none"]), "single_label", LABELS).class_weights
+        is None
+    )
 
 
 def test_each_aspect_has_its_own_weights():
     labels = np.array([[0, 2], [0, 2], [0, 1], [1, 1], [2, 0]])
-    term = main_term(ObjectiveArguments(class_weights=["balanced"]), "multi_aspect", labels, columns=2)
-    np.testing.assert_allclose(term.class_weights, [[5 / 9, 5 / 3, 5 / 3], [5 / 3, 5 / 6, 5 / 6]], rtol=1e-6)
+    term = main_term(
+        ObjectiveArguments(class_weights=["balanced"]), "multi_aspect", labels, columns=2
+    )
+    np.testing.assert_allclose(
+        term.class_weights, [[5 / 9, 5 / 3, 5 / 3], [5 / 3, 5 / 6, 5 / 6]], rtol=1e-6
+    )
 
 
 def test_multi_label_weights_positives():
     labels = np.array([[1, 0, 1], [0, 0, 1], [0, 1, 0], [0, 0, 0]])
     bce = main_term(ObjectiveArguments(class_weights=["balanced"]), "multi_label", labels)
     assert bce.pos_weight.tolist() == [3, 3, 1]
-    focal = main_term(ObjectiveArguments(focal_gamma=2, focal_alpha=["balanced"]), "multi_label", labels)
-    torch.testing.assert_close(focal.alpha, torch.tensor([0.75, 0.75, 0.5]))  # alpha / (1 - alpha) = pos_weight
+    focal = main_term(
+        ObjectiveArguments(focal_gamma=2, focal_alpha=["balanced"]), "multi_label", labels
+    )
+    torch.testing.assert_close(
+        focal.alpha, torch.tensor([0.75, 0.75, 0.5])
+    )  # alpha / (1 - alpha) = pos_weight
 
 
 @pytest.mark.parametrize("args", [{"class_weights": ["1"]}, {"class_weights": ["1", "2"]}])
 def test_one_weight_per_class(args):
-    with pytest.raises(UserError, match=f"class_weights has {len(args['class_weights'])} values, but there are 3"):
+    with pytest.raises(
+        UserError, match=f"class_weights has {len(args['class_weights'])} values, but there are 3"
+    ):
         main_term(ObjectiveArguments(**args), "single_label", LABELS)
 
 

@@ -10,7 +10,9 @@ from trainer_ext.objectives.cross_entropy import CrossEntropyTerm, cross_entropy
 
 def test_equals_torch():
     logits, labels = torch.randn(7, 5), torch.randint(5, (7,))
-    torch.testing.assert_close(cross_entropy(logits, labels), F.cross_entropy(logits, labels, reduction="none"))
+    torch.testing.assert_close(
+        cross_entropy(logits, labels), F.cross_entropy(logits, labels, reduction="none")
+    )
 
 
 def test_literal_value():
@@ -30,7 +32,9 @@ def test_term_is_the_mean_over_items_and_passes():
 
 def test_ignored_items_do_not_count():
     logits, labels = torch.randn(1, 4, 5), torch.tensor([1, -100, 2, -100])
-    torch.testing.assert_close(CrossEntropyTerm()(logits, labels), F.cross_entropy(logits[0], labels))
+    torch.testing.assert_close(
+        CrossEntropyTerm()(logits, labels), F.cross_entropy(logits[0], labels)
+    )
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -39,13 +43,17 @@ def test_weights_and_smoothing_equal_torch(weighted, smoothing):
     weights = torch.tensor([0.2, 1.0, 3.0, 0.7]) if weighted else None
     logits, labels = torch.randn(9, 4), torch.tensor([0, 1, 2, 3, 0, 1, 2, -100, 3])
     expected = F.cross_entropy(logits, labels, weight=weights, label_smoothing=smoothing)
-    torch.testing.assert_close(CrossEntropyTerm(weights, smoothing)(logits.unsqueeze(0), labels), expected)
+    torch.testing.assert_close(
+        CrossEntropyTerm(weights, smoothing)(logits.unsqueeze(0), labels), expected
+    )
 
 
 def test_smoothing_is_transformers():
     logits, labels = torch.randn(6, 4), torch.randint(4, (6,))
     expected = LabelSmoother(epsilon=0.2)({"logits": logits}, labels.unsqueeze(-1).squeeze(-1))
-    torch.testing.assert_close(CrossEntropyTerm(label_smoothing=0.2)(logits.unsqueeze(0), labels), expected)
+    torch.testing.assert_close(
+        CrossEntropyTerm(label_smoothing=0.2)(logits.unsqueeze(0), labels), expected
+    )
 
 
 def test_weights_by_aspect():

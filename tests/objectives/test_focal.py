@@ -10,9 +10,13 @@ from trainer_ext.objectives.focal import FocalTerm, focal_loss
 def test_gamma_0_and_alpha_1_is_cross_entropy():
     logits, labels = torch.randn(9, 4), torch.randint(4, (9,))
     torch.testing.assert_close(focal_loss(logits, labels, 0.0), cross_entropy(logits, labels))
-    torch.testing.assert_close(focal_loss(logits, labels, 0.0, torch.ones(4)), cross_entropy(logits, labels))
+    torch.testing.assert_close(
+        focal_loss(logits, labels, 0.0, torch.ones(4)), cross_entropy(logits, labels)
+    )
     batch = logits.unsqueeze(0)
-    torch.testing.assert_close(FocalTerm(0.0, [1.0])(batch, labels), CrossEntropyTerm()(batch, labels))
+    torch.testing.assert_close(
+        FocalTerm(0.0, [1.0])(batch, labels), CrossEntropyTerm()(batch, labels)
+    )
 
 
 def test_closed_form():
@@ -31,13 +35,17 @@ def test_mean_divides_by_items_not_by_alphas():
 
 def test_one_alpha_scales():
     logits, labels = torch.randn(1, 6, 3), torch.randint(3, (6,))
-    torch.testing.assert_close(FocalTerm(2.0, [0.25])(logits, labels), 0.25 * FocalTerm(2.0)(logits, labels))
+    torch.testing.assert_close(
+        FocalTerm(2.0, [0.25])(logits, labels), 0.25 * FocalTerm(2.0)(logits, labels)
+    )
 
 
 @pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0])
 def test_gradient_is_right_and_finite_when_p_is_1(gamma):
     logits = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: focal_loss(x, torch.tensor([0, 1, 2, 0, 1]), gamma), logits)
+    assert torch.autograd.gradcheck(
+        lambda x: focal_loss(x, torch.tensor([0, 1, 2, 0, 1]), gamma), logits
+    )
     sure = torch.tensor([[100.0, 0.0, 0.0]], requires_grad=True)
     focal_loss(sure, torch.tensor([0]), gamma).sum().backward()
     assert torch.isfinite(sure.grad).all()

@@ -54,7 +54,8 @@ def test_uneven_batches_add_up_to_the_joined_batch(name):
     whole, _ = objective(logits, labels)
     parts = [slice(0, 1), slice(1, 6), slice(6, 8)]
     weights = [
-        objective.total_weights(labels[part]) | objective.statistics(logits[:, part], labels[part]) for part in parts
+        objective.total_weights(labels[part]) | objective.statistics(logits[:, part], labels[part])
+        for part in parts
     ]
     step = {key: sum(weight[key] for weight in weights) for key in weights[0]}
     split = sum(objective(logits[:, part], labels[part], step)[0] for part in parts)

@@ -32,7 +32,10 @@ def test_equal_passes_give_zero_and_it_is_symmetric():
 
 def test_mean_over_items_whatever_the_batch_size():
     logits, labels = torch.randn(2, 6, 3, 4), torch.zeros(6, 3, dtype=torch.long)
-    once, twice = RDropTerm()(logits, labels), RDropTerm()(logits.repeat(1, 2, 1, 1), labels.repeat(2, 1))
+    once, twice = (
+        RDropTerm()(logits, labels),
+        RDropTerm()(logits.repeat(1, 2, 1, 1), labels.repeat(2, 1)),
+    )
     torch.testing.assert_close(once, twice)
     torch.testing.assert_close(once, symmetric_kl(logits[0], logits[1]).mean())
 

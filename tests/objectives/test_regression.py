@@ -30,10 +30,14 @@ def test_shares_of_uneven_batches_have_the_gradient_of_the_joined_batch():
     logits = torch.randn(1, 8, 3, requires_grad=True)
     parts = [slice(0, 1), slice(1, 6), slice(6, 8)]
     statistics = sum(term.statistics(logits.detach()[:, part], labels[part]) for part in parts)
-    split = sum(term.share(logits[:, part], labels[part], statistics, torch.tensor(8.0)) for part in parts)
+    split = sum(
+        term.share(logits[:, part], labels[part], statistics, torch.tensor(8.0)) for part in parts
+    )
     whole = mcrmse(logits[0], labels)
     torch.testing.assert_close(split, whole)
-    torch.testing.assert_close(torch.autograd.grad(split, logits), torch.autograd.grad(whole, logits))
+    torch.testing.assert_close(
+        torch.autograd.grad(split, logits), torch.autograd.grad(whole, logits)
+    )
 
 
 def test_rmse_of_perfect_scores_has_a_finite_gradient():
@@ -57,7 +61,9 @@ def test_smooth_l1_literal_value():
 
 
 def test_a_score_of_minus_100_counts():
-    torch.testing.assert_close(MSETerm()(torch.zeros(1, 2, 1), torch.tensor([[-100.0], [0.0]])), torch.tensor(5000.0))
+    torch.testing.assert_close(
+        MSETerm()(torch.zeros(1, 2, 1), torch.tensor([[-100.0], [0.0]])), torch.tensor(5000.0)
+    )
 
 
 def test_rdrop_is_the_mean_squared_distance():

@@ -25,8 +25,14 @@ def folder(request, tmp_path):
 def args(folder):
     """Flags whose values YAML would read as something else without quotes."""
     (folder / "train.csv").touch()
-    flags = {"train_file": str(folder / "train.csv"), "from_scratch": "tiny", "output_dir": str(folder)}
-    return parse_values(flags | {"save_strategy": "no", "run_name": "a: b #c", "label_names": ["no", "1_0"]}, {})
+    flags = {
+        "train_file": str(folder / "train.csv"),
+        "from_scratch": "tiny",
+        "output_dir": str(folder),
+    }
+    return parse_values(
+        flags | {"save_strategy": "no", "run_name": "a: b #c", "label_names": ["no", "1_0"]}, {}
+    )
 
 
 def check_card(folder, args) -> None:
@@ -38,7 +44,9 @@ def check_card(folder, args) -> None:
     assert len(commands) >= 2
     for command in commands:
         words = shlex.split(command, comments=True)
-        assert words[2 if words[1] == "export.py" else words.index("--model") + 1].startswith(str(folder))
+        assert words[2 if words[1] == "export.py" else words.index("--model") + 1].startswith(
+            str(folder)
+        )
     (again,) = re.findall(r"`(python train.py .*?)`", card)
     assert shlex.split(again)[2] == str(folder / "resolved_config.yaml")
 
@@ -62,7 +70,11 @@ def test_model_card(folder, args):
 
 def test_card_of_folds(folder, args):
     """Of several models."""
-    summary = {"folds": {"fold-0": {"f1_macro": 0.5}}, "mean": {"f1_macro": 0.5}, "std": {"f1_macro": 0.0}}
+    summary = {
+        "folds": {"fold-0": {"f1_macro": 0.5}},
+        "mean": {"f1_macro": 0.5},
+        "std": {"f1_macro": 0.0},
+    }
     summary |= {"oof": {"f1_macro": 0.5}, "metric": "f1_macro", "validated_rows": 4}
     write_card(folder, args, summary | {"made": {"folds": 2, "fold_strategy": "stratified"}})
     check_card(folder, args)

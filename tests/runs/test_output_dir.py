@@ -55,7 +55,9 @@ def a_run(folder, *names: str):
 
 
 def names_in(folder) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+    )
 
 
 def test_a_new_or_unrelated_folder_is_free(tmp_path):
@@ -71,7 +73,9 @@ def test_a_new_or_unrelated_folder_is_free(tmp_path):
 def test_another_run_is_refused(tmp_path, left):
     mark(tmp_path)
     assert claim_output_dir(arguments(tmp_path)) is None, "it has left nothing yet"
-    make_checkpoint(tmp_path, 3) if left.startswith("checkpoint") else (tmp_path / left).write_text("{}")
+    make_checkpoint(tmp_path, 3) if left.startswith("checkpoint") else (tmp_path / left).write_text(
+        "{}"
+    )
     with pytest.raises(UserError, match="already holds another run"):
         claim_output_dir(arguments(tmp_path))
 
@@ -85,13 +89,19 @@ def test_overwriting_removes_only_what_a_run_leaves(tmp_path):
     assert names_in(tmp_path) == ["notes.txt", "plots/mine.txt"]
 
 
-@pytest.mark.parametrize("flags", [{}, {"overwrite_output_dir": True}, {"resume_from_checkpoint": "true"}])
-@pytest.mark.parametrize("mine", [["README.md", "plots/mine.txt"], ["config.json"], ["plots/predictions.png"]])
+@pytest.mark.parametrize(
+    "flags", [{}, {"overwrite_output_dir": True}, {"resume_from_checkpoint": "true"}]
+)
+@pytest.mark.parametrize(
+    "mine", [["README.md", "plots/mine.txt"], ["config.json"], ["plots/predictions.png"]]
+)
 def test_what_somebody_else_has_written_is_neither_removed_nor_replaced(tmp_path, mine, flags):
     for name in mine:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("my own")
-    with pytest.raises(UserError, match=f"holds {mine[0]}, which no run of this project has written") as caught:
+    with pytest.raises(
+        UserError, match=f"holds {mine[0]}, which no run of this project has written"
+    ) as caught:
         claim_output_dir(arguments(tmp_path, **flags))
     assert "another run" not in str(caught.value)
     assert names_in(tmp_path) == sorted(mine)
@@ -101,7 +111,9 @@ def test_somebody_elses_checkpoints_are_not_touched(tmp_path):
     """Those of a plain Trainer, say."""
     (make_checkpoint(tmp_path, 3) / "config.json").write_text('{"model_type": "bert"}')
     for flags in ({"overwrite_output_dir": True}, {"resume_from_checkpoint": "true"}):
-        with pytest.raises(UserError, match="holds checkpoint-3, which no run of this project has written"):
+        with pytest.raises(
+            UserError, match="holds checkpoint-3, which no run of this project has written"
+        ):
             claim_output_dir(arguments(tmp_path, **flags))
 
 
@@ -143,7 +155,8 @@ def test_what_is_more_than_an_output_folder_is_never_cleared(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize(
-    "name", ["../mine.txt", "{above}/mine.txt", "a/../../mine.txt", "link/mine.txt", "", ".", 7, None]
+    "name",
+    ["../mine.txt", "{above}/mine.txt", "a/../../mine.txt", "link/mine.txt", "", ".", 7, None],
 )
 def test_a_list_that_names_what_lies_elsewhere_clears_nothing(tmp_path, name):
     """A folder may come from somebody else; also by a link inside it."""
@@ -160,7 +173,8 @@ def test_a_list_that_names_what_lies_elsewhere_clears_nothing(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[", "7", "[]", "{}", '{"files": 7}', '{"files": {"a": 1}}', '{"files": "abc"}', "\udcff"]
+    "content",
+    ["", "[", "7", "[]", "{}", '{"files": 7}', '{"files": {"a": 1}}', '{"files": "abc"}', "\udcff"],
 )
 def test_a_damaged_list_clears_nothing(tmp_path, content):
     folder = a_run(tmp_path / "run", "config.json", "a")
@@ -187,7 +201,9 @@ def test_resume_takes_the_newest_whole_checkpoint_and_drops_a_torn_one(tmp_path)
     make_checkpoint(tmp_path, 9)
     make_checkpoint(tmp_path, 10)
     make_checkpoint(tmp_path, 20, whole=False)
-    assert claim_output_dir(arguments(tmp_path, resume_from_checkpoint="true")) == str(tmp_path / "checkpoint-10")
+    assert claim_output_dir(arguments(tmp_path, resume_from_checkpoint="true")) == str(
+        tmp_path / "checkpoint-10"
+    )
     assert not (tmp_path / "checkpoint-20").exists()
 
 
@@ -201,18 +217,26 @@ def test_a_damaged_checkpoint_is_left_for_the_one_before(tmp_path, capsys, name,
     path = make_checkpoint(tmp_path, 10) / name
     content = path.read_bytes()
     half = len(content) // 2
-    path.write_bytes({"empty": b"", "cut": content[:half]}.get(size, content[:half] + b"?" + content[half + 1 :]))
+    path.write_bytes(
+        {"empty": b"", "cut": content[:half]}.get(size, content[:half] + b"?" + content[half + 1 :])
+    )
     if size == "missing":
         path.unlink()
     with pytest.raises(UserError, match=rf"checkpoint-10 is damaged: .*{name.split('.')[0]}"):
-        claim_output_dir(arguments(tmp_path / "other", resume_from_checkpoint=str(tmp_path / "checkpoint-10")))
-    assert claim_output_dir(arguments(tmp_path, resume_from_checkpoint="true")) == str(tmp_path / "checkpoint-9")
+        claim_output_dir(
+            arguments(tmp_path / "other", resume_from_checkpoint=str(tmp_path / "checkpoint-10"))
+        )
+    assert claim_output_dir(arguments(tmp_path, resume_from_checkpoint="true")) == str(
+        tmp_path / "checkpoint-9"
+    )
     assert name in capsys.readouterr().err and not (tmp_path / "checkpoint-10").exists()
 
 
 def test_only_damaged_checkpoints_are_not_trained_over(tmp_path):
     (make_checkpoint(tmp_path, 10) / "scheduler.pt").write_bytes(b"x")
-    with pytest.raises(UserError, match=r"checkpoint-10 is damaged \(scheduler.pt is cut off or damaged\)"):
+    with pytest.raises(
+        UserError, match=r"checkpoint-10 is damaged \(scheduler.pt is cut off or damaged\)"
+    ):
         claim_output_dir(arguments(tmp_path, resume_from_checkpoint="true"))
     assert (tmp_path / "checkpoint-10").is_dir()
 
@@ -283,7 +307,9 @@ def test_a_model_is_put_in_place_unusable_first_and_whole_last(tmp_path, monkeyp
             break
         if (folder / "config.json").exists():
             assert len({(folder / name).read_text() for name in answering}) == 1
-    assert 6 < cut < 19 and not (folder / "stage").exists() and not (folder / "metrics.json").exists()
+    assert (
+        6 < cut < 19 and not (folder / "stage").exists() and not (folder / "metrics.json").exists()
+    )
     assert {(folder / name).read_text() for name in answering} == {new}
     assert set(FILES) <= set(json.loads((folder / MARK).read_text())["files"])
 
@@ -297,7 +323,11 @@ def killed_before(count: int, folder) -> bool:
     seen = [0]
 
     def watch(event, args):
-        if watching and event in ("os.rename", "os.remove", "os.rmdir") and str(folder) in str(args[0]):
+        if (
+            watching
+            and event in ("os.rename", "os.remove", "os.rmdir")
+            and str(folder) in str(args[0])
+        ):
             if seen[0] == count:
                 raise Killed
             seen[0] += 1
@@ -327,7 +357,10 @@ def test_two_trainings_do_not_share_a_folder(tmp_path):
     command = [sys.executable, "-c", code, str(tmp_path / "run/.lock")]
     other = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert other.stdout.readline() == b"held\n"
-    with pytest.raises(UserError, match="run is being trained by another process"), locked(tmp_path / "run"):
+    with (
+        pytest.raises(UserError, match="run is being trained by another process"),
+        locked(tmp_path / "run"),
+    ):
         pass
     other.kill()
     other.wait()

@@ -26,14 +26,22 @@ def sample(logits: np.ndarray) -> np.ndarray:
 
 
 def test_dict_round_trip():
-    for calibration in (Calibration(), Calibration(1.5, (0.25, 0.5)), Calibration(0.5, bias=(0.0, 1.0))):
+    for calibration in (
+        Calibration(),
+        Calibration(1.5, (0.25, 0.5)),
+        Calibration(0.5, bias=(0.0, 1.0)),
+    ):
         assert Calibration.from_dict(calibration.to_dict()) == calibration
-    assert Calibration.from_dict(None) == Calibration() and Calibration().to_dict() == {"temperature": 1.0}
+    assert Calibration.from_dict(None) == Calibration() and Calibration().to_dict() == {
+        "temperature": 1.0
+    }
 
 
 def test_temperature_minimum_of_a_known_function():
     assert fit_temperature(lambda t: (math.log(t) - math.log(3)) ** 2) == pytest.approx(3, rel=1e-3)
-    assert fit_temperature(lambda t: t) == fit_temperature(lambda t: -t) == 1, "at an end of the range it is not known"
+    assert fit_temperature(lambda t: t) == fit_temperature(lambda t: -t) == 1, (
+        "at an end of the range it is not known"
+    )
 
 
 @pytest.mark.parametrize("name", ["single_label", "multi_aspect", "multi_label"])
@@ -41,10 +49,18 @@ def test_overconfident_logits_get_their_temperature_back(name):
     space = SPACE if name != "multi_aspect" else LabelSpace.from_names(["x", "y"], ["a", "b", "c"])
     task = TASKS[name](space)
     true = RNG.normal(size=(4000, *task.head_shape)) * 2
-    labels = (RNG.uniform(size=true.shape) < sigmoid(true)).astype(int) if name == "multi_label" else sample(true)
+    labels = (
+        (RNG.uniform(size=true.shape) < sigmoid(true)).astype(int)
+        if name == "multi_label"
+        else sample(true)
+    )
     logits = 3 * true
     fitted = task.fit_calibration(logits, labels, "temperature")
-    assert fitted.temperature == pytest.approx(3, rel=0.1) and fitted.bias is None and fitted.thresholds is None
+    assert (
+        fitted.temperature == pytest.approx(3, rel=0.1)
+        and fitted.bias is None
+        and fitted.thresholds is None
+    )
     grid = [task.nll(logits, labels, t) for t in np.linspace(0.5, 6, 50)]
     assert task.nll(logits, labels, fitted.temperature) <= min(grid)
     metrics = TASKS[name](space, fitted).calibration_metrics(logits, labels)
@@ -61,22 +77,31 @@ def test_ece_literal():
 
 def test_best_threshold_literal():
     # Accepting two (F1 0.8) beats one (2/3) and three (0.8 too, but later).
-    assert best_threshold(np.array([0.9, 0.2, 0.7, 0.1]), np.array([1, 1, 1, 0])) == pytest.approx(0.15)
+    assert best_threshold(np.array([0.9, 0.2, 0.7, 0.1]), np.array([1, 1, 1, 0])) == pytest.approx(
+        0.15
+    )
     assert best_threshold(np.array([0.2, 0.1]), np.array([0, 0])) == 0.5
-    assert best_threshold(np.array([0.4, 0.2]), np.array([1, 1])) == pytest.approx(0.1)  # everything
+    assert best_threshold(np.array([0.4, 0.2]), np.array([1, 1])) == pytest.approx(
+        0.1
+    )  # everything
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_best_threshold_is_brute_force(seed):
     generator = np.random.default_rng(seed)
-    p, labels = generator.choice(np.linspace(0.05, 0.95, 12), 60), generator.integers(0, 2, 60)  # with ties
+    p, labels = (
+        generator.choice(np.linspace(0.05, 0.95, 12), 60),
+        generator.integers(0, 2, 60),
+    )  # with ties
     ours = f1_score(labels, p > best_threshold(p, labels))
     assert ours == pytest.approx(max(f1_score(labels, p > t) for t in np.linspace(0, 0.94, 200)))
 
 
 def test_macro_f1_equals_sklearn():
     labels, predicted = RNG.integers(0, 4, 50), RNG.integers(1, 4, 50)
-    assert macro_f1(predicted, labels, 6) == pytest.approx(f1_score(labels, predicted, average="macro"))
+    assert macro_f1(predicted, labels, 6) == pytest.approx(
+        f1_score(labels, predicted, average="macro")
+    )
 
 
 def test_bias_raises_macro_f1_of_a_model_that_forgets_the_rare_class():
@@ -107,7 +132,10 @@ def test_thresholds_decide_and_both_are_fitted_after_the_temperature():
     fitted = task.fit_calibration(logits, labels, "both")
     calibrated = TASKS["multi_label"](SPACE, fitted)
     plain = TASKS["multi_label"](SPACE)
-    assert calibrated.compute_metrics(logits, labels)["f1_macro"] >= plain.compute_metrics(logits, labels)["f1_macro"]
+    assert (
+        calibrated.compute_metrics(logits, labels)["f1_macro"]
+        >= plain.compute_metrics(logits, labels)["f1_macro"]
+    )
     for k in range(3):
         p = sigmoid(logits[:, k] / fitted.temperature)
         assert fitted.thresholds[k] == pytest.approx(best_threshold(p, labels[:, k]))
@@ -115,26 +143,45 @@ def test_thresholds_decide_and_both_are_fitted_after_the_temperature():
 
 def test_ece_has_fifteen_bins():
     # 0.65 and 0.69 lie in different fifteenths: gaps 0.35 and 0.69; in one bin they would be 0.17 together.
-    assert expected_calibration_error(np.array([0.65, 0.69]), np.array([1, 0])) == pytest.approx((0.35 + 0.69) / 2)
+    assert expected_calibration_error(np.array([0.65, 0.69]), np.array([1, 0])) == pytest.approx(
+        (0.35 + 0.69) / 2
+    )
 
 
 def test_of_equally_good_thresholds_the_one_that_accepts_fewest():
     # One accepted of two true: F1 2/3; all four accepted: 4/6.
-    assert best_threshold(np.array([0.9, 0.7, 0.5, 0.3]), np.array([1, 0, 0, 1])) == pytest.approx(0.8)
+    assert best_threshold(np.array([0.9, 0.7, 0.5, 0.3]), np.array([1, 0, 0, 1])) == pytest.approx(
+        0.8
+    )
 
 
 def test_thresholds_are_for_probabilities_at_the_temperature():
     task = TASKS["multi_label"](SPACE, Calibration(2.0, thresholds=(0.8, 0.7, 0.8)))
-    logits = 2 * np.log(3) * np.array([1.0, 1.0, -1.0])  # 3/4, 3/4, 1/4; without the temperature 0.9, 0.9, 0.1
+    logits = (
+        2 * np.log(3) * np.array([1.0, 1.0, -1.0])
+    )  # 3/4, 3/4, 1/4; without the temperature 0.9, 0.9, 0.1
     assert task.predictions(logits[None]).tolist() == [[0, 1, 0]]
-    assert task.decode(logits) == {"labels": ["b"], "probabilities": {"a": 0.75, "b": 0.75, "c": 0.25}}
+    assert task.decode(logits) == {
+        "labels": ["b"],
+        "probabilities": {"a": 0.75, "b": 0.75, "c": 0.25},
+    }
 
 
 def test_aspects_are_answered_at_the_temperature():
-    task = TASKS["multi_aspect"](LabelSpace.from_names(["x", "y"], ["a", "b", "c"]), Calibration(2.0))
+    task = TASKS["multi_aspect"](
+        LabelSpace.from_names(["x", "y"], ["a", "b", "c"]), Calibration(2.0)
+    )
     answer = task.decode(2 * np.log(np.array([[5.0, 2.0, 1.0], [1.0, 1.0, 2.0]])))["aspects"]
-    assert answer["x"] == {"label": "a", "score": 0.625, "probabilities": {"a": 0.625, "b": 0.25, "c": 0.125}}
-    assert answer["y"] == {"label": "c", "score": 0.5, "probabilities": {"a": 0.25, "b": 0.25, "c": 0.5}}
+    assert answer["x"] == {
+        "label": "a",
+        "score": 0.625,
+        "probabilities": {"a": 0.625, "b": 0.25, "c": 0.125},
+    }
+    assert answer["y"] == {
+        "label": "c",
+        "score": 0.5,
+        "probabilities": {"a": 0.25, "b": 0.25, "c": 0.5},
+    }
 
 
 @pytest.mark.parametrize("seed", range(3))

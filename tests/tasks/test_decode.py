@@ -15,7 +15,9 @@ from trainer_ext.tasks.multi_aspect import MultiAspect
 from trainer_ext.tasks.single_label import SingleLabel
 
 SINGLE = SingleLabel(LabelSpace.from_names(["label"], ["money", "sports", "games"]))
-ASPECTS = MultiAspect(LabelSpace.from_names(["taste", "price"], ["negative=-1", "neutral=0", "positive=1"]))
+ASPECTS = MultiAspect(
+    LabelSpace.from_names(["taste", "price"], ["negative=-1", "neutral=0", "positive=1"])
+)
 # Weights 1, 2, 5 are probabilities 1/8, 1/4, 5/8.
 LOGITS = np.log(np.array([1, 2, 5], dtype=np.float32))
 
@@ -64,12 +66,18 @@ def test_predictions():
 def test_the_closest_logits_decode_to_what_is_scored():
     """Where float64 probabilities are equal, the larger logit is still the label."""
     logits = np.array([0, 1e-30, 0], dtype=np.float32)
-    assert SINGLE.decode(logits)["label"] == "sports" == SINGLE.label_space.classes[SINGLE.predictions(logits)]
+    assert (
+        SINGLE.decode(logits)["label"]
+        == "sports"
+        == SINGLE.label_space.classes[SINGLE.predictions(logits)]
+    )
 
 
 LARGE = float(np.finfo(np.float32).max)
 FLOATS = st.one_of(
-    st.floats(-LARGE, LARGE, width=32), st.floats(-10, 10, width=32), st.sampled_from([0, LARGE, -LARGE])
+    st.floats(-LARGE, LARGE, width=32),
+    st.floats(-10, 10, width=32),
+    st.sampled_from([0, LARGE, -LARGE]),
 )
 
 
@@ -82,7 +90,11 @@ def test_any_single_label(logits):
     assert math.isclose(sum(answer["probabilities"].values()), 1, abs_tol=2e-6)
     assert all(0 <= p <= 1 for p in answer["probabilities"].values())
     assert answer["label"] == SINGLE.label_space.classes[SINGLE.predictions(logits)]
-    assert answer["score"] == answer["probabilities"][answer["label"]] == max(answer["probabilities"].values())
+    assert (
+        answer["score"]
+        == answer["probabilities"][answer["label"]]
+        == max(answer["probabilities"].values())
+    )
 
 
 @given(arrays(np.float32, (2, 3), elements=FLOATS))
@@ -105,4 +117,6 @@ def test_softmax(logits):
 @given(arrays(np.float32, 4, elements=st.floats(-30, 30, width=32)), st.integers(-100, 100))
 def test_softmax_does_not_see_a_shift(logits, shift):
     """Only differences count."""
-    assert softmax(logits.astype(np.float64) + shift) == pytest.approx(softmax(logits), rel=1e-6, abs=1e-12)
+    assert softmax(logits.astype(np.float64) + shift) == pytest.approx(
+        softmax(logits), rel=1e-6, abs=1e-12
+    )

@@ -30,7 +30,9 @@ CASES = {
     # a name may hold a hyphen
     "B-a-b I-a-b": [(0, 2, "a-b")],
 }
-TAGS = st.lists(st.sampled_from(["O", *(f"{prefix}-{name}" for prefix in "BIES" for name in "ab")]), max_size=8)
+TAGS = st.lists(
+    st.sampled_from(["O", *(f"{prefix}-{name}" for prefix in "BIES" for name in "ab")]), max_size=8
+)
 
 
 @pytest.mark.parametrize("tags", CASES)
@@ -83,7 +85,9 @@ def test_tags(tag):
     assert check_tag(tag) == tag
 
 
-@pytest.mark.parametrize("tag", ["", "o", "B", "B-", "X-a", "B a", "b-a", "O-a", "B-a b", "artist", None, 3])
+@pytest.mark.parametrize(
+    "tag", ["", "o", "B", "B-", "X-a", "B a", "b-a", "O-a", "B-a b", "artist", None, 3]
+)
 def test_what_is_no_tag_is_refused_with_its_value(tag):
     with pytest.raises(UserError, match="is no tag") as caught:
         check_tag(tag)

@@ -11,7 +11,9 @@ from trainer_ext.errors import UserError
 from trainer_ext.tasks.joint import UNSEEN, Joint, JointLabelSpace, check_tokens
 from trainer_ext.tasks.words import join_tokens, split_text
 
-SPACE = JointLabelSpace.from_rows(["play", "rate"], [["B-x", "I-x"], ["O", "B-y"]], [["some", "jazz"], ["a", "b"]])
+SPACE = JointLabelSpace.from_rows(
+    ["play", "rate"], [["B-x", "I-x"], ["O", "B-y"]], [["some", "jazz"], ["a", "b"]]
+)
 
 
 def one_hot(indices: list[int], size: int) -> np.ndarray:
@@ -20,7 +22,9 @@ def one_hot(indices: list[int], size: int) -> np.ndarray:
 
 def output(intent: int, tags: list[str]):
     """A row's output that predicts this."""
-    return one_hot([intent], 2)[0], one_hot([SPACE.tags.index(tag) for tag in tags], len(SPACE.tags))
+    return one_hot([intent], 2)[0], one_hot(
+        [SPACE.tags.index(tag) for tag in tags], len(SPACE.tags)
+    )
 
 
 # --- words ----------------------------------------------------------------------------------------------------------
@@ -92,7 +96,9 @@ def test_unseen_labels_have_numbers_below_zero_and_keep_their_names():
     encoded = task.encode_tags(["O", "I-z", "B-x", "I-z", "B-z"])
     assert encoded[0] == 0 and encoded[2] == 1 and encoded[1] == encoded[3] != encoded[4]
     assert max(encoded[1], encoded[4]) <= UNSEEN
-    assert Joint(SPACE).tag_names(encoded) == ["O", "I-z", "B-x", "I-z", "B-z"], "another task of this process"
+    assert Joint(SPACE).tag_names(encoded) == ["O", "I-z", "B-x", "I-z", "B-z"], (
+        "another task of this process"
+    )
 
 
 # --- metrics --------------------------------------------------------------------------------------------------------
@@ -102,8 +108,15 @@ def test_metrics_by_hand():
     """4 rows: all right; a slot missed; the intent wrong; labels that no training row has."""
     task = Joint(SPACE)
     predicted = [(0, ["B-x", "I-x", "O"]), (0, ["O", "O"]), (1, ["B-y"]), (1, ["B-y", "O"])]
-    gold = [("play", ["B-x", "I-x", "O"]), ("play", ["O", "B-y"]), ("play", ["B-y"]), ("stop", ["B-y", "B-new"])]
-    labels = task.stack_labels([(task.encode([intent]), task.encode_tags(tags)) for intent, tags in gold])
+    gold = [
+        ("play", ["B-x", "I-x", "O"]),
+        ("play", ["O", "B-y"]),
+        ("play", ["B-y"]),
+        ("stop", ["B-y", "B-new"]),
+    ]
+    labels = task.stack_labels(
+        [(task.encode([intent]), task.encode_tags(tags)) for intent, tags in gold]
+    )
     scores = task.compute_metrics(task.stack([output(*row) for row in predicted]), labels)
     # slots: 3 right, 3 predicted, 5 true
     assert scores == {
@@ -130,7 +143,9 @@ def test_the_first_piece_of_a_word_speaks_for_it_and_a_cut_off_word_is_outside()
     item = task.prepare(["seattle", "rocks", "hard"])
     tokens = one_hot([3, 1, 2, 3, 3], 4)
     encoding = SimpleNamespace(word_ids=[None, 0, 0, 1, None])  # the third word was cut off
-    intent, tags = task.row_output({"logits": one_hot([1], 2)[0], "token_logits": tokens}, encoding, item)
+    intent, tags = task.row_output(
+        {"logits": one_hot([1], 2)[0], "token_logits": tokens}, encoding, item
+    )
     assert tags.argmax(axis=-1).tolist() == [1, 3, 0] and not tags[2].any()
     assert task.decode((intent, tags))["tags"] == ["B-x", "I-x", "O"]
 

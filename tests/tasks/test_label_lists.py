@@ -21,7 +21,9 @@ NAMES = ["toxic", "threat", "praise"]
 
 
 def rows(*labels) -> list[Row]:
-    return [Row({"text": "t", "labels": value}, f"a.csv, row {k}") for k, value in enumerate(labels, 1)]
+    return [
+        Row({"text": "t", "labels": value}, f"a.csv, row {k}") for k, value in enumerate(labels, 1)
+    ]
 
 
 def encoded(values, names=None):
@@ -119,7 +121,13 @@ def test_a_named_class_may_look_like_anything():
 
 @pytest.mark.parametrize(
     "write",
-    [list, json.dumps, str, lambda flags: [float(x) for x in flags], lambda flags: [bool(x) for x in flags]]
+    [
+        list,
+        json.dumps,
+        str,
+        lambda flags: [float(x) for x in flags],
+        lambda flags: [bool(x) for x in flags],
+    ]
     + [lambda flags: str(np.array(flags)), lambda flags: str(np.array(flags, dtype=float))]
     + [lambda flags: str(tuple(flags)), lambda flags: ",".join(map(str, flags)), tuple],
 )
@@ -142,7 +150,11 @@ def test_a_separator_of_its_own():
         ([[0], [1], [0, 1]], ("0", "1"), [[1, 0], [0, 1], [1, 1]]),  # of two lengths: ids
         ([[0], [1]], ("0", "1"), [[1, 0], [0, 1]]),  # of one: an id each
         ([[0, 1], [1, 2]], ("0", "1", "2"), [[1, 1, 0], [0, 1, 1]]),  # not 0 and 1 alone
-        ([[0, 1], [1, 0]], ("0", "1"), [[0, 1], [1, 0]]),  # as ids every row would have both classes
+        (
+            [[0, 1], [1, 0]],
+            ("0", "1"),
+            [[0, 1], [1, 0]],
+        ),  # as ids every row would have both classes
         ([[0, 1], [], [1]], ("0", "1"), [[1, 1], [0, 0], [0, 1]]),
         (["0", "1", "0,1"], ("0", "1"), [[1, 0], [0, 1], [1, 1]]),
         ([["0", "1"], ["a"]], ("0", "1", "a"), [[1, 1, 0], [0, 0, 1]]),
@@ -169,7 +181,9 @@ def test_neither_flags_nor_ids(values, message):
 
 
 def test_flags_of_another_number_of_classes():
-    with pytest.raises(UserError, match="every list has 3 values.*flags of 3 classes, but label_names gives 2"):
+    with pytest.raises(
+        UserError, match="every list has 3 values.*flags of 3 classes, but label_names gives 2"
+    ):
         encoded([[1, 0, 0], [0, 0, 0]], ["a", "b"])
 
 
@@ -183,9 +197,13 @@ def test_later_rows_are_read_as_the_training_rows_were():
         [1, 0, 1],
     ]
     for value in ([1, 0], [1, 0, 2], [0], ["anger"]):
-        with pytest.raises(UserError, match="a.csv, row 1: column 'labels': .* is no list of 3 flags"):
+        with pytest.raises(
+            UserError, match="a.csv, row 1: column 'labels': .* is no list of 3 flags"
+        ):
             texts_and_labels(rows(value), "text", task)
-    names = MultiLabel(label_space(rows(["toxic"], ["threat", "praise"]), ["labels"], None, MultiLabel))
+    names = MultiLabel(
+        label_space(rows(["toxic"], ["threat", "praise"]), ["labels"], None, MultiLabel)
+    )
     assert "flags" not in names.label_space.to_dict()
     with pytest.raises(UserError, match="more than once"):
         texts_and_labels(rows([1, 0, 0]), "text", names)
@@ -194,10 +212,14 @@ def test_later_rows_are_read_as_the_training_rows_were():
 @pytest.mark.parametrize("name", ["01/multihot.jsonl", "01/multihot.csv", "02/labels.csv"])
 def test_published_specimens(name, tmp_path):
     """Written anew here, as the files of users look."""
-    lists = {"01": [[0, 0, 0], [1, 0, 0], [0, 0, 1]], "02": [[], ["toxic"], ["praise", "toxic"]]}[name[:2]]
+    lists = {"01": [[0, 0, 0], [1, 0, 0], [0, 0, 1]], "02": [[], ["toxic"], ["praise", "toxic"]]}[
+        name[:2]
+    ]
     path = tmp_path / Path(name).name
     if name.endswith("jsonl"):
-        path.write_text("".join(json.dumps({"text": "t", "labels": labels}) + "\n" for labels in lists))
+        path.write_text(
+            "".join(json.dumps({"text": "t", "labels": labels}) + "\n" for labels in lists)
+        )
     else:
         path.write_text("text,labels\n" + "".join(f't,"{labels}"\n' for labels in lists))
     from trainer_ext.data.labelled import labelled_rows
@@ -207,7 +229,9 @@ def test_published_specimens(name, tmp_path):
     assert classes == (("0", "1", "2") if name[:2] == "01" else ("praise", "toxic"))
 
 
-WORDS = st.lists(st.text(string.printable, min_size=1).filter(str.strip), max_size=5, unique_by=str.strip)
+WORDS = st.lists(
+    st.text(string.printable, min_size=1).filter(str.strip), max_size=5, unique_by=str.strip
+)
 
 
 @given(WORDS)

@@ -24,18 +24,24 @@ def single(classes: int) -> SingleLabel:
 
 def aspects(columns: int, classes: int) -> MultiAspect:
     """A task with aspects a0, a1, ... and classes c0, c1, ..."""
-    return MultiAspect(LabelSpace.from_names([f"a{k}" for k in range(columns)], [f"c{k}" for k in range(classes)]))
+    return MultiAspect(
+        LabelSpace.from_names([f"a{k}" for k in range(columns)], [f"c{k}" for k in range(classes)])
+    )
 
 
 def test_accuracy_literal():
     """3 of 4."""
-    assert Accuracy().compute(predictions=[0, 1, 2, 2], references=[0, 1, 1, 2]) == {"accuracy": 0.75}
+    assert Accuracy().compute(predictions=[0, 1, 2, 2], references=[0, 1, 1, 2]) == {
+        "accuracy": 0.75
+    }
 
 
 def test_f1_literal():
     """By hand: c0 has tp 2, fp 1, fn 0; c1 tp 1, fp 0, fn 1; c2 tp 0, fp 1, fn 1."""
     scores = F1(["c0", "c1", "c2"]).compute(predictions=[0, 0, 0, 1, 2], references=[0, 0, 1, 1, 2])
-    assert scores == pytest.approx({"f1_macro": (0.8 + 2 / 3 + 1) / 3, "f1_c0": 0.8, "f1_c1": 2 / 3, "f1_c2": 1.0})
+    assert scores == pytest.approx(
+        {"f1_macro": (0.8 + 2 / 3 + 1) / 3, "f1_c0": 0.8, "f1_c1": 2 / 3, "f1_c2": 1.0}
+    )
     scores = F1(["c0", "c1", "c2"]).compute(predictions=[0, 0, 0, 1, 2], references=[0, 0, 1, 2, 1])
     assert scores == pytest.approx({"f1_macro": 0.8 / 3, "f1_c0": 0.8, "f1_c1": 0.0, "f1_c2": 0.0})
 
@@ -48,14 +54,20 @@ def test_f1_leaves_out_classes_that_do_not_occur():
 
 def test_f1_of_a_class_called_macro():
     """It does not take the place of the mean."""
-    assert F1(["macro", "x"]).compute(predictions=[0, 0, 1], references=[0, 1, 1])["f1_macro"] == pytest.approx(2 / 3)
-    assert F1(["macro", "x"]).compute(predictions=[0, 0], references=[0, 1])["f1_macro"] == pytest.approx(1 / 3)
+    assert F1(["macro", "x"]).compute(predictions=[0, 0, 1], references=[0, 1, 1])[
+        "f1_macro"
+    ] == pytest.approx(2 / 3)
+    assert F1(["macro", "x"]).compute(predictions=[0, 0], references=[0, 1])[
+        "f1_macro"
+    ] == pytest.approx(1 / 3)
 
 
 def test_exact_match_literal():
     """Every item of a row must be right."""
     predictions, references = [[0, 1], [1, 1], [2, 0], [0, 0]], [[0, 1], [1, 0], [2, 0], [1, 1]]
-    assert ExactMatch().compute(predictions=predictions, references=references) == {"exact_match": 0.5}
+    assert ExactMatch().compute(predictions=predictions, references=references) == {
+        "exact_match": 0.5
+    }
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -66,7 +78,9 @@ def test_single_label_against_sklearn(seed):
     task = single(7)
     scores = task.compute_metrics(logits_for(predictions, 7), labels)
     assert scores["accuracy"] == pytest.approx(accuracy_score(labels, predictions))
-    assert scores["f1_macro"] == pytest.approx(f1_score(labels, predictions, average="macro", zero_division=0))
+    assert scores["f1_macro"] == pytest.approx(
+        f1_score(labels, predictions, average="macro", zero_division=0)
+    )
     by_class = f1_score(labels, predictions, average=None, labels=range(5), zero_division=0)
     assert [scores[f"f1_c{k}"] for k in range(5)] == pytest.approx(list(by_class))
     assert set(scores) == {"accuracy", "f1_macro", *(f"f1_c{k}" for k in range(5))}
@@ -80,7 +94,10 @@ def test_multi_aspect_against_sklearn(seed):
     labels[:5] = predictions[:5]
     task = aspects(3, 4)
     scores = task.compute_metrics(logits_for(predictions, 4), labels)
-    f1 = [f1_score(labels[:, k], predictions[:, k], average="macro", zero_division=0) for k in range(3)]
+    f1 = [
+        f1_score(labels[:, k], predictions[:, k], average="macro", zero_division=0)
+        for k in range(3)
+    ]
     assert [scores[f"f1_macro_a{k}"] for k in range(3)] == pytest.approx(f1)
     assert scores["f1_macro"] == pytest.approx(np.mean(f1))
     assert scores["accuracy"] == pytest.approx(
@@ -111,7 +128,13 @@ def test_metric_names_are_computed(task, shape):
 @pytest.mark.parametrize("name", TASKS)
 def test_check_metric_takes(name):
     """With the Trainer's prefix or without; every task's own default."""
-    for metric in (None, "loss", "eval_loss", TASKS[name].default_metric, f"eval_{TASKS[name].default_metric}"):
+    for metric in (
+        None,
+        "loss",
+        "eval_loss",
+        TASKS[name].default_metric,
+        f"eval_{TASKS[name].default_metric}",
+    ):
         TASKS[name].check_metric(metric, ["a", "b"])
 
 

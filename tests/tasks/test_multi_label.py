@@ -15,7 +15,10 @@ TASK = MultiLabel(LabelSpace.from_names(["labels"], ["joy", "fear", "love, deep"
 
 
 def rows(*labels) -> list[Row]:
-    return [Row({"text": "t", "labels": value}, f"a.jsonl, row {k}") for k, value in enumerate(labels, 1)]
+    return [
+        Row({"text": "t", "labels": value}, f"a.jsonl, row {k}")
+        for k, value in enumerate(labels, 1)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -39,7 +42,10 @@ def test_encode(value, expected):
 
 @pytest.mark.parametrize("value, bad", [("joy,hope", "hope"), (["anger"], "anger"), ("0,3", "3")])
 def test_unknown_labels_are_refused_with_row_and_value(value, bad):
-    with pytest.raises(UserError, match=f"a.jsonl, row 2: column 'labels' has the unknown label '{bad}'; expected one"):
+    with pytest.raises(
+        UserError,
+        match=f"a.jsonl, row 2: column 'labels' has the unknown label '{bad}'; expected one",
+    ):
         texts_and_labels(rows("joy", value), "text", TASK)
 
 
@@ -51,7 +57,11 @@ def test_a_missing_list_is_not_an_empty_one():
 def test_classes_from_the_training_rows():
     space = label_space(rows(["b", "a"], [], ["c"]), ["labels"], None, MultiLabel)
     assert space.classes == ("a", "b", "c")
-    assert label_space(rows("10,2", "", "3"), ["labels"], None, MultiLabel).classes == ("2", "3", "10")
+    assert label_space(rows("10,2", "", "3"), ["labels"], None, MultiLabel).classes == (
+        "2",
+        "3",
+        "10",
+    )
 
 
 def test_separator_is_stored_only_where_it_is_unusual():
@@ -74,12 +84,20 @@ def test_a_column_per_class():
         label_space([], ["toxic", "rude"], ["x"], MultiLabel)
     for value in ("2", "", "yes"):
         bad = [Row({"text": "t", "toxic": value, "rude": "0"}, "a.csv, row 7")]
-        with pytest.raises(UserError, match=f"a.csv, row 7: column 'toxic' has '{value}'; expected 0 or 1"):
+        with pytest.raises(
+            UserError, match=f"a.csv, row 7: column 'toxic' has '{value}'; expected 0 or 1"
+        ):
             texts_and_labels(bad, "text", task)
 
 
 def test_labels_in_txt():
-    assert [TASK.is_label(text) for text in ("joy", "0,1", "", "joy,hope", "3")] == [True, True, True, False, False]
+    assert [TASK.is_label(text) for text in ("joy", "0,1", "", "joy,hope", "3")] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_metrics_against_sklearn():
@@ -93,7 +111,9 @@ def test_metrics_against_sklearn():
         assert scores[f"f1_{average}"] == pytest.approx(expected)
     assert scores["f1_joy"] == pytest.approx(f1_score(labels[:, 0], predicted[:, 0]))
     assert scores["exact_match"] == pytest.approx((labels == predicted).all(axis=1).mean())
-    assert scores["roc_auc_macro"] == pytest.approx(roc_auc_score(labels[:, :2], logits[:, :2], average="macro"))
+    assert scores["roc_auc_macro"] == pytest.approx(
+        roc_auc_score(labels[:, :2], logits[:, :2], average="macro")
+    )
     assert set(TASK.metric_names(["labels"])) <= set(scores)
     assert TASK.compute_metrics(logits, np.zeros_like(labels))["roc_auc_macro"] == 0.5
 
@@ -107,7 +127,10 @@ def test_a_class_that_every_row_has_is_no_part_of_the_roc():
 def test_decode():
     logits = np.array([np.log(3), -np.log(3), 0], dtype=np.float32)  # 3/4, 1/4, exactly 1/2
     answer = TASK.decode(logits)
-    assert answer == {"labels": ["joy"], "probabilities": {"joy": 0.75, "fear": 0.25, "love, deep": 0.5}}
+    assert answer == {
+        "labels": ["joy"],
+        "probabilities": {"joy": 0.75, "fear": 0.25, "love, deep": 0.5},
+    }
     assert {type(p) for p in answer["probabilities"].values()} == {float}
     assert TASK.decode(-np.ones(3))["labels"] == []
 

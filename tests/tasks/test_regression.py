@@ -24,15 +24,22 @@ def test_targets_are_the_columns():
     space = label_space(rows(("1", "2")), ["cohesion", "syntax"], None, Regression)
     assert space == TASK.label_space and LabelSpace.from_dict(space.to_dict()) == space
     assert TASK.head_shape == (2,)
-    with pytest.raises(UserError, match=r"label_names \['a'\] name classes, but regression has none"):
+    with pytest.raises(
+        UserError, match=r"label_names \['a'\] name classes, but regression has none"
+    ):
         label_space([], ["cohesion"], ["a"], Regression)
 
 
 def test_encode():
-    assert texts_and_labels(rows(("3.5", " -1e2 "), (4, 0)), "text", TASK)[1] == [[3.5, -100.0], [4.0, 0.0]]
+    assert texts_and_labels(rows(("3.5", " -1e2 "), (4, 0)), "text", TASK)[1] == [
+        [3.5, -100.0],
+        [4.0, 0.0],
+    ]
 
 
-@pytest.mark.parametrize("value", ["good", "inf", "-Infinity", "1,5", "True", float("inf"), "3.5.1"])
+@pytest.mark.parametrize(
+    "value", ["good", "inf", "-Infinity", "1,5", "True", float("inf"), "3.5.1"]
+)
 def test_no_finite_number_is_refused_with_file_row_and_value(value):
     with pytest.raises(UserError, match="e.csv, row 2: column 'syntax' has ") as caught:
         texts_and_labels(rows((1, 2), (3, value)), "text", TASK)
@@ -48,7 +55,9 @@ def test_a_missing_target_is_refused(value):
 def test_metrics_literal_and_against_scipy():
     labels, scores = np.array([[0.0, 0.0], [4.0, 1.0]]), np.array([[3.0, 1.0], [0.0, 2.0]])
     metrics = TASK.compute_metrics(scores, labels)
-    assert metrics["rmse_cohesion"] == pytest.approx(12.5**0.5) and metrics["rmse_syntax"] == pytest.approx(1)
+    assert metrics["rmse_cohesion"] == pytest.approx(12.5**0.5) and metrics[
+        "rmse_syntax"
+    ] == pytest.approx(1)
     assert metrics["mcrmse"] == pytest.approx((12.5**0.5 + 1) / 2)
     assert metrics["pearson"] == pytest.approx(0)  # -1 and 1
     generator = np.random.default_rng(0)
@@ -60,7 +69,9 @@ def test_metrics_literal_and_against_scipy():
 
 def test_constant_scores_have_no_correlation():
     assert TASK.compute_metrics(np.ones((5, 2)), np.arange(10.0).reshape(5, 2))["pearson"] == 0
-    assert TASK.compute_metrics(np.full((7, 2), 0.1), np.full((7, 2), 1.1))["pearson"] == 0, "means are rounded"
+    assert TASK.compute_metrics(np.full((7, 2), 0.1), np.full((7, 2), 1.1))["pearson"] == 0, (
+        "means are rounded"
+    )
 
 
 def test_decode_gives_plain_floats():
@@ -78,8 +89,17 @@ def test_agreement_is_within_one_percent():
 
 def test_head_starts_at_mean_and_spread_of_the_training_labels():
     scale = TASK.head_scale([[1, 7], [3, 7]])
-    assert scale == {"logit_mean": [2.0, 7.0], "logit_scale": [1.0, 1.0]}  # a constant target keeps 1
+    assert scale == {
+        "logit_mean": [2.0, 7.0],
+        "logit_scale": [1.0, 1.0],
+    }  # a constant target keeps 1
 
 
 def test_numbers_in_txt():
-    assert [TASK.is_label(text) for text in ("3.5", "-1", "nan", "good", "")] == [True, True, False, False, False]
+    assert [TASK.is_label(text) for text in ("3.5", "-1", "nan", "good", "")] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]

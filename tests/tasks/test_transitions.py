@@ -70,7 +70,9 @@ def test_what_training_rows_allow(tags, rows, before, tag, allowed):
 def test_transition_scores_by_hand():
     """After `O` (4 times: 3 O, 1 B-a) and B-a (once, then I-a); I-a (then O once)."""
     scores = transition_scores(("O", "B-a", "I-a"), neighbours([["O", "O", "B-a", "I-a"], []]))
-    often = np.array([4 + 1, 1 + 1, 1 + 1]) / (6 + 3)  # counts of what stands second, one more for each
+    often = np.array([4 + 1, 1 + 1, 1 + 1]) / (
+        6 + 3
+    )  # counts of what stands second, one more for each
     after_outside = np.log((np.array([3, 1, 0]) + often) / 5) * WEIGHT
     assert scores[0, :2] == pytest.approx(after_outside[:2]) and scores[0, 2] == FORBIDDEN
     assert scores[1] == pytest.approx(np.log((np.array([0, 0, 1]) + often) / 2) * WEIGHT)
@@ -90,7 +92,10 @@ def test_what_was_never_counted_prefers_nothing():
 )
 def test_the_best_path_is_the_best_of_all(tags, rows, scores):
     """Against every sequence of up to four words."""
-    scores, transitions = np.array(scores, dtype=np.float32), transition_scores(tags, neighbours(rows))
+    scores, transitions = (
+        np.array(scores, dtype=np.float32),
+        transition_scores(tags, neighbours(rows)),
+    )
 
     seen = [True, *(np.ptp(scores, axis=-1) > 0), True]
     free = np.where(transitions > FORBIDDEN, 0, FORBIDDEN)
@@ -99,10 +104,14 @@ def test_the_best_path_is_the_best_of_all(tags, rows, scores):
 
     def total(path):
         pairs = zip(used, pairwise([0, *path, 0]), strict=True)
-        return scores[range(len(path)), list(path)].sum() + sum(table[pair] for table, pair in pairs)
+        return scores[range(len(path)), list(path)].sum() + sum(
+            table[pair] for table, pair in pairs
+        )
 
     path = best_path(scores, transitions)
-    assert total(path) == pytest.approx(max(map(total, product(range(5), repeat=len(scores)))), abs=0.05)
+    assert total(path) == pytest.approx(
+        max(map(total, product(range(5), repeat=len(scores)))), abs=0.05
+    )
     assert total(path) > FORBIDDEN / 2
 
 
@@ -118,7 +127,9 @@ def test_predictions_keep_to_the_scheme():
     assert joint.best_tags(scores).tolist() == [0, 1]
     assert joint.decode((np.array([1.0, 0.0]), scores))["tags"] == ["O", "B-a"]
     assert joint.predictions((np.array([[1.0, 0.0]]), [scores])).tolist() == [0, 0, 1]
-    metrics = joint.compute_metrics((np.array([[1.0, 0.0]]), [scores]), (np.array([0]), [np.array([0, 1])]))
+    metrics = joint.compute_metrics(
+        (np.array([[1.0, 0.0]]), [scores]), (np.array([0]), [np.array([0, 1])])
+    )
     assert metrics == {"intent_accuracy": 1.0, "slot_f1": 1.0, "sentence_accuracy": 1.0}
 
 
@@ -151,8 +162,16 @@ def test_of_two_tags_with_equal_scores_the_more_usual_one_wins():
 def test_a_word_without_a_token_is_outside_unless_a_slot_goes_on_behind_it():
     joint = task([["B-a", "I-a", "I-a"]] * 9 + [["O", "O", "O"]])
     first, last = [0.0, 5.0, 0.0], [0.0, 0.0, 5.0]
-    assert joint.tag_names(joint.best_tags(np.array([first, [0.0] * 3, first]))) == ["B-a", "O", "B-a"]
-    assert joint.tag_names(joint.best_tags(np.array([first, [0.0] * 3, last]))) == ["B-a", "I-a", "I-a"]
+    assert joint.tag_names(joint.best_tags(np.array([first, [0.0] * 3, first]))) == [
+        "B-a",
+        "O",
+        "B-a",
+    ]
+    assert joint.tag_names(joint.best_tags(np.array([first, [0.0] * 3, last]))) == [
+        "B-a",
+        "I-a",
+        "I-a",
+    ]
 
 
 def test_words_that_were_cut_off_are_outside():
@@ -164,4 +183,7 @@ def test_words_that_were_cut_off_are_outside():
     assert joint.tag_names(joint.best_tags(scores)) == ["S-a", "O", "O", "O"]
     scores[0, tags.index("B-a")] = 4
     assert joint.tag_names(joint.best_tags(scores)) == ["S-a", "O", "O", "O"]
-    assert joint.best_tags(scores[1:]).tolist() == [0, 0, 0] and joint.best_tags(scores[:0]).tolist() == []
+    assert (
+        joint.best_tags(scores[1:]).tolist() == [0, 0, 0]
+        and joint.best_tags(scores[:0]).tolist() == []
+    )

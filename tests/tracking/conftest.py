@@ -51,9 +51,25 @@ def server():
 def train_one(files: dict[str, Path], folder: Path, **flags) -> dict[str, float]:
     """A training of seconds in this process that reports to W&B; with `folds` and `fold` of one fold."""
     recipe = {
-        **{"from_scratch": "tiny", "config_overrides": TINY_ENCODER, "vocab_size": 200, "max_length": 32},
-        **{"train_file": files["train"], "learning_rate": 5e-3, "per_device_train_batch_size": 16, "max_steps": 6},
-        **{"eval_strategy": "steps", "eval_steps": 3, "save_steps": 3, "logging_steps": 2, "report_to": "wandb"},
+        **{
+            "from_scratch": "tiny",
+            "config_overrides": TINY_ENCODER,
+            "vocab_size": 200,
+            "max_length": 32,
+        },
+        **{
+            "train_file": files["train"],
+            "learning_rate": 5e-3,
+            "per_device_train_batch_size": 16,
+            "max_steps": 6,
+        },
+        **{
+            "eval_strategy": "steps",
+            "eval_steps": 3,
+            "save_steps": 3,
+            "logging_steps": 2,
+            "report_to": "wandb",
+        },
         **{"load_best_model_at_end": True, "metric_for_best_model": "f1_macro", "pooling": "mean"},
         **{"disable_tqdm": True, "use_cpu": True, "output_dir": folder},
     }

@@ -24,7 +24,16 @@ from trainer_ext.tracking.server import answers, check_reachable, has_api_key
 
 @pytest.fixture
 def args(topic_flags, tmp_path):
-    flags = ["--rdrop_alpha", "2", "--report_to", "wandb", "--run_group", "g", "--run_name", "first"]
+    flags = [
+        "--rdrop_alpha",
+        "2",
+        "--report_to",
+        "wandb",
+        "--run_group",
+        "g",
+        "--run_name",
+        "first",
+    ]
     return parse([*map(str, topic_flags), *flags, "--output_dir", str(tmp_path / "o")])
 
 
@@ -41,10 +50,17 @@ def test_offline_without_a_key_with_the_resolved_config(args, no_key, tmp_path, 
         assert run.settings.mode == "offline"
         assert (run.config["rdrop_alpha"], run.config["learning_rate"]) == (2, 0.005)
         assert run.config["precision"] == "float32"
-        assert (run.name, run.group, run.job_type, run.project) == ("first", "g", "train", "project")
+        assert (run.name, run.group, run.job_type, run.project) == (
+            "first",
+            "g",
+            "train",
+            "project",
+        )
         assert run.tags == ("tiny-scratch", "single_label", "rdrop")
     command = capsys.readouterr().out.split("`")[1]
-    assert Path(command.removeprefix("wandb sync ")).is_dir() and list(Path(command.split()[-1]).glob("run-*.wandb"))
+    assert Path(command.removeprefix("wandb sync ")).is_dir() and list(
+        Path(command.split()[-1]).glob("run-*.wandb")
+    )
     assert not no_key.requests
 
 
@@ -68,7 +84,12 @@ def test_off_on_request(args, no_key, tmp_path, monkeypatch):
 
 def test_variables_of_wandb_keep_their_meaning(args, tmp_path):
     """Flags win over them; one `WANDB_RUN_ID` for all folds does not put these into one run."""
-    named = {"WANDB_NAME": "env-name", "WANDB_RUN_GROUP": "env-group", "WANDB_TAGS": "a,b", "WANDB_JOB_TYPE": "tuning"}
+    named = {
+        "WANDB_NAME": "env-name",
+        "WANDB_RUN_GROUP": "env-group",
+        "WANDB_TAGS": "a,b",
+        "WANDB_JOB_TYPE": "tuning",
+    }
     args.training.run_group = None
     with WandbServer() as server, client(server, tmp_path, WANDB_RUN_ID="fixed", **named):
         with tracked_run(args) as run:
@@ -89,7 +110,12 @@ def named(monkeypatch, folder="outputs/essays", environment=(), **flags):
         monkeypatch.delenv(name, raising=False)
     for name, value in dict(environment).items():
         monkeypatch.setenv(name, value)
-    recipe = {"task": "regression", "label_columns": ["a"], "from_scratch": "tiny", "train_file": __file__}
+    recipe = {
+        "task": "regression",
+        "label_columns": ["a"],
+        "from_scratch": "tiny",
+        "train_file": __file__,
+    }
     with environment_kept():
         args = parse_values({**recipe, "output_dir": folder, "report_to": "none"}, flags)
     identity = identify(args)
@@ -106,15 +132,33 @@ def test_names(monkeypatch, tmp_path):
     fold = {"folder": "outputs/essays/fold-2", **whole}
     assert named(monkeypatch, **fold) == ("essays-fold-2", "essays", "essays-fold-2", 2)
     assert named(monkeypatch, **fold, run_group="g") == ("g-fold-2", "g", "g-fold-2", 2)
-    assert named(monkeypatch, **fold, run_group="g", run_name="n") == ("n-fold-2", "g", "g-fold-2", 2)
-    assert named(monkeypatch, **fold, environment={"WANDB_RUN_GROUP": "e"}) == ("e-fold-2", "e", "e-fold-2", 2)
-    both = [named(monkeypatch, folder=f"{folder}/fold-1", **whole)[2] for folder in ("酒店", "手机")]
+    assert named(monkeypatch, **fold, run_group="g", run_name="n") == (
+        "n-fold-2",
+        "g",
+        "g-fold-2",
+        2,
+    )
+    assert named(monkeypatch, **fold, environment={"WANDB_RUN_GROUP": "e"}) == (
+        "e-fold-2",
+        "e",
+        "e-fold-2",
+        2,
+    )
+    both = [
+        named(monkeypatch, folder=f"{folder}/fold-1", **whole)[2] for folder in ("酒店", "手机")
+    ]
     assert len(set(both)) == 2 and all(name.endswith("-fold-1") for name in both)
-    assert named(monkeypatch, "outputs/fold-2") == ("fold-2", None, "fold-2", None), "only a folder that is called so"
+    assert named(monkeypatch, "outputs/fold-2") == ("fold-2", None, "fold-2", None), (
+        "only a folder that is called so"
+    )
 
 
 def test_tags(args):
-    args.objective.focal_gamma, args.training.adversarial, args.training.run_tags = 2.0, "fgm", ["x" * 99, "rdrop"]
+    args.objective.focal_gamma, args.training.adversarial, args.training.run_tags = (
+        2.0,
+        "fgm",
+        ["x" * 99, "rdrop"],
+    )
     args.model.model_name_or_path = "hub/encoder-base"
     assert tags(args) == ["encoder-base", "single_label", "focal", "rdrop", "fgm", "x" * 64]
 
@@ -158,10 +202,18 @@ def test_a_resumed_training_goes_on_with_its_run(args, no_key, tmp_path, capsys)
     with tracked_run(args, goes_on=True) as again:
         assert again.id == first.id
     printed = re.findall("`wandb sync (.*?)`", capsys.readouterr().out)
-    assert [len(command.split()) for command in printed] == [1, 2] and printed[1].startswith(printed[0])
+    assert [len(command.split()) for command in printed] == [1, 2] and printed[1].startswith(
+        printed[0]
+    )
     with tracked_run(args) as other:
         assert other.id != first.id and json.loads(kept.read_text())["id"] == other.id
-    for text in ("", "[]", '{"id": "../../x", "project": "project"}', '{"id": 3, "project": "project"}', "[" * 9999):
+    for text in (
+        "",
+        "[]",
+        '{"id": "../../x", "project": "project"}',
+        '{"id": 3, "project": "project"}',
+        "[" * 9999,
+    ):
         kept.write_text(text)
         assert run_to_resume(kept) is None
     kept.write_text(f'{{"id": "{other.id}", "project": "another"}}')
@@ -182,7 +234,8 @@ def test_a_resumed_run_on_a_server(args, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("status", "refused"), [(404, "file_stream"), (403, "file_stream"), (410, "file_stream"), (404, "runfile/")]
+    ("status", "refused"),
+    [(404, "file_stream"), (403, "file_stream"), (410, "file_stream"), (404, "runfile/")],
 )
 def test_a_server_that_refuses_what_is_sent(args, tmp_path, capsys, status, refused):
     """The client gives up without a word, and the run stays empty: how to sync is said, and then it is whole."""
@@ -194,7 +247,9 @@ def test_a_server_that_refuses_what_is_sent(args, tmp_path, capsys, status, refu
         assert "W&B did not take everything (" in printed and str(status) in printed
         server.fault = lambda path: None
         command = re.findall("`wandb (sync .*?)`", printed)[-1].split()
-        subprocess.run([sys.executable, "-m", "wandb", *command], check=True, capture_output=True, timeout=120)
+        subprocess.run(
+            [sys.executable, "-m", "wandb", *command], check=True, capture_output=True, timeout=120
+        )
         (stored,) = server.runs.values()
         assert stored["history"][-1]["x"] == 1 and stored["state"] == "finished" and stored["files"]
 
@@ -202,11 +257,24 @@ def test_a_server_that_refuses_what_is_sent(args, tmp_path, capsys, status, refu
 SECRETS = ("hf_SECRETsecret123", "wandb-SECRET-456", "sk-SECRETsecret789")
 
 
-def test_no_secret_of_the_command_line_or_the_environment_is_kept(args, no_key, tmp_path, monkeypatch):
+def test_no_secret_of_the_command_line_or_the_environment_is_kept(
+    args, no_key, tmp_path, monkeypatch
+):
     """W&B shows the command line on a run's page; its log, settings and files hold no key either."""
     flag, variable, key = SECRETS
-    command = ["train.py", "--hub_token", flag, f"--push-to-hub-token={flag}", "--run_name", f"x{variable}"]
-    monkeypatch.setattr(sys, "argv", [*command, "--train_file", f"https://me:{key}@example.org/a.csv", "--folds", "2"])
+    command = [
+        "train.py",
+        "--hub_token",
+        flag,
+        f"--push-to-hub-token={flag}",
+        "--run_name",
+        f"x{variable}",
+    ]
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        [*command, "--train_file", f"https://me:{key}@example.org/a.csv", "--folds", "2"],
+    )
     monkeypatch.setenv("MY_SERVICE_TOKEN", variable)
     monkeypatch.setenv("OPENAI_API_KEY", key)
     args.training.hub_token = args.training.push_to_hub_token = flag
@@ -218,8 +286,13 @@ def test_no_secret_of_the_command_line_or_the_environment_is_kept(args, no_key, 
     assert sys.argv[2] == flag, "the program has them as before"
     write_resolved(args, tmp_path)
     written = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    assert any(b"--run_name" in content for content in written.values()), "the command line is kept without them"
+    assert any(b"--run_name" in content for content in written.values()), (
+        "the command line is kept without them"
+    )
     leaks = [
-        (path.name, secret) for path, content in written.items() for secret in SECRETS if secret.encode() in content
+        (path.name, secret)
+        for path, content in written.items()
+        for secret in SECRETS
+        if secret.encode() in content
     ]
     assert not leaks

@@ -11,7 +11,13 @@ from tests.wandb_server import ENTITY, KEY, PROJECT
 from trainer_ext.tracking.artifacts.store import Store
 
 FILES = {
-    *("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
+    *(
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+    ),
     *("metrics.json", "README.md", "resolved_config.yaml"),
 }
 FLAGS = {"folds": 3, "rdrop_alpha": 1.0, "focal_gamma": 2.0, "run_tags": ["mine"]}
@@ -38,8 +44,12 @@ def test_a_run_per_fold(server, folds):
         assert {"train/loss_rdrop", "train/loss_focal", "train/loss", "eval/f1_macro"} <= names
         assert run["summary"]["eval_f1_macro"] == fold["eval_f1_macro"]
         assert "confusion_matrix_table" in run["summary"] and "examples" in run["summary"]
-        (table,) = [json.loads(data) for name, data in run["files"].items() if "table/examples" in name]
-        assert table["columns"] == ["text", "label", "label (predicted)"] and len(table["data"]) == 32
+        (table,) = [
+            json.loads(data) for name, data in run["files"].items() if "table/examples" in name
+        ]
+        assert (
+            table["columns"] == ["text", "label", "label (predicted)"] and len(table["data"]) == 32
+        )
 
 
 def test_an_artifact_per_fold(server, folds):
@@ -54,10 +64,15 @@ def test_an_artifact_per_fold(server, folds):
         assert (server.alias(name, "best-fold") == 0) == (k == best)
         metadata = json.loads(server.version(name, 0)["metadata"])
         assert (metadata["metric_name"], metadata["metric_value"]) == ("f1_macro", values[k])
-        assert (metadata["fold"], metadata["task"], len(metadata["data_hash"])) == (k, "single_label", 64)
+        assert (metadata["fold"], metadata["task"], len(metadata["data_hash"])) == (
+            k,
+            "single_label",
+            64,
+        )
         assert set(server.contents(name, 0)) == FILES
         assert (
-            server.contents(name, 0)["model.safetensors"] == (home / f"topics/fold-{k}/model.safetensors").read_bytes()
+            server.contents(name, 0)["model.safetensors"]
+            == (home / f"topics/fold-{k}/model.safetensors").read_bytes()
         )
     store = Store(home / "store")
     assert store.names() == names and "best-fold" in store.get(f"{names[best]}:best").aliases
@@ -66,7 +81,10 @@ def test_an_artifact_per_fold(server, folds):
 def test_no_secret_is_sent_or_written(server, folds):
     """The key is nowhere: neither in configs, files and artifacts, nor on disk."""
     home, _ = folds
-    sent = [*server.blobs.values(), *(data for run in server.runs.values() for data in run["files"].values())]
+    sent = [
+        *server.blobs.values(),
+        *(data for run in server.runs.values() for data in run["files"].values()),
+    ]
     assert len(sent) > 20 and not any(KEY.encode() in data for data in sent)
     assert KEY not in json.dumps([run["config"] for run in server.runs.values()])
     written = [path for path in home.rglob("*") if path.is_file()]
@@ -96,7 +114,11 @@ def test_another_process_predicts_from_the_server_alone(server, folds, topic_fil
     run_ok(*command, env=env, cwd=elsewhere)
     again = json.loads((elsewhere / "rows.metrics.json").read_text())
     assert again["eval_f1_macro"] == pytest.approx(metrics[1]["eval_f1_macro"], abs=1e-9)
-    assert len(server.runs) == runs and not (elsewhere / "wandb").exists() and not (tmp_path / "store").exists()
+    assert (
+        len(server.runs) == runs
+        and not (elsewhere / "wandb").exists()
+        and not (tmp_path / "store").exists()
+    )
 
 
 def test_the_same_training_again_is_no_new_version(server, folds, topic_files):
@@ -116,8 +138,16 @@ def test_the_run_after_the_folds(server, folds, topic_files):
         train_one(topic_files, home / "topics", **FLAGS)
     (identity,) = set(server.runs) - before
     run = server.runs[identity]
-    assert (run["displayName"], run["groupName"], run["jobType"]) == ("topics-cv", "topics", "evaluate")
+    assert (run["displayName"], run["groupName"], run["jobType"]) == (
+        "topics-cv",
+        "topics",
+        "evaluate",
+    )
     assert run["summary"]["folds/fold-1/f1_macro"] == metrics[1]["eval_f1_macro"]
-    assert run["summary"]["mean/f1_macro"] == pytest.approx(sum(m["eval_f1_macro"] for m in metrics) / 3)
-    (table,) = [json.loads(data) for name, data in run["files"].items() if "table/predictions" in name]
+    assert run["summary"]["mean/f1_macro"] == pytest.approx(
+        sum(m["eval_f1_macro"] for m in metrics) / 3
+    )
+    (table,) = [
+        json.loads(data) for name, data in run["files"].items() if "table/predictions" in name
+    ]
     assert len(table["data"]) == 96 and table["columns"][:3] == ["row", "fold", "label"]

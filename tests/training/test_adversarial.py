@@ -52,7 +52,9 @@ def test_fgm_on_a_linear_model():
     assert clean == 3 * 3 + 4 * 4
     assert adversarial == pytest.approx(25 + 0.5 * 5)
     # d/dw = h twice; d/dh = w + (w + r) with r = 0.5 (3, 4) / 5
-    torch.testing.assert_close(model.embedding.weight.grad, torch.tensor([[0.0, 0.0], [6.0, 8.0], [0.0, 0.0]]))
+    torch.testing.assert_close(
+        model.embedding.weight.grad, torch.tensor([[0.0, 0.0], [6.0, 8.0], [0.0, 0.0]])
+    )
     torch.testing.assert_close(model.head.grad, torch.tensor([[6.3, 8.4]]))
 
 
@@ -85,8 +87,14 @@ STEP, CORNER = 2.5 / 3, math.sqrt(0.5)
 @pytest.mark.parametrize(
     "directions, path",
     [
-        ([(1.0, 0.0), (0.0, 5.0), (-1.0, 0.0), (0.0, 7.0)], [(STEP, 0.0), (CORNER, CORNER), (CORNER - STEP, CORNER)]),
-        ([(1.0, 0.0), (0.0, 5.0), (0.0, 7.0)], [(1.0, 0.0), (CORNER, CORNER)]),  # no step is longer than the radius
+        (
+            [(1.0, 0.0), (0.0, 5.0), (-1.0, 0.0), (0.0, 7.0)],
+            [(STEP, 0.0), (CORNER, CORNER), (CORNER - STEP, CORNER)],
+        ),
+        (
+            [(1.0, 0.0), (0.0, 5.0), (0.0, 7.0)],
+            [(1.0, 0.0), (CORNER, CORNER)],
+        ),  # no step is longer than the radius
     ],
 )
 def test_each_pgd_step_follows_the_gradient_at_its_own_point(directions, path):
@@ -160,7 +168,9 @@ def test_norms_at_every_step(name):
             touched = value.dim() > 1 if isinstance(adversary, AWP) else key == table
             assert distance <= radius * 1.0001 if touched else distance == 0, key
     if adversary.steps == 1 or name == "pgd":
-        radius = adversary.epsilon * (dict(model.named_parameters())[table].norm().item() if name == "awp" else 1)
+        radius = adversary.epsilon * (
+            dict(model.named_parameters())[table].norm().item() if name == "awp" else 1
+        )
         assert seen[-1][table].item() == pytest.approx(radius, rel=1e-4)
     assert adversarial > clean, "along the gradient the loss rises"
     assert same_bits(model, before)
@@ -173,7 +183,9 @@ def test_restored_to_the_bit_when_an_exception_passes_through(name):
         model, batch = text_model()
         before, runs = snapshot(model), []
 
-        def backward(model=model, batch=batch, before=before, runs=runs, fails_at=fails_at) -> torch.Tensor:
+        def backward(
+            model=model, batch=batch, before=before, runs=runs, fails_at=fails_at
+        ) -> torch.Tensor:
             runs.append(0)
             if len(runs) == fails_at + 1:
                 assert not same_bits(model, before), "perturbed when it happens"
@@ -190,7 +202,9 @@ def test_more_pgd_steps_find_a_higher_loss():
     losses = {}
     for name, adversary in {"fgm": FGM(3.0), 1: PGD(3.0, 1), 5: PGD(3.0, 5)}.items():
         model, batch = text_model()
-        losses[name] = adversarial_backward(adversary, model, lambda m=model, b=batch: run(m, b))[1].item()
+        losses[name] = adversarial_backward(adversary, model, lambda m=model, b=batch: run(m, b))[
+            1
+        ].item()
     assert losses[1] == losses["fgm"]
     assert losses[5] > losses[1]
 
@@ -230,8 +244,12 @@ def test_epsilon_0_is_the_clean_gradient_twice(name, tmp_path):
     options = {"adversarial": name, "adversarial_start_epoch": 0, "gradient_accumulation_steps": 2}
     twice = SGD | {"learning_rate": 0.2, "gradient_accumulation_steps": 2}
     plain = make_trainer(tmp_path / "a", OBJECTIVES["focal_rdrop"], **twice)
-    zero = make_trainer(tmp_path / "b", OBJECTIVES["focal_rdrop"], adversarial_epsilon=0.0, **(SGD | options))
-    some = make_trainer(tmp_path / "c", OBJECTIVES["focal_rdrop"], adversarial_epsilon=1.0, **(SGD | options))
+    zero = make_trainer(
+        tmp_path / "b", OBJECTIVES["focal_rdrop"], adversarial_epsilon=0.0, **(SGD | options)
+    )
+    some = make_trainer(
+        tmp_path / "c", OBJECTIVES["focal_rdrop"], adversarial_epsilon=1.0, **(SGD | options)
+    )
     for trainer in (plain, zero, some):
         trainer.train()
     assert largest_difference(plain.model, make_model()) > 1e-2
@@ -241,12 +259,16 @@ def test_epsilon_0_is_the_clean_gradient_twice(name, tmp_path):
 
 def test_both_losses_are_logged_and_loss_is_the_clean_one(tmp_path):
     options = SGD | {"gradient_accumulation_steps": 2, "max_steps": 3}
-    trainer = make_trainer(tmp_path, OBJECTIVES["focal_rdrop"], dropout=0.1, adversarial="fgm", **options)
+    trainer = make_trainer(
+        tmp_path, OBJECTIVES["focal_rdrop"], dropout=0.1, adversarial="fgm", **options
+    )
     trainer.train()
     logs = [entry for entry in trainer.state.log_history if "loss" in entry]
     assert len(logs) == 3
     for entry in logs:
-        assert entry["loss"] == pytest.approx(entry["loss_focal"] + 0.5 * entry["loss_rdrop"], abs=1e-3)
+        assert entry["loss"] == pytest.approx(
+            entry["loss_focal"] + 0.5 * entry["loss_rdrop"], abs=1e-3
+        )
         assert entry["loss_adversarial"] > entry["loss"]
 
 
@@ -259,7 +281,9 @@ def test_it_starts_at_its_epoch(tmp_path):
     trainer.train()
     logged = ["loss_adversarial" in entry for entry in trainer.state.log_history if "loss" in entry]
     assert logged == [False, False, False, True, True]
-    short = make_trainer(tmp_path / "c", OBJECTIVES["cross_entropy"], **(options | {"max_steps": 3}))
+    short = make_trainer(
+        tmp_path / "c", OBJECTIVES["cross_entropy"], **(options | {"max_steps": 3})
+    )
     short.train()
     assert largest_difference(plain.model, short.model) == 0
 
@@ -288,7 +312,9 @@ def test_a_resumed_run_ends_with_the_same_bits(name, tmp_path):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="fp16 with a grad scaler needs a GPU")
 def test_fp16_with_a_grad_scaler(tmp_path):
-    trainer = make_trainer(tmp_path, OBJECTIVES["rdrop"], adversarial="fgm", **(SGD | {"max_steps": 6}), fp16=True)
+    trainer = make_trainer(
+        tmp_path, OBJECTIVES["rdrop"], adversarial="fgm", **(SGD | {"max_steps": 6}), fp16=True
+    )
     trainer.train()
     assert math.isfinite(trainer.state.log_history[-1]["train_loss"])
 
@@ -303,13 +329,30 @@ def test_fp16_with_a_grad_scaler(tmp_path):
     ids=["fgm", "pgd", "awp"],
 )
 def test_with_focal_rdrop_and_accumulation_through_train_py(flags, topic_flags, tmp_path):
-    extra = ["--focal_gamma", "2", "--rdrop_alpha", "1", "--gradient_accumulation_steps", "2", "--bf16", "true"]
-    run_ok("train.py", *topic_flags, *extra, "--adversarial", *flags, "--output_dir", tmp_path / "out")
+    extra = [
+        "--focal_gamma",
+        "2",
+        "--rdrop_alpha",
+        "1",
+        "--gradient_accumulation_steps",
+        "2",
+        "--bf16",
+        "true",
+    ]
+    run_ok(
+        "train.py", *topic_flags, *extra, "--adversarial", *flags, "--output_dir", tmp_path / "out"
+    )
     state = (tmp_path / "out" / "checkpoint-18" / "trainer_state.json").read_text()
     assert "loss_adversarial" in state and "loss_rdrop" in state
 
 
 def test_a_misspelt_method_names_the_nearest(topic_flags, tmp_path):
-    done = run_script("train.py", *topic_flags, "--adversarial", "fmg", "--output_dir", tmp_path / "out")
+    done = run_script(
+        "train.py", *topic_flags, "--adversarial", "fmg", "--output_dir", tmp_path / "out"
+    )
     assert done.returncode == 2
-    assert "'fmg'" in done.stderr and "did you mean 'fgm'?" in done.stderr and "Traceback" not in done.stderr
+    assert (
+        "'fmg'" in done.stderr
+        and "did you mean 'fgm'?" in done.stderr
+        and "Traceback" not in done.stderr
+    )

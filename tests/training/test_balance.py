@@ -25,23 +25,40 @@ def test_an_epoch_is_what_the_resampler_draws(method, size, tmp_path):
     assert sorted(Counter(LABELS).values()) == [5, 8, 8]
     options = {"max_steps": -1, "num_train_epochs": 2, "per_device_train_batch_size": 2}
     trainer = balanced_trainer(
-        tmp_path, method, gradient_accumulation_steps=3, warmup_ratio=0.5, lr_scheduler_type="linear", **options
+        tmp_path,
+        method,
+        gradient_accumulation_steps=3,
+        warmup_ratio=0.5,
+        lr_scheduler_type="linear",
+        **options,
     )
     shown, collate = [], trainer.data_collator
-    trainer.data_collator = lambda rows: [shown.extend(row["labels"] for row in rows), collate(rows)][1]
+    trainer.data_collator = lambda rows: [
+        shown.extend(row["labels"] for row in rows),
+        collate(rows),
+    ][1]
     metrics = trainer.train().metrics
     batches = -(-3 * size // 2)
     steps = 2 * -(-batches // 3)
     assert trainer.state.global_step == trainer.state.max_steps == steps
     assert Counter(shown) == dict.fromkeys(range(3), 2 * size)
-    assert metrics["train_samples_per_second"] * metrics["train_runtime"] == pytest.approx(6 * size, rel=0.01)
-    rates = [entry["learning_rate"] for entry in trainer.state.log_history if "learning_rate" in entry]
+    assert metrics["train_samples_per_second"] * metrics["train_runtime"] == pytest.approx(
+        6 * size, rel=0.01
+    )
+    rates = [
+        entry["learning_rate"] for entry in trainer.state.log_history if "learning_rate" in entry
+    ]
     assert rates.index(max(rates)) == -(-steps // 2), "the warm-up ends half-way"
 
 
 @pytest.mark.parametrize("grouped", [False, True])
 def test_a_run_resumed_inside_an_epoch_ends_with_the_same_bits(grouped, tmp_path):
-    options = {"max_steps": 9, "per_device_train_batch_size": 4, "optim": "adamw_torch", "learning_rate": 1e-2}
+    options = {
+        "max_steps": 9,
+        "per_device_train_batch_size": 4,
+        "optim": "adamw_torch",
+        "learning_rate": 1e-2,
+    }
     options |= {"group_by_length": grouped, "save_strategy": "steps", "save_steps": 8}
     whole = balanced_trainer(tmp_path / "a", **options)
     whole.train()

@@ -31,7 +31,9 @@ def test_closed_form(tmp_path):
         assert model.weight.item() == pytest.approx(weights[n - 1])
         model.weight.data.fill_(value)
         ema.on_step_end(arguments, state, TrainerControl(should_evaluate=n == 2), model=model)
-        average = 0.9**n * weights[0] + 0.1 * sum(0.9 ** (n - k) * weights[k] for k in range(1, n + 1))
+        average = 0.9**n * weights[0] + 0.1 * sum(
+            0.9 ** (n - k) * weights[k] for k in range(1, n + 1)
+        )
         shown = model.weight if n == 2 else ema.other["weight"]
         assert shown.item() == pytest.approx(average)
     ema.on_train_end(arguments, state, TrainerControl(), model=model)
@@ -61,7 +63,11 @@ def test_the_first_steps_follow_the_weights(tmp_path):
 
 def averaged(tmp_path, **options):
     """A weight that went from 2 to 4 in one step under decay 0.9, so that the average is 2.2."""
-    model, ema, arguments = nn.Linear(1, 1, bias=False), EmaCallback(0.9), make_arguments(tmp_path, **options)
+    model, ema, arguments = (
+        nn.Linear(1, 1, bias=False),
+        EmaCallback(0.9),
+        make_arguments(tmp_path, **options),
+    )
     model.weight.data.fill_(2.0)
     ema.on_train_begin(arguments, WARM, TrainerControl(), model=model)
     model.weight.data.fill_(4.0)
@@ -89,7 +95,9 @@ def test_the_best_model_stays_when_it_was_loaded_after_a_step_without_a_look(tmp
         model, ema, arguments = averaged(tmp_path, load_best_model_at_end=True, **often)
         if best:
             model.weight.data.fill_(7.0)  # what Trainer loaded
-        ema.on_train_end(arguments, TrainerState(best_model_checkpoint=best), TrainerControl(), model=model)
+        ema.on_train_end(
+            arguments, TrainerState(best_model_checkpoint=best), TrainerControl(), model=model
+        )
         assert model.weight.item() == pytest.approx(expected)
 
 
@@ -99,7 +107,9 @@ def averages_of(folder: Path, decay: float) -> dict[int, dict[str, torch.Tensor]
     for step in range(1, 7):
         weights = load_file(folder / f"checkpoint-{step}" / "model.safetensors")
         kept = min(decay, (1 + step) / (10 + step))
-        average = {name: kept * average[name].detach() + (1 - kept) * weights[name] for name in average}
+        average = {
+            name: kept * average[name].detach() + (1 - kept) * weights[name] for name in average
+        }
         found[step] = average
     return found
 
@@ -109,7 +119,9 @@ def test_training_is_as_without_and_what_is_saved_and_evaluated_is_the_average(t
     options = OPTIONS | SAVING | {"ema_decay": 0, "save_steps": 1}
     plain = make_trainer(tmp_path / "plain", OBJECTIVES["cross_entropy"], dropout=0.1, **options)
     plain.train()
-    trainer = make_trainer(tmp_path / "ema", OBJECTIVES["cross_entropy"], dropout=0.1, **OPTIONS, **SAVING)
+    trainer = make_trainer(
+        tmp_path / "ema", OBJECTIVES["cross_entropy"], dropout=0.1, **OPTIONS, **SAVING
+    )
     trainer.train()
     expected = averages_of(tmp_path / "plain", 0.3)
     for step in (2, 4, 6):
@@ -122,7 +134,9 @@ def test_training_is_as_without_and_what_is_saved_and_evaluated_is_the_average(t
     for name, parameter in trainer.model.named_parameters():
         torch.testing.assert_close(parameter.detach(), expected[6][name], rtol=1e-4, atol=1e-6)
     logged = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
-    assert len(logged) == 3 and logged[-1] == pytest.approx(trainer.evaluate()["eval_loss"], abs=1e-6)
+    assert len(logged) == 3 and logged[-1] == pytest.approx(
+        trainer.evaluate()["eval_loss"], abs=1e-6
+    )
 
 
 @pytest.mark.parametrize("best", [False, True])
@@ -139,7 +153,9 @@ def test_a_resumed_run_ends_with_the_same_bits(best, tmp_path):
 
 
 def test_a_checkpoint_without_an_average_is_refused(tmp_path):
-    plain = make_trainer(tmp_path, OBJECTIVES["cross_entropy"], **(OPTIONS | SAVING | {"ema_decay": 0}))
+    plain = make_trainer(
+        tmp_path, OBJECTIVES["cross_entropy"], **(OPTIONS | SAVING | {"ema_decay": 0})
+    )
     plain.train()
     trainer = make_trainer(tmp_path, OBJECTIVES["cross_entropy"], **OPTIONS)
     with pytest.raises(UserError, match="ema_decay 0.3 cannot resume from .*checkpoint-2"):
@@ -148,14 +164,28 @@ def test_a_checkpoint_without_an_average_is_refused(tmp_path):
 
 def test_through_train_py_with_explicit_groups(topic_flags, tmp_path):
     """The best checkpoint's model is the one saved; a layer that the encoder does not have is one line, status 2."""
-    flags = ["--ema_decay", "0.7", "--adversarial", "fgm", "--parameter_groups", "embeddings=5e-3", "head=1e-2"]
+    flags = [
+        "--ema_decay",
+        "0.7",
+        "--adversarial",
+        "fgm",
+        "--parameter_groups",
+        "embeddings=5e-3",
+        "head=1e-2",
+    ]
     folder = tmp_path / "out"
-    run_ok("train.py", *topic_flags, *flags, "layers.0=4e-3", "layers.1-=5e-3", "--output_dir", folder)
-    best = int((folder / "metrics.json").read_text().partition('"best_step": ')[2].partition(",")[0])
+    run_ok(
+        "train.py", *topic_flags, *flags, "layers.0=4e-3", "layers.1-=5e-3", "--output_dir", folder
+    )
+    best = int(
+        (folder / "metrics.json").read_text().partition('"best_step": ')[2].partition(",")[0]
+    )
     saved, checkpoint = load_file(folder / "model.safetensors"), folder / f"checkpoint-{best}"
     stored = load_file(checkpoint / "model.safetensors")
     assert all(torch.equal(saved[name], stored[name]) for name in saved)
     assert (checkpoint / TRAINING_WEIGHTS).is_file() and not (folder / TRAINING_WEIGHTS).exists()
-    done = run_script("train.py", *topic_flags, *flags, "layers.0=4e-3", "--output_dir", tmp_path / "other")
+    done = run_script(
+        "train.py", *topic_flags, *flags, "layers.0=4e-3", "--output_dir", tmp_path / "other"
+    )
     assert done.returncode == 2 and "layers.0=0.004" not in done.stderr
     assert "layers.0=4e-3 leave out layer 1 of 2" in done.stderr and "Traceback" not in done.stderr

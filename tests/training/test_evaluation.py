@@ -46,7 +46,9 @@ def copied(monkeypatch) -> list[int]:
 def test_work_and_memory_grow_with_the_rows(task, tmp_path, copied):
     """Four times the rows were sixteen times the work: all logits so far were joined anew with each batch."""
     if task == "joint":
-        trainer = make_joint_trainer(tmp_path, JOINT_OBJECTIVES["joint"], per_device_eval_batch_size=4)
+        trainer = make_joint_trainer(
+            tmp_path, JOINT_OBJECTIVES["joint"], per_device_eval_batch_size=4
+        )
     else:
         trainer = make_trainer(tmp_path, OBJECTIVES["cross_entropy"], per_device_eval_batch_size=4)
     rows, work = trainer.eval_dataset, {}
@@ -62,14 +64,18 @@ def test_of_each_batch_the_predictions_are_kept(tmp_path, monkeypatch):
     trainer = make_joint_trainer(tmp_path, JOINT_OBJECTIVES["joint"], per_device_eval_batch_size=5)
     trainer.train()
     seen = {}
-    monkeypatch.setattr(SLU_TASK, "metrics_of", lambda kept, labels: seen.update(kept=kept, labels=labels) or {})
+    monkeypatch.setattr(
+        SLU_TASK, "metrics_of", lambda kept, labels: seen.update(kept=kept, labels=labels) or {}
+    )
     trainer.evaluate()
     monkeypatch.undo()
     intents, tags = seen["kept"]
     assert intents.shape == (24,) and all(row.ndim == 1 for row in tags)
     result = trainer.predict(trainer.eval_dataset)
     words = join([result.label_ids[1]]) != -100
-    expected = [SLU_TASK.best_tags(row[w]) for row, w in zip(result.predictions[1], words, strict=True)]
+    expected = [
+        SLU_TASK.best_tags(row[w]) for row, w in zip(result.predictions[1], words, strict=True)
+    ]
     for row, gold, predicted in zip(tags, seen["labels"][1], expected, strict=True):
         assert row[gold != -100].tolist() == predicted.tolist()
     before = {name.removeprefix("test_"): value for name, value in result.metrics.items()}
@@ -83,20 +89,30 @@ def test_of_each_batch_the_predictions_are_kept(tmp_path, monkeypatch):
     [
         ("single_label", [2, 0, 1, 1, 0]),
         ("multi_label", [[1, 0, 0], [0, 1, 1], [1, 1, 0], [0, 0, 1], [1, 0, 1]]),
-        ("regression", [[1.0, 0.5, 3.0], [2.0, 0.0, 1.0], [0.0, 1.0, 1.5], [4.0, 3.0, 2.0], [1.0, 1.0, 2.5]]),
+        (
+            "regression",
+            [[1.0, 0.5, 3.0], [2.0, 0.0, 1.0], [0.0, 1.0, 1.5], [4.0, 3.0, 2.0], [1.0, 1.0, 2.5]],
+        ),
     ],
 )
 def test_metrics_of_reduced_batches_are_those_of_all_logits(name, labels):
     """To the bit, whatever the task keeps."""
-    task = TASKS[name](LabelSpace(tuple(CLASSES) if name == "regression" else ("label",), tuple(CLASSES), ()))
-    labels, logits = np.array(labels), np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    task = TASKS[name](
+        LabelSpace(tuple(CLASSES) if name == "regression" else ("label",), tuple(CLASSES), ())
+    )
+    labels, logits = (
+        np.array(labels),
+        np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32),
+    )
     batches = [task.reduce(logits[k : k + 2], labels[k : k + 2]) for k in (0, 2, 4)]
     assert task.metrics_of(join(batches), labels) == task.compute_metrics(logits, labels)
 
 
 def test_one_batch_that_is_not_finite_ends_the_evaluation(tmp_path):
     """NaN has a largest class as well, so predictions do not show it."""
-    trainer = make_trainer(tmp_path, OBJECTIVES["cross_entropy"], data=make_data(), per_device_eval_batch_size=8)
+    trainer = make_trainer(
+        tmp_path, OBJECTIVES["cross_entropy"], data=make_data(), per_device_eval_batch_size=8
+    )
     calls = []
 
     def poison(model, inputs, outputs):
@@ -116,7 +132,11 @@ def test_rows_of_different_lengths_become_tensors_and_are_joined():
     kept = to_tensors((np.array([1, 0]), [np.array([3, 4, 5]), np.array([6])]), torch.device("cpu"))
     assert kept[1].tolist() == [[3, 4, 5], [6, -100, -100]]
     intents, tags = join([to_arrays(kept), (np.array([2]), np.array([[7, 8]]))])
-    assert intents.tolist() == [1, 0, 2] and [row.tolist() for row in tags] == [[3, 4, 5], [6, -100, -100], [7, 8]]
+    assert intents.tolist() == [1, 0, 2] and [row.tolist() for row in tags] == [
+        [3, 4, 5],
+        [6, -100, -100],
+        [7, 8],
+    ]
     assert padded((intents, tags))[1].tolist() == [[3, 4, 5], [6, -100, -100], [7, 8, -100]]
     assert to_arrays(torch.ones(2, dtype=torch.bfloat16)).dtype == np.float32
 

@@ -8,7 +8,13 @@ from trainer_ext.modeling import EncoderWithHead, EncoderWithHeadConfig
 from trainer_ext.modeling.layers import layer_of, part_of
 from trainer_ext.training.parameter_groups import explicit_groups, parameter_groups, rate_factor
 
-SMALL = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32, "vocab_size": 40}
+SMALL = {
+    "hidden_size": 16,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "vocab_size": 40,
+}
 ARCHITECTURES = {
     "bert": {},
     "roberta": {},
@@ -22,13 +28,23 @@ ARCHITECTURES = {
     },
     "distilbert": {"dim": 16, "hidden_dim": 32, "n_layers": 3, "n_heads": 2},
     "albert": {"embedding_size": 8},
-    "modernbert": {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2},
+    "modernbert": {
+        "pad_token_id": 0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "cls_token_id": 1,
+        "sep_token_id": 2,
+    },
 }
 
 
 def build(name: str) -> EncoderWithHead:
-    sizes = {key: value for key, value in SMALL.items() if name != "distilbert" or key == "vocab_size"}
-    return EncoderWithHead(EncoderWithHeadConfig(AutoConfig.for_model(name, **sizes, **ARCHITECTURES[name]), [3]))
+    sizes = {
+        key: value for key, value in SMALL.items() if name != "distilbert" or key == "vocab_size"
+    }
+    return EncoderWithHead(
+        EncoderWithHeadConfig(AutoConfig.for_model(name, **sizes, **ARCHITECTURES[name]), [3])
+    )
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -58,7 +74,9 @@ def test_every_parameter_once_and_few_groups(name):
 
 def test_a_decay_over_layers_that_are_not_found_is_refused():
     """XLM numbers its attentions and norms, not its layers."""
-    config = AutoConfig.for_model("xlm", emb_dim=16, n_layers=2, n_heads=2, n_words=40, max_position_embeddings=32)
+    config = AutoConfig.for_model(
+        "xlm", emb_dim=16, n_layers=2, n_heads=2, n_words=40, max_position_embeddings=32
+    )
     model = EncoderWithHead(EncoderWithHeadConfig(config, [3]))
     with pytest.raises(UserError, match="layer_wise_lr_decay 0.5 has no effect.*xlm"):
         parameter_groups(model, 1e-3, 0.01, 0.5, 1.0, set())
@@ -69,7 +87,9 @@ def test_frozen_parameters_are_left_out():
     model = build("bert")
     model.get_input_embeddings().weight.requires_grad_(False)
     groups = parameter_groups(model, 1e-3, 0.01, 0.9, 1.0, set())
-    assert sum(len(group["params"]) for group in groups) == sum(p.requires_grad for p in model.parameters())
+    assert sum(len(group["params"]) for group in groups) == sum(
+        p.requires_grad for p in model.parameters()
+    )
 
 
 def test_names_outside_the_layers():

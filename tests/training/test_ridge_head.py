@@ -22,7 +22,9 @@ def test_weights_are_for_the_features_as_they_are():
     standardised = (features - features.mean(0)) / features.std(0)
     reference = RidgeCV(alphas=ALPHAS).fit(standardised, targets)
     assert alpha == reference.alpha_
-    np.testing.assert_allclose(features @ weights.T + bias, reference.predict(standardised), rtol=1e-9)
+    np.testing.assert_allclose(
+        features @ weights.T + bias, reference.predict(standardised), rtol=1e-9
+    )
 
 
 def test_a_constant_feature_and_one_target():
@@ -53,7 +55,10 @@ def test_the_head_starts_at_the_ridge_of_the_encoder(tmp_path, score_file):
     ridge = train(tmp_path / "ridge", score_file, head_init="ridge", **kwargs)
     plain = train(tmp_path / "plain", score_file, **kwargs)
     a, b = (load_checkpoint(run.output_dir) for run in (ridge, plain))
-    assert all(torch.equal(p, q) for p, q in zip(a.encoder.parameters(), b.encoder.parameters(), strict=True))
+    assert all(
+        torch.equal(p, q)
+        for p, q in zip(a.encoder.parameters(), b.encoder.parameters(), strict=True)
+    )
     assert not torch.equal(a.head.weight, b.head.weight)
 
     rows = list(read_rows(str(score_file)))
@@ -76,7 +81,9 @@ def test_the_head_starts_at_the_ridge_of_the_encoder(tmp_path, score_file):
 def test_a_plain_head_starts_at_the_scale_of_the_training_rows(tmp_path, score_file):
     """Not at that of the validation rows."""
     validation = [{"text": "good", "quality": 50.0 + k, "price": -7.0 * k} for k in range(2)]
-    run = train(tmp_path / "out", score_file, validation_file=validation, max_steps=1, learning_rate=0.0)
+    run = train(
+        tmp_path / "out", score_file, validation_file=validation, max_steps=1, learning_rate=0.0
+    )
     config, rows = load_checkpoint(run.output_dir).config, list(read_rows(str(score_file)))
     targets = np.array([[float(row.values[name]) for name in ("quality", "price")] for row in rows])
     np.testing.assert_allclose(config.logit_mean, targets.mean(axis=0))
@@ -87,7 +94,10 @@ def test_a_plain_head_starts_at_the_scale_of_the_training_rows(tmp_path, score_f
     "flags, message",
     [
         ({"streaming": True, "max_steps": 5}, "head_init ridge reads the training rows beforehand"),
-        ({"task": "single_label", "label_columns": ["quality"]}, "for the task regression, not single_label"),
+        (
+            {"task": "single_label", "label_columns": ["quality"]},
+            "for the task regression, not single_label",
+        ),
     ],
 )
 def test_where_it_cannot_be_is_refused(tmp_path, score_file, flags, message):

@@ -32,10 +32,17 @@ def make_data(aspects: int = 0) -> Dataset:
     labels = [list(CLASSES).index(label) for _, label in ROWS]
     if aspects:
         labels = [[label, -100 if k % 3 else label][:aspects] for k, label in enumerate(labels)]
-    return tokenize(Dataset.from_dict({"text": [text for text, _ in ROWS], "labels": labels}), TOKENIZER, 32, None)
+    return tokenize(
+        Dataset.from_dict({"text": [text for text, _ in ROWS], "labels": labels}),
+        TOKENIZER,
+        32,
+        None,
+    )
 
 
-def make_model(aspects: int = 0, dropout: float = 0.0, model_class=EncoderWithHead) -> EncoderWithHead:
+def make_model(
+    aspects: int = 0, dropout: float = 0.0, model_class=EncoderWithHead
+) -> EncoderWithHead:
     """A small encoder with fixed weights."""
     torch.manual_seed(0)
     encoder = BertConfig(
@@ -52,7 +59,13 @@ def make_model(aspects: int = 0, dropout: float = 0.0, model_class=EncoderWithHe
 
 
 def make_arguments(folder, **kwargs) -> TrainingArguments:
-    defaults = {"max_steps": 3, "learning_rate": 0.5, "optim": "sgd", "lr_scheduler_type": "constant", "seed": 3}
+    defaults = {
+        "max_steps": 3,
+        "learning_rate": 0.5,
+        "optim": "sgd",
+        "lr_scheduler_type": "constant",
+        "seed": 3,
+    }
     defaults |= {
         "max_grad_norm": 0.0,
         "save_strategy": "no",
@@ -64,7 +77,13 @@ def make_arguments(folder, **kwargs) -> TrainingArguments:
 
 
 def make_trainer(
-    folder, objective, aspects: int = 0, dropout: float = 0.0, data: Dataset | None = None, task=None, **kwargs
+    folder,
+    objective,
+    aspects: int = 0,
+    dropout: float = 0.0,
+    data: Dataset | None = None,
+    task=None,
+    **kwargs,
 ) -> CustomTrainer:
     task = task or TASKS["multi_aspect" if aspects else "single_label"](
         LabelSpace(tuple("ab"[:aspects] or "a"), tuple(CLASSES), tuple(CLASSES))
@@ -83,7 +102,9 @@ def make_trainer(
 
 
 def largest_difference(a: torch.nn.Module, b: torch.nn.Module) -> float:
-    return max((p - q).abs().max().item() for p, q in zip(a.parameters(), b.parameters(), strict=True))
+    return max(
+        (p - q).abs().max().item() for p, q in zip(a.parameters(), b.parameters(), strict=True)
+    )
 
 
 class WithLoss(EncoderWithHead):
@@ -95,7 +116,12 @@ class WithLoss(EncoderWithHead):
 
 
 def test_plain_cross_entropy_takes_the_steps_of_the_stock_trainer(tmp_path):
-    options = {"per_device_train_batch_size": 5, "max_steps": 8, "optim": "adamw_torch", "learning_rate": 1e-2}
+    options = {
+        "per_device_train_batch_size": 5,
+        "max_steps": 8,
+        "optim": "adamw_torch",
+        "learning_rate": 1e-2,
+    }
     before = make_model(dropout=0.1)
     ours = make_trainer(tmp_path / "a", OBJECTIVES["cross_entropy"], dropout=0.1, **options)
     ours.train()
@@ -129,7 +155,9 @@ def test_8x1_equals_4x2_equals_2x4(name, aspects, tmp_path):
     assert largest_difference(trained[8].model, make_model(aspects)) > 1e-2
     for size in (4, 2):
         assert largest_difference(trained[8].model, trained[size].model) < 2e-6
-        for one, other in zip(trained[8].state.log_history, trained[size].state.log_history, strict=True):
+        for one, other in zip(
+            trained[8].state.log_history, trained[size].state.log_history, strict=True
+        ):
             assert all(abs(one[key] - other[key]) < 1e-4 for key in one if key.startswith("loss"))
 
 
@@ -139,7 +167,10 @@ def flag_or_score_options(name: str) -> dict:
     task = TASKS["multi_label" if name in MULTI_LABEL else "regression"](space)
     labels = [[int(k == j or j == 0) for j in range(3)] for k in make_data()["labels"]]
     if name in REGRESSION:
-        labels = [[3.0 + flags[0], flags[1] - 0.5 * row, 5.0 * flags[2]] for row, flags in enumerate(labels)]
+        labels = [
+            [3.0 + flags[0], flags[1] - 0.5 * row, 5.0 * flags[2]]
+            for row, flags in enumerate(labels)
+        ]
     data = make_data().remove_columns("labels").add_column("labels", labels)
     return {"task": task, "data": data, "learning_rate": 0.1}
 
@@ -159,8 +190,14 @@ def test_8x1_equals_4x2_equals_2x4_of_flags_and_scores(name, tmp_path):
     assert largest_difference(trained[8].model, make_model()) > 1e-2
     for size in (4, 2):
         assert largest_difference(trained[8].model, trained[size].model) < 5e-6
-        for one, other in zip(trained[8].state.log_history, trained[size].state.log_history, strict=True):
-            assert all(one[key] == pytest.approx(other[key], rel=1e-4) for key in one if key.startswith("loss"))
+        for one, other in zip(
+            trained[8].state.log_history, trained[size].state.log_history, strict=True
+        ):
+            assert all(
+                one[key] == pytest.approx(other[key], rel=1e-4)
+                for key in one
+                if key.startswith("loss")
+            )
 
 
 def test_statistics_of_a_step_come_from_the_logits_that_are_trained_on(tmp_path):
@@ -216,18 +253,26 @@ def test_without_dropout_the_rdrop_term_is_zero_and_changes_nothing(tmp_path):
 
 
 def test_with_dropout_it_is_positive_and_logged_by_name(tmp_path):
-    trainer = make_trainer(tmp_path, OBJECTIVES["focal_rdrop"], dropout=0.3, per_device_train_batch_size=8)
+    trainer = make_trainer(
+        tmp_path, OBJECTIVES["focal_rdrop"], dropout=0.3, per_device_train_batch_size=8
+    )
     trainer.train()
     logs = [entry for entry in trainer.state.log_history if "loss" in entry]
     assert len(logs) == 3
     for entry in logs:
         assert entry["loss_rdrop"] > 0
-        assert entry["loss"] == pytest.approx(entry["loss_focal"] + 0.5 * entry["loss_rdrop"], abs=1e-3)
+        assert entry["loss"] == pytest.approx(
+            entry["loss_focal"] + 0.5 * entry["loss_rdrop"], abs=1e-3
+        )
 
 
 def test_evaluation_is_one_pass_in_row_order_with_the_tasks_metrics(tmp_path):
     trainer = make_trainer(
-        tmp_path, OBJECTIVES["rdrop"], dropout=0.3, group_by_length=True, per_device_eval_batch_size=5
+        tmp_path,
+        OBJECTIVES["rdrop"],
+        dropout=0.3,
+        group_by_length=True,
+        per_device_eval_batch_size=5,
     )
     result = trainer.predict(trainer.eval_dataset)
     assert result.label_ids.tolist() == trainer.eval_dataset["labels"]
@@ -238,9 +283,12 @@ def test_evaluation_is_one_pass_in_row_order_with_the_tasks_metrics(tmp_path):
 
 def test_a_run_that_diverges_ends_with_an_error(tmp_path):
     """Whether its weights show it when a loss is logged, or its logits when it is evaluated."""
-    trainer = make_trainer(tmp_path / "a", OBJECTIVES["focal_rdrop"], max_steps=4, learning_rate=1e38, logging_steps=1)
+    trainer = make_trainer(
+        tmp_path / "a", OBJECTIVES["focal_rdrop"], max_steps=4, learning_rate=1e38, logging_steps=1
+    )
     with pytest.raises(
-        RunError, match="after step [1-4] the weights are no longer finite.*learning_rate below 1e[+]38"
+        RunError,
+        match="after step [1-4] the weights are no longer finite.*learning_rate below 1e[+]38",
     ):
         trainer.train()
     trainer = make_trainer(tmp_path / "b", OBJECTIVES["focal_rdrop"])
@@ -260,7 +308,10 @@ def test_no_pickled_arguments_are_saved(tmp_path):
 def test_gradient_checkpointing_takes_the_same_steps(tmp_path):
     plain = make_trainer(tmp_path / "a", OBJECTIVES["rdrop"], per_device_train_batch_size=8)
     saving = make_trainer(
-        tmp_path / "b", OBJECTIVES["rdrop"], per_device_train_batch_size=8, gradient_checkpointing=True
+        tmp_path / "b",
+        OBJECTIVES["rdrop"],
+        per_device_train_batch_size=8,
+        gradient_checkpointing=True,
     )
     plain.train()
     saving.train()
@@ -270,15 +321,24 @@ def test_gradient_checkpointing_takes_the_same_steps(tmp_path):
 
 def test_a_factor_for_the_head_alone_makes_groups(tmp_path):
     """Norms and biases in theirs without decay."""
-    trainer = make_trainer(tmp_path, OBJECTIVES["cross_entropy"], head_lr_factor=4.0, weight_decay=0.1)
-    groups = [(g["lr"], g["weight_decay"], len(g["params"])) for g in trainer.create_optimizer().param_groups]
+    trainer = make_trainer(
+        tmp_path, OBJECTIVES["cross_entropy"], head_lr_factor=4.0, weight_decay=0.1
+    )
+    groups = [
+        (g["lr"], g["weight_decay"], len(g["params"]))
+        for g in trainer.create_optimizer().param_groups
+    ]
     rest = len(list(trainer.model.encoder.parameters()))
     assert [group[:2] for group in groups] == [(2.0, 0.1), (2.0, 0.0), (0.5, 0.1), (0.5, 0.0)]
     assert [group[2] for group in groups[:2]] == [1, 1] and groups[2][2] + groups[3][2] == rest
 
 
 def test_samplers_group_the_rows_of_an_optimizer_step_and_are_seeded_by_data_seed(tmp_path):
-    options = {"group_by_length": True, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 3}
+    options = {
+        "group_by_length": True,
+        "per_device_train_batch_size": 2,
+        "gradient_accumulation_steps": 3,
+    }
     for flags, seed in (({}, 3), ({"data_seed": 7}, 7)):
         trainer = make_trainer(tmp_path, OBJECTIVES["cross_entropy"], **options, **flags)
         labels = np.asarray(trainer.train_dataset["labels"])
@@ -303,20 +363,32 @@ def test_of_a_run_that_was_over_the_best_weights_are_taken_up_not_the_last(tmp_p
         assert trainer.state.global_step == 2 and trainer.model.head.bias.tolist() == [expected] * 3
         assert (trainer.holds_best, trainer.step_of_model) == (bool(best), expected)
     shutil.rmtree(tmp_path / "checkpoint-1")
-    TrainerState(best_global_step=1).save_to_json(str(tmp_path / "checkpoint-2" / "trainer_state.json"))
-    with pytest.raises(UserError, match="the best model .* is that of step 1, which must lie beside it"):
+    TrainerState(best_global_step=1).save_to_json(
+        str(tmp_path / "checkpoint-2" / "trainer_state.json")
+    )
+    with pytest.raises(
+        UserError, match="the best model .* is that of step 1, which must lie beside it"
+    ):
         trainer.take_up(str(tmp_path / "checkpoint-2"))
 
 
-SLU_TASK = Joint(JointLabelSpace(("intent",), tuple(CLASSES), tuple(CLASSES), ("O", "B-x", "I-x", "B-y")))
+SLU_TASK = Joint(
+    JointLabelSpace(("intent",), tuple(CLASSES), tuple(CLASSES), ("O", "B-x", "I-x", "B-y"))
+)
 
 
 def make_joint_data() -> Dataset:
     """The rows as words with tags: some filler words are slots, so every row has another number of them."""
     words = [text.split() for text, _ in ROWS]
     tags = [[len(word) % 4 for word in row] for row in words]
-    columns = {"words": words, "labels": [list(CLASSES).index(label) for _, label in ROWS], "token_labels": tags}
-    return tokenize(Dataset.from_dict({"text": [text for text, _ in ROWS], **columns}), TOKENIZER, 32, None)
+    columns = {
+        "words": words,
+        "labels": [list(CLASSES).index(label) for _, label in ROWS],
+        "token_labels": tags,
+    }
+    return tokenize(
+        Dataset.from_dict({"text": [text for text, _ in ROWS], **columns}), TOKENIZER, 32, None
+    )
 
 
 def make_joint_trainer(folder, objective, dropout: float = 0.0, **kwargs) -> CustomTrainer:
@@ -351,7 +423,9 @@ def test_8x1_equals_4x2_equals_2x4_with_two_heads(name, tmp_path):
         assert largest_difference(trained[size].model.token_head, start.token_head) > 1e-2
     for size in (4, 2):
         assert largest_difference(trained[8].model, trained[size].model) < 2e-6
-        for one, other in zip(trained[8].state.log_history, trained[size].state.log_history, strict=True):
+        for one, other in zip(
+            trained[8].state.log_history, trained[size].state.log_history, strict=True
+        ):
             assert all(abs(one[key] - other[key]) < 1e-4 for key in one if key.startswith("loss"))
 
 
@@ -361,7 +435,9 @@ def test_two_heads_are_logged_and_evaluated_together(tmp_path):
     )
     trainer.train()
     for entry in [entry for entry in trainer.state.log_history if "loss" in entry]:
-        parts = {name: entry[f"loss_{name}"] for name in ("focal", "rdrop", "slot_focal", "slot_rdrop")}
+        parts = {
+            name: entry[f"loss_{name}"] for name in ("focal", "rdrop", "slot_focal", "slot_rdrop")
+        }
         assert min(parts.values()) > 0
         expected = parts["focal"] + parts["rdrop"] + 2 * (parts["slot_focal"] + parts["slot_rdrop"])
         assert entry["loss"] == pytest.approx(expected, abs=1e-3)
@@ -370,4 +446,6 @@ def test_two_heads_are_logged_and_evaluated_together(tmp_path):
     assert intents.shape == (24, 3) and tags.shape == (*result.label_ids[1].shape, 4)
     words = [[tag for tag in row if tag != -100] for row in result.label_ids[1].tolist()]
     assert words == [[len(word) % 4 for word in text.split()] for text, _ in ROWS]
-    assert {"test_intent_accuracy", "test_slot_f1", "test_sentence_accuracy", "test_loss"} <= set(result.metrics)
+    assert {"test_intent_accuracy", "test_slot_f1", "test_sentence_accuracy", "test_loss"} <= set(
+        result.metrics
+    )

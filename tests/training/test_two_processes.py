@@ -29,14 +29,20 @@ def write_rows(folder: Path) -> None:
         for split, count in (("train", 48), ("validation", VALIDATION_ROWS)):
             lines = [json.dumps(row) + "\n" for row in rows_of(task)[-count:]]
             (folder / "rows" / f"{task}-{split}.jsonl").write_text("".join(lines), encoding="utf-8")
-    (folder / "rows" / "bad.jsonl").write_text('{"text": "a", "label": "b"}\n{"label": "c"}\n', encoding="utf-8")
+    (folder / "rows" / "bad.jsonl").write_text(
+        '{"text": "a", "label": "b"}\n{"label": "c"}\n', encoding="utf-8"
+    )
 
 
 def train_alone(folder: Path, name: str, flags: dict[str, Any]) -> dict[str, Any]:
     """The same case in this process."""
     recipe = {**RECIPE, **flags}
     done = fit({**files(folder, recipe["task"]), **recipe}, output_dir=str(folder / "one" / name))
-    return {"metrics": done.metrics, "history": done.history, "steps": done.trainer.state.global_step}
+    return {
+        "metrics": done.metrics,
+        "history": done.history,
+        "steps": done.trainer.state.global_step,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -49,14 +55,27 @@ def launch(tmp_path_factory) -> dict[str, Any]:
         patch.setattr(trainer_ext.cli.train, "write_plots", lambda *args: None)
         one = {name: train_alone(folder, name, alone(name)) for name in SAME_STEPS}
         one["begun by one"] = train_alone(folder, "begun by one", begun)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc_per_node",
+        "2",
+        "--standalone",
+    ]
     done = subprocess.run(
         [*command, "-m", "tests.two_processes", str(folder)],
         cwd=ROOT, text=True, capture_output=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-5000:]
     ranks = [json.loads((folder / f"rank{rank}.json").read_text()) for rank in (0, 1)]
-    return {"one": one, "ranks": ranks, "folder": folder, "stdout": done.stdout, "stderr": done.stderr}
+    return {
+        "one": one,
+        "ranks": ranks,
+        "folder": folder,
+        "stdout": done.stdout,
+        "stderr": done.stderr,
+    }
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -91,7 +110,11 @@ def test_the_terms_of_the_loss_are_logged_for_all_processes(launch):
 
 def test_early_stopping_is_one_decision(launch):
     """Both stop where one process stops, and not at the end."""
-    assert launch["ranks"][0]["early stopping"]["steps"] == launch["ranks"][1]["early stopping"]["steps"] == 4
+    assert (
+        launch["ranks"][0]["early stopping"]["steps"]
+        == launch["ranks"][1]["early stopping"]["steps"]
+        == 4
+    )
 
 
 def test_a_resumed_launch_ends_with_the_same_bits(launch):
@@ -103,7 +126,9 @@ def test_a_resumed_launch_ends_with_the_same_bits(launch):
 
 def test_two_processes_go_on_with_what_one_began(launch):
     """The steps are the same, so the checkpoint of one process is one of two."""
-    single, both = (weights(launch["folder"] / name) for name in ("one/begun by one", "two/gone on with"))
+    single, both = (
+        weights(launch["folder"] / name) for name in ("one/begun by one", "two/gone on with")
+    )
     for parameter, value in single.items():
         torch.testing.assert_close(both[parameter], value, rtol=1e-3, atol=1e-5)
 
@@ -111,7 +136,10 @@ def test_two_processes_go_on_with_what_one_began(launch):
 def test_overwriting(launch):
     """Once, by one of them."""
     assert [ranks["overwritten"].get("error") for ranks in launch["ranks"]] == [None, None]
-    assert json.loads((launch["folder"] / "two" / "first" / "metrics.json").read_text())["global_step"] == 2
+    assert (
+        json.loads((launch["folder"] / "two" / "first" / "metrics.json").read_text())["global_step"]
+        == 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -131,7 +159,9 @@ def test_what_one_process_refuses_ends_all(name, words, launch):
 def test_diverging_ends_all(launch):
     """With one line."""
     for ranks in launch["ranks"]:
-        assert ranks["diverged"]["status"] == 1 and "diverged" in ranks["diverged"]["error"], ranks["diverged"]
+        assert ranks["diverged"]["status"] == 1 and "diverged" in ranks["diverged"]["error"], ranks[
+            "diverged"
+        ]
 
 
 def test_train_py_says_it_once_and_every_process_ends_with_2(launch):
@@ -145,4 +175,7 @@ def test_fit_keeps_its_tables_once(launch):
     """And overwrites a run that had some."""
     metrics, others = (ranks["fit"] for ranks in launch["ranks"])
     assert [one["global_step"] for one in metrics] == [1, 1] and others == [{}, {}]
-    assert len((launch["folder"] / "two" / "fit" / "data" / "train.jsonl").read_text().splitlines()) == 16
+    assert (
+        len((launch["folder"] / "two" / "fit" / "data" / "train.jsonl").read_text().splitlines())
+        == 16
+    )

@@ -43,17 +43,25 @@ def check_model(args: Arguments) -> None:
             "drop one (--from_scratch none switches a recipe's off)"
         )
     if args.training.do_train and model.from_scratch == "none" and not model.model_name_or_path:
-        raise UserError(f"no encoder: give --model_name_or_path, or --from_scratch {'|'.join(SCRATCH_SIZES[1:])}")
+        raise UserError(
+            f"no encoder: give --model_name_or_path, or --from_scratch {'|'.join(SCRATCH_SIZES[1:])}"
+        )
     if model.head_init == "ridge" and args.data.task != "regression":
-        raise UserError(f"head_init ridge fits numbers: it is for the task regression, not {args.data.task}")
+        raise UserError(
+            f"head_init ridge fits numbers: it is for the task regression, not {args.data.task}"
+        )
     if model.head_init == "ridge" and model.pooling == "label_attention":
-        raise UserError("head_init ridge fits one linear head, but pooling label_attention has one for each label")
+        raise UserError(
+            "head_init ridge fits one linear head, but pooling label_attention has one for each label"
+        )
     check_range("head_dropout", model.head_dropout, 0, 1)
     check_range("multi_sample_dropout", model.multi_sample_dropout, 1)
     check_range("reinit_layers", model.reinit_layers, 0)
     check_range("freeze_layers", model.freeze_layers, 0)
     if model.multi_sample_dropout > 1 and not model.head_dropout:
-        raise UserError(f"multi_sample_dropout {model.multi_sample_dropout} has no effect: head_dropout is 0")
+        raise UserError(
+            f"multi_sample_dropout {model.multi_sample_dropout} has no effect: head_dropout is 0"
+        )
     if model.reinit_layers and model.from_scratch != "none":
         raise UserError(
             f"reinit_layers {model.reinit_layers} has no effect: from_scratch {model.from_scratch} is all fresh"
@@ -65,9 +73,13 @@ def check_model(args: Arguments) -> None:
         )
     for entry in parse_parameter_groups(args.training.parameter_groups or ()):
         if entry.part == "embeddings" and model.freeze_embeddings:
-            raise UserError(f"parameter_groups {entry.text} has no effect: freeze_embeddings is true")
+            raise UserError(
+                f"parameter_groups {entry.text} has no effect: freeze_embeddings is true"
+            )
         if entry.part == "layers" and entry.last < model.freeze_layers:
-            raise UserError(f"parameter_groups {entry.text} has no effect: freeze_layers is {model.freeze_layers}")
+            raise UserError(
+                f"parameter_groups {entry.text} has no effect: freeze_layers is {model.freeze_layers}"
+            )
     check_range("vocab_size", model.vocab_size, 16)
     check_range("max_length", args.data.max_length, 4)
     for name in ("max_train_samples", "max_eval_samples"):
@@ -91,12 +103,18 @@ def check_training(args: Arguments) -> None:
             "but it is false"
         )
     if training.do_train and training.load_best_model_at_end and strategy == "no":
-        raise UserError("load_best_model_at_end true needs evaluations to tell the best by, but eval_strategy is no")
+        raise UserError(
+            "load_best_model_at_end true needs evaluations to tell the best by, but eval_strategy is no"
+        )
     check_calibrate(args.model.calibrate, data.task, training.do_train, has_validation)
     if training.do_train and strategy != "no" and not has_validation:
-        raise UserError(f"eval_strategy {strategy} needs rows to evaluate on, but there is no validation_file")
+        raise UserError(
+            f"eval_strategy {strategy} needs rows to evaluate on, but there is no validation_file"
+        )
     if not training.do_train and not has_validation and not data.test_file:
-        raise UserError("do_train false evaluates a checkpoint, but there is neither validation_file nor test_file")
+        raise UserError(
+            "do_train false evaluates a checkpoint, but there is neither validation_file nor test_file"
+        )
     if training.save_only_model and training.resume_from_checkpoint:
         raise UserError(
             f"save_only_model true keeps no optimizer, which resume_from_checkpoint {training.resume_from_checkpoint} "
@@ -108,13 +126,19 @@ def check_training(args: Arguments) -> None:
         check_range(name, getattr(training, name), 0)
     for name in ("batch_eval_metrics", "prediction_loss_only"):
         if getattr(training, name):
-            raise UserError(f"{name} true is not possible: metrics are computed from the logits of all rows")
+            raise UserError(
+                f"{name} true is not possible: metrics are computed from the logits of all rows"
+            )
     if not training.eval_do_concat_batches:
         raise UserError(
             "eval_do_concat_batches false is not possible: metrics are computed from the logits of all rows"
         )
     check_range("seed", training.seed, 0, 2**32 - 1)
-    for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
+    for name in (
+        "per_device_train_batch_size",
+        "per_device_eval_batch_size",
+        "gradient_accumulation_steps",
+    ):
         check_range(name, getattr(training, name), 1)
     check_range("early_stopping_patience", training.early_stopping_patience, 0)
     check_optimisation(training)
@@ -128,19 +152,31 @@ def check_calibrate(calibrate: str, task: str, do_train: bool, has_validation: b
     if not do_train:
         raise UserError(f"calibrate {calibrate} follows a training, but do_train is false")
     if not has_validation:
-        raise UserError(f"calibrate {calibrate} needs rows to fit on, but there is no validation_file")
-    possible = {"single_label": CALIBRATIONS, "multi_label": CALIBRATIONS, "multi_aspect": CALIBRATIONS[:2]}
+        raise UserError(
+            f"calibrate {calibrate} needs rows to fit on, but there is no validation_file"
+        )
+    possible = {
+        "single_label": CALIBRATIONS,
+        "multi_label": CALIBRATIONS,
+        "multi_aspect": CALIBRATIONS[:2],
+    }
     if calibrate not in possible.get(task, ()):
         raise UserError(f"calibrate {calibrate} is not possible for the task {task}")
 
 
 def check_objective(args: Arguments) -> None:
     """Term settings that contradict each other."""
-    objective, task, smoothing = args.objective, args.data.task, args.training.label_smoothing_factor
+    objective, task, smoothing = (
+        args.objective,
+        args.data.task,
+        args.training.label_smoothing_factor,
+    )
     focal_flags = {"focal_gamma": objective.focal_gamma, "focal_alpha": objective.focal_alpha}
     for name, value in (focal_flags | {"class_weights": objective.class_weights}).items():
         if value and task == "regression":
-            raise UserError(f"{name} {value} is for classes, but the task is regression, which has none")
+            raise UserError(
+                f"{name} {value} is for classes, but the task is regression, which has none"
+            )
     if objective.class_weights and objective.focal_alpha:
         raise UserError(
             f"class_weights {objective.class_weights} and focal_alpha {objective.focal_alpha} are both given; drop one"
@@ -151,19 +187,29 @@ def check_objective(args: Arguments) -> None:
             f"{objective.focal_gamma}); weight it with focal_alpha"
         )
     if task != "regression" and "regression_loss" in args.given:
-        raise UserError(f"regression_loss {objective.regression_loss} is for regression, but the task is {task}")
+        raise UserError(
+            f"regression_loss {objective.regression_loss} is for regression, but the task is {task}"
+        )
     check_range("focal_gamma", objective.focal_gamma, 0)
     check_range("rdrop_alpha", objective.rdrop_alpha, 0)
     if objective.focal_alpha and not objective.focal_gamma:
-        raise UserError(f"focal_alpha {objective.focal_alpha} has no effect: focal_gamma is 0, which is cross entropy")
+        raise UserError(
+            f"focal_alpha {objective.focal_alpha} has no effect: focal_gamma is 0, which is cross entropy"
+        )
     for name in ("focal_alpha", "class_weights"):
-        highest = 1 if name == "focal_alpha" and task == "multi_label" else float("inf")  # negatives have 1 - alpha
-        for value in () if isinstance(getattr(objective, name), str) else getattr(objective, name) or ():
+        highest = (
+            1 if name == "focal_alpha" and task == "multi_label" else float("inf")
+        )  # negatives have 1 - alpha
+        for value in (
+            () if isinstance(getattr(objective, name), str) else getattr(objective, name) or ()
+        ):
             check_range(name, value, 0, highest, above=True)
     check_range("label_smoothing_factor", smoothing, 0, 1)
     if smoothing and (objective.focal_gamma or task in ("multi_label", "regression")):
         other = f"focal_gamma {objective.focal_gamma}" if objective.focal_gamma else f"task {task}"
-        raise UserError(f"label_smoothing_factor {smoothing} is a part of cross entropy, which {other} does not use")
+        raise UserError(
+            f"label_smoothing_factor {smoothing} is a part of cross entropy, which {other} does not use"
+        )
 
 
 def check_joint(args: Arguments) -> None:
@@ -185,34 +231,52 @@ def check_joint(args: Arguments) -> None:
     if isinstance(alpha, str) or len(alpha or ()) > 1:
         raise UserError(f"focal_alpha {alpha}: the task joint has two heads and takes one number")
     if args.objective.class_weights:
-        raise UserError(f"class_weights {args.objective.class_weights} is not for the task joint, which has two heads")
+        raise UserError(
+            f"class_weights {args.objective.class_weights} is not for the task joint, which has two heads"
+        )
 
 
 def check_files(args: Arguments) -> None:
     """Files named and present."""
     data = args.data
     if not str(args.training.output_dir).strip():
-        raise UserError("output_dir is empty, which would be the working directory: say where the model goes")
+        raise UserError(
+            "output_dir is empty, which would be the working directory: say where the model goes"
+        )
     if args.training.do_train and not data.train_file and not data.dataset_name:
         raise UserError("nothing to train on: give --train_file or --dataset_name")
     for flag in ("train_file", "validation_file", "test_file"):
         path = getattr(data, flag)
         if path and data.dataset_name:
-            raise UserError(f"dataset_name {data.dataset_name} and {flag} {path} are both given; drop one")
+            raise UserError(
+                f"dataset_name {data.dataset_name} and {flag} {path} are both given; drop one"
+            )
         if path and not os.path.isfile(path):
             what = "a folder" if os.path.isdir(path) else "not a file"
             raise UserError(
-                f"{flag}: {path} does not exist" if not os.path.exists(path) else f"{flag}: {path} is {what}"
+                f"{flag}: {path} does not exist"
+                if not os.path.exists(path)
+                else f"{flag}: {path} is {what}"
             )
     check_reading(data)
-    if data.task == "multi_aspect" and len(data.label_columns) < 2 and "label_columns" not in args.given:
+    if (
+        data.task == "multi_aspect"
+        and len(data.label_columns) < 2
+        and "label_columns" not in args.given
+    ):
         raise UserError("multi_aspect needs --label_columns: one column per aspect")
     if not data.label_separator:
-        raise UserError("label_separator is empty: say what stands between the labels of a multi_label row")
+        raise UserError(
+            "label_separator is empty: say what stands between the labels of a multi_label row"
+        )
     if data.label_separator != "," and data.task != "multi_label":
-        raise UserError(f"label_separator {data.label_separator!r} is for multi_label, but the task is {data.task}")
+        raise UserError(
+            f"label_separator {data.label_separator!r} is for multi_label, but the task is {data.task}"
+        )
     if data.task == "single_label" and len(data.label_columns) != 1:
-        raise UserError(f"single_label takes one label column, but label_columns names {len(data.label_columns)}")
+        raise UserError(
+            f"single_label takes one label column, but label_columns names {len(data.label_columns)}"
+        )
 
 
 def check_validation_split(args: Arguments) -> None:
@@ -222,11 +286,17 @@ def check_validation_split(args: Arguments) -> None:
         return
     split = f"validation_split {data.validation_split}"
     if not 0 < data.validation_split < 1:
-        raise UserError(f"{split} is out of range: it is a share of the rows, below 1 (0.1: a tenth; 0: off)")
+        raise UserError(
+            f"{split} is out of range: it is a share of the rows, below 1 (0.1: a tenth; 0: off)"
+        )
     if data.validation_file:
-        raise UserError(f"{split} and validation_file {data.validation_file} are both given; drop one")
+        raise UserError(
+            f"{split} and validation_file {data.validation_file} are both given; drop one"
+        )
     if args.folds.folds:
-        raise UserError(f"{split} and folds {args.folds.folds}: each fold is validated on rows of its own; drop one")
+        raise UserError(
+            f"{split} and folds {args.folds.folds}: each fold is validated on rows of its own; drop one"
+        )
     if data.streaming:
         raise UserError(f"{split} divides all training rows, which streaming true does not hold")
     if not data.train_file and not data.dataset_name:
@@ -247,11 +317,17 @@ def check_streaming(args: Arguments) -> None:
             "streaming true cannot sort rows by their length: group_by_length must be false, but it is true"
         )
     if args.data.balance != "none":
-        raise UserError(f"balance {args.data.balance} draws from all training rows, which streaming true does not hold")
+        raise UserError(
+            f"balance {args.data.balance} draws from all training rows, which streaming true does not hold"
+        )
     if args.model.head_init == "ridge":
-        raise UserError("head_init ridge reads the training rows beforehand, which streaming true does not hold")
+        raise UserError(
+            "head_init ridge reads the training rows beforehand, which streaming true does not hold"
+        )
     if args.folds.folds:
-        raise UserError(f"folds {args.folds.folds} divides all training rows, which streaming true does not hold")
+        raise UserError(
+            f"folds {args.folds.folds} divides all training rows, which streaming true does not hold"
+        )
     for name in ("class_weights", "focal_alpha"):
         if isinstance(getattr(objective, name), str):
             raise UserError(
@@ -271,10 +347,18 @@ def check_reading(data: DataArguments) -> None:
                 f"{spec.name} {getattr(data, spec.name)} is for files, not dataset_name {data.dataset_name}"
             )
         if data.task == "joint" and spec.name not in ("file_format", "encoding"):
-            raise UserError(f"{spec.name} {getattr(data, spec.name)} is not for the files of the task joint")
+            raise UserError(
+                f"{spec.name} {getattr(data, spec.name)} is not for the files of the task joint"
+            )
     if data.task == "joint" and data.file_format in ("csv", "tsv", "txt"):
-        raise UserError(f"file_format {data.file_format} is not for the task joint: its text files are told by content")
+        raise UserError(
+            f"file_format {data.file_format} is not for the task joint: its text files are told by content"
+        )
     check_encoding(data.encoding)
     if data.task != "joint":
-        formats = {data.file_format} if data.file_format != "auto" else {ending_of(path) for path in paths}
+        formats = (
+            {data.file_format}
+            if data.file_format != "auto"
+            else {ending_of(path) for path in paths}
+        )
         data.check(sorted(formats))

@@ -21,7 +21,9 @@ METAVARS = {int: "N", float: "X", str: "TEXT"}
 def load_parser_class() -> type[argparse.ArgumentParser]:
     """`HfArgumentParser` from its file, which needs nothing else of transformers: importing that loads torch."""
     try:
-        path = importlib.metadata.distribution("transformers").locate_file("transformers/hf_argparser.py")
+        path = importlib.metadata.distribution("transformers").locate_file(
+            "transformers/hf_argparser.py"
+        )
         spec = importlib.util.spec_from_file_location("trainer_ext._hf_argparser", path)
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module
@@ -68,7 +70,9 @@ class Parser(HfArgumentParser):
                          formatter_class=Help, epilog="--debug shows the traceback of an error.")  # fmt: skip
         group = self.add_argument_group("of transformers.TrainingArguments") if others else self
         for flag in others:
-            group.add_argument(*flag["spelt"], **{key: value for key, value in flag.items() if key != "spelt"})
+            group.add_argument(
+                *flag["spelt"], **{key: value for key, value in flag.items() if key != "spelt"}
+            )
         self.read_words()
 
     def read_words(self) -> None:
@@ -80,7 +84,9 @@ class Parser(HfArgumentParser):
             if action.type is string_to_bool:
                 action.type = read_boolean
             elif off and "false" not in choices:
-                action.type = partial(read_choice, read=action.type or str, choices=choices, off=off)
+                action.type = partial(
+                    read_choice, read=action.type or str, choices=choices, off=off
+                )
             action.metavar = metavar(action)
 
     def error(self, message: str):
@@ -101,7 +107,9 @@ def read_choice(text: Any, read: Callable[[Any], Any], choices: Sequence[str], o
 def check_rest(rest: Sequence[str]) -> None:
     """Raise `UserError` for words that belong to no flag."""
     if rest:
-        raise UserError(f"cannot place {' '.join(rest)!r} on the command line (the recipe comes first)")
+        raise UserError(
+            f"cannot place {' '.join(rest)!r} on the command line (the recipe comes first)"
+        )
 
 
 def check_output_dir(given: Sequence[str]) -> None:
@@ -124,4 +132,6 @@ def shorten(text: str) -> str:
     if len(line) <= LONGEST_HELP:
         return line
     first = re.split(r"\.(?= [A-Z])", line)[0]
-    return first if len(first) <= LONGEST_HELP else line[: LONGEST_HELP - 4].rsplit(" ", 1)[0] + " ..."
+    return (
+        first if len(first) <= LONGEST_HELP else line[: LONGEST_HELP - 4].rsplit(" ", 1)[0] + " ..."
+    )

@@ -15,7 +15,14 @@ from trainer_ext.errors import UserError, did_you_mean
 FORMATS = ("csv", "tsv", "jsonl", "json", "parquet", "txt")
 PART = re.compile(r"\.part(\d+)(?=$|\.gz$)")
 ENCODINGS = ("utf-8", "gb18030", "cp1252", "utf-16", "auto")
-ESCAPES = ("unicode-escape", "raw-unicode-escape", "utf-7", "idna", "punycode", "undefined")  # of no file
+ESCAPES = (
+    "unicode-escape",
+    "raw-unicode-escape",
+    "utf-7",
+    "idna",
+    "punycode",
+    "undefined",
+)  # of no file
 DELIMITERS = {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon": ";"}
 
 
@@ -29,24 +36,40 @@ class FileOptions:
     """pandas' names for what pandas would be told; each is left alone for a file whose ending and header say it."""
 
     file_format: str = field(
-        default="auto", metadata={"choices": ("auto", *FORMATS), "help": "Format of the files; auto: by the ending."}
+        default="auto",
+        metadata={
+            "choices": ("auto", *FORMATS),
+            "help": "Format of the files; auto: by the ending.",
+        },
     )
     delimiter: str | None = field(
-        default=None, metadata={"help": "Between the fields of csv, tsv and txt: a character, tab, space or semicolon."}
+        default=None,
+        metadata={
+            "help": "Between the fields of csv, tsv and txt: a character, tab, space or semicolon."
+        },
     )
     quoting: str = field(
         default="minimal",
-        metadata={"choices": ("minimal", "none"), "help": "csv and tsv; none: quotes are text, a line is a row."},
+        metadata={
+            "choices": ("minimal", "none"),
+            "help": "csv and tsv; none: quotes are text, a line is a row.",
+        },
     )
     column_names: list[str] | None = field(
-        default=None, metadata={"help": "Columns of csv, tsv and txt without a header row, in order."}
+        default=None,
+        metadata={"help": "Columns of csv, tsv and txt without a header row, in order."},
     )
     drop_missing: bool = field(
-        default=False, metadata={"help": "Leave out rows without text or label (named on the screen); else refused."}
+        default=False,
+        metadata={
+            "help": "Leave out rows without text or label (named on the screen); else refused."
+        },
     )
     encoding: str = field(
         default="utf-8",
-        metadata={"help": "Of text files: utf-8, gb18030, cp1252, utf-16, ... or auto, which looks at the bytes."},
+        metadata={
+            "help": "Of text files: utf-8, gb18030, cp1252, utf-16, ... or auto, which looks at the bytes."
+        },
     )
 
     @property
@@ -60,31 +83,49 @@ class FileOptions:
         Raises:
             UserError: naming the flag, its value and the formats.
         """
-        takers = {"delimiter": ("csv", "tsv", "txt"), "column_names": ("csv", "tsv", "txt"), "quoting": ("csv", "tsv")}
+        takers = {
+            "delimiter": ("csv", "tsv", "txt"),
+            "column_names": ("csv", "tsv", "txt"),
+            "quoting": ("csv", "tsv"),
+        }
         takers["encoding"] = tuple(name for name in FORMATS if name != "parquet")
         check_encoding(self.encoding)
         for name, possible in takers.items():
             value = getattr(self, name)
-            if value not in (None, "minimal", "utf-8") and formats and not set(possible) & set(formats):
-                raise UserError(f"{name} {value} is for {', '.join(possible)}, but the files are {', '.join(formats)}")
+            if (
+                value not in (None, "minimal", "utf-8")
+                and formats
+                and not set(possible) & set(formats)
+            ):
+                raise UserError(
+                    f"{name} {value} is for {', '.join(possible)}, but the files are {', '.join(formats)}"
+                )
         if self.delimiter is not None and len(self.separator) != 1:
-            raise UserError(f"delimiter {self.delimiter!r} is not one character (nor one of {', '.join(DELIMITERS)})")
+            raise UserError(
+                f"delimiter {self.delimiter!r} is not one character (nor one of {', '.join(DELIMITERS)})"
+            )
         if self.separator in ("\n", "\r", '"'):
             raise UserError(f"delimiter {self.delimiter!r} cannot stand between fields")
         twice = {name for name in self.column_names or () if self.column_names.count(name) > 1}
         if twice:
-            raise UserError(f"column_names gives {', '.join(sorted(map(repr, twice)))} more than once")
+            raise UserError(
+                f"column_names gives {', '.join(sorted(map(repr, twice)))} more than once"
+            )
 
 
 def check_encoding(name: str) -> None:
     """Raise `UserError` for an encoding that Python does not read text in."""
     try:
-        known = name == "auto" or (codecs.lookup(name)._is_text_encoding and codecs.lookup(name).name not in ESCAPES)
+        known = name == "auto" or (
+            codecs.lookup(name)._is_text_encoding and codecs.lookup(name).name not in ESCAPES
+        )
     except (LookupError, ValueError):
         known = False
     if not known:
         near = did_you_mean(name, ENCODINGS)
-        raise UserError(f"encoding {name!r} is not known{near}; expected {', '.join(ENCODINGS)} or another of Python's")
+        raise UserError(
+            f"encoding {name!r} is not known{near}; expected {', '.join(ENCODINGS)} or another of Python's"
+        )
 
 
 def add_file_flags(parser: argparse.ArgumentParser) -> None:
@@ -94,7 +135,9 @@ def add_file_flags(parser: argparse.ArgumentParser) -> None:
         if isinstance(default, bool):
             parser.add_argument(f"--{spec.name}", action="store_true", help=text)
         elif "choices" in spec.metadata:
-            parser.add_argument(f"--{spec.name}", choices=spec.metadata["choices"], default=default, help=text)
+            parser.add_argument(
+                f"--{spec.name}", choices=spec.metadata["choices"], default=default, help=text
+            )
         else:
             many = "+" if spec.name == "column_names" else None
             parser.add_argument(f"--{spec.name}", nargs=many, default=default, help=text)

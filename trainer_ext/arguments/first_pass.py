@@ -70,14 +70,20 @@ def refuse_wrong_flags(argv: Sequence[str]) -> None:
     except ValueError as error:
         raise UserError(str(error)) from error
     vars(training).update(vars(namespace))
-    args = Arguments(model, data, objective, training, folds, {name: getattr(namespace, name) for name in names})
-    with suppress(AttributeError):  # for a check that asks for what only transformers works out; it is made later
+    args = Arguments(
+        model, data, objective, training, folds, {name: getattr(namespace, name) for name in names}
+    )
+    with suppress(
+        AttributeError
+    ):  # for a check that asks for what only transformers works out; it is made later
         check_early(args)
 
 
 def own(group: type, namespace: argparse.Namespace) -> Any:
     """A dataclass of flags from what was parsed."""
-    return group(**{spec.name: getattr(namespace, spec.name) for spec in fields(group) if spec.init})
+    return group(
+        **{spec.name: getattr(namespace, spec.name) for spec in fields(group) if spec.init}
+    )
 
 
 def light_parser() -> Parser | None:
@@ -86,7 +92,11 @@ def light_parser() -> Parser | None:
     if kept["transformers"] != importlib.metadata.version("transformers"):
         return None
     return Parser(
-        GROUPS, [flag | {"type": TYPES.get(flag["type"])} if "type" in flag else flag for flag in kept["flags"]]
+        GROUPS,
+        [
+            flag | {"type": TYPES.get(flag["type"])} if "type" in flag else flag
+            for flag in kept["flags"]
+        ],
     )
 
 
@@ -108,7 +118,9 @@ def describe(action: argparse.Action) -> dict[str, Any]:
         return flag | {"action": "store_false", "dest": action.dest}
     if action.choices:
         return flag | {"choices": [getattr(choice, "value", choice) for choice in action.choices]}
-    kind = action.type.__name__ if action.type in TYPES.values() else None  # other classes check themselves later
+    kind = (
+        action.type.__name__ if action.type in TYPES.values() else None
+    )  # other classes check themselves later
     values = {"nargs": action.nargs, "const": action.const, "type": kind}
     return flag | {key: value for key, value in values.items() if value is not None}
 

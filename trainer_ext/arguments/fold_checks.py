@@ -25,11 +25,17 @@ def check_folds(args: Arguments) -> None:
     if not folds.folds:
         reject_given(args, FOLD_FLAGS, "folds is 0" + ("" if several else ": it needs --folds"))
     if not several:
-        reject_given(args, MULTI_MODEL_FLAGS, "folds is 0 and there are no seeds: it needs --folds or --seeds")
+        reject_given(
+            args,
+            MULTI_MODEL_FLAGS,
+            "folds is 0 and there are no seeds: it needs --folds or --seeds",
+        )
     if not several:
         return
     if not training.do_train:
-        raise UserError("do_train false evaluates one checkpoint; it does not go with folds or seeds")
+        raise UserError(
+            "do_train false evaluates one checkpoint; it does not go with folds or seeds"
+        )
     if str(training.resume_from_checkpoint or "true").lower() != "true":
         raise UserError(
             f"resume_from_checkpoint {training.resume_from_checkpoint} names one checkpoint, but there are several "
@@ -37,7 +43,9 @@ def check_folds(args: Arguments) -> None:
         )
     check_range("num_fold_workers", folds.num_fold_workers, 1)
     if folds.soup and not (data.validation_file or data.dataset_name):
-        raise UserError("soup true needs rows that no fold was trained or chosen on: give --validation_file")
+        raise UserError(
+            "soup true needs rows that no fold was trained or chosen on: give --validation_file"
+        )
     if folds.soup and args.model.calibrate != "none":
         raise UserError(
             f"soup true averages weights, for which calibrate {args.model.calibrate} was not fitted; drop one"
@@ -46,7 +54,9 @@ def check_folds(args: Arguments) -> None:
         if len(set(folds.seeds)) < len(folds.seeds) or min(folds.seeds) < 0:
             raise UserError(f"seeds {folds.seeds} must differ, and be at least 0")
         if not (data.validation_file or data.validation_split or data.dataset_name):
-            raise UserError(f"seeds {folds.seeds} are compared on validation rows, but there is no validation_file")
+            raise UserError(
+                f"seeds {folds.seeds} are compared on validation rows, but there is no validation_file"
+            )
         return
     check_fold_strategy(args)
 
@@ -64,8 +74,12 @@ def check_fold_strategy(args: Arguments) -> None:
             "only group takes it"
         )
     if folds.fold_strategy == "group" and folds.fold_repeats > 1:
-        raise UserError(f"fold_repeats {folds.fold_repeats}: fold_strategy group has one division only, so drop it")
-    single = data.task in ("single_label", "joint") or (data.task == "regression" and len(data.label_columns) == 1)
+        raise UserError(
+            f"fold_repeats {folds.fold_repeats}: fold_strategy group has one division only, so drop it"
+        )
+    single = data.task in ("single_label", "joint") or (
+        data.task == "regression" and len(data.label_columns) == 1
+    )
     if folds.fold_strategy == "stratified" and not single:
         raise UserError(
             f"fold_strategy stratified is for one label a row, but the task is {data.task}: use multilabel_stratified"

@@ -41,9 +41,14 @@ class OptimisationArguments:
     """What this project adds to the optimisation of `transformers.TrainingArguments`."""
 
     layer_wise_lr_decay: float = field(
-        default=1.0, metadata={"help": "Each encoder layer learns at this times the rate of the one above it; 1: off."}
+        default=1.0,
+        metadata={
+            "help": "Each encoder layer learns at this times the rate of the one above it; 1: off."
+        },
     )
-    head_lr_factor: float = field(default=1.0, metadata={"help": "The head learns at this times --learning_rate."})
+    head_lr_factor: float = field(
+        default=1.0, metadata={"help": "The head learns at this times --learning_rate."}
+    )
     parameter_groups: list[str] | None = field(
         default=None,
         metadata={
@@ -53,7 +58,9 @@ class OptimisationArguments:
     )
     ema_decay: float = field(
         default=0.0,
-        metadata={"help": "Evaluate and save an exponential moving average of the weights, e.g. 0.999; 0: off."},
+        metadata={
+            "help": "Evaluate and save an exponential moving average of the weights, e.g. 0.999; 0: off."
+        },
     )
     adversarial: str = field(
         default="none",
@@ -71,18 +78,25 @@ class OptimisationArguments:
         },
     )
     adversarial_steps: int | None = field(
-        default=None, metadata={"help": "Extra forward/backward runs a micro-batch; pgd: 3, awp: 1, fgm is always 1."}
+        default=None,
+        metadata={
+            "help": "Extra forward/backward runs a micro-batch; pgd: 3, awp: 1, fgm is always 1."
+        },
     )
     adversarial_start_epoch: float | None = field(
         default=None,
-        metadata={"help": "No perturbation before this epoch (may be 0.5); fgm and pgd: 0, awp: 1, a trained head."},
+        metadata={
+            "help": "No perturbation before this epoch (may be 0.5); fgm and pgd: 0, awp: 1, a trained head."
+        },
     )
 
     def adversarial_settings(self) -> AdversarialSettings:
         """The adversarial flags, with the method's defaults for those not given."""
         given = (self.adversarial_epsilon, self.adversarial_steps, self.adversarial_start_epoch)
         defaults = ADVERSARIAL_DEFAULTS[self.adversarial]
-        return AdversarialSettings(*(d if g is None else g for g, d in zip(given, defaults, strict=True)))
+        return AdversarialSettings(
+            *(d if g is None else g for g, d in zip(given, defaults, strict=True))
+        )
 
 
 def check_optimisation(training: Any) -> None:
@@ -98,7 +112,9 @@ def check_optimisation(training: Any) -> None:
     check_range("head_lr_factor", training.head_lr_factor, 0, above=True)
     check_range("ema_decay", training.ema_decay, 0)
     if training.ema_decay >= 1:
-        raise UserError(f"ema_decay {training.ema_decay} is out of range: at 1 the first weights would stay for ever")
+        raise UserError(
+            f"ema_decay {training.ema_decay} is out of range: at 1 the first weights would stay for ever"
+        )
     if training.parameter_groups:
         for name in ("layer_wise_lr_decay", "head_lr_factor"):
             if getattr(training, name) != 1:
@@ -125,7 +141,11 @@ def check_schedule(training: Any) -> None:
         if schedule in ("constant", "reduce_lr_on_plateau") and getattr(training, name):
             raise UserError(
                 f"{name} {getattr(training, name)} has no effect: lr_scheduler_type is {schedule}"
-                + ("; constant_with_warmup has a warm-up" if schedule == "constant" else ", which has no warm-up")
+                + (
+                    "; constant_with_warmup has a warm-up"
+                    if schedule == "constant"
+                    else ", which has no warm-up"
+                )
             )
 
 
@@ -141,10 +161,14 @@ def parse_parameter_groups(texts: Sequence[str]) -> list[RateEntry]:
             raise UserError(f"parameter_groups: {one.text} and {other.text} overlap")
     layers = [entry for entry in entries if entry.part == "layers"]
     if layers and layers[0].first > 0:
-        raise UserError(f"parameter_groups: the lowest entry is {layers[0].text}, so layer 0 is in none")
+        raise UserError(
+            f"parameter_groups: the lowest entry is {layers[0].text}, so layer 0 is in none"
+        )
     for one, other in zip(layers, layers[1:], strict=False):
         if other.first > one.last + 1:
-            raise UserError(f"parameter_groups: {one.text} and {other.text} leave out layer {one.last + 1}")
+            raise UserError(
+                f"parameter_groups: {one.text} and {other.text} leave out layer {one.last + 1}"
+            )
     return entries
 
 
@@ -161,7 +185,10 @@ def parse_entry(text: str) -> RateEntry:
         ) from None
     end = float("inf") if (dash or not bounded) and last is None else int(last or first)
     if (bounded and part != "layers") or end < first:
-        raise UserError(f"parameter_groups: {text!r} " + ("counts down" if end < first else f"numbers the {part}"))
+        raise UserError(
+            f"parameter_groups: {text!r} "
+            + ("counts down" if end < first else f"numbers the {part}")
+        )
     check_range(f"parameter_groups: {text}: the rate", rate, 0)
     return RateEntry(text, part, first, end, rate)
 
@@ -172,14 +199,18 @@ def check_adversarial(training: Any) -> None:
     if method == "none":
         for name in ("adversarial_epsilon", "adversarial_steps", "adversarial_start_epoch"):
             if getattr(training, name) is not None:
-                raise UserError(f"{name} {getattr(training, name)} has no effect: adversarial is none")
+                raise UserError(
+                    f"{name} {getattr(training, name)} has no effect: adversarial is none"
+                )
         return
     settings = training.adversarial_settings()
     check_range("adversarial_epsilon", settings.epsilon, 0)
     check_range("adversarial_steps", settings.steps, 1)
     check_range("adversarial_start_epoch", settings.start_epoch, 0)
     if method == "fgm" and settings.steps != 1:
-        raise UserError(f"adversarial fgm is a single step, but adversarial_steps is {settings.steps}: take pgd")
+        raise UserError(
+            f"adversarial fgm is a single step, but adversarial_steps is {settings.steps}: take pgd"
+        )
     if training.max_steps <= 0 and settings.start_epoch >= training.num_train_epochs:
         raise UserError(
             f"adversarial {method} never starts: adversarial_start_epoch {settings.start_epoch} is not before the end "

@@ -20,7 +20,9 @@ def check_packages(training: TrainingArguments) -> None:
     check_optimizer(training)
     check_trackers(training.report_to)
     if training.use_liger_kernel and not is_liger_kernel_available():
-        raise UserError("use_liger_kernel true needs the package liger-kernel, which is not installed")
+        raise UserError(
+            "use_liger_kernel true needs the package liger-kernel, which is not installed"
+        )
     if training.torch_compile_backend:
         check_compiler(training.torch_compile_backend)
 
@@ -30,7 +32,9 @@ def check_optimizer(training: TrainingArguments) -> None:
     name = getattr(training.optim, "value", training.optim)
     for part in filter(None, (training.optim_args or "").replace(" ", "").split(",")):
         if part.count("=") != 1:
-            raise UserError(f"optim_args {training.optim_args} is not understood at {part!r}: expected name=value,...")
+            raise UserError(
+                f"optim_args {training.optim_args} is not understood at {part!r}: expected name=value,..."
+            )
     try:
         # some ask the model for its layers, which a small one answers as well as the one that is not built yet
         Trainer.get_optimizer_cls_and_kwargs(training, torch.nn.Linear(1, 1))

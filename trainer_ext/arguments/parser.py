@@ -67,12 +67,19 @@ def parse_tokens(recipe: dict[str, Any], argv: list[str], where: str) -> Argumen
         model, data, objective, training, folds, *_ = parser.parse_args_into_dataclasses(
             tokens, return_remaining_strings=True, look_for_args_file=False
         )
-    except (ValueError, TypeError, ImportError, OSError) as error:  # TrainingArguments checks itself with these
+    except (
+        ValueError,
+        TypeError,
+        ImportError,
+        OSError,
+    ) as error:  # TrainingArguments checks itself with these
         text = re.sub(r"\b\w+Strategy\.(\w+)", lambda found: found[1].lower(), str(error))
         raise UserError(" ".join(text.split())) from error
     check_rest(rest)
     data.split_seed = training.seed
-    args = Arguments(model, data, objective, training, folds, {name: getattr(namespace, name) for name in names})
+    args = Arguments(
+        model, data, objective, training, folds, {name: getattr(namespace, name) for name in names}
+    )
     check_output_dir(names)
     check_arguments(args)
     return args
@@ -86,7 +93,9 @@ def resolved(args: Arguments) -> dict[str, Any]:
             if not spec.init or spec.name in NOT_PART_OF_A_RECIPE or is_secret(spec.name):
                 continue
             value = getattr(group, spec.name)
-            default = spec.default_factory() if spec.default_factory is not MISSING else spec.default
+            default = (
+                spec.default_factory() if spec.default_factory is not MISSING else spec.default
+            )
             if spec.name in args.given:  # as given: `report_to none` has become an empty list since
                 values[spec.name] = plain(args.given[spec.name])
             elif value not in (None, default) and group is not args.training:
@@ -98,7 +107,11 @@ def resolved(args: Arguments) -> dict[str, Any]:
 
 def plain(value: Any) -> Any:
     """Enums as their value, also inside a list; everything else as it is."""
-    return [plain(item) for item in value] if isinstance(value, list) else getattr(value, "value", value)
+    return (
+        [plain(item) for item in value]
+        if isinstance(value, list)
+        else getattr(value, "value", value)
+    )
 
 
 def resolved_yaml(args: Arguments) -> str:

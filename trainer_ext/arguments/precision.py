@@ -43,11 +43,19 @@ def cpu_hardware(features: Collection[str], onednn: bool = True, isa_limit: str 
     """
     found = next((name for name in CPU_BF16 if name in features), None)
     limit = isa_limit.upper()
-    allowed = limit in ("", "DEFAULT", "ALL") or any(name in limit for name in ("BF16", "FP16", "AMX", "AVX10"))
+    allowed = limit in ("", "DEFAULT", "ALL") or any(
+        name in limit for name in ("BF16", "FP16", "AMX", "AVX10")
+    )
     if found and not allowed:
-        return Hardware("cpu", ("float32",), f"ONEDNN_MAX_CPU_ISA {isa_limit} leaves this CPU no bf16 instructions")
+        return Hardware(
+            "cpu",
+            ("float32",),
+            f"ONEDNN_MAX_CPU_ISA {isa_limit} leaves this CPU no bf16 instructions",
+        )
     if found and not onednn:
-        return Hardware("cpu", ("float32",), "this torch is built without oneDNN, which bf16 on a CPU needs")
+        return Hardware(
+            "cpu", ("float32",), "this torch is built without oneDNN, which bf16 on a CPU needs"
+        )
     if found:
         return Hardware("cpu", ("bf16", "float32"), f"this CPU has {found}")
     return Hardware("cpu", ("float32",), "this CPU has no bf16 instructions")
@@ -130,7 +138,9 @@ def check_precision(given: Mapping[str, Any]) -> None:
     outright = any(given.get(name) for name in ("bf16", "fp16"))
     for name in ("bf16", "fp16"):
         if asked in ("auto", name) and given.get(name) is False and not outright:
-            raise UserError(f"precision {asked} and {name} false are both given; drop one, or take --precision float32")
+            raise UserError(
+                f"precision {asked} and {name} false are both given; drop one, or take --precision float32"
+            )
 
 
 @dataclass
@@ -166,7 +176,9 @@ class PrecisionArguments:
         if self.precision:
             return self.precision, f"precision {self.precision}"
         launched = os.environ.get(ENVIRONMENT)
-        return (launched if launched in ("bf16", "fp16") else "float32"), f"{ENVIRONMENT} {launched}"
+        return (
+            launched if launched in ("bf16", "fp16") else "float32"
+        ), f"{ENVIRONMENT} {launched}"
 
     def settle_precision(self) -> None:
         """Set `precision`, `bf16` and `fp16` to what is used, and say in `precision_notes` what there is to say."""
@@ -180,7 +192,11 @@ class PrecisionArguments:
                 notes.append(explain(f"{name} true", kind, hardware, "evaluating"))
                 setattr(self, name, choose(kind, hardware) == kind)
         if os.environ.get(ENVIRONMENT) in ("bf16", "fp16"):
-            os.environ[ENVIRONMENT] = "no"  # else the Trainer takes it up where bf16 and fp16 are false
+            os.environ[ENVIRONMENT] = (
+                "no"  # else the Trainer takes it up where bf16 and fp16 are false
+            )
         if hardware.device == "cpu" and (self.bf16 or self.bf16_full_eval):
-            self.use_cpu = True  # transformers refuses bf16 without a GPU unless told that the CPU is meant
+            self.use_cpu = (
+                True  # transformers refuses bf16 without a GPU unless told that the CPU is meant
+            )
         self.precision_notes = [note for note in notes if note]

@@ -21,19 +21,26 @@ class ShapingArguments:
     """What is done to texts before they are tokens, which tokens stay, and how often a training row is shown."""
 
     truncation: str = field(
-        default="head", metadata={"choices": TRUNCATIONS, "help": "Which end of a text beyond max_length is kept."}
+        default="head",
+        metadata={"choices": TRUNCATIONS, "help": "Which end of a text beyond max_length is kept."},
     )
     truncation_head_share: float = field(
         default=0.25, metadata={"help": "head_tail: the head's share of the tokens that stay."}
     )
     truncation_marker: str | None = field(
-        default=None, metadata={"help": "head_tail: a text whose tokens stand where the middle was cut out."}
+        default=None,
+        metadata={"help": "head_tail: a text whose tokens stand where the middle was cut out."},
     )
     clean: list[str] | None = field(
         default=None,
-        metadata={"choices": ("none", *CLEANING), "help": "Cleaning steps, in this order; predict does the same."},
+        metadata={
+            "choices": ("none", *CLEANING),
+            "help": "Cleaning steps, in this order; predict does the same.",
+        },
     )
-    stopwords_file: str | None = field(default=None, metadata={"help": "clean stopwords: the words, one a line."})
+    stopwords_file: str | None = field(
+        default=None, metadata={"help": "clean stopwords: the words, one a line."}
+    )
     balance: str = field(
         default="none",
         metadata={
@@ -63,11 +70,17 @@ def check_shaping(args: Any) -> None:
     if data.balance == "none":
         return
     if data.task not in BALANCED_TASKS:
-        raise UserError(f"balance {data.balance} is for {', '.join(BALANCED_TASKS)}, but the task is {data.task}")
+        raise UserError(
+            f"balance {data.balance} is for {', '.join(BALANCED_TASKS)}, but the task is {data.task}"
+        )
     for name in ("class_weights", "focal_alpha"):
         value = getattr(objective, name)
-        if isinstance(value, str):  # weights from how often a class occurs; numbers are the user's own choice
-            raise UserError(f"balance {data.balance} and {name} {value} both correct for rare classes; drop one")
+        if isinstance(
+            value, str
+        ):  # weights from how often a class occurs; numbers are the user's own choice
+            raise UserError(
+                f"balance {data.balance} and {name} {value} both correct for rare classes; drop one"
+            )
 
 
 def check_truncation(data: Any, given: dict[str, Any]) -> None:
@@ -103,7 +116,9 @@ def check_cleaning(data: Any) -> None:
     if "stopwords" in steps and not data.stopwords_file:
         raise UserError("clean stopwords needs a list of words, but stopwords_file is not given")
     if data.stopwords_file and "stopwords" not in steps:
-        raise UserError(f"stopwords_file {data.stopwords_file} has no effect: clean {' '.join(steps) or 'none'}")
+        raise UserError(
+            f"stopwords_file {data.stopwords_file} has no effect: clean {' '.join(steps) or 'none'}"
+        )
     if data.stopwords_file and not os.path.isfile(data.stopwords_file):
         raise UserError(f"stopwords_file: {data.stopwords_file} is no file")
     refused = [step for step in steps if step in NOT_BY_WORD]

@@ -31,7 +31,9 @@ def split_argv(argv: Sequence[str]) -> tuple[str | None, list[str]]:
     return recipe, argv
 
 
-def merged(parser: argparse.ArgumentParser, recipe: dict[str, Any], argv: list[str], where: str) -> Merged:
+def merged(
+    parser: argparse.ArgumentParser, recipe: dict[str, Any], argv: list[str], where: str
+) -> Merged:
     """The recipe called `where` and the command line, which wins, as tokens for the parser.
 
     Raises:
@@ -44,7 +46,11 @@ def merged(parser: argparse.ArgumentParser, recipe: dict[str, Any], argv: list[s
     from_scratch = parser.parse_known_args(argv)[0].from_scratch
     values = {key: value for key, value in recipe.items() if value is not None}
     kind = values.get("from_scratch", "none")
-    values = {key: value for key, value in values.items() if not overridden(key, cli_names, from_scratch, kind)}
+    values = {
+        key: value
+        for key, value in values.items()
+        if not overridden(key, cli_names, from_scratch, kind)
+    }
     return Merged(to_tokens(values) + argv, [*values, *cli_names])
 
 
@@ -61,16 +67,26 @@ def read_recipe(path: str | os.PathLike | None) -> dict[str, Any]:
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise UserError(f"{path} must be a flat mapping of flag names to values")
     if any(key.tag == MERGE for key, _ in node.value):
-        raise UserError(f"{path} must be a flat mapping of flag names to values: `<<` is not for it")
+        raise UserError(
+            f"{path} must be a flat mapping of flag names to values: `<<` is not for it"
+        )
     if len(node.value) > len(values):
         names = [key.value for key, _ in node.value]
-        raise UserError(f"{path} gives {', '.join(sorted({n for n in names if names.count(n) > 1}))} more than once")
+        raise UserError(
+            f"{path} gives {', '.join(sorted({n for n in names if names.count(n) > 1}))} more than once"
+        )
     for key, items in node.value:
-        if isinstance(items, yaml.SequenceNode):  # label_names: [yes, no] are two words, not two booleans
+        if isinstance(
+            items, yaml.SequenceNode
+        ):  # label_names: [yes, no] are two words, not two booleans
             pairs = zip(items.value, values[key.value], strict=True)
-            values[key.value] = [i.value if isinstance(i, yaml.ScalarNode) else value for i, value in pairs]
+            values[key.value] = [
+                i.value if isinstance(i, yaml.ScalarNode) else value for i, value in pairs
+            ]
         elif isinstance(values[key.value], bool) and items.value.lower() not in ("true", "false"):
-            values[key.value] = items.value  # save_strategy: no is a word; a flag that is a boolean reads it as one
+            values[key.value] = (
+                items.value
+            )  # save_strategy: no is a word; a flag that is a boolean reads it as one
     return values
 
 
@@ -87,7 +103,11 @@ def read_yaml(path: str | os.PathLike) -> tuple[Any, yaml.Node | None]:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         check_size(path, node)  # before anything is built of it
         values = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a number or a date that is none
+    except (
+        yaml.YAMLError,
+        ValueError,
+        RecursionError,
+    ) as error:  # ValueError: a number or a date that is none
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if broken_at(values) is not None:
         raise UserError(f"{path} holds a broken character (half of a surrogate pair)")
@@ -101,7 +121,9 @@ def check_size(path: str | os.PathLike, node: yaml.Node | None) -> None:
         node = waiting.pop()
         count += 1
         if count > MOST_VALUES:
-            raise UserError(f"{path} has more than {MOST_VALUES} values (aliases counted): it is no recipe")
+            raise UserError(
+                f"{path} has more than {MOST_VALUES} values (aliases counted): it is no recipe"
+            )
         if isinstance(node, yaml.MappingNode):
             waiting += [part for pair in node.value for part in pair]
         elif isinstance(node, yaml.SequenceNode):
@@ -117,10 +139,14 @@ def check_known(names: Iterable[str], known: set[str], where: str) -> None:
 
 def flag_names(argv: Sequence[str]) -> list[str]:
     """The flags on a command line, without dashes: `['--max_steps', '3', '--fp16']` -> `['max_steps', 'fp16']`."""
-    return [token[2:].split("=", 1)[0].replace("-", "_") for token in argv if token.startswith("--")]
+    return [
+        token[2:].split("=", 1)[0].replace("-", "_") for token in argv if token.startswith("--")
+    ]
 
 
-def overridden(key: str, cli_names: Sequence[str], from_scratch: str = "none", recipes: str = "none") -> bool:
+def overridden(
+    key: str, cli_names: Sequence[str], from_scratch: str = "none", recipes: str = "none"
+) -> bool:
     """Whether the command line makes a recipe's key void: by naming it, or by choosing the other kind of encoder.
 
     `from_scratch` is the command line's; `none` only switches a recipe's off and chooses nothing. `recipes` is the
@@ -146,5 +172,8 @@ def to_tokens(values: dict[str, Any]) -> list[str]:
         if key == "parameter_groups" and isinstance(value, Mapping):
             value = [f"{part}={rate}" for part, rate in value.items()]
         items = value if isinstance(value, (list, tuple)) else [value]
-        tokens += [f"--{key}", *(json.dumps(v) if isinstance(v, (dict, bool)) else str(v) for v in items)]
+        tokens += [
+            f"--{key}",
+            *(json.dumps(v) if isinstance(v, (dict, bool)) else str(v) for v in items),
+        ]
     return tokens

@@ -27,15 +27,21 @@ class TrainingArguments(
         if self.metric_for_best_model and self.greater_is_better is None:
             self.greater_is_better = greater_is_better(self.metric_for_best_model)
         if self.gradient_checkpointing and self.gradient_checkpointing_kwargs is None:
-            self.gradient_checkpointing_kwargs = {"use_reentrant": False}  # the other kind trains nothing above frozen
+            self.gradient_checkpointing_kwargs = {
+                "use_reentrant": False
+            }  # the other kind trains nothing above frozen
         if self.report_to is None:
             self.report_to = "wandb"
         if self.save_total_limit == 1 and self.load_best_model_at_end:
-            self.save_total_limit = 2  # with 1 Trainer deletes the last checkpoint at the end, unless it is the best
+            self.save_total_limit = (
+                2  # with 1 Trainer deletes the last checkpoint at the end, unless it is the best
+            )
         super().__post_init__()
         self.save_safetensors = True
         if self.device.type == "cpu":
-            self.dataloader_pin_memory = False  # it is for copies to an accelerator; torch warns where there is none
+            self.dataloader_pin_memory = (
+                False  # it is for copies to an accelerator; torch warns where there is none
+            )
         if self.accelerator_config.dispatch_batches is None:
             # A stream's batches would be read by one process and joined before they are dealt out, which ragged rows
             # do not allow; each process reads the stream and takes its share instead.

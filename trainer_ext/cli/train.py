@@ -14,7 +14,13 @@ from trainer_ext.arguments.groups import Arguments, DataArguments
 from trainer_ext.arguments.packages import check_packages
 from trainer_ext.arguments.parser import write_resolved
 from trainer_ext.cross_validation.folder import claim_for_member
-from trainer_ext.cross_validation.members import as_member, fold_rows, has_members, is_finished, is_whole
+from trainer_ext.cross_validation.members import (
+    as_member,
+    fold_rows,
+    has_members,
+    is_finished,
+    is_whole,
+)
 from trainer_ext.cross_validation.outputs import save_outputs
 from trainer_ext.cross_validation.run import run_members
 from trainer_ext.cross_validation.test_rows import has_test_labels
@@ -42,7 +48,13 @@ from trainer_ext.modeling import EncoderWithHead
 from trainer_ext.modeling.build import build_model, build_tokenizer, pipeline_of
 from trainer_ext.modeling.layers import prepare_layers
 from trainer_ext.modeling.session import use_available_cores
-from trainer_ext.processes import end_with_parent, entered_by_main, main_first, on_main, only_main_speaks
+from trainer_ext.processes import (
+    end_with_parent,
+    entered_by_main,
+    main_first,
+    on_main,
+    only_main_speaks,
+)
 from trainer_ext.reports.run_report import write_model_card, write_plots
 from trainer_ext.reports.tables import metrics_table
 from trainer_ext.runs.output_dir import STAGE, claim_output_dir, is_over, locked, mark, put_in_place
@@ -58,7 +70,9 @@ from trainer_ext.training.trainer import CustomTrainer
 SPLITS = ("train", "validation", "test")
 
 
-def run(args: Arguments, seen: Callable[[CustomTrainer], None] = lambda trainer: None) -> dict[str, float]:
+def run(
+    args: Arguments, seen: Callable[[CustomTrainer], None] = lambda trainer: None
+) -> dict[str, float]:
     """Train, or evaluate with `do_train false`; returns what metrics.json (eval_results.json) holds.
 
     `seen` is handed the trainer before it trains, where the training is in this process.
@@ -113,7 +127,9 @@ def train(args: Arguments, seen: Callable[[CustomTrainer], None]) -> dict[str, f
     with tracked_run(args, goes_on=is_of(checkpoint, args)) as run:
         labels = prepared.datasets["train"]["labels"]
         with only_main_speaks():
-            trainer = build_trainer(args, prepared.task, prepared.model, prepared.tokenizer, labels, prepared.tokens)
+            trainer = build_trainer(
+                args, prepared.task, prepared.model, prepared.tokenizer, labels, prepared.tokens
+            )
         seen(trainer)
         with stage("while training"):
             summary = train_model(args, trainer, checkpoint)
@@ -137,7 +153,10 @@ def claim(args: Arguments) -> str | None:
 
 def is_of(checkpoint: str | None, args: Arguments) -> bool:
     """Whether a checkpoint lies in the output folder, so that its training goes on, and not another one from it."""
-    return checkpoint is not None and Path(checkpoint).resolve().parent == Path(args.training.output_dir).resolve()
+    return (
+        checkpoint is not None
+        and Path(checkpoint).resolve().parent == Path(args.training.output_dir).resolve()
+    )
 
 
 class Prepared(NamedTuple):
@@ -164,7 +183,9 @@ def prepare(args: Arguments, checkpoint: str | None) -> Prepared:
     pipeline = pipeline_of(data, task, tokenizer, cleaning, rows_hash, validation_hash)
     model = build_model(args.model, data, task, tokenizer, pipeline, datasets["train"]["labels"])
     prepare_layers(model, args.model)
-    return Prepared(task, datasets, tokenizer, model, tokenise(args, task, model, tokenizer, datasets))
+    return Prepared(
+        task, datasets, tokenizer, model, tokenise(args, task, model, tokenizer, datasets)
+    )
 
 
 def read_datasets(args: Arguments) -> tuple[Task, dict[str, Any]]:
@@ -173,22 +194,30 @@ def read_datasets(args: Arguments) -> tuple[Task, dict[str, Any]]:
     rows = rows_by_split(data, splits_of(args))
     task = training_task(rows["train"], data)
     if args.folds.fold is not None:
-        rows |= fold_rows(args, rows["train"], task)  # after the labels: every fold has the same classes
+        rows |= fold_rows(
+            args, rows["train"], task
+        )  # after the labels: every fold has the same classes
         task = counted_in(task, rows["train"])
     training_rows = rows["train"]
     datasets = {split: build_split(rows.pop(split, []), data, task) for split in SPLITS}
     print_label_notes(task, datasets["train"]["labels"], training_rows)
     del training_rows  # their texts are in the data set
     if training.eval_strategy != "no" and not datasets["validation"]:
-        raise UserError(f"eval_strategy {training.eval_strategy.value} needs validation rows, but there are none")
+        raise UserError(
+            f"eval_strategy {training.eval_strategy.value} needs validation rows, but there are none"
+        )
     return task, datasets
 
 
-def train_model(args: Arguments, trainer: CustomTrainer, checkpoint: str | None) -> dict[str, float]:
+def train_model(
+    args: Arguments, trainer: CustomTrainer, checkpoint: str | None
+) -> dict[str, float]:
     """Train, from a checkpoint where there is one; returns what the Trainer says of its speed."""
     if args.model.head_init == "ridge" and not checkpoint:
         start_from_ridge(trainer)
-    if checkpoint and is_over(checkpoint, args.training.early_stopping_patience, trainer.steps()[1]):
+    if checkpoint and is_over(
+        checkpoint, args.training.early_stopping_patience, trainer.steps()[1]
+    ):
         if trainer.is_world_process_zero():
             print(f"{checkpoint} is at the end of its training: nothing is left to train")
         trainer.take_up(checkpoint)
@@ -208,7 +237,9 @@ def save(args: Arguments, trainer: CustomTrainer) -> None:
         trainer.push_to_hub(commit_message="Model save", revision=training.hub_revision)
 
 
-def finish(args: Arguments, trainer: CustomTrainer, datasets: dict, summary: dict, run) -> dict[str, float]:
+def finish(
+    args: Arguments, trainer: CustomTrainer, datasets: dict, summary: dict, run
+) -> dict[str, float]:
     """Score the model *as saved*, and write what belongs beside it; metrics.json comes last."""
     folder, task = Path(args.training.output_dir), trainer.task
     metrics, scored, bar = {}, {}, not args.training.disable_tqdm
@@ -224,8 +255,14 @@ def finish(args: Arguments, trainer: CustomTrainer, datasets: dict, summary: dic
                 trust_remote_code=args.model.trust_remote_code,
             )
             scored[split] = score(predictor, *inputs_and_labels(datasets[split]), split, bar)
-            metrics |= {f"{prefix}_{name}": value for name, value in scored[split]["metrics"].items()}
-    metrics |= {name: summary[name] for name in ("train_runtime", "train_samples_per_second") if name in summary}
+            metrics |= {
+                f"{prefix}_{name}": value for name, value in scored[split]["metrics"].items()
+            }
+    metrics |= {
+        name: summary[name]
+        for name in ("train_runtime", "train_samples_per_second")
+        if name in summary
+    }
     metrics["best_step"] = trainer.step_of_model
     metrics["global_step"] = trainer.state.global_step
     metrics["precision"] = args.training.precision
@@ -237,7 +274,12 @@ def finish(args: Arguments, trainer: CustomTrainer, datasets: dict, summary: dic
         save_outputs(folder, task, scored["validation"]["logits"], trainer.state.log_history)
     write_json(folder / "metrics.json", metrics)
     rows = datasets["validation"]
-    publish(args, run, metrics, (task, inputs_and_labels(rows)[0], scored["validation"]) if rows else None)
+    publish(
+        args,
+        run,
+        metrics,
+        (task, inputs_and_labels(rows)[0], scored["validation"]) if rows else None,
+    )
     print(
         f"\n{metrics_table(metrics)}\n\nThe {'best' if trainer.holds_best else 'last'} model (step "
         f"{metrics['best_step']}), metrics.json, README.md and plots/ are in {folder}"
@@ -281,5 +323,7 @@ def evaluate(args: Arguments) -> dict[str, float]:
             scores = score(predictor, *inputs_and_labels(dataset), split, bar)["metrics"]
             metrics |= {f"{prefix}_{name}": value for name, value in scores.items()}
     write_json(Path(args.training.output_dir) / "eval_results.json", metrics)
-    print(f"\n{metrics_table(metrics)}\n\nWritten to {Path(args.training.output_dir) / 'eval_results.json'}")
+    print(
+        f"\n{metrics_table(metrics)}\n\nWritten to {Path(args.training.output_dir) / 'eval_results.json'}"
+    )
     return metrics

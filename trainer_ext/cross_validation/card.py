@@ -20,7 +20,11 @@ def summary_table(summary: dict[str, Any]) -> str:
     parts = {**shown, "mean": summary["mean"], "std": summary["std"], together: summary[together]}
     if "test" in summary:
         parts["test"] = summary["test"]
-    names = [name for name in summary["mean"] if not name.startswith(("f1_", "test_")) or is_mean_f1(name)]
+    names = [
+        name
+        for name in summary["mean"]
+        if not name.startswith(("f1_", "test_")) or is_mean_f1(name)
+    ]
     names.sort(key=lambda name: name != summary["metric"])  # the metric itself first
     rows = [[name, *(parts[part].get(name, "") for part in parts)] for name in names]
     return table(rows, ["metric", *parts])
@@ -43,7 +47,9 @@ def write_card(folder: Path, args: Arguments, summary: dict[str, Any]) -> None:
     else:
         made = summary["made"]
         what = f"{len(summary['folds'])} models of one recipe, {made['folds']} folds (`{made['fold_strategy']}`)"
-        joined = "`oof`: all rows, each predicted by models that were not trained on it (`oof.csv`)."
+        joined = (
+            "`oof`: all rows, each predicted by models that were not trained on it (`oof.csv`)."
+        )
         weights = "1 / loss of each model on its own fold"
     soup = summary.get("soup")
     if soup:

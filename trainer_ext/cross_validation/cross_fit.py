@@ -13,7 +13,11 @@ from trainer_ext.tasks import Calibration, Task
 
 
 def cross_fitted(
-    tasks: Mapping[str, Task], logits: Mapping[str, np.ndarray], labels: Mapping[str, Any], what: str, folds: int
+    tasks: Mapping[str, Task],
+    logits: Mapping[str, np.ndarray],
+    labels: Mapping[str, Any],
+    what: str,
+    folds: int,
 ) -> dict[str, Task]:
     """The task of each fold, with `what` (temperature, thresholds or both) fitted on the other folds of its repeat.
 
@@ -28,8 +32,12 @@ def cross_fitted(
     for k, name in enumerate(names):
         start = k - k % folds
         others = [other for other in names[start : start + folds] if other != name]
-        rows, gold = (np.concatenate([part[other] for other in others]) for part in (logits, labels))
-        fitted[name] = type(tasks[name])(tasks[name].label_space, tasks[name].fit_calibration(rows, gold, what))
+        rows, gold = (
+            np.concatenate([part[other] for other in others]) for part in (logits, labels)
+        )
+        fitted[name] = type(tasks[name])(
+            tasks[name].label_space, tasks[name].fit_calibration(rows, gold, what)
+        )
     return fitted
 
 

@@ -13,7 +13,13 @@ from typing import Any
 
 from trainer_ext.arguments.groups import Arguments
 from trainer_ext.arguments.parser import resolved, write_resolved
-from trainer_ext.cross_validation.members import as_member, check_same_run, comparable, fold_table, is_whole
+from trainer_ext.cross_validation.members import (
+    as_member,
+    check_same_run,
+    comparable,
+    fold_table,
+    is_whole,
+)
 from trainer_ext.data.dataset import load_rows, training_task
 from trainer_ext.data.fold_table import FoldTable, rows_hash
 from trainer_ext.data.io.readers import Row
@@ -23,11 +29,26 @@ from trainer_ext.files import check_folder, read_json, write_json
 from trainer_ext.inference.ensemble import MEMBER
 from trainer_ext.locks import file_lock
 from trainer_ext.runs.checkpoints import checkpoints
-from trainer_ext.runs.output_dir import FILES, check_may_be_cleared, check_not_foreign, clear, is_ours, mark
+from trainer_ext.runs.output_dir import (
+    FILES,
+    check_may_be_cleared,
+    check_not_foreign,
+    clear,
+    is_ours,
+    mark,
+)
 from trainer_ext.tasks import Task
 from trainer_ext.tracking.run import RUN_FILE
 
-JOINED = ("oof.csv", "validation.csv", "cv.json", "submission.csv", "test_metrics.json", "README.md", RUN_FILE)
+JOINED = (
+    "oof.csv",
+    "validation.csv",
+    "cv.json",
+    "submission.csv",
+    "test_metrics.json",
+    "README.md",
+    RUN_FILE,
+)
 MADE_FROM = ("folds.csv", "folds.json", "seeds.json")
 WRITTEN = ("resolved_config.yaml", *JOINED, *MADE_FROM)
 OF_MEMBER = ("validation_outputs.npz", "history.json", "train.log", ".lock", RUN_FILE)
@@ -46,7 +67,9 @@ def claim_for_member(args: Arguments) -> None:
     claim(args, rows, load_rows(args.data, "validation") if args.folds.seeds else [], task)
 
 
-def claim(args: Arguments, rows: Iterable[Row], validation: list[Row], task: Task) -> FoldTable | None:
+def claim(
+    args: Arguments, rows: Iterable[Row], validation: list[Row], task: Task
+) -> FoldTable | None:
     """Take up the folder: new, the same run again, or cleared with `overwrite_output_dir`; writes when all is checked.
 
     Returns:
@@ -79,13 +102,17 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
                 path.rmdir()
 
 
-def check_and_write(args: Arguments, rows: Iterable[Row], validation: list[Row], task: Task) -> FoldTable | None:
+def check_and_write(
+    args: Arguments, rows: Iterable[Row], validation: list[Row], task: Task
+) -> FoldTable | None:
     """What `claim` does, while no other process does it."""
     folder, overwrite = Path(args.training.output_dir), args.training.overwrite_output_dir
     others = [] if is_whole(args) else other_members(args)
     anew = overwrite and not others
     if not anew and ((folder / "config.json").exists() or checkpoints(folder)):
-        raise UserError(f"output_dir {folder} already holds a run of one model: give another folder")
+        raise UserError(
+            f"output_dir {folder} already holds a run of one model: give another folder"
+        )
     if not is_ours(folder):
         check_not_foreign(folder, WRITTEN)
     try:
@@ -105,7 +132,9 @@ def check_and_write(args: Arguments, rows: Iterable[Row], validation: list[Row],
                     shutil.copy(path, folder)
     except UserError as error:
         if overwrite and others:
-            raise UserError(f"{error}: all of them at once, since {others[0].name} is there too") from None
+            raise UserError(
+                f"{error}: all of them at once, since {others[0].name} is there too"
+            ) from None
         raise
     if overwrite and others:
         remove(folder, JOINED)  # what they were with the model that is trained again
@@ -132,11 +161,15 @@ def is_trained(folder: Path) -> bool:
     return (folder / "config.json").is_file() or bool(checkpoints(folder))
 
 
-def seeds_of(rows: Iterable[Row], validation: list[Row], args: Arguments, task: Task) -> dict[str, Any]:
+def seeds_of(
+    rows: Iterable[Row], validation: list[Row], args: Arguments, task: Task
+) -> dict[str, Any]:
     """What seeds.json says: a hash of the training and of the validation rows, in order, and the seeds."""
 
     def sha256(part: Iterable[Row]) -> str:
-        return rows_hash(part, (str(row.values.get(args.data.id_column)) for row in part), args.data, task, None)
+        return rows_hash(
+            part, (str(row.values.get(args.data.id_column)) for row in part), args.data, task, None
+        )
 
     return {
         "train_sha256": sha256(rows),
@@ -156,13 +189,17 @@ def claim_seeds(folder: Path, args: Arguments, about: dict[str, Any]) -> None:
     before = read_json(path) if path.is_file() else {"seeds": []}
     for key, what in (("train_sha256", "training rows"), ("validation_sha256", "validation rows")):
         if before.get(key, about[key]) != about[key]:
-            raise UserError(f"{folder} holds seeds with other {what}: models of other data must not be mixed. {ANEW}")
+            raise UserError(
+                f"{folder} holds seeds with other {what}: models of other data must not be mixed. {ANEW}"
+            )
     there, asked = before["seeds"], about["seeds"]
     more = [seed for seed in asked if seed not in there]
     joined = (folder / "cv.json").is_file()
     if (set(there) - set(asked)) if is_whole(args) else (more and joined):
         named = " ".join(map(str, [*there, *more]))
-        raise UserError(f"{folder} holds the seeds {', '.join(map(str, there))}: name all, --seeds {named}. {ANEW}")
+        raise UserError(
+            f"{folder} holds the seeds {', '.join(map(str, there))}: name all, --seeds {named}. {ANEW}"
+        )
     write_json(path, about | {"seeds": asked if is_whole(args) else [*there, *more]})
 
 

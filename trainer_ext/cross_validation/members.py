@@ -54,7 +54,9 @@ def as_member(args: Arguments) -> Arguments:
     """
     fold, training = args.folds.fold, copy.copy(args.training)
     number = args.folds.seeds[0] if fold is None else fold
-    training.output_dir = str(Path(training.output_dir) / f"{'seed' if fold is None else 'fold'}-{number}")
+    training.output_dir = str(
+        Path(training.output_dir) / f"{'seed' if fold is None else 'fold'}-{number}"
+    )
     training.seed = number if fold is None else fold_seed(training.seed, fold)
     training.logging_dir = str(Path(training.output_dir) / "runs")
     if not training.overwrite_output_dir:
@@ -66,7 +68,9 @@ def as_member(args: Arguments) -> Arguments:
 def comparable(values: dict[str, Any]) -> dict[str, Any]:
     """Resolved flags as YAML reads them back, without those that may differ between parts of one run."""
     values = yaml.safe_load(yaml.safe_dump(values))
-    unused = {"validation_file"} if values.get("folds") else set()  # folds have rows of their own; it judges a soup
+    unused = (
+        {"validation_file"} if values.get("folds") else set()
+    )  # folds have rows of their own; it judges a soup
     return {key: value for key, value in values.items() if key not in NOT_COMPARED | unused}
 
 
@@ -77,7 +81,9 @@ def read_resolved(folder: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{folder / 'resolved_config.yaml'} cannot be read: {' '.join(str(error).split())}") from error
+        raise UserError(
+            f"{folder / 'resolved_config.yaml'} cannot be read: {' '.join(str(error).split())}"
+        ) from error
     return values if isinstance(values, dict) else {}
 
 
@@ -106,7 +112,9 @@ def is_finished(folder: Path, args: Arguments) -> bool:
     Raises:
         UserError: when it was made with other flags.
     """
-    return (folder / "metrics.json").is_file() and check_same_run(folder, comparable(resolved(args)))
+    return (folder / "metrics.json").is_file() and check_same_run(
+        folder, comparable(resolved(args))
+    )
 
 
 def fold_rows(args: Arguments, rows: list[Row], task: Task) -> dict[str, list[Row]]:
@@ -121,4 +129,6 @@ def fold_rows(args: Arguments, rows: list[Row], task: Task) -> dict[str, list[Ro
 
 def fold_table(args: Arguments, rows: list[Row], task: Task, folder: Path) -> FoldTable:
     """The fold file of a run, made when it is not there yet."""
-    return claim_folds(folder, args.folds, args.data, rows, task, args.given.get("seed", args.training.seed))
+    return claim_folds(
+        folder, args.folds, args.data, rows, task, args.given.get("seed", args.training.seed)
+    )

@@ -43,7 +43,9 @@ def load_outputs(folder: Path, task: Task) -> list[Any]:
             tags = np.split(arrays["tag_logits"], np.cumsum(arrays["lengths"])[:-1])
             return list(zip(logits, tags, strict=True))
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        raise UserError(f"{path} cannot be read ({error}); remove {folder} and run the same command again") from error
+        raise UserError(
+            f"{path} cannot be read ({error}); remove {folder} and run the same command again"
+        ) from error
 
 
 def load_history(folder: Path) -> list[dict[str, Any]]:

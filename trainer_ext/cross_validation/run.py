@@ -33,13 +33,17 @@ def run_members(args: Arguments) -> dict[str, float]:
         RunError: when a fold failed.
     """
     if args.training.world_size > 1:
-        raise UserError("folds and seeds start their own processes: run them without torchrun or accelerate launch")
+        raise UserError(
+            "folds and seeds start their own processes: run them without torchrun or accelerate launch"
+        )
     folder = Path(args.training.output_dir)
     scored, about = prepare(args)
     train_members(args)
     summary = summarise(args, scored, about)
     if args.data.test_file:
-        run_module("trainer_ext.cross_validation.submission", [str(folder)], folder / "submission.log")
+        run_module(
+            "trainer_ext.cross_validation.submission", [str(folder)], folder / "submission.log"
+        )
         if (folder / "test_metrics.json").is_file():
             summary["test"] = read_json(folder / "test_metrics.json")
             write_json(folder / "cv.json", summary)
@@ -54,10 +58,16 @@ def run_members(args: Arguments) -> dict[str, float]:
     log_evaluation(args, summary, folder / ("validation.csv" if args.folds.seeds else "oof.csv"))
     print(f"\n{summary_table(summary)}")
     if args.folds.folds and args.model.calibrate in ("thresholds", "both"):
-        print("Rows out of fold are decided with what the other folds fit; a fold's own metrics.json with its own fit.")
+        print(
+            "Rows out of fold are decided with what the other folds fit; a fold's own metrics.json with its own fit."
+        )
     print(f"\nThe models, cv.json, README.md and plots/ are in {folder}")
     together = "ensemble" if args.folds.seeds else "oof"
-    return {f"{part}_{name}": value for part in (together, "mean", "std") for name, value in summary[part].items()}
+    return {
+        f"{part}_{name}": value
+        for part in (together, "mean", "std")
+        for name, value in summary[part].items()
+    }
 
 
 def prepare(args: Arguments) -> tuple[Scored, dict[str, Any]]:
@@ -73,7 +83,10 @@ def prepare(args: Arguments) -> tuple[Scored, dict[str, Any]]:
     if args.folds.soup:
         check_unseen(rows, judges, task.required_columns(data.text_column, ())[0])
     table = claim(args, rows, judges, task)
-    print(f"{len(rows)} rows in {args.folds.folds} folds ({fold_strategy(args.folds, data.task)})", flush=True)
+    print(
+        f"{len(rows)} rows in {args.folds.folds} folds ({fold_strategy(args.folds, data.task)})",
+        flush=True,
+    )
     return scored_by_folds(table, rows), table.about
 
 

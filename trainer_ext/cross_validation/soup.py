@@ -48,7 +48,9 @@ def mean_with(mean: Weights, count: int, other: Weights) -> Weights:
     }
 
 
-def greedy_soup(models: Sequence[Weights], scores: Sequence[float], judge, greater: bool) -> tuple[Weights, list[int]]:
+def greedy_soup(
+    models: Sequence[Weights], scores: Sequence[float], judge, greater: bool
+) -> tuple[Weights, list[int]]:
     """The soup, and which models are in it, best first.
 
     Args:
@@ -85,7 +87,9 @@ def make_soup(args: Arguments, folder: Path) -> dict[str, Any]:
         write_model(stage, weights, [folder / names[k] for k in indices])
         return validation_score(stage, args, rows)
 
-    soup, kept = greedy_soup(models, list(singles.values()), lambda w, which: write(w, which)[metric], greater)
+    soup, kept = greedy_soup(
+        models, list(singles.values()), lambda w, which: write(w, which)[metric], greater
+    )
     metrics = write(soup, kept)
     together = validation_score(folder, args, rows)[metric]
     report = {
@@ -101,7 +105,9 @@ def make_soup(args: Arguments, folder: Path) -> dict[str, Any]:
     note_judges(stage, args, rows)
     write_json(stage / "soup.json", report)
     write_json(stage / "metrics.json", {f"eval_{name}": value for name, value in metrics.items()})
-    write_text(stage / "resolved_config.yaml", yaml.safe_dump(judging_flags(args), allow_unicode=True))
+    write_text(
+        stage / "resolved_config.yaml", yaml.safe_dump(judging_flags(args), allow_unicode=True)
+    )
     write_text(stage / "README.md", f"# {folder.name}/soup\n\nA {soup_of(report['models'])}.\n")
     shutil.rmtree(folder / "soup", ignore_errors=True)
     stage.rename(folder / "soup")
@@ -122,7 +128,9 @@ def note_judges(folder: Path, args: Arguments, rows: list[Row]) -> None:
 
 def soup_of(models: Sequence[str]) -> str:
     """What is in it, in words."""
-    return f"soup of {', '.join(models)}" + (" alone, which no mean of weights reaches" if len(models) == 1 else "")
+    return f"soup of {', '.join(models)}" + (
+        " alone, which no mean of weights reaches" if len(models) == 1 else ""
+    )
 
 
 def judging_flags(args: Arguments) -> dict[str, Any]:
@@ -135,16 +143,25 @@ def judged_by(args: Arguments) -> tuple[str, bool]:
     """The metric that chose the best checkpoints (the task's own for the loss), and whether higher is better."""
     task = TASKS[args.data.task]
     name = (args.training.metric_for_best_model or "loss").removeprefix("eval_")
-    return (task.default_metric, task.greater_is_better) if name == "loss" else (name, args.training.greater_is_better)
+    return (
+        (task.default_metric, task.greater_is_better)
+        if name == "loss"
+        else (name, args.training.greater_is_better)
+    )
 
 
 def validation_score(folder: Path, args: Arguments, rows: list[Row]) -> dict[str, float]:
     """Metrics of a model, or of a folder of them."""
     size = args.training.per_device_eval_batch_size
     predictor = load_predictor(
-        folder, batch_size=size, file_name="model.safetensors", trust_remote_code=args.model.trust_remote_code
+        folder,
+        batch_size=size,
+        file_name="model.safetensors",
+        trust_remote_code=args.model.trust_remote_code,
     )
-    return score(predictor, *texts_and_labels(rows, args.data.text_column, predictor.task))["metrics"]
+    return score(predictor, *texts_and_labels(rows, args.data.text_column, predictor.task))[
+        "metrics"
+    ]
 
 
 def check_alike(folders: Sequence[Path]) -> None:
@@ -156,7 +173,10 @@ def check_alike(folders: Sequence[Path]) -> None:
                 f"soup: {folder.name} and {first.name} have different vocabularies (from_scratch trains one per fold): "
                 "start all from the same pretrained encoder"
             )
-        if read_json(folder / "config.json")["encoder"] != read_json(first / "config.json")["encoder"]:
+        if (
+            read_json(folder / "config.json")["encoder"]
+            != read_json(first / "config.json")["encoder"]
+        ):
             raise UserError(f"soup: {folder.name} and {first.name} have different encoders")
 
 
@@ -164,15 +184,23 @@ def write_model(folder: Path, weights: Weights, members: Sequence[Path]) -> None
     """The first member's folder with these weights, and the mean of the members' head scales."""
     folder.mkdir(exist_ok=True)
     for path in members[0].iterdir():
-        if path.is_file() and path.suffix in (".json", ".txt", ".model") and path.name != "history.json":
+        if (
+            path.is_file()
+            and path.suffix in (".json", ".txt", ".model")
+            and path.name != "history.json"
+        ):
             shutil.copy(path, folder / path.name)
     config = read_json(members[0] / "config.json")
     for name in SCALES:
         if config.get(name) is not None:
-            config[name] = np.mean([read_json(path / "config.json")[name] for path in members], axis=0).tolist()
+            config[name] = np.mean(
+                [read_json(path / "config.json")[name] for path in members], axis=0
+            ).tolist()
     write_json(folder / "config.json", config)
     save_file(
-        {name: tensor.contiguous() for name, tensor in weights.items()}, folder / "model.safetensors", {"format": "pt"}
+        {name: tensor.contiguous() for name, tensor in weights.items()},
+        folder / "model.safetensors",
+        {"format": "pt"},
     )
     share_weights(folder)
 

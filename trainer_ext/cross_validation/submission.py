@@ -26,7 +26,10 @@ def submit(args: Arguments, models: Path, folder: Path) -> None:
     data = args.data
     size = args.training.per_device_eval_batch_size
     predictor = load_predictor(
-        models, batch_size=size, file_name="model.safetensors", trust_remote_code=args.model.trust_remote_code
+        models,
+        batch_size=size,
+        file_name="model.safetensors",
+        trust_remote_code=args.model.trust_remote_code,
     )
     task = predictor.task
     rows, texts, labels = read_test_rows(data, task)
@@ -34,7 +37,9 @@ def submit(args: Arguments, models: Path, folder: Path) -> None:
     with atomic_writer(folder / "submission.csv", newline="") as file:
         writer = CsvWriter(file, "submission.csv")
         outputs = tqdm(predictor.logits_iter(texts), total=len(rows), desc="test", unit="row")
-        id_column = data.id_column or (DEFAULT_ID if all(DEFAULT_ID in row.values for row in rows) else None)
+        id_column = data.id_column or (
+            DEFAULT_ID if all(DEFAULT_ID in row.values for row in rows) else None
+        )
         for number, (row, output) in enumerate(zip(rows, outputs, strict=True), 1):
             name = row.values[id_column] if id_column else number
             record = {id_column or ROW: name} | predicted_labels(task, output)
@@ -45,7 +50,10 @@ def submit(args: Arguments, models: Path, folder: Path) -> None:
                 kept.append(output)
     writer.say()
     if labels is not None:
-        write_json(folder / "test_metrics.json", task.compute_metrics(task.stack(kept), task.stack_labels(labels)))
+        write_json(
+            folder / "test_metrics.json",
+            task.compute_metrics(task.stack(kept), task.stack_labels(labels)),
+        )
     print(f"submission.csv: {len(rows)} rows of {data.test_file}")
 
 

@@ -16,7 +16,13 @@ from trainer_ext.data.io.csv_writer import CsvWriter
 from trainer_ext.data.io.readers import Row
 from trainer_ext.data.labelled import texts_and_labels
 from trainer_ext.files import atomic_writer, read_json, write_json
-from trainer_ext.inference.combine import combine, fit_weights, inverse_loss_weights, joint_task, loss
+from trainer_ext.inference.combine import (
+    combine,
+    fit_weights,
+    inverse_loss_weights,
+    joint_task,
+    loss,
+)
 from trainer_ext.inference.loading import read_pipeline
 from trainer_ext.inference.predictor import build_task
 from trainer_ext.tasks import Task
@@ -48,7 +54,9 @@ def scored_by_folds(table: FoldTable, rows: Sequence[Row]) -> Scored:
     position[own] = np.arange(len(own))
     parts = {f"fold-{k}": position[table.validation_rows(k)] for k in range(table.models)}
     folds = table.folds[0, own].tolist() if len(table.folds) == 1 else None
-    return Scored([rows[k] for k in own], table.id_column, [table.ids[k] for k in own], folds, parts)
+    return Scored(
+        [rows[k] for k in own], table.id_column, [table.ids[k] for k in own], folds, parts
+    )
 
 
 def scored_by_seeds(names: Sequence[str], rows: list[Row], id_column: str | None) -> Scored:
@@ -66,15 +74,22 @@ def summarise(args: Arguments, scored: Scored, about: Mapping[str, Any]) -> dict
     _, labels = texts_and_labels(scored.rows, args.data.text_column, whole)
     outputs = {name: load_outputs(folder / name, tasks[name]) for name in names}
     stacked = {name: whole.stack(rows) for name, rows in outputs.items()}
-    own = {name: whole.stack_labels([labels[k] for k in part]) for name, part in scored.parts.items()}
-    metrics, by_seeds = {name: model_metrics(folder / name) for name in names}, bool(args.folds.seeds)
+    own = {
+        name: whole.stack_labels([labels[k] for k in part]) for name, part in scored.parts.items()
+    }
+    metrics, by_seeds = (
+        {name: model_metrics(folder / name) for name in names},
+        bool(args.folds.seeds),
+    )
     if args.model.calibrate != "none" and not by_seeds:
         tasks = cross_fitted(tasks, stacked, own, args.model.calibrate, args.folds.folds)
         for name, task in tasks.items():
             metrics[name] |= task.compute_metrics(stacked[name], own[name])
             metrics[name] |= task.calibration_metrics(stacked[name], own[name])
     of_rows, joined = join(tasks, outputs, scored)
-    write_predictions(folder / ("validation.csv" if by_seeds else "oof.csv"), scored, of_rows, joined)
+    write_predictions(
+        folder / ("validation.csv" if by_seeds else "oof.csv"), scored, of_rows, joined
+    )
     whole = with_own_decisions(whole, of_rows)
     weights = model_weights(by_seeds, tasks, stacked, own)
     result = {
@@ -82,7 +97,9 @@ def summarise(args: Arguments, scored: Scored, about: Mapping[str, Any]) -> dict
         "greater_is_better": whole.greater_is_better,
         "mean": over_models(metrics, np.mean),
         "std": over_models(metrics, lambda values: np.std(values, ddof=1)),
-        "ensemble" if by_seeds else "oof": whole.compute_metrics(whole.stack(joined), whole.stack_labels(labels)),
+        "ensemble" if by_seeds else "oof": whole.compute_metrics(
+            whole.stack(joined), whole.stack_labels(labels)
+        ),
         "seeds" if by_seeds else "folds": metrics,
         "weights": dict(zip(names, weights, strict=True)),
         "validated_rows": len(scored.rows),
@@ -92,7 +109,9 @@ def summarise(args: Arguments, scored: Scored, about: Mapping[str, Any]) -> dict
     return result
 
 
-def join(tasks: dict[str, Task], outputs: dict[str, list], scored: Scored) -> tuple[list[Task], list]:
+def join(
+    tasks: dict[str, Task], outputs: dict[str, list], scored: Scored
+) -> tuple[list[Task], list]:
     """For each row the task and the output of the models that were validated on it, together."""
     models: list[list[str]] = [[] for _ in scored.rows]
     answers: list[list] = [[] for _ in scored.rows]
@@ -102,21 +121,33 @@ def join(tasks: dict[str, Task], outputs: dict[str, list], scored: Scored) -> tu
             answers[position].append(output)
     of = {names: [tasks[name] for name in names] for names in map(tuple, models)}
     together = {names: joint_task(names, several) for names, several in of.items()}
-    joined = [combine(of[tuple(names)], several) for names, several in zip(models, answers, strict=True)]
+    joined = [
+        combine(of[tuple(names)], several) for names, several in zip(models, answers, strict=True)
+    ]
     return [together[tuple(names)] for names in models], joined
 
 
-def model_weights(by_seeds: bool, tasks: dict[str, Task], outputs: dict[str, Any], labels: dict) -> list[float]:
+def model_weights(
+    by_seeds: bool, tasks: dict[str, Task], outputs: dict[str, Any], labels: dict
+) -> list[float]:
     """For `--ensemble weighted`: fitted where all models saw the same rows, else by the loss on rows of their own."""
     if by_seeds:
-        return fit_weights(list(tasks.values()), list(outputs.values()), next(iter(labels.values())))
-    return inverse_loss_weights([loss(task, outputs[name], labels[name]) for name, task in tasks.items()])
+        return fit_weights(
+            list(tasks.values()), list(outputs.values()), next(iter(labels.values()))
+        )
+    return inverse_loss_weights(
+        [loss(task, outputs[name], labels[name]) for name, task in tasks.items()]
+    )
 
 
 def model_metrics(folder: Path) -> dict[str, float]:
     """`eval_*` and `test_*` of one model: validation without its prefix."""
     metrics = read_json(folder / "metrics.json")
-    return {key.removeprefix("eval_"): value for key, value in metrics.items() if key.startswith(("eval_", "test_"))}
+    return {
+        key.removeprefix("eval_"): value
+        for key, value in metrics.items()
+        if key.startswith(("eval_", "test_"))
+    }
 
 
 def over_models(metrics: dict[str, dict[str, float]], function) -> dict[str, float]:
@@ -132,7 +163,9 @@ def write_predictions(path: Path, scored: Scored, tasks: Sequence[Task], outputs
         writer = CsvWriter(file, path.name)
         for k, (row, task, output) in enumerate(zip(scored.rows, tasks, outputs, strict=True)):
             fold = {} if scored.folds is None else {"fold": scored.folds[k]}
-            predicted = {f"pred_{name}": value for name, value in predicted_labels(task, output, row).items()}
+            predicted = {
+                f"pred_{name}": value for name, value in predicted_labels(task, output, row).items()
+            }
             record = {scored.id_column or ROW: scored.ids[k]} | fold | given_labels(row, task)
             record |= predicted | probability_columns(task, output)
             if k == 0:

@@ -36,7 +36,9 @@ def predicted_labels(task: Task, output: Any, row: Row | None = None) -> dict[st
         chosen = [value for value, there in zip(space.values, predicted, strict=True) if there]
         as_list = row is not None and not isinstance(row.values.get(columns[0]), str)
         return {columns[0]: plain(chosen) if as_list else task.join(chosen)}
-    return {name: space.values[k] for name, k in zip(columns, np.atleast_1d(predicted), strict=True)}
+    return {
+        name: space.values[k] for name, k in zip(columns, np.atleast_1d(predicted), strict=True)
+    }
 
 
 def probability_columns(task: Task, output: Any) -> dict[str, float]:
@@ -46,7 +48,10 @@ def probability_columns(task: Task, output: Any) -> dict[str, float]:
     p = task.probabilities(output[0] if task.name == "joint" else output, 1.0)
     classes = task.label_space.classes
     if p.ndim == 1:
-        return {f"probability_{name}": round(float(value), 6) for name, value in zip(classes, p, strict=True)}
+        return {
+            f"probability_{name}": round(float(value), 6)
+            for name, value in zip(classes, p, strict=True)
+        }
     return {
         f"{column}_probability_{name}": round(float(value), 6)
         for column, row in zip(task.label_space.columns, p, strict=True)

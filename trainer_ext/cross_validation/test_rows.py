@@ -32,8 +32,13 @@ def read_test_rows(data: DataArguments, task: Task) -> tuple[list[Row], list, li
     else:
         rows, labels = list(read_labelled(data.test_file, data.task, data)), None
         for row in rows[:1]:
-            require_columns(row, ["tokens" if task.reads_words else data.text_column], data.test_file)
-        texts = [tokens_of(row) if task.reads_words else text_of(row, data.text_column, True) for row in rows]
+            require_columns(
+                row, ["tokens" if task.reads_words else data.text_column], data.test_file
+            )
+        texts = [
+            tokens_of(row) if task.reads_words else text_of(row, data.text_column, True)
+            for row in rows
+        ]
     if not rows:
         raise UserError(f"{data.test_file} is empty: it has no rows")
     for row in rows if data.id_column else ():

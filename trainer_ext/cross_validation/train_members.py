@@ -101,13 +101,23 @@ def train_one(
     log, start = folder / name / LOG, time.monotonic()
     log.parent.mkdir(parents=True, exist_ok=True)
     print(f"{name}: training, log in {log}", flush=True)
-    command = [sys.executable, "-m", "trainer_ext", str(folder / "resolved_config.yaml"), *member_flags(name)]
+    command = [
+        sys.executable,
+        "-m",
+        "trainer_ext",
+        str(folder / "resolved_config.yaml"),
+        *member_flags(name),
+    ]
     if args.training.hub_token:  # neither its command line nor a file may hold it
         environment = {**environment, "HF_TOKEN": args.training.hub_token}
     with open(log, "ab") as file:
         begin = file.tell()
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, env=environment
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=environment,
         )
         processes[name] = process
         if stop.is_set():  # since it was looked at last
@@ -120,7 +130,9 @@ def train_one(
         raise UserError(f"{name}: {last_error(text)}")
     if status:
         how = f"exit status {status}" if status > 0 else f"signal {-status}"
-        print(f"{name}: FAILED ({how}) after {seconds:.0f} s; last lines of {log}:", file=sys.stderr)
+        print(
+            f"{name}: FAILED ({how}) after {seconds:.0f} s; last lines of {log}:", file=sys.stderr
+        )
         print(last_lines(log), file=sys.stderr, flush=True)
         return status
     metric = TASKS[args.data.task].default_metric
@@ -133,7 +145,10 @@ def shared_gpus(use_cpu: bool, workers: int) -> list[str | None]:
     """For each worker the GPU that its processes see, in turn; None without one."""
     gpus = [] if use_cpu else visible_gpus()
     if len(gpus) > workers:
-        print(f"note: {len(gpus)} GPUs are visible; --num_fold_workers {len(gpus)} trains on all of them", flush=True)
+        print(
+            f"note: {len(gpus)} GPUs are visible; --num_fold_workers {len(gpus)} trains on all of them",
+            flush=True,
+        )
     return [gpus[k % len(gpus)] if gpus else None for k in range(workers)]
 
 
@@ -162,7 +177,11 @@ def child_environment(workers: int, gpu: str | None = None) -> dict[str, str]:
 def last_error(text: str) -> str:
     """The message of a script that ended with exit status 2."""
     found = [line for line in text.splitlines() if line.startswith("error: ")]
-    return found[-1].removeprefix("error: ") if found else "it refused its arguments: " + " ".join(text.split())[-300:]
+    return (
+        found[-1].removeprefix("error: ")
+        if found
+        else "it refused its arguments: " + " ".join(text.split())[-300:]
+    )
 
 
 def last_lines(log: Path, count: int = 12) -> str:
@@ -180,10 +199,14 @@ def run_module(module: str, arguments: Sequence[str], log: Path) -> None:
         RunError: when it fails.
     """
     command = [sys.executable, "-m", module, *arguments]
-    done = subprocess.run(command, env=child_environment(1), stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    done = subprocess.run(
+        command, env=child_environment(1), stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
     if done.returncode == 2:
         raise UserError(last_error(done.stderr))
     if done.returncode:
         write_text(log, done.stdout + done.stderr)
-        raise RunError(f"{module} failed (see {log}); the models are kept. Run the same command again")
+        raise RunError(
+            f"{module} failed (see {log}); the models are kept. Run the same command again"
+        )
     print(done.stdout, end="", flush=True)

@@ -7,7 +7,11 @@ from typing import Any
 def class_names(features: Mapping[str, Any]) -> dict[str, Callable[[int], str]]:
     """From id to name, for each column of class ids, or of lists of them."""
     classes = {column: getattr(feature, "feature", feature) for column, feature in features.items()}
-    return {column: feature.int2str for column, feature in classes.items() if hasattr(feature, "int2str")}
+    return {
+        column: feature.int2str
+        for column, feature in classes.items()
+        if hasattr(feature, "int2str")
+    }
 
 
 def named(value: Any, name_of: Callable[[int], str]) -> Any:

@@ -96,7 +96,10 @@ def stream_rows(data: DataArguments, split: str) -> Iterator[Row]:
     if first is not None:
         needed = task.required_columns(data.text_column, data.label_columns)
         require_columns(first, [*needed, *filter(None, [data.id_column])], source)
-        limits = {"train": data.max_train_samples, "validation": data.max_eval_samples}  # never of test rows
+        limits = {
+            "train": data.max_train_samples,
+            "validation": data.max_eval_samples,
+        }  # never of test rows
         yield from islice(chain([first], rows), limits.get(split))
 
 
@@ -113,14 +116,22 @@ def hub_rows(data: DataArguments, split: str) -> Iterator[Row]:
     try:
         splits = load_dataset(data.dataset_name, data.dataset_config_name)
     except Exception as error:  # the hub client raises many unrelated types
-        raise UserError(f"dataset_name {data.dataset_name} cannot be loaded: {' '.join(str(error).split())}") from error
+        raise UserError(
+            f"dataset_name {data.dataset_name} cannot be loaded: {' '.join(str(error).split())}"
+        ) from error
     if split == "train" and split not in splits:
-        raise UserError(f"dataset_name {data.dataset_name} has no split 'train'; it has {', '.join(splits)}")
+        raise UserError(
+            f"dataset_name {data.dataset_name} has no split 'train'; it has {', '.join(splits)}"
+        )
     if split not in splits:
         return
     names = class_names(splits[split].features)
     for number, values in enumerate(splits[split], 1):
-        labels = {column: named(values[column], names[column]) for column in data.label_columns if column in names}
+        labels = {
+            column: named(values[column], names[column])
+            for column in data.label_columns
+            if column in names
+        }
         yield Row(values | labels, f"{data.dataset_name}[{split}], row {number}")
 
 
@@ -138,7 +149,12 @@ def columns_of(rows: Sequence[Row], data: DataArguments, task: Task) -> dict[str
     columns = {"text": texts, "labels": labels}
     if task.reads_words:
         intents, tags = zip(*labels, strict=True)
-        columns = {"text": [" ".join(t) for t in texts], "words": texts, "labels": intents, "token_labels": tags}
+        columns = {
+            "text": [" ".join(t) for t in texts],
+            "words": texts,
+            "labels": intents,
+            "token_labels": tags,
+        }
     if data.id_column:
         columns["id"] = [str(row.values.get(data.id_column)) for row in rows]
     return columns

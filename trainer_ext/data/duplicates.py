@@ -42,7 +42,9 @@ class TextIndex:
         return {
             "texts": len(keys),
             "rows_of_second": sum(other.counts[key] for key in keys),
-            "conflicting_texts": sum(key in either or self.labels[key] != other.labels[key] for key in keys),
+            "conflicting_texts": sum(
+                key in either or self.labels[key] != other.labels[key] for key in keys
+            ),
         }
 
 

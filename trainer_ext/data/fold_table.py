@@ -68,11 +68,18 @@ class FoldTable:
 
 def fold_strategy(args: FoldArguments, task: str) -> str:
     """The strategy asked for, else the one that fits the task."""
-    return args.fold_strategy or ("stratified" if task == "single_label" else "multilabel_stratified")
+    return args.fold_strategy or (
+        "stratified" if task == "single_label" else "multilabel_stratified"
+    )
 
 
 def claim_folds(
-    folder: Path, args: FoldArguments, data: DataArguments, rows: Sequence[Row], task: Task, seed: int
+    folder: Path,
+    args: FoldArguments,
+    data: DataArguments,
+    rows: Sequence[Row],
+    task: Task,
+    seed: int,
 ) -> FoldTable:
     """The table in `folder`, made and written when there is none yet.
 
@@ -94,8 +101,12 @@ def claim_folds(
     }
     if (folder / "folds.csv").is_file() and (folder / "folds.json").is_file():
         check_same(folder, about)
-        return FoldTable(id_column, ids, read_folds(folder / "folds.csv", len(rows), args), original, about)
-    table = FoldTable(id_column, ids, divide(about, rows, ids, original, data, task), original, about)
+        return FoldTable(
+            id_column, ids, read_folds(folder / "folds.csv", len(rows), args), original, about
+        )
+    table = FoldTable(
+        id_column, ids, divide(about, rows, ids, original, data, task), original, about
+    )
     write_json(folder / "folds.json", about)
     with atomic_writer(folder / "folds.csv", newline="") as file:
         writer = CsvWriter(file, "folds.csv")
@@ -144,7 +155,12 @@ def divide(
     first[units[own[::-1]]] = own[::-1]  # a unit counts as its first row
     return np.stack(
         [
-            deal(units, original, about["folds"], dealer(about["fold_strategy"], about["folds"], seed, strata[first]))
+            deal(
+                units,
+                original,
+                about["folds"],
+                dealer(about["fold_strategy"], about["folds"], seed, strata[first]),
+            )
             for seed in range(about["seed"], about["seed"] + about["fold_repeats"])
         ]
     )
@@ -160,7 +176,11 @@ def group_of(row: Row, column: str) -> str:
 
 
 def rows_hash(
-    rows: Sequence[Row], ids: Sequence[str], data: DataArguments, task: Task, group_column: str | None
+    rows: Sequence[Row],
+    ids: Sequence[str],
+    data: DataArguments,
+    task: Task,
+    group_column: str | None,
 ) -> str:
     """sha256 over what folds depend on: ids, texts, labels as they stand, groups and sources, in order."""
     columns = ("tokens", "slots", "intent") if task.reads_words else (data.text_column,)
@@ -185,7 +205,9 @@ def check_same(folder: Path, about: dict[str, Any]) -> None:
         differs, f"{differs} {before.get(differs)}"
     )
     if differs:
-        now = "the rows changed" if differs == "data_sha256" else f"now {differs} is {about[differs]}"
+        now = (
+            "the rows changed" if differs == "data_sha256" else f"now {differs} is {about[differs]}"
+        )
         raise UserError(
             f"{folder / 'folds.csv'} was made for {what}, and {now}: folds of different divisions must not be mixed. "
             "Give another output_dir, or --overwrite_output_dir true to begin anew"
@@ -197,7 +219,9 @@ def read_folds(path: Path, rows: int, args: FoldArguments) -> np.ndarray:
     with open(path, encoding="utf-8", newline="") as file:
         records = list(csv.DictReader(file))
     try:
-        folds = np.array([[int(record[name]) for record in records] for name in fold_columns(args.fold_repeats)])
+        folds = np.array(
+            [[int(record[name]) for record in records] for name in fold_columns(args.fold_repeats)]
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is damaged: {error}") from error
     if folds.shape[1] != rows or folds.min() < 0 or folds.max() >= args.folds:

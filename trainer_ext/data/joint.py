@@ -22,7 +22,9 @@ def counted_in(task: Task, rows: Iterable[Row]) -> Task:
     """The task, with what it counts in training rows counted in these: those of a fold."""
     if not isinstance(task, Joint):
         return task
-    return Joint(task.label_space.counted_in(tokens_and_tags(row)[1] for row in rows), task.calibration)
+    return Joint(
+        task.label_space.counted_in(tokens_and_tags(row)[1] for row in rows), task.calibration
+    )
 
 
 def raw_intent(row: Row) -> str:
@@ -52,7 +54,9 @@ def tokens_and_tags(row: Row) -> tuple[list[str], list[str]]:
     if not tokens:
         raise UserError(f"{row.where}: 'tokens' is empty")
     if not isinstance(tags, (list, tuple)):
-        raise UserError(f"{row.where}: 'slots' must be a list with a tag for each token, got {tags!r:.80}")
+        raise UserError(
+            f"{row.where}: 'slots' must be a list with a tag for each token, got {tags!r:.80}"
+        )
     if len(tags) != len(tokens):
         raise UserError(f"{row.where}: {len(tokens)} tokens, but {len(tags)} tags in 'slots'")
     try:
@@ -61,7 +65,9 @@ def tokens_and_tags(row: Row) -> tuple[list[str], list[str]]:
         raise UserError(f"{row.where}: {error}") from None
 
 
-def words_and_labels(rows: Iterable[Row], task: Joint) -> tuple[list[list[str]], list[tuple[int, list[int]]]]:
+def words_and_labels(
+    rows: Iterable[Row], task: Joint
+) -> tuple[list[list[str]], list[tuple[int, list[int]]]]:
     """Tokens, and (intent, tags) as indices, of each row in order; says which of them no training row has."""
     words, labels = [], []
     for row in rows:
@@ -71,5 +77,8 @@ def words_and_labels(rows: Iterable[Row], task: Joint) -> tuple[list[list[str]],
     unseen = {k for intent, tags in labels for k in (intent, *tags) if k < 0}
     if unseen:
         names = ", ".join(task.tag_names(sorted(unseen, reverse=True)[:10]))
-        print(f"note: no training row has {on_screen(names)}: rows with them count as wrong", file=sys.stderr)
+        print(
+            f"note: no training row has {on_screen(names)}: rows with them count as wrong",
+            file=sys.stderr,
+        )
     return words, labels

@@ -33,7 +33,9 @@ def print_label_notes(task: Task, labels: Sequence, rows: Iterable[Row]) -> None
         print(f"note: {note}", file=sys.stderr, flush=True)
 
 
-def label_notes(task: Task, labels: Sequence | None, places: Sequence[str], columns: Sequence[str]) -> Iterator[str]:
+def label_notes(
+    task: Task, labels: Sequence | None, places: Sequence[str], columns: Sequence[str]
+) -> Iterator[str]:
     """The notes, a line each.
 
     Args:
@@ -45,7 +47,9 @@ def label_notes(task: Task, labels: Sequence | None, places: Sequence[str], colu
     classes = task.label_space.classes
     if not classes:
         return
-    by_column = task.takes_lists and len(task.label_space.columns) > 1  # a column of 0 and 1 for each class
+    by_column = (
+        task.takes_lists and len(task.label_space.columns) > 1
+    )  # a column of 0 and 1 for each class
     if not by_column:
         yield from odd_names(classes, columns)
         yield from joined_names(classes, task.takes_lists)
@@ -94,11 +98,19 @@ def odd_names(classes: Sequence[str], columns: Sequence[str]) -> Iterator[str]:
     """Classes that look like something else."""
     known = {str(column).strip().casefold() for column in columns}
     kinds: Mapping[str, Iterable[str]] = {
-        "called like a column: is it a second header?": (c for c in classes if c.casefold() in known),
-        "with a line break or tab inside: is the separator right?": (c for c in classes if re.search(r"[\n\r\t]", c)),
+        "called like a column: is it a second header?": (
+            c for c in classes if c.casefold() in known
+        ),
+        "with a line break or tab inside: is the separator right?": (
+            c for c in classes if re.search(r"[\n\r\t]", c)
+        ),
         "as missing values are written": (c for c in classes if c.casefold() in GAPS),
-        "in brackets or quotes: is it a list (task multi_label)?": (c for c in classes if WRAPPED.match(c)),
-        f"of more than {LONG} characters: is the label in the right column?": (c for c in classes if len(c) > LONG),
+        "in brackets or quotes: is it a list (task multi_label)?": (
+            c for c in classes if WRAPPED.match(c)
+        ),
+        f"of more than {LONG} characters: is the label in the right column?": (
+            c for c in classes if len(c) > LONG
+        ),
     }
     for what, found in kinds.items():
         names = list(found)
@@ -116,10 +128,16 @@ def joined_names(classes: Sequence[str], takes_lists: bool) -> Iterator[str]:
     """Classes that are other classes joined by something."""
     known = set(classes)
     for separator in SEPARATORS:
-        joined = [name for name in classes if len(parts := split(name, separator)) > 1 and set(parts) <= known]
+        joined = [
+            name
+            for name in classes
+            if len(parts := split(name, separator)) > 1 and set(parts) <= known
+        ]
         if joined:
             flag = (
-                f"label_separator {separator!r}" if takes_lists else f"task multi_label, label_separator {separator!r}"
+                f"label_separator {separator!r}"
+                if takes_lists
+                else f"task multi_label, label_separator {separator!r}"
             )
             yield f"{plural(joined, 'class', 'classes')} that join others by {separator!r} ({flag}?): {listed(joined)}"
 

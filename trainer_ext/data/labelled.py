@@ -6,7 +6,14 @@ from itertools import chain
 from typing import Any
 
 from trainer_ext.arguments.files import FileOptions, ending_of
-from trainer_ext.data.io.readers import DEFAULTS, Row, check_characters, read_rows, require_columns, text_of
+from trainer_ext.data.io.readers import (
+    DEFAULTS,
+    Row,
+    check_characters,
+    read_rows,
+    require_columns,
+    text_of,
+)
 from trainer_ext.data.io.slot_files import read_slu
 from trainer_ext.data.io.smp import read_smp
 from trainer_ext.data.joint import joint_label_space, words_and_labels
@@ -24,7 +31,11 @@ def read_labelled(path: str, task: str, options: FileOptions = DEFAULTS) -> Iter
 
 
 def labelled_rows(
-    path: str, task: type[Task] | Task, text_column: str, label_columns: Sequence[str], options: FileOptions = DEFAULTS
+    path: str,
+    task: type[Task] | Task,
+    text_column: str,
+    label_columns: Sequence[str],
+    options: FileOptions = DEFAULTS,
 ) -> Iterator[Row]:
     """The same with the columns looked for, and with `drop_missing` without the rows that have no text or label.
 
@@ -37,11 +48,17 @@ def labelled_rows(
         return
     require_columns(first, task.required_columns(text_column, label_columns), path)
     rows = chain([first], rows)
-    yield from drop_missing(rows, task, text_column, label_columns, path) if options.drop_missing else rows
+    yield from (
+        drop_missing(rows, task, text_column, label_columns, path) if options.drop_missing else rows
+    )
 
 
 def drop_missing(
-    rows: Iterable[Row], task: type[Task] | Task, text_column: str, label_columns: Sequence[str], path: str
+    rows: Iterable[Row],
+    task: type[Task] | Task,
+    text_column: str,
+    label_columns: Sequence[str],
+    path: str,
 ) -> Iterator[Row]:
     """Rows with text and labels; at the end says on stderr which were left out."""
     left_out, named = 0, []
@@ -54,7 +71,10 @@ def drop_missing(
             yield row
     if left_out:
         more = ", ..." if left_out > len(named) else ""
-        print(f"note: {path}: left out {left_out} without text or label: {', '.join(named)}{more}", file=sys.stderr)
+        print(
+            f"note: {path}: left out {left_out} without text or label: {', '.join(named)}{more}",
+            file=sys.stderr,
+        )
 
 
 def is_missing(value: Any) -> bool:
@@ -120,7 +140,9 @@ def raw_label(row: Row, column: str, task: type[Task] | Task = Task) -> Any:
             "takes one value"
         )
     if is_missing(value):
-        raise UserError(f"{row.where}: the label in column {column!r} is missing (--drop_missing leaves out such rows)")
+        raise UserError(
+            f"{row.where}: the label in column {column!r} is missing (--drop_missing leaves out such rows)"
+        )
     return str(value)
 
 

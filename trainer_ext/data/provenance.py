@@ -70,7 +70,9 @@ def with_number(row: Row, number: int) -> Row:
         UserError: for a row that has an id though the first has none, and for one made from another.
     """
     if DEFAULT_ID in row.values:
-        raise UserError(f"{row.where}: has an id in column {DEFAULT_ID!r}, but the first row has none")
+        raise UserError(
+            f"{row.where}: has an id in column {DEFAULT_ID!r}, but the first row has none"
+        )
     if is_new(row.values):
         raise UserError(
             f"{row.where}: made from row {row.values[SOURCE_ID]!r}, but no column {DEFAULT_ID!r} says which row that "
@@ -94,7 +96,9 @@ def originals_only(rows: Iterable[Row]) -> Iterator[Row]:
         yield row
 
 
-def new_row(values: dict[str, Any], source: Any, operation: str, id_column: str, new_id: str) -> dict[str, Any]:
+def new_row(
+    values: dict[str, Any], source: Any, operation: str, id_column: str, new_id: str
+) -> dict[str, Any]:
     """`values` as a row of its own, with an id of its own."""
     return {**values, id_column: new_id, SOURCE_ID: source, OPERATION: operation}
 
@@ -104,7 +108,11 @@ def telling_id_column(rows: Sequence[Row], id_column: str | None) -> str | None:
     if id_column:
         return id_column
     names = [row.values.get(DEFAULT_ID) for row in rows if not made_from(row)]
-    return DEFAULT_ID if None not in names and len({str(name) for name in names}) == len(names) else None
+    return (
+        DEFAULT_ID
+        if None not in names and len({str(name) for name in names}) == len(names)
+        else None
+    )
 
 
 def row_ids(rows: Sequence[Row], id_column: str | None) -> list[str]:
@@ -120,7 +128,9 @@ def row_ids(rows: Sequence[Row], id_column: str | None) -> list[str]:
         if made_from(row):
             continue
         if name in seen:
-            raise UserError(f"{row.where}: id {name!r} is that of {seen[name]} too; folds need an id for each row")
+            raise UserError(
+                f"{row.where}: id {name!r} is that of {seen[name]} too; folds need an id for each row"
+            )
         seen[name] = row.where
     return ids
 
@@ -130,7 +140,9 @@ def made_from(row: Row) -> str | None:
     return str(row.values[SOURCE_ID]).strip() if is_new(row.values) else None
 
 
-def check_sources(rows: Sequence[Row], ids: Sequence[str], original: np.ndarray, id_column: str | None) -> None:
+def check_sources(
+    rows: Sequence[Row], ids: Sequence[str], original: np.ndarray, id_column: str | None
+) -> None:
     """Refuse augmented rows whose source is not certain: a row in another fold than its source would leak.
 
     Raises:
@@ -149,7 +161,9 @@ def check_sources(rows: Sequence[Row], ids: Sequence[str], original: np.ndarray,
             )
         if source not in known:
             raise UserError(f"{row.where}: source_id {source!r} is the id of no row")
-        if name != source and name in known:  # a copy keeps every column but the one that names rows
+        if (
+            name != source and name in known
+        ):  # a copy keeps every column but the one that names rows
             raise UserError(
                 f"{row.where}: made from row {source!r}, but in column {id_column!r} it has the id {name!r} of another "
                 "row: its source was named by another column; give that one as id_column"

@@ -66,7 +66,9 @@ def deal(units: np.ndarray, counted: np.ndarray, folds: int, how: Deal | None) -
         parts = how(own) if len(own) >= folds else np.arange(len(own))
         counts = np.bincount(parts, minlength=folds)
         place = np.empty(folds, dtype=int)
-        place[np.argsort(-counts, kind="stable")] = np.argsort(totals, kind="stable")  # the largest to the smallest
+        place[np.argsort(-counts, kind="stable")] = np.argsort(
+            totals, kind="stable"
+        )  # the largest to the smallest
         part[own] = place[parts]
         totals[place] += size * counts
     return part[units]
@@ -96,7 +98,9 @@ def dealer(strategy: str, folds: int, seed: int, strata: np.ndarray) -> Deal | N
             splitter = MultilabelStratifiedKFold(n_splits=folds, shuffle=True, random_state=seed)
         out = np.zeros(len(indices), dtype=int)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # classes with fewer members than folds: nothing can be done about them
+            warnings.simplefilter(
+                "ignore"
+            )  # classes with fewer members than folds: nothing can be done about them
             for k, (_, held) in enumerate(splitter.split(indices, y)):
                 out[held] = k
         return out
@@ -121,7 +125,9 @@ def strata_of(task: Task, labels: Sequence, strategy: str) -> np.ndarray:
         columns = np.stack([binned(column) for column in columns.T], axis=1)
     if strategy == "stratified":
         return columns[:, 0]
-    return np.concatenate([column[:, None] == np.unique(column) for column in columns.T], axis=1).astype(int)
+    return np.concatenate(
+        [column[:, None] == np.unique(column) for column in columns.T], axis=1
+    ).astype(int)
 
 
 def binned(values: np.ndarray) -> np.ndarray:
@@ -129,4 +135,6 @@ def binned(values: np.ndarray) -> np.ndarray:
     known = np.unique(values)
     if len(known) <= BINS:
         return np.searchsorted(known, values)
-    return np.searchsorted(np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1])), values)
+    return np.searchsorted(
+        np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1])), values
+    )

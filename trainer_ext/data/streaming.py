@@ -9,7 +9,14 @@ import torch
 from datasets import Dataset, IterableDataset
 
 from trainer_ext.arguments.groups import DataArguments
-from trainer_ext.data.dataset import build_dataset, columns_of, hash_of, load_parts, load_rows, stream_rows
+from trainer_ext.data.dataset import (
+    build_dataset,
+    columns_of,
+    hash_of,
+    load_parts,
+    load_rows,
+    stream_rows,
+)
 from trainer_ext.data.io.readers import Row
 from trainer_ext.tasks import Task
 
@@ -88,12 +95,18 @@ class TokenStream(torch.utils.data.IterableDataset):
     """
 
     def __init__(
-        self, dataset: StreamedDataset, encode: Callable[[dict], dict], seed: int = 0, buffer_size: int = FIRST
+        self,
+        dataset: StreamedDataset,
+        encode: Callable[[dict], dict],
+        seed: int = 0,
+        buffer_size: int = FIRST,
     ):
         super().__init__()
         self.rows = len(dataset)
         stream = IterableDataset.from_generator(partial(StreamedDataset.examples, dataset))
-        self.stream = stream.shuffle(seed=seed, buffer_size=buffer_size).map(encode, batched=True, batch_size=BATCH)
+        self.stream = stream.shuffle(seed=seed, buffer_size=buffer_size).map(
+            encode, batched=True, batch_size=BATCH
+        )
 
     def __len__(self) -> int:
         return self.rows
@@ -111,13 +124,17 @@ def rows_of(data: DataArguments, split: str) -> list[Row] | StreamedRows:
     return StreamedRows(data) if data.streaming and split == "train" else load_rows(data, split)
 
 
-def rows_by_split(data: DataArguments, splits: Sequence[str]) -> dict[str, list[Row] | StreamedRows]:
+def rows_by_split(
+    data: DataArguments, splits: Sequence[str]
+) -> dict[str, list[Row] | StreamedRows]:
     """The rows of each split; with `--validation_split` the training file is read and divided once."""
     divided = load_parts(data)._asdict() if data.validation_split else {}
     return {split: divided[split] if split in divided else rows_of(data, split) for split in splits}
 
 
-def build_split(rows: list[Row] | StreamedRows, data: DataArguments, task: Task) -> Dataset | StreamedDataset | None:
+def build_split(
+    rows: list[Row] | StreamedRows, data: DataArguments, task: Task
+) -> Dataset | StreamedDataset | None:
     """The data set of a split's rows; None for no rows."""
     if isinstance(rows, StreamedRows):
         return StreamedDataset(data, task)

@@ -77,7 +77,9 @@ def strategy_of(task: Task) -> str:
     return "stratified" if single else "multilabel_stratified"
 
 
-def held_rows(units: np.ndarray, strata: np.ndarray, share: float, seed: int, kept: int = 1) -> np.ndarray:
+def held_rows(
+    units: np.ndarray, strata: np.ndarray, share: float, seed: int, kept: int = 1
+) -> np.ndarray:
     """(N,) whether each row is validated on.
 
     Args:
@@ -96,7 +98,9 @@ def held_rows(units: np.ndarray, strata: np.ndarray, share: float, seed: int, ke
     return chosen[units] if len(numbers) > 1 else np.zeros(len(units), dtype=bool)
 
 
-def by_class(classes: np.ndarray, sizes: np.ndarray, share: float, seed: int, kept: int) -> np.ndarray:
+def by_class(
+    classes: np.ndarray, sizes: np.ndarray, share: float, seed: int, kept: int
+) -> np.ndarray:
     """(U,) units drawn so that each class gives its share of rows, and keeps as many units at least."""
     generator = np.random.default_rng(seed)
     quotas = quotas_of(np.bincount(classes, weights=sizes), share, generator)

@@ -9,10 +9,20 @@ from trainer_ext.inference.predictor import Predictor
 
 
 def score(
-    predictor: Predictor, texts: Sequence, labels: Sequence, description: str = "scoring", bar: bool = True
+    predictor: Predictor,
+    texts: Sequence,
+    labels: Sequence,
+    description: str = "scoring",
+    bar: bool = True,
 ) -> dict[str, Any]:
     """`{"metrics", "logits", "labels"}` of a predictor on texts with encoded labels, with a progress bar."""
-    rows = tqdm(predictor.logits_iter(texts), total=len(texts), desc=description, unit="row", disable=not bar)
+    rows = tqdm(
+        predictor.logits_iter(texts),
+        total=len(texts),
+        desc=description,
+        unit="row",
+        disable=not bar,
+    )
     logits, labels = predictor.task.stack(list(rows)), predictor.task.stack_labels(labels)
     task = predictor.task
     task.check_finite(logits)

@@ -16,7 +16,9 @@ from trainer_ext.tasks import Task
 # scores or labels, whichever is larger), so that neither the labels' unit nor a model's confidence decides.
 ONNX_TOLERANCE = 1e-3  # of the largest difference: float32 ONNX computes the same
 INT8_TOLERANCE = 0.1  # of the root mean square: no row or two decide; good INT8 has 0.005 to 0.08, overflowing more
-FLOAT32_STEPS = 1e-3  # of the largest logit: the least spread, as rounding grows with the size of a number
+FLOAT32_STEPS = (
+    1e-3  # of the largest logit: the least spread, as rounding grows with the size of a number
+)
 LATENCY_TEXTS = 60
 
 
@@ -67,8 +69,14 @@ def run_variant(
 
 def relative_differences(task: Task, logits: Any, reference: Any, labels: Any) -> list[np.ndarray]:
     """|logits - reference| over the spread, for each part of the logits that has a scale of its own."""
-    parts = zip(task.parts(logits), task.parts(reference), task.spreads(reference, labels), strict=True)
-    return [np.abs(own - other) / at_least_rounding(spread, other) for own, other, spread in parts if other.size]
+    parts = zip(
+        task.parts(logits), task.parts(reference), task.spreads(reference, labels), strict=True
+    )
+    return [
+        np.abs(own - other) / at_least_rounding(spread, other)
+        for own, other, spread in parts
+        if other.size
+    ]
 
 
 def at_least_rounding(spread: float, values: np.ndarray) -> float:
@@ -87,7 +95,11 @@ def judge_onnx(variant: Variant) -> None:
 
 
 def judge_int8(
-    variant: Variant, pytorch: Variant, max_metric_drop: float, greater_is_better: bool = True, unit: float = 1.0
+    variant: Variant,
+    pytorch: Variant,
+    max_metric_drop: float,
+    greater_is_better: bool = True,
+    unit: float = 1.0,
 ) -> None:
     """INT8 may lose `max_metric_drop` points of the task's metric, and its logits must be near to PyTorch's.
 

@@ -10,7 +10,9 @@ from trainer_ext.inference import Predictor
 WARM_UP = 5
 
 
-def latencies_ms(predictors: Mapping[str, Predictor], batches: Sequence[Sequence[str]]) -> dict[str, np.ndarray]:
+def latencies_ms(
+    predictors: Mapping[str, Predictor], batches: Sequence[Sequence[str]]
+) -> dict[str, np.ndarray]:
     """Milliseconds per batch (tokenising included), by variant; the order of the variants turns with each batch."""
     names = list(predictors)
     times: dict[str, list[float]] = {name: [] for name in names}

@@ -27,15 +27,25 @@ def export_members(options: ExportOptions, members: Sequence[Path]) -> dict[str,
     output_dir, names = options.output_dir, {path.name for path in members}
     if output_dir.resolve() == options.model.resolve():
         raise UserError(f"output_dir {output_dir} holds the models themselves; give another folder")
-    others = [p.name for p in output_dir.iterdir() if MEMBER.fullmatch(p.name)] if output_dir.is_dir() else []
+    others = (
+        [p.name for p in output_dir.iterdir() if MEMBER.fullmatch(p.name)]
+        if output_dir.is_dir()
+        else []
+    )
     if set(others) - names:
-        raise UserError(f"output_dir {output_dir} holds {', '.join(sorted(set(others) - names))} of another export")
-    copy_if_there(LISTS, options.model, output_dir)  # first: what is cut off is known to be incomplete
+        raise UserError(
+            f"output_dir {output_dir} holds {', '.join(sorted(set(others) - names))} of another export"
+        )
+    copy_if_there(
+        LISTS, options.model, output_dir
+    )  # first: what is cut off is known to be incomplete
     reports = {}
     for model in members:
         print(f"{model.name}:", flush=True)
         # Models of two exports never answer together: when the first is replaced, the later ones end.
-        replaced = () if reports else (output_dir, *(output_dir / later.name for later in members[1:]))
+        replaced = (
+            () if reports else (output_dir, *(output_dir / later.name for later in members[1:]))
+        )
         one = replace(options, model=model, output_dir=output_dir / model.name, replaced=replaced)
         reports[model.name] = export_model(one)
     first = next(iter(reports.values()))
@@ -65,11 +75,25 @@ def members_table(whole: dict[str, Any]) -> str:
     for name, report in whole["models"].items():
         variants = {variant["name"]: variant for variant in report["variants"]}
         start, chosen = variants["pytorch"], variants[report["chosen"]]
-        verdict = "good" if report["passed"] else next(v["why"] for v in variants.values() if not v["good"])
+        verdict = (
+            "good"
+            if report["passed"]
+            else next(v["why"] for v in variants.values() if not v["good"])
+        )
         sizes = [f"{variant['bytes'] / 1e6:.2f}" for variant in (start, chosen)]
         times = [f"{variant['latency_ms_p50']:.2f}" for variant in (start, chosen)]
         pairs = zip((f"{v['metric']:.4f}" for v in (start, chosen)), sizes, times, strict=True)
         (m0, s0, t0), (m1, s1, t1) = pairs
         rows.append([name, report["chosen"], report["eval_rows"], m0, m1, s0, s1, t0, t1, verdict])
-    headers = ["model", "chosen", "rows", f"{metric} before", "after", "MB before", "after", "ms before", "after"]
+    headers = [
+        "model",
+        "chosen",
+        "rows",
+        f"{metric} before",
+        "after",
+        "MB before",
+        "after",
+        "ms before",
+        "after",
+    ]
     return table(rows, [*headers, "verdict"])

@@ -6,11 +6,30 @@ from pathlib import Path
 
 MARK = "config.json"  # prediction takes no folder without it: removed first, written last
 TOKENIZER_FILES = (
-    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"),
-    *("vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model"),
+    *(
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "chat_template.jinja",
+    ),
+    *(
+        "vocab.txt",
+        "vocab.json",
+        "merges.txt",
+        "spiece.model",
+        "sentencepiece.bpe.model",
+        "tokenizer.model",
+    ),
 )
 # What an earlier export may have left that a new one does not write: it would be read beside the new files.
-OF_AN_EXPORT = ("model.onnx", "model.onnx_data", "model_quantized.onnx", "export_report.json", *TOKENIZER_FILES)
+OF_AN_EXPORT = (
+    "model.onnx",
+    "model.onnx_data",
+    "model_quantized.onnx",
+    "export_report.json",
+    *TOKENIZER_FILES,
+)
 
 
 def publish(stage: Path, folder: Path, replaced: Iterable[Path] = ()) -> None:

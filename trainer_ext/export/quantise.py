@@ -29,9 +29,15 @@ class Int8Setting:
 # drops too far.
 SETTINGS = (
     Int8Setting("8-bit embeddings and products", ("MatMul", "Gather")),
-    Int8Setting("8-bit embeddings, narrowing products in float", ("MatMul", "Gather"), narrowing_in_float=True),
+    Int8Setting(
+        "8-bit embeddings, narrowing products in float",
+        ("MatMul", "Gather"),
+        narrowing_in_float=True,
+    ),
     Int8Setting("float embeddings, 8-bit products", ("MatMul",)),
-    Int8Setting("float embeddings, narrowing products in float", ("MatMul",), narrowing_in_float=True),
+    Int8Setting(
+        "float embeddings, narrowing products in float", ("MatMul",), narrowing_in_float=True
+    ),
 )
 
 
@@ -41,7 +47,9 @@ def quantise(model_path: Path, folder: Path, setting: Int8Setting) -> Path:
     Signed 8-bit weights with a scale per output channel; activations are scaled at run time. Products of two
     activations (attention scores) stay in float: quantising them costs accuracy and, without VNNI, time.
     """
-    logging.getLogger("root").setLevel(logging.ERROR)  # onnxruntime advises pre-processing, which Optimum's export did
+    logging.getLogger("root").setLevel(
+        logging.ERROR
+    )  # onnxruntime advises pre-processing, which Optimum's export did
     weights = product_weights(model_path)
     in_float = [name for name, shape in weights.items() if shape is None]
     if setting.narrowing_in_float:

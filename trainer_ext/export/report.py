@@ -24,11 +24,17 @@ def build_report(
         "metric_name": metric_name,
         "max_metric_drop": max_metric_drop,
         "eval_rows": rows,
-        "tolerances": {"onnx_max_relative_diff": ONNX_TOLERANCE, "int8_rms_relative_diff": INT8_TOLERANCE},
+        "tolerances": {
+            "onnx_max_relative_diff": ONNX_TOLERANCE,
+            "int8_rms_relative_diff": INT8_TOLERANCE,
+        },
         "notes": list(notes),
         "threads": threads,
         "instruction_set": instruction_set(),
-        "versions": {name: version(name) for name in ("torch", "transformers", "optimum", "onnx", "onnxruntime")},
+        "versions": {
+            name: version(name)
+            for name in ("torch", "transformers", "optimum", "onnx", "onnxruntime")
+        },
         "variants": [variant.to_dict() for variant in variants],
     }
 
@@ -54,7 +60,11 @@ def report_table(report: dict[str, Any]) -> str:
             f"{variant['rms_relative_diff']:.2g}",
             f"{variant['label_agreement']:.4f}",
             f"{variant['latency_ms_p50']:.2f}",
-            "chosen" if variant["name"] == report["chosen"] else "good" if variant["good"] else variant["why"],
+            "chosen"
+            if variant["name"] == report["chosen"]
+            else "good"
+            if variant["good"]
+            else variant["why"],
         ]
         for variant in report["variants"]
     ]

@@ -55,11 +55,17 @@ def export_model(options: ExportOptions) -> dict[str, Any]:
     """Export, quantise, gate; returns the report, which is also written to output_dir."""
     # On the CPU also where there is a GPU: Optimum makes its example inputs there, and the INT8 model runs there.
     pytorch = load_predictor(
-        options.model, THREADS, "cpu", file_name="model.safetensors", trust_remote_code=options.trust_remote_code
+        options.model,
+        THREADS,
+        "cpu",
+        file_name="model.safetensors",
+        trust_remote_code=options.trust_remote_code,
     )
     rows = evaluation_rows(options, pytorch)
     if options.output_dir.resolve() == options.model.resolve():
-        raise UserError(f"output_dir {options.output_dir} is the checkpoint itself; give another folder")
+        raise UserError(
+            f"output_dir {options.output_dir} is the checkpoint itself; give another folder"
+        )
     with scratch_folder(options.output_dir) as stage:
         report = export_into(stage, options, pytorch, rows)
         publish(stage, options.output_dir, options.replaced)
@@ -70,7 +76,9 @@ def export_into(
     stage: Path, options: ExportOptions, pytorch: Predictor, rows: tuple[list[str], list]
 ) -> dict[str, Any]:
     """All files of the export, in `stage`."""
-    first, reference = gate.run_variant("pytorch", options.model / "model.safetensors", pytorch, rows, None)
+    first, reference = gate.run_variant(
+        "pytorch", options.model / "model.safetensors", pytorch, rows, None
+    )
     print("exporting to ONNX ...", flush=True)
     model_path = export_onnx(pytorch.session.model, stage)
     copy_tokenizer(options.model, stage)
@@ -91,7 +99,9 @@ def export_into(
     gate.add_latencies(variants, predictors, rows[0])
     metric, notes = pytorch.task.default_metric, []
     if answer := pytorch.task.one_answer(reference, labels):
-        notes.append(f"the model answers {answer} for all {len(rows[0])} rows, whose labels differ: has it learnt?")
+        notes.append(
+            f"the model answers {answer} for all {len(rows[0])} rows, whose labels differ: has it learnt?"
+        )
     report = build_report(variants, metric, len(rows[0]), options.max_metric_drop, THREADS, notes)
     if options.benchmark:
         report["latency"] = latency_table(predictors, rows[0])
@@ -123,17 +133,32 @@ def evaluation_rows(options: ExportOptions, predictor: Predictor) -> tuple[list[
         rows := recorded_fold_rows(options.model, task) or kept_back(options.model, predictor)
     ):
         return texts_and_labels(rows[: options.max_eval_samples], text_column, task)
-    path, files = (options.eval_file, options.files) if options.eval_file else recorded_validation_file(options.model)
+    path, files = (
+        (options.eval_file, options.files)
+        if options.eval_file
+        else recorded_validation_file(options.model)
+    )
     if not path:
-        raise UserError("no rows to prove the export on: give --eval_file (the checkpoint records no validation file)")
-    limit = options.max_eval_samples if options.eval_file else recorded_config(options.model).get("max_eval_samples")
-    rows = list(islice(labelled_rows(path, task, text_column, task.label_space.columns, files), limit))
+        raise UserError(
+            "no rows to prove the export on: give --eval_file (the checkpoint records no validation file)"
+        )
+    limit = (
+        options.max_eval_samples
+        if options.eval_file
+        else recorded_config(options.model).get("max_eval_samples")
+    )
+    rows = list(
+        islice(labelled_rows(path, task, text_column, task.label_space.columns, files), limit)
+    )
     if not rows:
         raise UserError(f"{path} is empty: it has no rows")
     texts, labels = texts_and_labels(rows, text_column, task)
     sha256 = predictor.pipeline.get("validation_data_sha256")
     if not options.eval_file and sha256 and sha256 != hash_of(zip(texts, labels, strict=True)):
-        print(f"note: {path} holds other rows now than those {options.model} was chosen on", file=sys.stderr)
+        print(
+            f"note: {path} holds other rows now than those {options.model} was chosen on",
+            file=sys.stderr,
+        )
     return texts[: options.max_eval_samples], labels[: options.max_eval_samples]
 
 
@@ -171,8 +196,14 @@ def recorded_path(model: Path, values: dict[str, Any], flag: str) -> Path:
         if inside.is_file():
             return inside
     if not path.is_file():
-        where = "" if path.is_absolute() else f" from {Path.cwd()}: start export.py where the training was started, or"
-        raise UserError(f"the {flag} of {model}, {path}, is not there{where or ':'} give --eval_file")
+        where = (
+            ""
+            if path.is_absolute()
+            else f" from {Path.cwd()}: start export.py where the training was started, or"
+        )
+        raise UserError(
+            f"the {flag} of {model}, {path}, is not there{where or ':'} give --eval_file"
+        )
     return path
 
 

@@ -16,7 +16,15 @@ from trainer_ext.remote_code import reason_of
 TASK = "text-classification"  # its inputs and its output `logits` fit every head of ours; a token head adds another
 
 # What is added to the encoder's config; by some of it transformers' pipeline takes the function of the logits.
-OURS = ("id2label", "label2id", "problem_type", "function_to_apply", "pipeline", "head_shape", "token_classes")
+OURS = (
+    "id2label",
+    "label2id",
+    "problem_type",
+    "function_to_apply",
+    "pipeline",
+    "head_shape",
+    "token_classes",
+)
 
 
 def export_onnx(model: EncoderWithHead, folder: Path) -> Path:
@@ -33,7 +41,9 @@ def export_onnx(model: EncoderWithHead, folder: Path) -> Path:
             "onnx", model_type=model_type, task=TASK, library_name="transformers"
         )
     except (KeyError, ValueError) as error:
-        raise UserError(f"Optimum exports no {model_type} encoders: {reason_of(error)[:200]}") from error
+        raise UserError(
+            f"Optimum exports no {model_type} encoders: {reason_of(error)[:200]}"
+        ) from error
     input_names = model.config.pipeline["input_names"]
 
     class HeadOnnxConfig(base.func):
@@ -45,7 +55,11 @@ def export_onnx(model: EncoderWithHead, folder: Path) -> Path:
 
         @property
         def outputs(self) -> dict[str, dict[int, str]]:
-            tokens = {"token_logits": {0: "batch_size", 1: "sequence_length"}} if model.token_head is not None else {}
+            tokens = (
+                {"token_logits": {0: "batch_size", 1: "sequence_length"}}
+                if model.token_head is not None
+                else {}
+            )
             return {**super().outputs, **tokens}
 
     config = exported_config(model)

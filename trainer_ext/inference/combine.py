@@ -32,7 +32,11 @@ def joint_task(names: Sequence[str], tasks: Sequence[Task], how: str = "mean") -
     for name, task in zip(names, tasks, strict=True):
         for what, one, other in (
             ("task", first.name, task.name),
-            ("labels", outputs_of(first.label_space.to_dict()), outputs_of(task.label_space.to_dict())),
+            (
+                "labels",
+                outputs_of(first.label_space.to_dict()),
+                outputs_of(task.label_space.to_dict()),
+            ),
         ):
             if one != other:
                 raise UserError(
@@ -55,7 +59,12 @@ def mean_of(vectors: Sequence[Sequence[float]]) -> tuple[float, ...]:
     return tuple(np.mean(vectors, axis=0).tolist())
 
 
-def combine(tasks: Sequence[Task], outputs: Sequence[Any], how: str = "mean", weights: Sequence[float] | None = None):
+def combine(
+    tasks: Sequence[Task],
+    outputs: Sequence[Any],
+    how: str = "mean",
+    weights: Sequence[float] | None = None,
+):
     """One output from those of each model for the same row (or, but for `joint`, for the same rows).
 
     Args:
@@ -85,9 +94,13 @@ def combine_head(
     flags = tasks[0].name == "multi_label"
     if how == "vote":
         scaled = [shifted(task, head) for task, head in zip(tasks, scaled, strict=True)]
-    p = np.average([sigmoid(head) if flags else softmax(head) for head in scaled], axis=0, weights=weights)
+    p = np.average(
+        [sigmoid(head) if flags else softmax(head) for head in scaled], axis=0, weights=weights
+    )
     if how == "vote":
-        votes = np.mean([decisions(task, head, flags) for task, head in zip(tasks, heads, strict=True)], axis=0)
+        votes = np.mean(
+            [decisions(task, head, flags) for task, head in zip(tasks, heads, strict=True)], axis=0
+        )
         p = (votes + TIE_BREAK * p) / (1 + TIE_BREAK)
     return to_logits(p, flags)
 
@@ -123,7 +136,11 @@ def loss(task: Task, outputs: Any, labels: Any) -> float:
     if task.name == "joint":
         (intents, tags), (gold, gold_tags) = outputs, labels
         tags, gold_tags = np.concatenate(list(tags)), np.concatenate(list(gold_tags))
-        known = [task.nll(x[y >= 0], y[y >= 0], 1.0) for x, y in ((intents, gold), (tags, gold_tags)) if (y >= 0).any()]
+        known = [
+            task.nll(x[y >= 0], y[y >= 0], 1.0)
+            for x, y in ((intents, gold), (tags, gold_tags))
+            if (y >= 0).any()
+        ]
         return float(np.sum(known))
     return task.nll(outputs, labels, task.calibration.temperature)
 
@@ -134,13 +151,17 @@ def inverse_loss_weights(losses: Sequence[float]) -> list[float]:
     return (inverse / inverse.sum()).tolist()
 
 
-def fit_weights(tasks: Sequence[Task], outputs: Sequence[np.ndarray], labels: np.ndarray) -> list[float]:
+def fit_weights(
+    tasks: Sequence[Task], outputs: Sequence[np.ndarray], labels: np.ndarray
+) -> list[float]:
     """The weights (at least 0, sum 1) of the smallest loss of the weighted mean, for models scored on the same rows.
 
     SLSQP from equal weights; the problem is convex. `joint`, whose rows differ in length, takes 1 / loss instead.
     """
     if tasks[0].name == "joint":
-        return inverse_loss_weights([loss(task, out, labels) for task, out in zip(tasks, outputs, strict=True)])
+        return inverse_loss_weights(
+            [loss(task, out, labels) for task, out in zip(tasks, outputs, strict=True)]
+        )
     from scipy.optimize import minimize
 
     whole, count = joint_task([""] * len(tasks), tasks), len(tasks)

@@ -21,7 +21,9 @@ def check_pipeline(path: Path, config: Any) -> dict[str, Any]:
     pipeline = config.get("pipeline") if isinstance(config, Mapping) else None
     missing = [key for key in NEEDED if not isinstance(pipeline, Mapping) or key not in pipeline]
     if missing:
-        raise UserError(f"{path} is no model of this project: its 'pipeline' lacks {', '.join(missing)}")
+        raise UserError(
+            f"{path} is no model of this project: its 'pipeline' lacks {', '.join(missing)}"
+        )
     task, names = pipeline["task"], pipeline["input_names"]
     if not isinstance(task, str) or task not in TASKS:
         raise UserError(f"{path}: task {task!r} is none of {', '.join(TASKS)}")
@@ -30,7 +32,9 @@ def check_pipeline(path: Path, config: Any) -> dict[str, Any]:
     if not is_list_of_text(names) or "input_ids" not in names or not set(names) <= set(INPUTS):
         raise UserError(f"{path}: input_names {names!r:.80} are not some of {', '.join(INPUTS)}")
     if not isinstance(pipeline["text_column"], str):
-        raise UserError(f"{path}: text_column {pipeline['text_column']!r:.80} is no name of a column")
+        raise UserError(
+            f"{path}: text_column {pipeline['text_column']!r:.80} is no name of a column"
+        )
     check_labels(path, pipeline["label_space"], task)
     return dict(pipeline)
 

@@ -15,11 +15,19 @@ from trainer_ext.inference.loading import load_single
 from trainer_ext.inference.predictor import WINDOW, Predictor
 from trainer_ext.inference.weights import ensemble_weights
 
-ROWS_AT_A_TIME = 4096  # that each model answers before it makes room for the next, when they do not fit together
+ROWS_AT_A_TIME = (
+    4096  # that each model answers before it makes room for the next, when they do not fit together
+)
 MEMBER = re.compile(r"(fold|seed)-\d+")
 MOST_MODELS = 10_000  # in one folder
-LISTS = ("folds.json", "seeds.json")  # which models a folder has to have; train.py and export.py write it first
-LAST_WRITTEN = ("metrics.json", "export_report.json")  # of a model that is trained, or exported, to its end
+LISTS = (
+    "folds.json",
+    "seeds.json",
+)  # which models a folder has to have; train.py and export.py write it first
+LAST_WRITTEN = (
+    "metrics.json",
+    "export_report.json",
+)  # of a model that is trained, or exported, to its end
 
 
 class EnsemblePredictor(Predictor):
@@ -33,7 +41,9 @@ class EnsemblePredictor(Predictor):
         together: whether all models are kept in memory.
     """
 
-    def __init__(self, names: Sequence[str], loaders: Sequence, how: str, weights, together: bool = True):
+    def __init__(
+        self, names: Sequence[str], loaders: Sequence, how: str, weights, together: bool = True
+    ):
         self.members: list[Predictor] = []
         self.tasks, self.how, self.weights, self._loaders = [], how, weights, loaders
         files = {}
@@ -65,7 +75,10 @@ class EnsemblePredictor(Predictor):
             member = self.members[k] if self.members else load()
             of_members.append(member.outputs(items))
             del member
-        return [combine(self.tasks, row, self.how, self.weights) for row in zip(*of_members, strict=True)]
+        return [
+            combine(self.tasks, row, self.how, self.weights)
+            for row in zip(*of_members, strict=True)
+        ]
 
     def _windows(self, items: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
         size = self.batch_size * WINDOW if self.members else ROWS_AT_A_TIME
@@ -112,12 +125,19 @@ def load_predictor(
     if ensemble is not None and ensemble not in WAYS:
         raise UserError(f"ensemble {ensemble!r} is none of {', '.join(WAYS)}")
     given = [path] if isinstance(path, (str, os.PathLike)) else list(path)
-    names = [name for item in given for model in expand_braces(str(item)) for name in members_of(located(model))]
+    names = [
+        name
+        for item in given
+        for model in expand_braces(str(item))
+        for name in members_of(located(model))
+    ]
     if not names:
         raise UserError("no model: give at least one")
 
     def loader(name: str):
-        return lambda: load_single(name, num_threads, provider, batch_size, file_name, trust_remote_code)
+        return lambda: load_single(
+            name, num_threads, provider, batch_size, file_name, trust_remote_code
+        )
 
     if len(names) == 1 and ensemble is not None:
         raise UserError(f"ensemble {ensemble} is for several models, but there is only {names[0]}")
@@ -126,7 +146,9 @@ def load_predictor(
     weights = ensemble_weights(names) if ensemble == "weighted" else None
     size = sum(size_of(Path(name), file_name) for name in names)
     together = size <= (free_memory() / 2 if memory is None else memory)
-    predictor = EnsemblePredictor(names, list(map(loader, names)), ensemble or "mean", weights, together)
+    predictor = EnsemblePredictor(
+        names, list(map(loader, names)), ensemble or "mean", weights, together
+    )
     if ensemble == "vote" and predictor.task.name == "regression":
         raise UserError("ensemble vote is for classes, but the models are for regression; use mean")
     return predictor
@@ -148,7 +170,11 @@ def expand_braces(name: str) -> list[str]:
         return [name]
     low, high, listed = found.groups()
     inner = listed.split(",") if listed else map(str, range(int(low), int(high) + 1))
-    return [rest for item in inner for rest in expand_braces(name[: found.start()] + item + name[found.end() :])]
+    return [
+        rest
+        for item in inner
+        for rest in expand_braces(name[: found.start()] + item + name[found.end() :])
+    ]
 
 
 def members_of(name: str) -> list[str]:
@@ -170,14 +196,20 @@ def members_of(name: str) -> list[str]:
             "that made it again"
         )
     if not names:
-        found = [p.name for p in folder.iterdir() if MEMBER.fullmatch(p.name) and (p / "config.json").is_file()]
+        found = [
+            p.name
+            for p in folder.iterdir()
+            if MEMBER.fullmatch(p.name) and (p / "config.json").is_file()
+        ]
         names = sorted(found, key=lambda member: int(member[5:]))
     return [str(folder / member) for member in names] or [name]
 
 
 def is_complete(folder: Path) -> bool:
     """Whether a model was trained, or exported, to its end: a folder in the making has no config.json."""
-    return (folder / "config.json").is_file() and any((folder / name).is_file() for name in LAST_WRITTEN)
+    return (folder / "config.json").is_file() and any(
+        (folder / name).is_file() for name in LAST_WRITTEN
+    )
 
 
 def listed_members(folder: Path) -> list[str]:
@@ -192,17 +224,34 @@ def listed_members(folder: Path) -> list[str]:
         if not isinstance(content, dict):
             raise UserError(f"{path} is no list of models: expected an object")
         about |= content
-    folds, repeats, seeds = about.get("folds", 0), about.get("fold_repeats", 1), about.get("seeds", [])
+    folds, repeats, seeds = (
+        about.get("folds", 0),
+        about.get("fold_repeats", 1),
+        about.get("seeds", []),
+    )
     numbers = [folds, repeats, *(seeds if isinstance(seeds, list) else [None])]
-    if any(type(number) is not int or number < 0 for number in numbers) or folds * repeats > MOST_MODELS:
-        raise UserError(f"{folder}: {' or '.join(LISTS)} is damaged: folds, fold_repeats and seeds are no numbers")
+    if (
+        any(type(number) is not int or number < 0 for number in numbers)
+        or folds * repeats > MOST_MODELS
+    ):
+        raise UserError(
+            f"{folder}: {' or '.join(LISTS)} is damaged: folds, fold_repeats and seeds are no numbers"
+        )
     return [*(f"fold-{k}" for k in range(folds * repeats)), *(f"seed-{seed}" for seed in seeds)]
 
 
 def size_of(folder: Path, file_name: str | None) -> int:
     """Bytes of a model's largest file, which is what it takes in memory."""
-    names = [file_name] if file_name else [path.name for path in folder.glob("model*")] if folder.is_dir() else []
-    return max(((folder / name).stat().st_size for name in names if (folder / name).is_file()), default=0)
+    names = (
+        [file_name]
+        if file_name
+        else [path.name for path in folder.glob("model*")]
+        if folder.is_dir()
+        else []
+    )
+    return max(
+        ((folder / name).stat().st_size for name in names if (folder / name).is_file()), default=0
+    )
 
 
 def free_memory() -> float:
@@ -210,8 +259,13 @@ def free_memory() -> float:
     free = float("inf")
     with suppress(OSError, StopIteration):
         lines = Path("/proc/meminfo").read_text().splitlines()
-        free = 1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1])
+        free = 1024 * int(
+            next(line for line in lines if line.startswith("MemAvailable")).split()[1]
+        )
     with suppress(OSError, ValueError):
-        limit, used = (int(Path("/sys/fs/cgroup", name).read_text()) for name in ("memory.max", "memory.current"))
+        limit, used = (
+            int(Path("/sys/fs/cgroup", name).read_text())
+            for name in ("memory.max", "memory.current")
+        )
         free = min(free, limit - used)
     return free

@@ -78,7 +78,11 @@ class Form:
 
 def only_labels(answer: dict[str, Any]) -> dict[str, Any]:
     """An answer without what says how sure the model is."""
-    labels = {key: value for key, value in answer.items() if key not in ("score", "probabilities", "intent_score")}
+    labels = {
+        key: value
+        for key, value in answer.items()
+        if key not in ("score", "probabilities", "intent_score")
+    }
     if "aspects" in labels:
         labels["aspects"] = {name: only_labels(inner) for name, inner in labels["aspects"].items()}
     return labels
@@ -101,7 +105,9 @@ def answer_rows(
     first = next(rows, None)
     if first is None:
         return
-    require_columns(first, [name for name in (text_column, id_column, *form.keep) if name], first.where)
+    require_columns(
+        first, [name for name in (text_column, id_column, *form.keep) if name], first.where
+    )
     by_tokens = predictor.task.reads_words and "tokens" in first.values and not text_column
     if not by_tokens:
         text_column = text_column or find_text_column(first, predictor.pipeline["text_column"])
@@ -110,11 +116,16 @@ def answer_rows(
     )
     kept = dict.fromkeys([*([id_column] if id_column else []), *form.keep])
     for_model, for_answer = tee(chain([first], rows))
-    texts = (tokens_of(row) if by_tokens else text_of(row, text_column, allow_empty=True) for row in for_model)
+    texts = (
+        tokens_of(row) if by_tokens else text_of(row, text_column, allow_empty=True)
+        for row in for_model
+    )
     for row, answer in zip(for_answer, predictor.predict_iter(texts), strict=True):
         for name in kept:
             check_characters(row, name)
-        text = {"text": row.values[text_column]} if form.text and not by_tokens else {}  # tokens: the answer has them
+        text = (
+            {"text": row.values[text_column]} if form.text and not by_tokens else {}
+        )  # tokens: the answer has them
         yield joined({name: row.values.get(name) for name in kept}, text | form.answer(answer), row)
 
 
@@ -145,7 +156,8 @@ def find_text_column(row: Row, trained_on: str) -> str:
                 f"{row.where}: the file seems to have one column only{hint} (--text_column takes it as it is)"
             )
         print(
-            f"note: there is no column {trained_on!r}: the texts are those of the only one, {name!r}", file=sys.stderr
+            f"note: there is no column {trained_on!r}: the texts are those of the only one, {name!r}",
+            file=sys.stderr,
         )
         return name
     raise UserError(

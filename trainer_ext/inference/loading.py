@@ -43,12 +43,19 @@ def load_single(
     """
     folder = Path(path)
     if not folder.is_dir():
-        raise UserError(f"model {path} does not exist" if not folder.exists() else f"model {path} is not a folder")
+        raise UserError(
+            f"model {path} does not exist"
+            if not folder.exists()
+            else f"model {path} is not a folder"
+        )
     pipeline = read_pipeline(folder)
     file = folder / (file_name or chosen_file(folder))
     if not file.is_file():
         chosen = not file_name and (folder / "export_report.json").is_file()
-        raise UserError(f"model {path} has no {file.name}" + (", which its export report chose" if chosen else ""))
+        raise UserError(
+            f"model {path} has no {file.name}"
+            + (", which its export report chose" if chosen else "")
+        )
     if file.suffix == ".onnx":
         note_other_machine(folder)
         session: Session = OnnxSession(file, num_threads, provider)
@@ -63,9 +70,14 @@ def note_other_machine(folder: Path) -> None:
     """Say once when a model was proven on a CPU of other instructions, on which INT8 may round and run otherwise."""
     report = folder / "export_report.json"
     content = read_json(report) if report.is_file() else {}
-    before, here = content.get("instruction_set") if isinstance(content, dict) else None, instruction_set()
+    before, here = (
+        content.get("instruction_set") if isinstance(content, dict) else None,
+        instruction_set(),
+    )
     if before and before != here:
-        say_once(f"note: {folder.name} was proven on {before}, this CPU is {here}: export it here to be sure")
+        say_once(
+            f"note: {folder.name} was proven on {before}, this CPU is {here}: export it here to be sure"
+        )
 
 
 @cache
@@ -80,7 +92,9 @@ def chosen_file(folder: Path) -> str:
     if report.is_file():
         content = read_json(report)
         try:
-            return next(item["file"] for item in content["variants"] if item["name"] == content["chosen"])
+            return next(
+                item["file"] for item in content["variants"] if item["name"] == content["chosen"]
+            )
         except (TypeError, KeyError, StopIteration) as error:
             raise UserError(f"{report} is no export report: it names no chosen variant") from error
     return next((name for name in ONNX_FILES if (folder / name).is_file()), "model.safetensors")
@@ -90,15 +104,24 @@ def read_pipeline(folder: Path) -> dict[str, Any]:
     """What the config says about the use of the model, checked to be whole."""
     path = folder / "config.json"
     if not path.is_file():
-        raise UserError(f"model {folder} has no config.json: it is neither a checkpoint nor an ONNX folder")
+        raise UserError(
+            f"model {folder} has no config.json: it is neither a checkpoint nor an ONNX folder"
+        )
     pipeline = check_pipeline(path, read_json(path))
     space_class = TASKS[pipeline["task"]].label_space_class
-    readers = {"label_space": space_class, "calibration": Calibration, "cleaning": Cleaning, "truncation": Truncation}
+    readers = {
+        "label_space": space_class,
+        "calibration": Calibration,
+        "cleaning": Cleaning,
+        "truncation": Truncation,
+    }
     for key, kind in readers.items():
         try:
             kind.from_dict(pipeline.get(key))
         except (TypeError, ValueError, AttributeError, KeyError) as error:
-            raise UserError(f"{path}: the {key.replace('_', ' ')} is not readable: {error}") from error
+            raise UserError(
+                f"{path}: the {key.replace('_', ' ')} is not readable: {error}"
+            ) from error
     return pipeline
 
 

@@ -42,7 +42,9 @@ class Predictor:
         batch_size: rows in one run, where the session takes more than one.
     """
 
-    def __init__(self, session: Session, tokenizer: Tokenizer, pipeline: dict[str, Any], batch_size: int = 8):
+    def __init__(
+        self, session: Session, tokenizer: Tokenizer, pipeline: dict[str, Any], batch_size: int = 8
+    ):
         self.session = session
         self.pipeline = pipeline
         self.batch_size = batch_size
@@ -177,13 +179,19 @@ def prepared(texts: Iterable, task: Task, text_column: str = "text") -> Iterator
             table without the column; and while they are gone through for an item that is no text, with its number.
     """
     if isinstance(texts, (str, bytes)):
-        raise UserError(f"expected a list of texts, got one text: {texts[:40]!r}; put it into a list")
+        raise UserError(
+            f"expected a list of texts, got one text: {texts[:40]!r}; put it into a list"
+        )
     if isinstance(texts, Mapping):
-        raise UserError(f"expected a list of texts, got a mapping with the keys {', '.join(map(repr, texts))[:80]}")
+        raise UserError(
+            f"expected a list of texts, got a mapping with the keys {', '.join(map(repr, texts))[:80]}"
+        )
     columns = columns_of(texts)
     if columns is not None:
         texts = texts[column_in(columns, text_column)]
-        texts = texts.to_pylist() if hasattr(texts, "to_pylist") else texts  # pyarrow has scalars of its own
+        texts = (
+            texts.to_pylist() if hasattr(texts, "to_pylist") else texts
+        )  # pyarrow has scalars of its own
     return (prepare(number, item, task) for number, item in enumerate(texts, 1))
 
 
@@ -214,7 +222,9 @@ def prepare(number: int, item: Any, task: Task) -> Any:
     except UserError as error:
         raise UserError(f"text {number}: {error}") from None
     if place is not None:
-        raise UserError(f"text {number}: holds a broken character (half of a surrogate pair) at {place}")
+        raise UserError(
+            f"text {number}: holds a broken character (half of a surrogate pair) at {place}"
+        )
     return prepared_item
 
 

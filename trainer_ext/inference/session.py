@@ -35,18 +35,26 @@ class OnnxSession:
         self.provider = choose_provider(provider, quantised=self.one_text_a_run)
         options = session_options(1 if self.one_text_a_run else threads)
         try:
-            self._session = ort.InferenceSession(str(path), options, providers=[PROVIDERS[self.provider]])
+            self._session = ort.InferenceSession(
+                str(path), options, providers=[PROVIDERS[self.provider]]
+            )
         except Exception as error:  # onnxruntime raises its own types, one per cause
-            raise UserError(f"{path} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+            raise UserError(
+                f"{path} cannot be loaded: {' '.join(str(error).split())[:300]}"
+            ) from error
         if PROVIDERS[self.provider] not in self._session.get_providers():
-            raise UserError(f"{path}: onnxruntime fell back from {self.provider} to {self._session.get_providers()}")
+            raise UserError(
+                f"{path}: onnxruntime fell back from {self.provider} to {self._session.get_providers()}"
+            )
         self.input_names = [item.name for item in self._session.get_inputs()]
         self.output_names = [item.name for item in self._session.get_outputs()]
 
     def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Outputs (B, ...) by name of int64 arrays (B, L) by input name; the file's other inputs are zeros."""
         zeros = np.zeros_like(inputs["input_ids"])
-        arrays = self._session.run(None, {name: inputs.get(name, zeros) for name in self.input_names})
+        arrays = self._session.run(
+            None, {name: inputs.get(name, zeros) for name in self.input_names}
+        )
         return dict(zip(self.output_names, arrays, strict=True))
 
 
@@ -58,7 +66,9 @@ def session_options(threads: int) -> ort.SessionOptions:
     # Threads that spin while they wait take the cores of the thread that they wait for, where others work too.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # The fused operator is slower than Add + LayerNormalization on CPUs, several times so for INT8.
-    options.add_session_config_entry("optimization.disable_specified_optimizers", "SkipLayerNormFusion")
+    options.add_session_config_entry(
+        "optimization.disable_specified_optimizers", "SkipLayerNormFusion"
+    )
     if int8_saturates(instruction_set()):
         # Weights become unsigned on loading: slower by a sixth, and the answers are those of a CPU with VNNI.
         options.add_session_config_entry("session.x64quantprecision", "1")
@@ -70,7 +80,9 @@ def scales_at_run_time(path: Path) -> bool:
     if not path.stat().st_size:  # nothing to map
         return False
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return content.find(DYNAMIC_INT8) >= 0  # operators stand before the weights: found early, if at all
+        return (
+            content.find(DYNAMIC_INT8) >= 0
+        )  # operators stand before the weights: found early, if at all
 
 
 def choose_provider(provider: str, quantised: bool) -> str:
@@ -85,7 +97,9 @@ def choose_provider(provider: str, quantised: bool) -> str:
     if provider == "cuda" and quantised:
         raise UserError("provider cuda cannot run the INT8 model: use model.onnx, or provider cpu")
     if provider == "cuda" and not has_cuda:
-        raise UserError(f"provider cuda is not there: onnxruntime offers {', '.join(ort.get_available_providers())}")
+        raise UserError(
+            f"provider cuda is not there: onnxruntime offers {', '.join(ort.get_available_providers())}"
+        )
     if provider == "auto":
         return "cuda" if has_cuda and not quantised else "cpu"
     return provider

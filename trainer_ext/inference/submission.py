@@ -31,7 +31,9 @@ class Submission:
         self.path, self.task = path, task
         rows = list(read_rows(path, options=DEFAULTS))
         if not rows or len(rows[0].values) < 2:
-            raise UserError(f"{path} is no sample submission: expected rows with an id column and others behind it")
+            raise UserError(
+                f"{path} is no sample submission: expected rows with an id column and others behind it"
+            )
         self.id_column, *self.columns = rows[0].values
         self.rows = len(rows)
         self.cells = {name: self.writer_of(name, rows) for name in self.columns}
@@ -43,7 +45,11 @@ class Submission:
         flags = self.task.takes_lists and len(columns) > 1  # a 0/1 column for each class
         if name in columns and not flags:
             return partial(label_in, column=name, task=self.task)
-        by_class = dict(zip(space.classes, space.classes, strict=True)) if self.task.name in BY_CLASS else {}
+        by_class = (
+            dict(zip(space.classes, space.classes, strict=True))
+            if self.task.name in BY_CLASS
+            else {}
+        )
         by_class |= dict(zip(columns, space.classes, strict=True)) if flags else {}
         if name in by_class:
             fractions = any("." in str(row.values[name]) for row in rows)
@@ -64,7 +70,9 @@ class Submission:
         written = 0
         for answer in answers:
             written += 1
-            yield {self.id_column: answer[self.id_column]} | {name: cell(answer) for name, cell in self.cells.items()}
+            yield {self.id_column: answer[self.id_column]} | {
+                name: cell(answer) for name, cell in self.cells.items()
+            }
         if written != self.rows:
             raise UserError(f"{self.path} has {self.rows} rows, but there are {written} answers")
 

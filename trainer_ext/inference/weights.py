@@ -26,9 +26,18 @@ def ensemble_weights(names: Sequence[str]) -> list[float]:
     Raises:
         UserError: when a folder has no weights, or the folders' out-of-fold predictions are not of the same rows.
     """
-    groups = [(folder, list(group)) for folder, group in groupby(names, key=lambda name: Path(name).parent)]
-    between = [1.0] if len(groups) == 1 else folder_weights([folder for folder, _ in groups], names[0])
-    return [a * b for a, (folder, group) in zip(between, groups, strict=True) for b in within(folder, group)]
+    groups = [
+        (folder, list(group))
+        for folder, group in groupby(names, key=lambda name: Path(name).parent)
+    ]
+    between = (
+        [1.0] if len(groups) == 1 else folder_weights([folder for folder, _ in groups], names[0])
+    )
+    return [
+        a * b
+        for a, (folder, group) in zip(between, groups, strict=True)
+        for b in within(folder, group)
+    ]
 
 
 def within(folder: Path, group: Sequence[str]) -> list[float]:
@@ -37,7 +46,9 @@ def within(folder: Path, group: Sequence[str]) -> list[float]:
     stored = read_json(path).get("weights", {}) if path.is_file() else {}
     chosen = [stored.get(Path(name).name) for name in group]
     if None in chosen:
-        raise UserError(f"ensemble weighted needs weights fitted on out-of-fold predictions, but {path} has none")
+        raise UserError(
+            f"ensemble weighted needs weights fitted on out-of-fold predictions, but {path} has none"
+        )
     return [weight / sum(chosen) for weight in chosen]
 
 
@@ -46,12 +57,18 @@ def folder_weights(folders: Sequence[Path], model: str) -> list[float]:
     task = build_task(read_pipeline(Path(model)))
     task = type(task)(task.label_space)  # oof.csv is calibrated
     if task.name == "joint":
-        raise UserError("ensemble weighted takes one folder for the task joint: oof.csv has no probabilities of tags")
+        raise UserError(
+            "ensemble weighted takes one folder for the task joint: oof.csv has no probabilities of tags"
+        )
     ids, outputs, labels = zip(*(read_oof(folder, task) for folder in folders), strict=True)
     for folder, own, own_labels in zip(folders, ids, labels, strict=True):
-        if own != ids[0] or not np.array_equal(own_labels, labels[0]):  # ids may be mere numbers of rows
+        if own != ids[0] or not np.array_equal(
+            own_labels, labels[0]
+        ):  # ids may be mere numbers of rows
             differ = "different rows" if own != ids[0] else "rows with different labels"
-            raise UserError(f"ensemble weighted: {folder} and {folders[0]} were validated on {differ}")
+            raise UserError(
+                f"ensemble weighted: {folder} and {folders[0]} were validated on {differ}"
+            )
     return fit_weights([task] * len(folders), outputs, labels[0])
 
 
@@ -63,13 +80,18 @@ def read_oof(folder: Path, task: Task) -> tuple[list[str], np.ndarray, np.ndarra
     """
     path = folder / "oof.csv"
     if not path.is_file():
-        raise UserError(f"ensemble weighted: {folder} has no oof.csv to weigh it against the others")
+        raise UserError(
+            f"ensemble weighted: {folder} has no oof.csv to weigh it against the others"
+        )
     columns, classes = task.label_space.columns, task.label_space.classes
     names = [f"probability_{name}" for name in classes] or [f"pred_{name}" for name in columns]
     if task.name == "multi_aspect":
         names = [f"{column}_probability_{name}" for column in columns for name in classes]
     with open(path, encoding="utf-8", newline="") as file:
-        rows = [Row(record, f"{path}, row {number}") for number, record in enumerate(csv.DictReader(file), 1)]
+        rows = [
+            Row(record, f"{path}, row {number}")
+            for number, record in enumerate(csv.DictReader(file), 1)
+        ]
     try:
         values = np.array([[float(row.values[name]) for name in names] for row in rows])
         labels = [task.encode([raw_label(row, column, task) for column in columns]) for row in rows]
@@ -78,4 +100,8 @@ def read_oof(folder: Path, task: Task) -> tuple[list[str], np.ndarray, np.ndarra
     outputs = values.reshape(len(rows), *task.head_shape)
     if task.name != "regression":
         outputs = to_logits(outputs, flags=task.name == "multi_label")
-    return [str(next(iter(row.values.values()))) for row in rows], outputs, task.stack_labels(labels)
+    return (
+        [str(next(iter(row.values.values()))) for row in rows],
+        outputs,
+        task.stack_labels(labels),
+    )

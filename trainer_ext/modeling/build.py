@@ -5,7 +5,12 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from transformers import AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import (
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
 
 from trainer_ext.arguments.groups import DataArguments, ModelArguments
 from trainer_ext.data.preprocessing.cleaning import Cleaning
@@ -23,12 +28,22 @@ from trainer_ext.tasks.label_space import outputs_of
 
 TRAINED_HEADS = ("ForSequenceClassification", "ForTokenClassification", "ForMultipleChoice")
 POSITIONS_AFTER_PADDING = {
-    *("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "data2vec-text", "roberta-prelayernorm"),
+    *(
+        "roberta",
+        "xlm-roberta",
+        "xlm-roberta-xl",
+        "camembert",
+        "mpnet",
+        "data2vec-text",
+        "roberta-prelayernorm",
+    ),
     *("ibert", "xmod", "longformer"),
 }
 
 
-def build_tokenizer(model: ModelArguments, data: DataArguments, texts: Iterable[str]) -> PreTrainedTokenizerBase:
+def build_tokenizer(
+    model: ModelArguments, data: DataArguments, texts: Iterable[str]
+) -> PreTrainedTokenizerBase:
     """The pretrained tokenizer, or one trained on `texts` (the training part only).
 
     Raises:
@@ -39,7 +54,9 @@ def build_tokenizer(model: ModelArguments, data: DataArguments, texts: Iterable[
     name = encoder_path(model.model_name_or_path)
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=model.trust_remote_code)
-    except Exception as error:  # without the package of its format it is AttributeError, TypeError, ...
+    except (
+        Exception
+    ) as error:  # without the package of its format it is AttributeError, TypeError, ...
         raise cannot_load(name, error) from error
     if not tokenizer.is_fast:
         raise UserError(f"{name} has no fast tokenizer (tokenizer.json), which prediction needs")
@@ -62,7 +79,9 @@ def read_as_prediction(tokenizer: PreTrainedTokenizerFast, name: str) -> None:
     if tokenizer.pad_token_id is None:  # decoders; whatever it is, it is masked
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.sep_token or tokenizer.unk_token
     if tokenizer.pad_token_id is None:
-        raise UserError(f"the tokenizer of {name} has no pad_token, and no eos_token to pad with instead")
+        raise UserError(
+            f"the tokenizer of {name} has no pad_token, and no eos_token to pad with instead"
+        )
 
 
 def build_model(
@@ -82,7 +101,9 @@ def build_model(
     """
     name = encoder_path(model.model_name_or_path or "")
     if model.from_scratch != "none":
-        found = encoder = scratch_config(model.from_scratch, model.config_overrides, tokenizer, data.max_length)
+        found = encoder = scratch_config(
+            model.from_scratch, model.config_overrides, tokenizer, data.max_length
+        )
     else:
         try:
             found = read_config(name, model.trust_remote_code)
@@ -94,12 +115,17 @@ def build_model(
     checkpoint = found if isinstance(found, EncoderWithHeadConfig) else None
     if checkpoint:
         # how to train, not what the weights are
-        checkpoint.head_dropout, checkpoint.multi_sample_dropout = model.head_dropout, model.multi_sample_dropout
+        checkpoint.head_dropout, checkpoint.multi_sample_dropout = (
+            model.head_dropout,
+            model.multi_sample_dropout,
+        )
         other_head = why_not_the_same_head(name, checkpoint, model, task)
         if not other_head:
             return continue_from(name, checkpoint, pipeline, model.trust_remote_code)
         if not model.ignore_mismatched_sizes:
-            raise UserError(f"{other_head}; --ignore_mismatched_sizes true takes its encoder and gives it a fresh head")
+            raise UserError(
+                f"{other_head}; --ignore_mismatched_sizes true takes its encoder and gives it a fresh head"
+            )
     note_what_is_lost(name, found, model.pooling or "cls", tokenizer)
     config = EncoderWithHeadConfig(
         encoder=encoder,
@@ -119,12 +145,18 @@ def build_model(
         if checkpoint:
             own_code = model.trust_remote_code
             fresh = EncoderWithHead(config, own_code)
-            fresh.encoder = EncoderWithHead.from_pretrained(name, config=checkpoint, own_code=own_code).encoder
+            fresh.encoder = EncoderWithHead.from_pretrained(
+                name, config=checkpoint, own_code=own_code
+            ).encoder
             return fresh
         return from_pretrained_encoder(name, config, model.trust_remote_code)
-    except Exception as error:  # transformers and torch raise many types for values that make no encoder
+    except (
+        Exception
+    ) as error:  # transformers and torch raise many types for values that make no encoder
         if model.config_overrides:
-            raise UserError(f"config_overrides {model.config_overrides}: {why_not_loaded(error, WITH_FLAG)}") from error
+            raise UserError(
+                f"config_overrides {model.config_overrides}: {why_not_loaded(error, WITH_FLAG)}"
+            ) from error
         raise cannot_load(name, error) from error
 
 
@@ -140,12 +172,17 @@ def for_pipelines(task: Task) -> dict[str, Any]:
     }
 
 
-def note_what_is_lost(name: str, found: PretrainedConfig, pooling: str, tokenizer: PreTrainedTokenizerBase) -> None:
+def note_what_is_lost(
+    name: str, found: PretrainedConfig, pooling: str, tokenizer: PreTrainedTokenizerBase
+) -> None:
     """Say in one line each what of a pretrained model a fresh head does not use."""
     trained = [kind for kind in found.architectures or () if kind.endswith(TRAINED_HEADS)]
     if trained and not isinstance(found, EncoderWithHeadConfig):
         # Between the encoder and its labels each architecture has layers of its own, which our heads do not have.
-        print(f"note: fresh head: the one that {name} was trained with ({trained[0]}) is not used", file=sys.stderr)
+        print(
+            f"note: fresh head: the one that {name} was trained with ({trained[0]}) is not used",
+            file=sys.stderr,
+        )
     first = tokenizer("a")["input_ids"][:1]
     if pooling == "cls" and not set(first) & set(tokenizer.all_special_ids):
         print(
@@ -155,14 +192,19 @@ def note_what_is_lost(name: str, found: PretrainedConfig, pooling: str, tokenize
         )
 
 
-def why_not_the_same_head(name: str, checkpoint: EncoderWithHeadConfig, model: ModelArguments, task: Task) -> str:
+def why_not_the_same_head(
+    name: str, checkpoint: EncoderWithHeadConfig, model: ModelArguments, task: Task
+) -> str:
     """What the head of a checkpoint was trained for that this run does not ask for; empty when it fits."""
     if model.pooling not in (None, checkpoint.pooling):
         return f"pooling {model.pooling} is not that of {name}, whose head was trained on {checkpoint.pooling}"
     before = checkpoint.pipeline.get("task")
     if before != task.name:
         return f"{name} was trained for the task {before}, but this run's is {task.name}"
-    stored, asked = outputs_of(checkpoint.pipeline.get("label_space", {})), outputs_of(task.label_space.to_dict())
+    stored, asked = (
+        outputs_of(checkpoint.pipeline.get("label_space", {})),
+        outputs_of(task.label_space.to_dict()),
+    )
     for what in {**stored, **asked}:
         if stored.get(what) != asked.get(what):
             before, now = (short(space.get(what)) for space in (stored, asked))
@@ -194,7 +236,9 @@ def check_positions(encoder, max_length: int) -> None:
     offset = 2 if encoder.model_type in POSITIONS_AFTER_PADDING else 0  # padding_idx + 1
     relative = not getattr(encoder, "position_biased_input", True)
     if positions and not relative and positions - offset < max_length:
-        raise UserError(f"max_length {max_length} is more than the {positions - offset} positions of the encoder")
+        raise UserError(
+            f"max_length {max_length} is more than the {positions - offset} positions of the encoder"
+        )
 
 
 def pipeline_of(
@@ -213,7 +257,9 @@ def pipeline_of(
         "id_column": data.id_column,
         "cleaning": cleaning.to_dict(),
         "max_length": data.max_length,
-        "truncation": Truncation(data.truncation, data.truncation_head_share, data.truncation_marker).to_dict(),
+        "truncation": Truncation(
+            data.truncation, data.truncation_head_share, data.truncation_marker
+        ).to_dict(),
         "input_names": list(tokenizer.model_input_names),
         "pad_token_id": tokenizer.pad_token_id,
         "train_data_sha256": data_hash,
@@ -224,4 +270,6 @@ def pipeline_of(
 
 def cannot_load(name: str | None, error: Exception) -> UserError:
     """One line for the many ways in which transformers says that a model is not there or broken."""
-    return UserError(f"model_name_or_path {name} cannot be loaded: {why_not_loaded(error, WITH_FLAG)}")
+    return UserError(
+        f"model_name_or_path {name} cannot be loaded: {why_not_loaded(error, WITH_FLAG)}"
+    )

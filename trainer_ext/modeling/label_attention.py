@@ -38,7 +38,9 @@ class LabelAttention(Pooling):
     def forward(self, states: Tensor, mask: Tensor | None) -> Tensor:
         """One vector a label (B, labels, features)."""
         if mask is not None:
-            states = states * mask.unsqueeze(-1).to(states.dtype)  # what is beyond the end is zero, padded or not
+            states = states * mask.unsqueeze(-1).to(
+                states.dtype
+            )  # what is beyond the end is zero, padded or not
         features = torch.tanh(self.convolve(neighbours(states)))
         scores = self.score(features)
         if mask is not None:

@@ -8,7 +8,9 @@ from trainer_ext.arguments.groups import ModelArguments
 from trainer_ext.errors import UserError
 
 # Transformers' names of a layer's modules, and those of a torch RNN's parameters (`weight_ih_l0_reverse`).
-LAYER_NUMBER = re.compile(r"(?:^|\.)(?:layers?|h|albert_layer_groups)\.(\d+)\.|_(?:ih|hh|hr)_l(\d+)(?:_reverse)?$")
+LAYER_NUMBER = re.compile(
+    r"(?:^|\.)(?:layers?|h|albert_layer_groups)\.(\d+)\.|_(?:ih|hh|hr)_l(\d+)(?:_reverse)?$"
+)
 
 
 def layer_of(name: str) -> int | None:
@@ -29,7 +31,11 @@ def part_of(name: str) -> tuple[str, int]:
 
 def number_of_layers(model: nn.Module) -> int:
     """Encoder layers with parameters of their own (ALBERT: 1)."""
-    layers = [layer for name, _ in model.encoder.named_parameters() if (layer := layer_of(name)) is not None]
+    layers = [
+        layer
+        for name, _ in model.encoder.named_parameters()
+        if (layer := layer_of(name)) is not None
+    ]
     return max(layers, default=-1) + 1
 
 
@@ -53,6 +59,10 @@ def prepare_layers(model: nn.Module, args: ModelArguments) -> None:
             model.encoder._init_weights(module)
     for name, parameter in model.named_parameters():
         part, layer = part_of(name)
-        frozen = args.freeze_embeddings if part == "embeddings" else part == "layers" and layer < args.freeze_layers
+        frozen = (
+            args.freeze_embeddings
+            if part == "embeddings"
+            else part == "layers" and layer < args.freeze_layers
+        )
         if frozen:
             parameter.requires_grad_(False)

@@ -49,13 +49,17 @@ class EncoderWithHead(PreTrainedModel):
         self.dropout = nn.Dropout(config.head_dropout)
         self.pooling = POOLING_MODULES.get(config.pooling, Pooling)(config)
         self.head = self.pooling.build_head(config.head_shape)
-        self.token_head = nn.Linear(self.pooling.width, config.token_classes) if config.token_classes else None
+        self.token_head = (
+            nn.Linear(self.pooling.width, config.token_classes) if config.token_classes else None
+        )
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
         """Initialise heads and pooling; the encoder initialises itself."""
         if module in (self.head, self.token_head, *self.pooling.children()):
-            module.weight.data.normal_(mean=0.0, std=getattr(self.config.encoder, "initializer_range", 0.02))
+            module.weight.data.normal_(
+                mean=0.0, std=getattr(self.config.encoder, "initializer_range", 0.02)
+            )
             if module.bias is not None:
                 module.bias.data.zero_()
 
@@ -77,9 +81,14 @@ class EncoderWithHead(PreTrainedModel):
         mask before the head (Inoue, Multi-Sample Dropout, arXiv:1905.09788, section 2).
         """
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
-        if token_type_ids is not None and "token_type_ids" in inspect.signature(self.encoder.forward).parameters:
+        if (
+            token_type_ids is not None
+            and "token_type_ids" in inspect.signature(self.encoder.forward).parameters
+        ):
             inputs["token_type_ids"] = token_type_ids
-        outputs = self.encoder(**inputs, output_hidden_states=self.pooling.uses_layers, return_dict=True)
+        outputs = self.encoder(
+            **inputs, output_hidden_states=self.pooling.uses_layers, return_dict=True
+        )
         layers = outputs.hidden_states if self.pooling.uses_layers else (outputs.last_hidden_state,)
         states = self.pooling.states(layers)
         vector = self.pooling(states, attention_mask)
@@ -88,20 +97,32 @@ class EncoderWithHead(PreTrainedModel):
             vector = vector.repeat(samples, *[1] * (vector.dim() - 1))
             states = states.repeat(samples, 1, 1) if self.token_head is not None else states
         logits = self.head(self.dropout(vector))
-        if self.config.logit_scale is not None:  # in float32: bfloat16 would round a score of 3 to steps of 0.016
+        if (
+            self.config.logit_scale is not None
+        ):  # in float32: bfloat16 would round a score of 3 to steps of 0.016
             logits = logits.float()
-            logits = logits * logits.new_tensor(self.config.logit_scale) + logits.new_tensor(self.config.logit_mean)
-        token_logits = self.token_head(self.dropout(states)) if self.token_head is not None else None
-        return TwoHeadOutput(logits=logits.view(-1, *self.config.head_shape), token_logits=token_logits)
+            logits = logits * logits.new_tensor(self.config.logit_scale) + logits.new_tensor(
+                self.config.logit_mean
+            )
+        token_logits = (
+            self.token_head(self.dropout(states)) if self.token_head is not None else None
+        )
+        return TwoHeadOutput(
+            logits=logits.view(-1, *self.config.head_shape), token_logits=token_logits
+        )
 
 
 def without_pooler(encoder: PretrainedConfig, own_code: bool = False) -> dict[str, bool]:
     """`{"add_pooling_layer": False}` for encoders that would build BERT's pooler, which no head of ours reads."""
-    takes_it = "add_pooling_layer" in inspect.signature(model_class(encoder, own_code).__init__).parameters
+    takes_it = (
+        "add_pooling_layer" in inspect.signature(model_class(encoder, own_code).__init__).parameters
+    )
     return {"add_pooling_layer": False} if takes_it else {}
 
 
-def from_pretrained_encoder(name: str, config: EncoderWithHeadConfig, own_code: bool = False) -> EncoderWithHead:
+def from_pretrained_encoder(
+    name: str, config: EncoderWithHeadConfig, own_code: bool = False
+) -> EncoderWithHead:
     """A model with a fresh head whose encoder's weights come from `name` (hub name or folder)."""
     model = EncoderWithHead(config, own_code)
     model.encoder = AutoModel.from_pretrained(

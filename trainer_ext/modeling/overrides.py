@@ -7,7 +7,9 @@ from trainer_ext.errors import UserError, did_you_mean
 LAYERS = "num_hidden_layers"
 
 
-def override_config(config: PretrainedConfig, overrides: str | None, pretrained: bool = False) -> None:
+def override_config(
+    config: PretrainedConfig, overrides: str | None, pretrained: bool = False
+) -> None:
     """Set `name=value,...` (as the examples of transformers write them) in `config`.
 
     Raises:
@@ -23,11 +25,15 @@ def override_config(config: PretrainedConfig, overrides: str | None, pretrained:
                 f"{did_you_mean(name, vars(config))}"
             )
         if pretrained and "dropout" not in name and name != LAYERS:
-            raise UserError(f"config_overrides: {item!r}: only dropout and {LAYERS} of a pretrained encoder can be set")
+            raise UserError(
+                f"config_overrides: {item!r}: only dropout and {LAYERS} of a pretrained encoder can be set"
+            )
         before = getattr(config, name)
         try:
             config.update_from_string(f"{name}={value}")
         except ValueError as error:
             raise UserError(f"config_overrides: {error}") from error
         if pretrained and name == LAYERS and not 1 <= config.num_hidden_layers <= before:
-            raise UserError(f"config_overrides: {item!r}: the pretrained encoder has {before} layers")
+            raise UserError(
+                f"config_overrides: {item!r}: the pretrained encoder has {before} layers"
+            )

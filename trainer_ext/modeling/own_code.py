@@ -23,13 +23,17 @@ def read_config(name: str | Path, trust_remote_code: bool) -> PretrainedConfig:
     """
     values, _ = PretrainedConfig.get_config_dict(name)
     encoder = values.get("encoder")
-    if values.get("model_type") != EncoderWithHeadConfig.model_type or not isinstance(encoder, dict):
+    if values.get("model_type") != EncoderWithHeadConfig.model_type or not isinstance(
+        encoder, dict
+    ):
         return AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
     code = code_of(encoder, "AutoConfig")
     if code and trust_remote_code:
         values["encoder"] = get_class_from_dynamic_module(code, str(name)).from_dict(encoder)
     elif code and encoder.get("model_type") not in CONFIG_MAPPING:
-        raise UserError(f"model {name} cannot be loaded: it brings code of its own, which is {WITH_FLAG}")
+        raise UserError(
+            f"model {name} cannot be loaded: it brings code of its own, which is {WITH_FLAG}"
+        )
     config = EncoderWithHeadConfig.from_dict(values)
     config.encoder._name_or_path = str(name)  # where its code lies
     return config
@@ -37,7 +41,9 @@ def read_config(name: str | Path, trust_remote_code: bool) -> PretrainedConfig:
 
 def code_of(encoder: PretrainedConfig | dict[str, Any], auto_class: str) -> str | None:
     """The class that a config names for `AutoConfig` or `AutoModel`, as `file.Class` or `repository--file.Class`."""
-    names = encoder.get("auto_map") if isinstance(encoder, dict) else getattr(encoder, "auto_map", None)
+    names = (
+        encoder.get("auto_map") if isinstance(encoder, dict) else getattr(encoder, "auto_map", None)
+    )
     return names.get(auto_class) if isinstance(names, dict) else None
 
 

@@ -128,4 +128,8 @@ class ConcatLast4(Pooling):
         return torch.cat(tuple(layers)[-4:], dim=-1)
 
 
-MODULES = {"attention": AttentionPooling, "weighted_layers": WeightedLayers, "concat_last4": ConcatLast4}
+MODULES = {
+    "attention": AttentionPooling,
+    "weighted_layers": WeightedLayers,
+    "concat_last4": ConcatLast4,
+}

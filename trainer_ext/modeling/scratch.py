@@ -4,7 +4,16 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import (
+    AddedToken,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from transformers import BertConfig, PreTrainedTokenizerFast
 
 from trainer_ext.errors import UserError
@@ -12,11 +21,36 @@ from trainer_ext.modeling.overrides import override_config
 
 # tiny, mini and small are the sizes of Google's BERT miniatures; the others TinyBERT's (arXiv:1909.10351, table 1).
 SIZES = {
-    "tiny": {"num_hidden_layers": 2, "hidden_size": 128, "num_attention_heads": 2, "intermediate_size": 512},
-    "mini": {"num_hidden_layers": 4, "hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024},
-    "small": {"num_hidden_layers": 4, "hidden_size": 512, "num_attention_heads": 8, "intermediate_size": 2048},
-    "tinybert_4l": {"num_hidden_layers": 4, "hidden_size": 312, "num_attention_heads": 12, "intermediate_size": 1200},
-    "tinybert_6l": {"num_hidden_layers": 6, "hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072},
+    "tiny": {
+        "num_hidden_layers": 2,
+        "hidden_size": 128,
+        "num_attention_heads": 2,
+        "intermediate_size": 512,
+    },
+    "mini": {
+        "num_hidden_layers": 4,
+        "hidden_size": 256,
+        "num_attention_heads": 4,
+        "intermediate_size": 1024,
+    },
+    "small": {
+        "num_hidden_layers": 4,
+        "hidden_size": 512,
+        "num_attention_heads": 8,
+        "intermediate_size": 2048,
+    },
+    "tinybert_4l": {
+        "num_hidden_layers": 4,
+        "hidden_size": 312,
+        "num_attention_heads": 12,
+        "intermediate_size": 1200,
+    },
+    "tinybert_6l": {
+        "num_hidden_layers": 6,
+        "hidden_size": 768,
+        "num_attention_heads": 12,
+        "intermediate_size": 3072,
+    },
 }
 SPECIAL = {
     "pad_token": "[PAD]",
@@ -28,7 +62,9 @@ SPECIAL = {
 SUBWORD_PREFIX = "##"
 
 
-def train_tokenizer(texts: Iterable[str], vocab_size: int, max_length: int) -> PreTrainedTokenizerFast:
+def train_tokenizer(
+    texts: Iterable[str], vocab_size: int, max_length: int
+) -> PreTrainedTokenizerFast:
     """A lower-casing tokenizer whose vocabulary is a function of the texts alone.
 
     Each Chinese character is a token of its own; other scripts are split at blanks and punctuation and merged by BPE
@@ -41,7 +77,12 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, max_length: int) -> P
         max_length: stored as `model_max_length`.
     """
     normalizer = normalizers.Sequence(
-        [normalizers.NFKC(), normalizers.BertNormalizer(handle_chinese_chars=True, lowercase=True, strip_accents=False)]
+        [
+            normalizers.NFKC(),
+            normalizers.BertNormalizer(
+                handle_chinese_chars=True, lowercase=True, strip_accents=False
+            ),
+        ]
     )
     words = pre_tokenizers.BertPreTokenizer()
     alphabet = choose_alphabet(texts, vocab_size - len(SPECIAL), normalizer, words)
@@ -49,8 +90,13 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, max_length: int) -> P
     tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, words
     tokenizer.decoder = decoders.WordPiece(prefix=SUBWORD_PREFIX)
     tokenizer.add_special_tokens(list(SPECIAL.values()))
-    cls_id, sep_id = tokenizer.token_to_id(SPECIAL["cls_token"]), tokenizer.token_to_id(SPECIAL["sep_token"])
-    tokenizer.post_processor = processors.BertProcessing((SPECIAL["sep_token"], sep_id), (SPECIAL["cls_token"], cls_id))
+    cls_id, sep_id = (
+        tokenizer.token_to_id(SPECIAL["cls_token"]),
+        tokenizer.token_to_id(SPECIAL["sep_token"]),
+    )
+    tokenizer.post_processor = processors.BertProcessing(
+        (SPECIAL["sep_token"], sep_id), (SPECIAL["cls_token"], cls_id)
+    )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         model_max_length=max_length,
@@ -75,7 +121,9 @@ def choose_alphabet(texts: Iterable[str], room: int, normalizer, words) -> list[
     return pieces
 
 
-def train_bpe(texts: Iterable[str], alphabet: list[str], vocab_size: int, normalizer, words) -> models.BPE:
+def train_bpe(
+    texts: Iterable[str], alphabet: list[str], vocab_size: int, normalizer, words
+) -> models.BPE:
     """A BPE model over `alphabet`, the same on every run.
 
     The trainer numbers continuing pieces (`##x`) in hash order, and breaks ties between merges by number. Naming the
@@ -96,7 +144,9 @@ def train_bpe(texts: Iterable[str], alphabet: list[str], vocab_size: int, normal
     return models.BPE(trained["vocab"], [tuple(pair) for pair in trained["merges"]], **options)
 
 
-def scratch_config(size: str, overrides: str | None, tokenizer: PreTrainedTokenizerFast, max_length: int) -> BertConfig:
+def scratch_config(
+    size: str, overrides: str | None, tokenizer: PreTrainedTokenizerFast, max_length: int
+) -> BertConfig:
     """The `BertConfig` of a named size, with `name=value,...` overrides.
 
     Raises:

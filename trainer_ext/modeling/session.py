@@ -54,12 +54,16 @@ class TorchSession:
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
-            raise UserError(f"model {folder} cannot be run: {reason(error)}; is its config.json damaged?") from error
+            raise UserError(
+                f"model {folder} cannot be run: {reason(error)}; is its config.json damaged?"
+            ) from error
 
     @torch.inference_mode()
     def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """`logits` (B, *head_shape), and `token_logits` (B, L, tags) where there is such a head, of int64 (B, L)."""
-        tensors = {name: torch.from_numpy(array).to(self.provider) for name, array in inputs.items()}
+        tensors = {
+            name: torch.from_numpy(array).to(self.provider) for name, array in inputs.items()
+        }
         return {name: value.float().cpu().numpy() for name, value in self.model(**tensors).items()}
 
 
@@ -92,11 +96,17 @@ def load_checkpoint(folder: Path, trust_remote_code: bool = False) -> EncoderWit
         )
     except UserError:
         raise
-    except Exception as error:  # safetensors, OSError, ValueError, RuntimeError: each for another kind of damage
+    except (
+        Exception
+    ) as error:  # safetensors, OSError, ValueError, RuntimeError: each for another kind of damage
         raise UserError(f"model {folder} cannot be loaded: {reason(error)}") from error
-    absent = sorted([*info["missing_keys"], *info["unexpected_keys"], *map(str, info["mismatched_keys"])])
+    absent = sorted(
+        [*info["missing_keys"], *info["unexpected_keys"], *map(str, info["mismatched_keys"])]
+    )
     if absent:
-        raise UserError(f"model {folder}: its weights do not fit its config: {', '.join(absent[:5])}")
+        raise UserError(
+            f"model {folder}: its weights do not fit its config: {', '.join(absent[:5])}"
+        )
     return model
 
 
@@ -106,7 +116,9 @@ def check_depth(folder: Path, config: EncoderWithHeadConfig) -> None:
     with safe_open(folder / "model.safetensors", framework="pt") as file:
         tensors = len(file.keys())
     if layers > tensors:
-        raise UserError(f"model {folder}: its config has {layers} layers, but its weights are {tensors} tensors")
+        raise UserError(
+            f"model {folder}: its config has {layers} layers, but its weights are {tensors} tensors"
+        )
 
 
 def reason(error: Exception) -> str:

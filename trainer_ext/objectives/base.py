@@ -96,7 +96,9 @@ class Objective:
     ) -> dict[str, Tensor]:
         """By `statistics_<term>`, what adds up over the batches of a step: to be joined with `total_weights`."""
         return {
-            f"statistics_{term.name}": term.statistics(of_head(logits, term.head).float(), of_head(labels, term.head))
+            f"statistics_{term.name}": term.statistics(
+                of_head(logits, term.head).float(), of_head(labels, term.head)
+            )
             for _, term in self.terms
             if isinstance(term, StepTerm)
         }

@@ -6,7 +6,9 @@ from torch.nn import functional as F
 from trainer_ext.objectives.base import ElementTerm
 
 
-def binary_cross_entropy(logits: Tensor, labels: Tensor, pos_weight: Tensor | None = None) -> Tensor:
+def binary_cross_entropy(
+    logits: Tensor, labels: Tensor, pos_weight: Tensor | None = None
+) -> Tensor:
     """-w y log p - (1 - y) log(1 - p) for each entry, with p = sigmoid(logits).
 
     Args:

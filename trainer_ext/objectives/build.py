@@ -25,7 +25,9 @@ REGRESSION = {"rmse": RmseTerm, "mse": MSETerm, "smooth_l1": SmoothL1Term}
 RDROP = {"multi_label": BernoulliRDropTerm, "regression": SquaredRDropTerm}
 
 
-def build_objective(args: ObjectiveArguments, task: Task, labels: Sequence, label_smoothing: float = 0.0) -> Objective:
+def build_objective(
+    args: ObjectiveArguments, task: Task, labels: Sequence, label_smoothing: float = 0.0
+) -> Objective:
     """The task's term, and R-Drop with `rdrop_alpha`.
 
     Args:
@@ -45,7 +47,9 @@ def build_objective(args: ObjectiveArguments, task: Task, labels: Sequence, labe
     return Objective(tuple(terms))
 
 
-def main_term(args: ObjectiveArguments, task: Task, labels: np.ndarray, label_smoothing: float) -> Term:
+def main_term(
+    args: ObjectiveArguments, task: Task, labels: np.ndarray, label_smoothing: float
+) -> Term:
     """RMSE or another distance; BCE or cross entropy; Focal Loss with `focal_gamma`."""
     if task.name == "regression":
         return REGRESSION[args.regression_loss]()
@@ -53,12 +57,20 @@ def main_term(args: ObjectiveArguments, task: Task, labels: np.ndarray, label_sm
     alpha = weights_of("focal_alpha", args.focal_alpha, task, labels)
     if task.name == "multi_label":
         if isinstance(args.focal_alpha, str):
-            alpha = alpha / (1 + alpha)  # alpha / (1 - alpha) is then the weight of positives over negatives
+            alpha = alpha / (
+                1 + alpha
+            )  # alpha / (1 - alpha) is then the weight of positives over negatives
         return SigmoidFocalTerm(args.focal_gamma, alpha) if args.focal_gamma else BCETerm(weights)
-    return FocalTerm(args.focal_gamma, alpha) if args.focal_gamma else CrossEntropyTerm(weights, label_smoothing)
+    return (
+        FocalTerm(args.focal_gamma, alpha)
+        if args.focal_gamma
+        else CrossEntropyTerm(weights, label_smoothing)
+    )
 
 
-def weights_of(flag: str, value: str | list[float] | None, task: Task, labels: np.ndarray) -> Tensor | None:
+def weights_of(
+    flag: str, value: str | list[float] | None, task: Task, labels: np.ndarray
+) -> Tensor | None:
     """Weights of the classes (C,), (A, C) for aspects, or of positives (C,) for multi-label; None: not asked for."""
     classes = len(task.label_space.classes)
     if value is None:

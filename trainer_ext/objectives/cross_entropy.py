@@ -7,7 +7,10 @@ from trainer_ext.objectives.base import Term, counted, flatten
 
 
 def cross_entropy(
-    logits: Tensor, labels: Tensor, class_weights: Tensor | None = None, label_smoothing: float = 0.0
+    logits: Tensor,
+    labels: Tensor,
+    class_weights: Tensor | None = None,
+    label_smoothing: float = 0.0,
 ) -> Tensor:
     """(1 - s) w_y (-log p_y) + s / C sum_c w_c (-log p_c) for each item, with smoothing s and class weights w.
 
@@ -28,7 +31,11 @@ def cross_entropy(
     if class_weights is not None:
         losses = class_weights.to(losses) * losses
     own = losses.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
-    return own if not label_smoothing else (1 - label_smoothing) * own + label_smoothing * losses.mean(dim=-1)
+    return (
+        own
+        if not label_smoothing
+        else (1 - label_smoothing) * own + label_smoothing * losses.mean(dim=-1)
+    )
 
 
 class CrossEntropyTerm(Term):

@@ -30,7 +30,11 @@ def focal_loss(logits: Tensor, labels: Tensor, gamma: float, alpha: Tensor | Non
     # log1p(-p) keeps the gradient of (1 - p)^gamma finite for gamma < 1 as p goes to 1; the clamp bounds it there.
     focus = torch.exp(gamma * torch.log1p(-log_p.exp().clamp(max=1 - 1e-6))) if gamma else 1.0
     loss = -focus * log_p
-    return loss if alpha is None else alpha.to(loss).expand_as(logits).gather(-1, index).squeeze(-1) * loss
+    return (
+        loss
+        if alpha is None
+        else alpha.to(loss).expand_as(logits).gather(-1, index).squeeze(-1) * loss
+    )
 
 
 class FocalTerm(Term):
@@ -54,4 +58,7 @@ class FocalTerm(Term):
         """Sum over items, mean over passes."""
         alpha = item_weights(self.alpha, logits, labels)
         logits, labels = flatten(logits, labels)
-        return focal_loss(logits, labels.expand(logits.shape[:-1]), self.gamma, alpha).sum() / logits.shape[0]
+        return (
+            focal_loss(logits, labels.expand(logits.shape[:-1]), self.gamma, alpha).sum()
+            / logits.shape[0]
+        )

@@ -39,5 +39,7 @@ class RmseTerm(StepTerm):
         """A scalar whose sum over the batches has the value and the gradient of the step's MCRMSE."""
         # The clamps: no root of a rounding error below 0, no division by zero when all is right.
         root = (statistics / weight).clamp(min=0).sqrt().clamp(min=1e-6)
-        part = (self.statistics(logits, labels) / (weight * root)).mean()  # sums to R; its gradient to 2 dR
+        part = (
+            self.statistics(logits, labels) / (weight * root)
+        ).mean()  # sums to R; its gradient to 2 dR
         return 0.5 * (part + part.detach())

@@ -9,7 +9,9 @@ from torch.nn import functional as F
 from trainer_ext.objectives.base import ElementTerm
 
 
-def sigmoid_focal_loss(logits: Tensor, labels: Tensor, gamma: float, alpha: Tensor | None = None) -> Tensor:
+def sigmoid_focal_loss(
+    logits: Tensor, labels: Tensor, gamma: float, alpha: Tensor | None = None
+) -> Tensor:
     """-alpha_t (1 - p_t)^gamma log p_t for each entry; p_t is p = sigmoid(logits) for positives, 1 - p for negatives.
 
     Source: Lin et al., Focal Loss for Dense Object Detection (arXiv:1708.02002), eq. 5; alpha_t is alpha for positives

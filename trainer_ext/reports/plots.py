@@ -13,7 +13,9 @@ WITH_COUNTS = 25  # classes up to which there is room for numbers
 
 
 @picture
-def learning_curves(history: Sequence[dict], metric: str, best_step: int | None, path: Path) -> None:
+def learning_curves(
+    history: Sequence[dict], metric: str, best_step: int | None, path: Path
+) -> None:
     """Training loss and its terms on the left, validation loss and metric on the right, by optimizer step."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
     names = sorted({key for entry in history for key in entry if key.startswith("loss")})
@@ -22,13 +24,22 @@ def learning_curves(history: Sequence[dict], metric: str, best_step: int | None,
         plot(left, points, label=name, linewidth=2 if name == "loss" else 1)
     left.set(xlabel="step", title="training")
     twin = right.twinx()
-    for axis, key, color in ((right, f"eval_{metric}", "tab:blue"), (twin, "eval_loss", "tab:gray")):
+    for axis, key, color in (
+        (right, f"eval_{metric}", "tab:blue"),
+        (twin, "eval_loss", "tab:gray"),
+    ):
         points = [(entry["step"], entry[key]) for entry in history if key in entry]
         if points:
             plot(axis, points, color=color, marker="o", markersize=3, label=short(key))
         axis.set_ylabel(short(key), color=color)
     if best_step:
-        right.axvline(best_step, color="tab:green", linestyle="--", linewidth=1, label=f"best: step {best_step}")
+        right.axvline(
+            best_step,
+            color="tab:green",
+            linestyle="--",
+            linewidth=1,
+            label=f"best: step {best_step}",
+        )
         right.legend(loc="lower right")
     right.set(xlabel="step", title="validation")
     if names:
@@ -66,7 +77,9 @@ def fold_curves(histories: dict[str, Sequence[dict]], metric: str, path: Path) -
             points = [(entry["step"], entry[key]) for entry in history if key in entry]
             if points:
                 plot(axis, points, color=color, marker="o", markersize=3, linewidth=1, label=name)
-        axis.set(xlabel="step", title="training loss" if key == "loss" else f"validation {short(metric)}")
+        axis.set(
+            xlabel="step", title="training loss" if key == "loss" else f"validation {short(metric)}"
+        )
     if len(histories) <= 12:
         axes.flat[-1].legend(fontsize=8)
     figure.tight_layout()
@@ -74,7 +87,9 @@ def fold_curves(histories: dict[str, Sequence[dict]], metric: str, path: Path) -
 
 
 @picture
-def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str], path: Path) -> None:
+def confusion_matrix(
+    labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str], path: Path
+) -> None:
     """Counts (rows: true class, columns: predicted), coloured by the share of the row.
 
     Of many classes those with the most errors are drawn, and the title says so.
@@ -111,7 +126,9 @@ def most_confused(labels: np.ndarray, predicted: np.ndarray, count: int) -> np.n
     if count <= MOST_CLASSES:
         return np.arange(count)
     wrong = labels != predicted
-    errors = np.bincount(labels[wrong], minlength=count) + np.bincount(predicted[wrong], minlength=count)
+    errors = np.bincount(labels[wrong], minlength=count) + np.bincount(
+        predicted[wrong], minlength=count
+    )
     order = np.lexsort((np.arange(count), -np.bincount(labels, minlength=count), -errors))
     return np.sort(order[:MOST_CLASSES])
 

@@ -15,7 +15,11 @@ from trainer_ext.tasks import Task
 
 
 def write_plots(
-    folder: Path, task: Task, history: list[dict[str, Any]], best_step: int | None, scored: dict[str, Any] | None
+    folder: Path,
+    task: Task,
+    history: list[dict[str, Any]],
+    best_step: int | None,
+    scored: dict[str, Any] | None,
 ) -> None:
     """`plots/learning_curves.png`, with a mark at the best step, and what the validation predictions look like."""
     plots.learning_curves(history, task.default_metric, best_step, folder / "learning_curves.png")
@@ -25,26 +29,42 @@ def write_plots(
     if task.name == "joint":
         intents, predicted = scored["labels"][0], scored["logits"][0].argmax(axis=-1)
         seen = intents >= 0  # an intent that no training row has is no class
-        plots.confusion_matrix(intents[seen], predicted[seen], classes, folder / "confusion_matrix.png")
+        plots.confusion_matrix(
+            intents[seen], predicted[seen], classes, folder / "confusion_matrix.png"
+        )
         return
     labels, predicted = np.asarray(scored["labels"]), task.predictions(scored["logits"])
     if task.name == "single_label":
         plots.confusion_matrix(labels, predicted, classes, folder / "confusion_matrix.png")
     elif task.name == "multi_aspect":
-        plots.confusion_matrix(labels.ravel(), predicted.ravel(), classes, folder / "confusion_matrix.png")
+        plots.confusion_matrix(
+            labels.ravel(), predicted.ravel(), classes, folder / "confusion_matrix.png"
+        )
         metrics = scored["metrics"]
         by_aspect = {name: metrics[f"f1_macro_{name}"] for name in task.label_space.columns}
-        plots.bars(by_aspect, metrics["f1_macro"], "validation macro-F1 by aspect", folder / "f1_by_aspect.png")
+        plots.bars(
+            by_aspect,
+            metrics["f1_macro"],
+            "validation macro-F1 by aspect",
+            folder / "f1_by_aspect.png",
+        )
     elif task.name == "multi_label":
         metrics = scored["metrics"]
         by_class = {name: metrics[f"f1_{name}"] for name in classes}
-        plots.bars(by_class, metrics["f1_macro"], "validation F1 by class", folder / "f1_by_class.png")
+        plots.bars(
+            by_class, metrics["f1_macro"], "validation F1 by class", folder / "f1_by_class.png"
+        )
     elif task.name == "regression":
         plots.scatter(labels, predicted, task.label_space.columns, folder / "predictions.png")
 
 
 def write_model_card(
-    folder: Path, args: Arguments, task: Task, metrics: dict[str, float], rows: dict[str, int], is_best: bool
+    folder: Path,
+    args: Arguments,
+    task: Task,
+    metrics: dict[str, float],
+    rows: dict[str, int],
+    is_best: bool,
 ) -> None:
     """README.md: what the model does, how good it is, on what it was trained, how to use it."""
     space, metric = task.label_space, task.default_metric

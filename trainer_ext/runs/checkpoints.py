@@ -21,7 +21,11 @@ PREFIX = "checkpoint-"
 
 def checkpoints(folder: Path) -> list[Path]:
     """The `checkpoint-N` folders, oldest step first."""
-    found = [c for c in folder.glob(f"{PREFIX}*") if c.is_dir() and c.name.removeprefix(PREFIX).isdecimal()]
+    found = [
+        c
+        for c in folder.glob(f"{PREFIX}*")
+        if c.is_dir() and c.name.removeprefix(PREFIX).isdecimal()
+    ]
     return sorted(found, key=lambda c: int(c.name.removeprefix(PREFIX)))
 
 
@@ -73,7 +77,9 @@ def damaged_weights(folder: Path) -> str | None:
     index = folder / SAFE_WEIGHTS_INDEX_NAME
     if index.is_file():
         try:
-            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+            names = sorted(
+                set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+            )
         except (OSError, ValueError, KeyError, AttributeError):
             return f"{index.name} is damaged"
     for name in names:

@@ -25,11 +25,30 @@ MARK = ".trainer_ext.json"
 LOCK = ".lock"
 STAGE = ".model.tmp"
 PLOTS = ("learning_curves", "confusion_matrix", "f1_by_aspect", "f1_by_class", "predictions")
-TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
-TOKENIZER += ("vocab.txt", "vocab.json", "merges.txt", "spm.model", "spiece.model", "sentencepiece.bpe.model")
+TOKENIZER = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
+TOKENIZER += (
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "spm.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+)
 # What a run writes at the top of its folder, in the order of removal: without the first two it is no finished run and
 # no model.
-FILES = ("metrics.json", "config.json", "model.safetensors", "resolved_config.yaml", "README.md", *TOKENIZER)
+FILES = (
+    "metrics.json",
+    "config.json",
+    "model.safetensors",
+    "resolved_config.yaml",
+    "README.md",
+    *TOKENIZER,
+)
 FILES += tuple(f"plots/{name}.png" for name in PLOTS)
 
 
@@ -57,7 +76,9 @@ def claim_output_dir(args: TrainingArguments) -> str | None:
         return None
     named = Path(resume)
     if not is_whole(named):
-        raise UserError(f"resume_from_checkpoint {resume} is not a whole checkpoint (no readable trainer_state.json)")
+        raise UserError(
+            f"resume_from_checkpoint {resume} is not a whole checkpoint (no readable trainer_state.json)"
+        )
     if named.resolve().parent != folder.resolve():
         check_free(folder, args.overwrite_output_dir)
     check_undamaged(named, args)
@@ -108,9 +129,13 @@ def check_may_be_cleared(folder: Path) -> None:
     place = folder.resolve()
     for what, path in (("the working directory", Path.cwd()), ("the home directory", Path.home())):
         if path.resolve().is_relative_to(place):
-            raise UserError(f"output_dir {folder} is {what}, or holds it, and is never cleared: give another folder")
+            raise UserError(
+                f"output_dir {folder} is {what}, or holds it, and is never cleared: give another folder"
+            )
     if (place / ".git").exists():
-        raise UserError(f"output_dir {folder} is a git checkout and is never cleared: give another folder")
+        raise UserError(
+            f"output_dir {folder} is a git checkout and is never cleared: give another folder"
+        )
 
 
 def newest_checkpoint(folder: Path, args: TrainingArguments) -> str | None:
@@ -122,10 +147,14 @@ def newest_checkpoint(folder: Path, args: TrainingArguments) -> str | None:
     useless, problems = [], []
     for checkpoint in reversed(checkpoints(folder)):
         problem = damage(checkpoint, args) if is_whole(checkpoint) else None
-        if is_whole(checkpoint) and (problem is None or args.save_only_model or not has_optimizer(checkpoint, args)):
+        if is_whole(checkpoint) and (
+            problem is None or args.save_only_model or not has_optimizer(checkpoint, args)
+        ):
             check_undamaged(checkpoint, args)
             for path, why in zip(useless, problems, strict=True):
-                print(f"note: {path} is left out: {why}; going on from {checkpoint}", file=sys.stderr)
+                print(
+                    f"note: {path} is left out: {why}; going on from {checkpoint}", file=sys.stderr
+                )
                 shutil.rmtree(path)
             return str(checkpoint)
         useless.append(checkpoint)
@@ -163,15 +192,23 @@ def check_undamaged(checkpoint: Path, args: TrainingArguments) -> None:
             "as model_name_or_path with another output_dir, or --overwrite_output_dir true instead of resuming"
         )
     if problem := damage(checkpoint, args):
-        raise UserError(f"{checkpoint} is damaged: {problem}. Give an earlier checkpoint, or begin anew")
+        raise UserError(
+            f"{checkpoint} is damaged: {problem}. Give an earlier checkpoint, or begin anew"
+        )
 
 
 def is_ours(folder: Path) -> bool:
     """Whether a run of this project has written here: by its mark, or as versions without one left their folders."""
     if (folder / MARK).is_file():
         return True
-    made = is_our_model(folder) or any((folder / name).is_file() for name in ("folds.json", "seeds.json"))
-    trained = made and starts_with(folder / "resolved_config.yaml", RESOLVED_HEADER) and not any(folder.glob("*.onnx"))
+    made = is_our_model(folder) or any(
+        (folder / name).is_file() for name in ("folds.json", "seeds.json")
+    )
+    trained = (
+        made
+        and starts_with(folder / "resolved_config.yaml", RESOLVED_HEADER)
+        and not any(folder.glob("*.onnx"))
+    )
     return trained or any(map(is_our_model, checkpoints(folder)))
 
 
@@ -235,7 +272,10 @@ def mark(folder: Path, files: Iterable[str] = FILES) -> None:
     """Mark a folder as a run's, which writes these files too; before they are written."""
     known = written(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / MARK, {"what": "files of a trainer-ext run", "files": list(dict.fromkeys([*known, *files]))})
+    write_json(
+        folder / MARK,
+        {"what": "files of a trainer-ext run", "files": list(dict.fromkeys([*known, *files]))},
+    )
 
 
 def clear(folder: Path, files: Iterable[str] = ()) -> None:
@@ -279,7 +319,9 @@ def locked(folder: Path) -> Iterator[None]:
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        with held(folder / LOCK, f"{folder} is being trained by another process; wait for it, or end it"):
+        with held(
+            folder / LOCK, f"{folder} is being trained by another process; wait for it, or end it"
+        ):
             yield
     finally:
         if made and [path.name for path in folder.iterdir()] == [LOCK]:

@@ -8,7 +8,12 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerState
 
-from trainer_ext.arguments.groups import Arguments, DataArguments, ModelArguments, ObjectiveArguments
+from trainer_ext.arguments.groups import (
+    Arguments,
+    DataArguments,
+    ModelArguments,
+    ObjectiveArguments,
+)
 from trainer_ext.arguments.optimisation import OptimisationArguments
 from trainer_ext.arguments.preprocessing import ShapingArguments
 from trainer_ext.arguments.training import TrainingArguments
@@ -18,9 +23,21 @@ from trainer_ext.runs.checkpoints import best_beside, name_best, state_of
 
 FLAGS_FILE = "training_flags.json"
 NOT_TRAINED_WITH = ("calibrate", "trust_remote_code")  # of the model's flags
-TRAINING = ("learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_ratio", "warmup_steps")
+TRAINING = (
+    "learning_rate",
+    "lr_scheduler_type",
+    "lr_scheduler_kwargs",
+    "warmup_ratio",
+    "warmup_steps",
+)
 TRAINING += ("optim", "optim_args", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon")
-TRAINING += ("label_smoothing_factor", "neftune_noise_alpha", "group_by_length", "seed", "data_seed")
+TRAINING += (
+    "label_smoothing_factor",
+    "neftune_noise_alpha",
+    "group_by_length",
+    "seed",
+    "data_seed",
+)
 
 
 def training_flags(args: Arguments) -> dict[str, Any]:
@@ -69,9 +86,15 @@ def check_flags(checkpoint: str | None, args: Arguments) -> None:
     if before:
         defaults = default_flags()  # an older version did not know a flag that is not there
         earlier = {name: before.get(name, defaults.get(name)) for name in now}
-        changed = [f"{name} was {earlier[name]}, now it is {now[name]}" for name in now if earlier[name] != now[name]]
+        changed = [
+            f"{name} was {earlier[name]}, now it is {now[name]}"
+            for name in now
+            if earlier[name] != now[name]
+        ]
         if changed:
-            raise UserError(f"{checkpoint} is of another training: {'; '.join(changed)}. {instead(checkpoint)}")
+            raise UserError(
+                f"{checkpoint} is of another training: {'; '.join(changed)}. {instead(checkpoint)}"
+            )
         check_batches(checkpoint, before.get("batches"), args.training)
     check_best(checkpoint, before.get("best_by"), args.training)
 
@@ -93,7 +116,11 @@ def check_batches(checkpoint: str, before: list[int] | None, training: TrainingA
     if not before or training.auto_find_batch_size or math.prod(before) == math.prod(now):
         return
     accumulation, rest = divmod(math.prod(before), now[0] * now[2])
-    fitting = "" if rest else f" (with --gradient_accumulation_steps {accumulation} they are as long as before)"
+    fitting = (
+        ""
+        if rest
+        else f" (with --gradient_accumulation_steps {accumulation} they are as long as before)"
+    )
     raise UserError(
         f"{checkpoint} was trained in steps of {rows_of_step(before)}, now they are of {rows_of_step(now)}, and its "
         f"schedule and place in the rows are counted in steps{fitting}. {instead(checkpoint)}"
@@ -104,7 +131,9 @@ def rows_of_step(batches: list[int]) -> str:
     """`16 rows (per_device_train_batch_size 4 x gradient_accumulation_steps 4)`."""
     size, accumulation, processes = batches
     several = f" x {processes} processes" if processes > 1 else ""
-    made = f"per_device_train_batch_size {size} x gradient_accumulation_steps {accumulation}{several}"
+    made = (
+        f"per_device_train_batch_size {size} x gradient_accumulation_steps {accumulation}{several}"
+    )
     return f"{math.prod(batches)} rows ({made})"
 
 
@@ -136,7 +165,10 @@ def check_best(checkpoint: str, before: list | None, training: TrainingArguments
         return
     state, now = state_of(Path(checkpoint)), best_by(training)
     if state.best_metric is None:
-        print(f"note: {checkpoint} names no best model: it is looked for from the next evaluation on", file=sys.stderr)
+        print(
+            f"note: {checkpoint} names no best model: it is looked for from the next evaluation on",
+            file=sys.stderr,
+        )
         return
     if before is None and not is_in_history(state, now[0]):
         before = ["another metric", now[1]]
@@ -153,7 +185,9 @@ def is_in_history(state: TrainerState, metric: str) -> bool:
     return any(entry.get(f"eval_{metric}") == state.best_metric for entry in state.log_history)
 
 
-def check_rows(checkpoint: str | None, train_sha256: str, validation_sha256: str | None, best: bool) -> None:
+def check_rows(
+    checkpoint: str | None, train_sha256: str, validation_sha256: str | None, best: bool
+) -> None:
     """Refuse to go on with other training rows than those that made a checkpoint, or to judge it by other rows.
 
     Args:
@@ -206,4 +240,6 @@ class ResumedCallback(TrainerCallback):
         """When the state has been loaded, and knows its new end."""
         state.train_batch_size = args.train_batch_size
         state.compute_steps(args, state.max_steps)
-        name_best(state, best_beside(self.checkpoint, state) if args.load_best_model_at_end else None)
+        name_best(
+            state, best_beside(self.checkpoint, state) if args.load_best_model_at_end else None
+        )

@@ -9,6 +9,8 @@ from trainer_ext.tasks.multi_label import MultiLabel
 from trainer_ext.tasks.regression import Regression
 from trainer_ext.tasks.single_label import SingleLabel
 
-TASKS: dict[str, type[Task]] = {t.name: t for t in (SingleLabel, MultiLabel, MultiAspect, Regression, Joint)}
+TASKS: dict[str, type[Task]] = {
+    t.name: t for t in (SingleLabel, MultiLabel, MultiAspect, Regression, Joint)
+}
 
 __all__ = ["TASKS", "Calibration", "LabelSpace", "Task"]

@@ -10,7 +10,9 @@ from trainer_ext.errors import RunError, UserError, did_you_mean
 from trainer_ext.tasks.calibration import Calibration, expected_calibration_error, fit_temperature
 from trainer_ext.tasks.label_space import LabelSpace
 
-NOT_FINITE = "the model's outputs are no finite numbers: training has diverged (learning_rate too high?)"
+NOT_FINITE = (
+    "the model's outputs are no finite numbers: training has diverged (learning_rate too high?)"
+)
 
 
 class Task(ABC):
@@ -36,7 +38,11 @@ class Task(ABC):
 
     @classmethod
     def make_space(
-        cls, columns: Sequence[str], names: Sequence[str] | None, rows: Iterable[Sequence], separator: str = ","
+        cls,
+        columns: Sequence[str],
+        names: Sequence[str] | None,
+        rows: Iterable[Sequence],
+        separator: str = ",",
     ) -> LabelSpace:
         """The label space of `--label_names` when given, else of the raw labels in the (training) rows."""
         if names:
@@ -112,7 +118,9 @@ class Task(ABC):
     def ece(self, logits: np.ndarray, labels: np.ndarray, temperature: float) -> float:
         """Expected calibration error of the most probable class."""
         p = self.probabilities(logits, temperature)
-        return expected_calibration_error(p.max(axis=-1).ravel(), (p.argmax(axis=-1) == labels).ravel())
+        return expected_calibration_error(
+            p.max(axis=-1).ravel(), (p.argmax(axis=-1) == labels).ravel()
+        )
 
     def fit_decision(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, tuple[float, ...]]:
         """Fields of `Calibration` that make better decisions, from logits that are already divided."""
@@ -131,7 +139,13 @@ class Task(ABC):
         if self.calibration == Calibration():
             return {}
         given = (self.calibration.temperature, 1.0)
-        return dict(zip(("ece", "ece_uncalibrated"), (self.ece(logits, labels, t) for t in given), strict=True))
+        return dict(
+            zip(
+                ("ece", "ece_uncalibrated"),
+                (self.ece(logits, labels, t) for t in given),
+                strict=True,
+            )
+        )
 
     def join(self, labels: Sequence[str]) -> str:
         """Several labels as one cell of csv."""
@@ -163,7 +177,9 @@ class Task(ABC):
 
     def stack(self, outputs: Sequence[Any]) -> Any:
         """Outputs of rows as `compute_metrics` takes them."""
-        return np.stack(outputs) if len(outputs) else np.zeros((0, *self.head_shape), dtype=np.float32)
+        return (
+            np.stack(outputs) if len(outputs) else np.zeros((0, *self.head_shape), dtype=np.float32)
+        )
 
     def stack_labels(self, labels: Sequence[Any]) -> Any:
         """Labels of rows as `compute_metrics` takes them."""
@@ -220,7 +236,9 @@ class Task(ABC):
             return self.label_space.encode(value)
         except KeyError:
             expected = self.label_space.expected()
-            raise UserError(f"column {column!r} has the unknown label {value!r}; expected {expected}") from None
+            raise UserError(
+                f"column {column!r} has the unknown label {value!r}; expected {expected}"
+            ) from None
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -241,5 +259,7 @@ def class_answer(logits: np.ndarray, classes: Sequence[str], best: int) -> dict[
     return {
         "label": classes[best],
         "score": round(float(probabilities[best]), 6),
-        "probabilities": {name: round(float(p), 6) for name, p in zip(classes, probabilities, strict=True)},
+        "probabilities": {
+            name: round(float(p), 6) for name, p in zip(classes, probabilities, strict=True)
+        },
     }

@@ -30,14 +30,19 @@ class Calibration:
 
     def to_dict(self) -> dict[str, Any]:
         """As stored in a checkpoint's config: plain values, without what is not set."""
-        stored = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        stored = {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in asdict(self).items()
+        }
         return {key: value for key, value in stored.items() if value is not None}
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any] | None) -> "Calibration":
         """The inverse of `to_dict`; None is the default."""
         items = (stored or {}).items()
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in items})
+        return cls(
+            **{key: tuple(value) if isinstance(value, list) else value for key, value in items}
+        )
 
 
 def fit_temperature(nll: Callable[[float], float]) -> float:
@@ -50,7 +55,9 @@ def fit_temperature(nll: Callable[[float], float]) -> float:
     from scipy.optimize import minimize_scalar
 
     bound = np.log(20)
-    found = minimize_scalar(lambda log_t: nll(float(np.exp(log_t))), bounds=(-bound, bound), method="bounded")
+    found = minimize_scalar(
+        lambda log_t: nll(float(np.exp(log_t))), bounds=(-bound, bound), method="bounded"
+    )
     return 1.0 if abs(found.x) > 0.99 * bound else round(float(np.exp(found.x)), 6)
 
 

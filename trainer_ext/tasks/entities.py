@@ -12,7 +12,9 @@ TAG = re.compile(r"O|[BIES]-\S+")
 def check_tag(tag: object) -> str:
     """A tag as it is, or a `UserError` when it is neither `O` nor `B-`, `I-`, `E-` or `S-` with a slot's name."""
     if not isinstance(tag, str) or not TAG.fullmatch(tag):
-        raise UserError(f"{tag!r} is no tag: expected O, or B-, I-, E- or S- and the name of a slot")
+        raise UserError(
+            f"{tag!r} is no tag: expected O, or B-, I-, E- or S- and the name of a slot"
+        )
     return tag
 
 

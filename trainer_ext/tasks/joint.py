@@ -14,7 +14,9 @@ from trainer_ext.tasks.label_space import LabelSpace, normalise
 from trainer_ext.tasks.transitions import Neighbours, best_path, neighbours, transition_scores
 from trainer_ext.tasks.words import Words, join_tokens, split_text
 
-UNSEEN = -1000  # and below: intents and tags that no training row has; losses leave negative labels out
+UNSEEN = (
+    -1000
+)  # and below: intents and tags that no training row has; losses leave negative labels out
 NO_WORD = -100
 COLUMNS = ("tokens", "slots", "intent")
 
@@ -58,7 +60,12 @@ class JointLabelSpace(LabelSpace):
         """As stored in a checkpoint's config."""
         plain = LabelSpace(self.columns, self.classes, self.values).to_dict()
         counts = [list(pair) for pair in self.neighbours]
-        return {**plain, "tags": list(self.tags), "by_character": self.by_character, "neighbours": counts}
+        return {
+            **plain,
+            "tags": list(self.tags),
+            "by_character": self.by_character,
+            "neighbours": counts,
+        }
 
     @classmethod
     def from_dict(cls, stored: dict) -> "JointLabelSpace":
@@ -72,13 +79,20 @@ class JointLabelSpace(LabelSpace):
             raise ValueError(f"tags {tags!r:.80} are no list of names")
         if not isinstance(counts, list) or not all(is_count(item) for item in counts):
             raise ValueError(f"neighbours {counts!r:.80} are not two tags and a count each")
-        own = {"by_character": bool(stored["by_character"]), "neighbours": tuple(map(tuple, counts))}
+        own = {
+            "by_character": bool(stored["by_character"]),
+            "neighbours": tuple(map(tuple, counts)),
+        }
         return cls(**{key: tuple(items) for key, items in stored.items() if key not in own}, **own)
 
 
 def is_count(item: Any) -> bool:
     """Whether this is `[tag, next tag, times]`."""
-    if not isinstance(item, list) or len(item) != 3 or not all(isinstance(name, str) for name in item[:2]):
+    if (
+        not isinstance(item, list)
+        or len(item) != 3
+        or not all(isinstance(name, str) for name in item[:2])
+    ):
         return False
     return isinstance(item[2], int) and item[2] >= 0
 
@@ -148,7 +162,9 @@ class Joint(Task):
     @cached_property
     def transitions(self) -> np.ndarray:
         """(tags, tags), the score of one after another."""
-        return transition_scores(self.label_space.tags, {(a, b): count for a, b, count in self.label_space.neighbours})
+        return transition_scores(
+            self.label_space.tags, {(a, b): count for a, b, count in self.label_space.neighbours}
+        )
 
     def best_tags(self, scores: np.ndarray) -> np.ndarray:
         """Indices (words,) of the predicted tags, of scores (words, tags); what was cut off (equal scores) is `O`."""
@@ -171,7 +187,9 @@ class Joint(Task):
             rows.append(tags)
         return logits[0].argmax(axis=-1), rows
 
-    def metrics_of(self, reduced: Reduced, labels: tuple[np.ndarray, Sequence[np.ndarray]]) -> dict[str, float]:
+    def metrics_of(
+        self, reduced: Reduced, labels: tuple[np.ndarray, Sequence[np.ndarray]]
+    ) -> dict[str, float]:
         """intent_accuracy, slot_f1 (as seqeval's default), sentence_accuracy (the intent and every tag right)."""
         right = reduced[0] == np.asarray(labels[0])
         whole, pairs = right.copy(), []
@@ -199,7 +217,9 @@ class Joint(Task):
             return split_text(item, by_character)
         return join_tokens(check_tokens(item), by_character)
 
-    def row_output(self, arrays: dict[str, np.ndarray], encoding: Any, item: Words) -> tuple[np.ndarray, np.ndarray]:
+    def row_output(
+        self, arrays: dict[str, np.ndarray], encoding: Any, item: Words
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Intent logits (I,) and the logits (words, tags) at the first piece of each word."""
         tags = np.zeros((len(item.spans), self.token_classes), dtype=np.float32)
         for position, word in reversed(list(enumerate(encoding.word_ids))):
@@ -211,9 +231,13 @@ class Joint(Task):
         """Outputs of rows as (N, I), and a list of (words, tags)."""
         return super().stack([intent for intent, _ in outputs]), [tags for _, tags in outputs]
 
-    def stack_labels(self, labels: Sequence[tuple[int, Sequence[int]]]) -> tuple[np.ndarray, list[np.ndarray]]:
+    def stack_labels(
+        self, labels: Sequence[tuple[int, Sequence[int]]]
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
         """(intent, tags) of rows as (N,), and a list of (words,)."""
-        return np.asarray([intent for intent, _ in labels]), [np.asarray(tags, dtype=np.int64) for _, tags in labels]
+        return np.asarray([intent for intent, _ in labels]), [
+            np.asarray(tags, dtype=np.int64) for _, tags in labels
+        ]
 
     def flat(self, logits: Outputs) -> np.ndarray:
         """All logits of both heads in one axis."""
@@ -225,7 +249,10 @@ class Joint(Task):
 
     def one_answer(self, logits: Outputs, labels: tuple[np.ndarray, Sequence[np.ndarray]]) -> str:
         """One intent for all rows, whose intents differ, or else one tag for all words, whose tags differ."""
-        intents, tags = logits[0].argmax(axis=-1), np.concatenate(list(map(self.best_tags, logits[1])))
+        intents, tags = (
+            logits[0].argmax(axis=-1),
+            np.concatenate(list(map(self.best_tags, logits[1]))),
+        )
         gold = np.concatenate(list(labels[1]))
         if np.ptp(intents) == 0 and np.ptp(labels[0]) != 0:
             return f"the intent {self.label_space.classes[intents[0]]!r}"
@@ -251,7 +278,9 @@ class Joint(Task):
         for first, after, name in chunks(tags):
             start, end = item.spans[first][0], item.spans[after - 1][1]
             slots.append({"slot": name, "text": item.text[start:end], "start": start, "end": end})
-        return {"text": item.text, **answer, "slots": slots} | ({"tags": tags} if item.given else {})
+        return {"text": item.text, **answer, "slots": slots} | (
+            {"tags": tags} if item.given else {}
+        )
 
 
 def check_tokens(tokens: object) -> list[str]:

@@ -17,12 +17,15 @@ GAPS = frozenset({"nan", "NaN", "None", "<NA>", "NaT"})
 """How pandas and numpy write that a value is missing."""
 FLAGS = {"0": 0, "1": 1, "false": 0, "true": 1}
 PAIRS = {"[": "]", "(": ")", "{": "}"}
-LONGEST_NUMBER = 40  # digits: no class has a longer name that is a number, and Python refuses those of thousands
+LONGEST_NUMBER = (
+    40  # digits: no class has a longer name that is a number, and Python refuses those of thousands
+)
 ITEM = re.compile(r"""\s*('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s'",\[\](){}]+)(?=[\s\]]|$)""")
 
 # What lists and arrays are called where they are written with their type: `array(['a'], dtype=object)`, `set()`.
 WRAPPED = re.compile(
-    r"(?:np\.)?(?:array|tensor|frozenset|set|Index)\(((?:[\[({].*[\])}])?)(?:, (?:dtype|device)=[^()]*)?\)", re.DOTALL
+    r"(?:np\.)?(?:array|tensor|frozenset|set|Index)\(((?:[\[({].*[\])}])?)(?:, (?:dtype|device)=[^()]*)?\)",
+    re.DOTALL,
 )
 # A number or text of numpy's among others: `np.float64(1.0)`, `np.str_('a')`.
 SCALAR = re.compile(r"""\bnp\.\w+\(('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^()'"]*)\)""")
@@ -121,11 +124,17 @@ def check_item(item: Any, value: Any) -> None:
     if item is None or item != item or (isinstance(item, str) and not item.strip()):
         raise UserError(f"the list {value!r:.80} has an item that is empty")
     if not isinstance(item, (str, int, float)):
-        raise UserError(f"the list {value!r:.80} has a {type(item).__name__} inside; expected labels")
+        raise UserError(
+            f"the list {value!r:.80} has a {type(item).__name__} inside; expected labels"
+        )
     if isinstance(item, float) and not item.is_integer():
-        raise UserError(f"the list {value!r:.80} has {item!r}; expected names, class ids, or flags that are 0 or 1")
+        raise UserError(
+            f"the list {value!r:.80} has {item!r}; expected names, class ids, or flags that are 0 or 1"
+        )
     if isinstance(item, int) and item.bit_length() > LONGEST_NUMBER * 4:
-        raise UserError(f"the list has a number of more than {LONGEST_NUMBER} digits; expected labels")
+        raise UserError(
+            f"the list has a number of more than {LONGEST_NUMBER} digits; expected labels"
+        )
 
 
 def check_repeats(items: Sequence[Any]) -> None:

@@ -28,27 +28,40 @@ class LabelSpace:
     flags: bool = field(default=False, kw_only=True)
 
     def __post_init__(self):
-        for what, items in (("class names", self.classes), ("class values", self.values), ("columns", self.columns)):
+        for what, items in (
+            ("class names", self.classes),
+            ("class values", self.values),
+            ("columns", self.columns),
+        ):
             twice = {item for item in items if items.count(item) > 1}
             if twice:
-                raise UserError(f"label_names: {what} must differ, but {sorted(twice)} are there twice")
+                raise UserError(
+                    f"label_names: {what} must differ, but {sorted(twice)} are there twice"
+                )
 
     @classmethod
     def from_names(cls, columns: Sequence[str], label_names: Sequence[str]) -> "LabelSpace":
         """From `--label_names`: `sports` (in files: the name, or its position), or `positive=1` (in files: 1)."""
         with_value = ["=" in name for name in label_names]
         if any(with_value) and not all(with_value):
-            raise UserError(f"label_names: give every class a value (name=value) or none: {list(label_names)}")
+            raise UserError(
+                f"label_names: give every class a value (name=value) or none: {list(label_names)}"
+            )
         if all(with_value):
             pairs = [name.rsplit("=", 1) for name in label_names]
-            return cls(tuple(columns), *(tuple(map(normalise, items)) for items in zip(*pairs, strict=True)))
+            return cls(
+                tuple(columns),
+                *(tuple(map(normalise, items)) for items in zip(*pairs, strict=True)),
+            )
         names = tuple(map(normalise, label_names))
         return cls(tuple(columns), names, names)
 
     @classmethod
     def from_values(cls, columns: Sequence[str], values: Iterable[str]) -> "LabelSpace":
         """From the values seen in the training rows, sorted as numbers when all are, else as text."""
-        ordered = sorted({normalise(value) for value in values})  # first as text: equal numbers keep one order
+        ordered = sorted(
+            {normalise(value) for value in values}
+        )  # first as text: equal numbers keep one order
         if all(map(is_number, ordered)):
             ordered.sort(key=float)
         if len(ordered) < 2:
@@ -83,7 +96,11 @@ class LabelSpace:
 
     def to_dict(self) -> dict:
         """Plain lists, as stored in a checkpoint's config; separator and flags only where they are not as usual."""
-        stored: dict = {"columns": list(self.columns), "classes": list(self.classes), "values": list(self.values)}
+        stored: dict = {
+            "columns": list(self.columns),
+            "classes": list(self.classes),
+            "values": list(self.values),
+        }
         if self.separator != ",":
             stored["separator"] = self.separator
         if self.flags:
@@ -93,7 +110,12 @@ class LabelSpace:
     @classmethod
     def from_dict(cls, stored: dict) -> "LabelSpace":
         """The inverse of `to_dict`."""
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()})
+        return cls(
+            **{
+                key: tuple(value) if isinstance(value, list) else value
+                for key, value in stored.items()
+            }
+        )
 
 
 def outputs_of(stored: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,7 +38,10 @@ class F1(OfflineMetric):
     def _compute(self, predictions, references) -> dict[str, float]:
         present = np.union1d(predictions, references)
         by_class = f1_score(references, predictions, labels=present, average=None, zero_division=0)
-        named = {f"f1_{self.classes[k]}": float(score) for k, score in zip(present, by_class, strict=True)}
+        named = {
+            f"f1_{self.classes[k]}": float(score)
+            for k, score in zip(present, by_class, strict=True)
+        }
         return {**named, "f1_macro": float(np.mean(by_class))}
 
 
@@ -48,7 +51,11 @@ class ExactMatch(OfflineMetric):
     feature = datasets.Sequence(datasets.Value("int64"))
 
     def _compute(self, predictions, references) -> dict[str, float]:
-        return {"exact_match": float((np.asarray(predictions) == np.asarray(references)).all(axis=-1).mean())}
+        return {
+            "exact_match": float(
+                (np.asarray(predictions) == np.asarray(references)).all(axis=-1).mean()
+            )
+        }
 
 
 class MultiLabelF1(OfflineMetric):
@@ -64,7 +71,9 @@ class MultiLabelF1(OfflineMetric):
         given = (np.asarray(references), np.asarray(predictions))
         by_class = f1_score(*given, average=None, zero_division=0)
         micro = f1_score(*given, average="micro", zero_division=0)
-        named = {f"f1_{name}": float(score) for name, score in zip(self.classes, by_class, strict=True)}
+        named = {
+            f"f1_{name}": float(score) for name, score in zip(self.classes, by_class, strict=True)
+        }
         return {**named, "f1_micro": float(micro), "f1_macro": float(np.mean(by_class))}
 
 
@@ -96,7 +105,9 @@ class Rmse(FloatMetric):
 
     def _compute(self, predictions, references) -> dict[str, float]:
         rmse = np.sqrt(((np.asarray(predictions) - np.asarray(references)) ** 2).mean(axis=0))
-        named = {f"rmse_{name}": float(value) for name, value in zip(self.targets, rmse, strict=True)}
+        named = {
+            f"rmse_{name}": float(value) for name, value in zip(self.targets, rmse, strict=True)
+        }
         return {**named, "mcrmse": float(rmse.mean())}
 
 
@@ -104,7 +115,9 @@ class Pearson(FloatMetric):
     """`{"pearson"}`: the mean over targets of Pearson's r, which counts as 0 where either side is constant."""
 
     def _compute(self, predictions, references) -> dict[str, float]:
-        x, y = (np.asarray(values) - np.mean(values, axis=0) for values in (predictions, references))
+        x, y = (
+            np.asarray(values) - np.mean(values, axis=0) for values in (predictions, references)
+        )
         spread = np.sqrt((x**2).sum(axis=0) * (y**2).sum(axis=0))
         varies = (np.ptp(x, axis=0) > 0) & (np.ptp(y, axis=0) > 0) & (spread > 0)
         r = np.divide((x * y).sum(axis=0), spread, out=np.zeros_like(spread), where=varies)

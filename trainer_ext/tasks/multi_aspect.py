@@ -12,7 +12,9 @@ class MultiAspect(Task):
     """Logits (A, C): one of C classes for each of A aspects."""
 
     name = "multi_aspect"
-    no_pipeline = "this model answers one label for each aspect: use predict.py or trainer_ext.load_predictor"
+    no_pipeline = (
+        "this model answers one label for each aspect: use predict.py or trainer_ext.load_predictor"
+    )
     default_metric = "f1_macro"
 
     @property
@@ -23,11 +25,18 @@ class MultiAspect(Task):
     @classmethod
     def metric_names(cls, columns: Sequence[str]) -> list[str]:
         """Means over aspects, exact match, and macro-F1 of each aspect."""
-        return ["accuracy", "f1_macro", "exact_match", *(f"f1_macro_{column}" for column in columns)]
+        return [
+            "accuracy",
+            "f1_macro",
+            "exact_match",
+            *(f"f1_macro_{column}" for column in columns),
+        ]
 
     def encode(self, values: Sequence[str]) -> list[int]:
         """Class index for each aspect."""
-        return [self.encode_one(*pair) for pair in zip(self.label_space.columns, values, strict=True)]
+        return [
+            self.encode_one(*pair) for pair in zip(self.label_space.columns, values, strict=True)
+        ]
 
     def metrics_of(self, predicted: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         """accuracy and f1_macro as means over aspects, exact_match, f1_macro_<aspect>; both are (N, A)."""
@@ -36,7 +45,9 @@ class MultiAspect(Task):
         scores = Accuracy().compute(predictions=predicted.ravel(), references=labels.ravel())
         f1 = F1(self.label_space.classes)
         by_aspect = {
-            f"f1_macro_{name}": f1.compute(predictions=predicted[:, k], references=labels[:, k])["f1_macro"]
+            f"f1_macro_{name}": f1.compute(predictions=predicted[:, k], references=labels[:, k])[
+                "f1_macro"
+            ]
             for k, name in enumerate(self.label_space.columns)
         }
         scores["f1_macro"] = float(np.mean(list(by_aspect.values())))

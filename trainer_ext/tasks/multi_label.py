@@ -9,7 +9,14 @@ import numpy as np
 from trainer_ext.errors import UserError
 from trainer_ext.tasks.base import Task, sigmoid
 from trainer_ext.tasks.calibration import expected_calibration_error, fit_thresholds
-from trainer_ext.tasks.label_lists import FLAGS, ColumnShape, are_flags, as_list, check_repeats, labels_of
+from trainer_ext.tasks.label_lists import (
+    FLAGS,
+    ColumnShape,
+    are_flags,
+    as_list,
+    check_repeats,
+    labels_of,
+)
 from trainer_ext.tasks.label_space import LabelSpace, is_number, normalise
 
 THRESHOLD = 0.5
@@ -28,7 +35,11 @@ class MultiLabel(Task):
 
     @classmethod
     def make_space(
-        cls, columns: Sequence[str], names: Sequence[str] | None, rows: Iterable[Sequence], separator: str = ","
+        cls,
+        columns: Sequence[str],
+        names: Sequence[str] | None,
+        rows: Iterable[Sequence],
+        separator: str = ",",
     ) -> LabelSpace:
         """Several columns are the classes, which `names` may rename; one column lists them.
 
@@ -39,14 +50,20 @@ class MultiLabel(Task):
         if len(columns) > 1:
             classes = tuple(normalise(name) for name in names or columns)
             if len(classes) != len(columns):
-                raise UserError(f"label_names gives {len(classes)} names for {len(columns)} label columns")
+                raise UserError(
+                    f"label_names gives {len(classes)} names for {len(columns)} label columns"
+                )
             return LabelSpace(columns, classes, classes, separator=separator)
         space = LabelSpace.from_names(columns, names) if names else None
         shape = shape_of((value for (value,) in rows), space, separator)
         flags = shape.flags(len(space.classes) if space else None)
         if space is None:
-            space = LabelSpace.from_values(columns, map(str, range(flags)) if flags else shape.names)
-        return LabelSpace(columns, space.classes, space.values, separator=separator, flags=bool(flags))
+            space = LabelSpace.from_values(
+                columns, map(str, range(flags)) if flags else shape.names
+            )
+        return LabelSpace(
+            columns, space.classes, space.values, separator=separator, flags=bool(flags)
+        )
 
     @property
     def head_shape(self) -> tuple[int, ...]:
@@ -63,7 +80,9 @@ class MultiLabel(Task):
         columns = self.label_space.columns
         if len(columns) > 1:
             return [self.encode_flag(*pair) for pair in zip(columns, values, strict=True)]
-        present = {self.encode_one(columns[0], label) for label in self.labels_in(columns[0], values[0])}
+        present = {
+            self.encode_one(columns[0], label) for label in self.labels_in(columns[0], values[0])
+        }
         return [int(k in present) for k in range(len(self.label_space.classes))]
 
     def labels_in(self, column: str, value: Any) -> list:
@@ -92,10 +111,18 @@ class MultiLabel(Task):
         """
         classes = self.label_space.classes
         if are_flags(labels) and len(labels) == len(classes):
-            return [name for name, flag in zip(classes, labels, strict=True) if FLAGS[normalise(flag).lower()]]
-        if labels and all(is_whole(str(label), self.label_space) and not is_number(str(label)) for label in labels):
+            return [
+                name
+                for name, flag in zip(classes, labels, strict=True)
+                if FLAGS[normalise(flag).lower()]
+            ]
+        if labels and all(
+            is_whole(str(label), self.label_space) and not is_number(str(label)) for label in labels
+        ):
             return labels
-        raise UserError(f"{labels!r:.80} is no list of {len(classes)} flags, 0 or 1, one for each class")
+        raise UserError(
+            f"{labels!r:.80} is no list of {len(classes)} flags, 0 or 1, one for each class"
+        )
 
     def join(self, labels: Sequence[str]) -> str:
         """Labels as one cell of csv: the separator between them, or JSON where they would not be read as they are."""
@@ -133,13 +160,17 @@ class MultiLabel(Task):
         from trainer_ext.tasks.metrics import ExactMatch, MultiLabelF1, RocAuc
 
         given = {"predictions": self.predictions(logits), "references": labels}
-        scores = MultiLabelF1(self.label_space.classes).compute(**given) | ExactMatch().compute(**given)
+        scores = MultiLabelF1(self.label_space.classes).compute(**given) | ExactMatch().compute(
+            **given
+        )
         return scores | RocAuc().compute(predictions=sigmoid(logits), references=labels)
 
     def predictions(self, logits: np.ndarray) -> np.ndarray:
         """(N, C) of 0 and 1."""
         thresholds = np.array(self.calibration.thresholds or THRESHOLD)
-        return (self.probabilities(logits, self.calibration.temperature) > thresholds).astype(np.int64)
+        return (self.probabilities(logits, self.calibration.temperature) > thresholds).astype(
+            np.int64
+        )
 
     def probabilities(self, logits: np.ndarray, temperature: float) -> np.ndarray:
         """Of each class by itself."""
@@ -151,7 +182,9 @@ class MultiLabel(Task):
 
     def ece(self, logits: np.ndarray, labels: np.ndarray, temperature: float) -> float:
         """Expected calibration error over every class of every row."""
-        return expected_calibration_error(self.probabilities(logits, temperature).ravel(), labels.ravel())
+        return expected_calibration_error(
+            self.probabilities(logits, temperature).ravel(), labels.ravel()
+        )
 
     def fit_decision(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, tuple[float, ...]]:
         """A threshold for each class, for its F1."""
@@ -159,10 +192,17 @@ class MultiLabel(Task):
 
     def decode(self, logits: np.ndarray) -> dict[str, Any]:
         """`{"labels": [...], "probabilities": {class: p}}`, labels in the order of the classes."""
-        classes, probabilities = self.label_space.classes, self.probabilities(logits, self.calibration.temperature)
+        classes, probabilities = (
+            self.label_space.classes,
+            self.probabilities(logits, self.calibration.temperature),
+        )
         return {
-            "labels": [name for name, there in zip(classes, self.predictions(logits), strict=True) if there],
-            "probabilities": {name: round(float(p), 6) for name, p in zip(classes, probabilities, strict=True)},
+            "labels": [
+                name for name, there in zip(classes, self.predictions(logits), strict=True) if there
+            ],
+            "probabilities": {
+                name: round(float(p), 6) for name, p in zip(classes, probabilities, strict=True)
+            },
         }
 
 

@@ -23,11 +23,17 @@ class Regression(Task):
 
     @classmethod
     def make_space(
-        cls, columns: Sequence[str], names: Sequence[str] | None, rows: Iterable[Sequence], separator: str = ","
+        cls,
+        columns: Sequence[str],
+        names: Sequence[str] | None,
+        rows: Iterable[Sequence],
+        separator: str = ",",
     ) -> LabelSpace:
         """Targets are the columns; there are no classes to name."""
         if names:
-            raise UserError(f"label_names {list(names)} name classes, but regression has none; drop it")
+            raise UserError(
+                f"label_names {list(names)} name classes, but regression has none; drop it"
+            )
         return LabelSpace(tuple(columns), (), ())
 
     @property
@@ -51,7 +57,9 @@ class Regression(Task):
 
     def encode(self, values: Sequence) -> list[float]:
         """A finite number for each target."""
-        return [self.encode_number(*pair) for pair in zip(self.label_space.columns, values, strict=True)]
+        return [
+            self.encode_number(*pair) for pair in zip(self.label_space.columns, values, strict=True)
+        ]
 
     def encode_number(self, column: str, value: Any) -> float:
         """One target, or a `UserError` naming column and value."""
@@ -95,7 +103,9 @@ class Regression(Task):
 
     def agreement(self, logits: np.ndarray, reference: np.ndarray) -> float:
         """Share of scores within 1% of the reference's (and a thousandth of their spread: 1% of 0 is nothing)."""
-        return float(np.isclose(logits, reference, rtol=0.01, atol=0.001 * reference.std(axis=0)).mean())
+        return float(
+            np.isclose(logits, reference, rtol=0.01, atol=0.001 * reference.std(axis=0)).mean()
+        )
 
     def decode(self, logits: np.ndarray) -> dict[str, Any]:
         """`{"scores": {target: value}}`."""

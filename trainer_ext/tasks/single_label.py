@@ -35,13 +35,17 @@ class SingleLabel(Task):
         from trainer_ext.tasks.metrics import F1, Accuracy
 
         scores = Accuracy().compute(predictions=predicted, references=labels)
-        return scores | F1(self.label_space.classes).compute(predictions=predicted, references=labels)
+        return scores | F1(self.label_space.classes).compute(
+            predictions=predicted, references=labels
+        )
 
     def predictions(self, logits: np.ndarray) -> np.ndarray:
         """(N,) class indices."""
         if self.calibration.bias is None:
             return logits.argmax(axis=-1)
-        return (logits / self.calibration.temperature + np.array(self.calibration.bias)).argmax(axis=-1)
+        return (logits / self.calibration.temperature + np.array(self.calibration.bias)).argmax(
+            axis=-1
+        )
 
     def name_of(self, prediction: Any) -> str:
         """The class."""

@@ -75,7 +75,9 @@ def best_path(scores: np.ndarray, transitions: np.ndarray) -> np.ndarray:
     beside_unseen[:, 0] *= transitions[:, 0] <= FORBIDDEN  # to `O` at no cost
     total, came_from = (beside_unseen if unseen[0] else transitions)[0] + scores[0], []
     for word, row in enumerate(scores[1:], 1):
-        reached = total[:, None] + (beside_unseen if unseen[word - 1 : word + 1].any() else transitions)
+        reached = total[:, None] + (
+            beside_unseen if unseen[word - 1 : word + 1].any() else transitions
+        )
         came_from.append(reached.argmax(axis=0))
         total = reached.max(axis=0) + row
     path = [int((total + transitions[:, 0]).argmax())]

@@ -9,7 +9,9 @@ from trainer_ext.tracking.artifacts.store import Store
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = ArgumentParser(prog="python -m trainer_ext.tracking", description=__doc__, allow_abbrev=False)
+    parser = ArgumentParser(
+        prog="python -m trainer_ext.tracking", description=__doc__, allow_abbrev=False
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="every version: metric, size, date, aliases")
     show = commands.add_parser("show", help="one version: metadata and files")
@@ -17,11 +19,15 @@ def parse() -> argparse.Namespace:
     tag = commands.add_parser("tag", help="put an alias on a version")
     tag.add_argument("reference", metavar="NAME:ALIAS")
     tag.add_argument("alias", metavar="NEWALIAS")
-    push = commands.add_parser("push", help="upload to W&B: all versions of NAME, or the one of NAME:ALIAS")
+    push = commands.add_parser(
+        "push", help="upload to W&B: all versions of NAME, or the one of NAME:ALIAS"
+    )
     push.add_argument("references", metavar="NAME[:ALIAS]", nargs="+")
     gc = commands.add_parser("gc", help="remove what no version needs")
     gc.add_argument("--untagged", action="store_true", help="versions without an alias too")
-    gc.add_argument("--dry_run", action="store_true", help="say what would be removed, and leave it")
+    gc.add_argument(
+        "--dry_run", action="store_true", help="say what would be removed, and leave it"
+    )
     return parser.parse_args()
 
 
@@ -57,7 +63,13 @@ def list_table(store: Store) -> str:
     if not (versions or problems):
         return f"no artifacts in {store.root}"
     rows = [
-        [str(v), metric_of(v), f"{v.size / 1e6:.2f}", v.created[:16].replace("T", " "), ", ".join(v.aliases)]
+        [
+            str(v),
+            metric_of(v),
+            f"{v.size / 1e6:.2f}",
+            v.created[:16].replace("T", " "),
+            ", ".join(v.aliases),
+        ]
         for v in versions
     ]
     text = table(rows, ["artifact", "metric", "MB", "created (UTC)", "aliases"])
@@ -70,17 +82,27 @@ def list_table(store: Store) -> str:
 def metric_of(version: Version) -> str:
     """`f1_macro 0.8123`, or nothing where none was measured."""
     value = version.metadata.get("metric_value")
-    return "" if value is None else f"{one_line(str(version.metadata.get('metric_name')))} {value:.4f}"
+    return (
+        "" if value is None else f"{one_line(str(version.metadata.get('metric_name')))} {value:.4f}"
+    )
 
 
 def details(version: Version) -> str:
     """Everything about one version."""
     from trainer_ext.tables import table
 
-    facts = {"aliases": ", ".join(version.aliases), "created": version.created, "digest": version.digest}
+    facts = {
+        "aliases": ", ".join(version.aliases),
+        "created": version.created,
+        "digest": version.digest,
+    }
     facts |= {key: value for key, value in version.metadata.items() if value is not None}
-    files = [[name, str(entry["size"]), entry["sha256"][:12]] for name, entry in version.files.items()]
-    lines = [f"{one_line(key):<18} {one_line(str(value))}" for key, value in facts.items()]  # a stranger's, perhaps
+    files = [
+        [name, str(entry["size"]), entry["sha256"][:12]] for name, entry in version.files.items()
+    ]
+    lines = [
+        f"{one_line(key):<18} {one_line(str(value))}" for key, value in facts.items()
+    ]  # a stranger's, perhaps
     return "\n".join([str(version), *lines, "", table(files, ["file", "bytes", "sha256"])])
 
 

@@ -34,12 +34,17 @@ def log_evaluation(args: Arguments, summary: Mapping[str, Any], predictions: Pat
         import wandb
 
         run.summary.update(flat(summary))
-        with unharmed(run, "the table of predictions"), open(predictions, encoding="utf-8", newline="") as file:
+        with (
+            unharmed(run, "the table of predictions"),
+            open(predictions, encoding="utf-8", newline="") as file,
+        ):
             header, *rows = islice(csv.reader(file), MOST_ROWS + 1)
             run.log({"predictions": wandb.Table(columns=distinct(header), data=typed(rows))})
     for log in sorted(Path(args.training.output_dir).glob("*/train.log")):
         left = [
-            line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if "`wandb sync " in line
+            line
+            for line in log.read_text(encoding="utf-8", errors="replace").splitlines()
+            if "`wandb sync " in line
         ]
         if left:
             print(f"{log.parent.name}: {left[-1]}")

@@ -43,7 +43,11 @@ def identify(args: Arguments, member: str = "") -> Identity:
     if not member and several and MEMBER.fullmatch(folder.name):
         folder, member = folder.parent, folder.name
     name = args.given.get("run_name") or os.environ.get("WANDB_NAME")
-    group = args.training.run_group or os.environ.get("WANDB_RUN_GROUP") or (folder.name if several else None)
+    group = (
+        args.training.run_group
+        or os.environ.get("WANDB_RUN_GROUP")
+        or (folder.name if several else None)
+    )
     suffix = f"-{member}" if member else ""
     run = name or (group if several else None) or folder.name
     return Identity(run + suffix, group, artifact_name(group if member else run, suffix), member)

@@ -65,7 +65,10 @@ def classes_of(task: Task, scored: dict[str, Any]) -> tuple[np.ndarray, np.ndarr
 def examples(task: Task, items: list, scored: dict[str, Any]) -> tuple[list[str], list[list]]:
     """Column names and up to `MOST_ROWS` rows of text, label and prediction; a pair of columns per aspect or target."""
     if task.name == "joint":
-        columns, cells = ["intent"], [scored["labels"][0][:, None], scored["logits"][0].argmax(axis=-1)[:, None]]
+        columns, cells = (
+            ["intent"],
+            [scored["labels"][0][:, None], scored["logits"][0].argmax(axis=-1)[:, None]],
+        )
     else:
         columns = list(task.label_space.columns)
         cells = [np.asarray(scored["labels"]), task.predictions(scored["logits"])]
@@ -74,7 +77,9 @@ def examples(task: Task, items: list, scored: dict[str, Any]) -> tuple[list[str]
     if task.name == "multi_label":  # a list of names, whatever columns it was read from
         columns = ["labels"]
     texts = [item if isinstance(item, str) else " ".join(item) for item in list(items[:count])]
-    rows = [[text[:MOST_CHARACTERS], *t, *p] for text, t, p in zip(texts, true, predicted, strict=True)]
+    rows = [
+        [text[:MOST_CHARACTERS], *t, *p] for text, t, p in zip(texts, true, predicted, strict=True)
+    ]
     return ["text", *columns, *(f"{column} (predicted)" for column in columns)], rows
 
 

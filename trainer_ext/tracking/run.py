@@ -45,18 +45,26 @@ def tracked_run(
     """
     kept = Path(args.training.output_dir) / RUN_FILE
     if not goes_on and args.training.process_index == 0:
-        kept.unlink(missing_ok=True)  # it is of another training, whether this one is tracked or not
+        kept.unlink(
+            missing_ok=True
+        )  # it is of another training, whether this one is tracked or not
     if not is_tracked(args):
         yield None
         return
     set_limits()
     os.environ.setdefault("WANDB_PROJECT", "trainer-ext")
     # Copies of tables that wait to be uploaded; by default they pile up in the home directory.
-    os.environ.setdefault("WANDB_DATA_DIR", str(Path(os.environ.get("WANDB_DIR", "."), "wandb").absolute()))
-    os.environ["WANDB_LOG_MODEL"] = "false"  # the callback would upload the last model, not the best
+    os.environ.setdefault(
+        "WANDB_DATA_DIR", str(Path(os.environ.get("WANDB_DIR", "."), "wandb").absolute())
+    )
+    os.environ["WANDB_LOG_MODEL"] = (
+        "false"  # the callback would upload the last model, not the best
+    )
     run = start_run(args, options_of(args, job_type, name, run_to_resume(kept)))
     with suppress(OSError):  # it only means that a resumed training is another run
-        write_json(kept, {"id": run.id, "project": run.settings.project, "entity": run.settings.entity})
+        write_json(
+            kept, {"id": run.id, "project": run.settings.project, "entity": run.settings.entity}
+        )
     failed = True
     try:
         yield run
@@ -72,11 +80,17 @@ def run_to_resume(kept: Path) -> str | None:
         identity, project = before["id"], before["project"]
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
-    known = isinstance(identity, str) and RUN_ID.fullmatch(identity) and project == os.environ["WANDB_PROJECT"]
+    known = (
+        isinstance(identity, str)
+        and RUN_ID.fullmatch(identity)
+        and project == os.environ["WANDB_PROJECT"]
+    )
     return identity if known else None
 
 
-def options_of(args: Arguments, job_type: str, name: str | None, resumed: str | None) -> dict[str, Any]:
+def options_of(
+    args: Arguments, job_type: str, name: str | None, resumed: str | None
+) -> dict[str, Any]:
     """What `wandb.init` is told."""
     identity = identify(args)
     options = {
@@ -84,7 +98,10 @@ def options_of(args: Arguments, job_type: str, name: str | None, resumed: str | 
         "group": identity.group,
         "tags": tags(args),
         "job_type": (os.environ.get("WANDB_JOB_TYPE") if job_type == "train" else None) or job_type,
-        "config": {**resolved(args), "precision": args.training.precision},  # the one in use, not `auto`
+        "config": {
+            **resolved(args),
+            "precision": args.training.precision,
+        },  # the one in use, not `auto`
     }
     if identity.group and os.environ.get("WANDB_RUN_ID"):  # else all folds would write into one run
         options["id"] = f"{os.environ['WANDB_RUN_ID']}-{identity.member or job_type}"
@@ -108,7 +125,9 @@ def start_run(args: Arguments, options: dict[str, Any]):
             print(f"W&B run {run.name}: {run.url}")
             return run
         except (wandb.errors.Error, OSError) as error:
-            print(f"W&B does not answer ({in_one_line(error)}); going on offline, `wandb sync` uploads it")
+            print(
+                f"W&B does not answer ({in_one_line(error)}); going on offline, `wandb sync` uploads it"
+            )
             mode = "offline"
     os.environ["WANDB_MODE"] = mode
     with shown_command_line():
@@ -133,7 +152,11 @@ def why_it_stopped(folder: Path) -> str | None:
     arrived. Only the client's own log tells.
     """
     try:
-        lines = (folder / "logs" / "debug-internal.log").read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = (
+            (folder / "logs" / "debug-internal.log")
+            .read_text(encoding="utf-8", errors="replace")
+            .splitlines()
+        )
     except OSError:
         return None
     for line in lines:

@@ -37,7 +37,9 @@ def check_reachable(base_url: str, timeout: float = 3) -> None:
     Behind a proxy nothing can be said.
     """
     url = urlsplit(base_url)
-    if urllib.request.getproxies().get(url.scheme) and not urllib.request.proxy_bypass(url.hostname or ""):
+    if urllib.request.getproxies().get(url.scheme) and not urllib.request.proxy_bypass(
+        url.hostname or ""
+    ):
         return
     port = url.port or (80 if url.scheme == "http" else 443)
     socket.create_connection((url.hostname or "", port), timeout).close()
@@ -45,7 +47,9 @@ def check_reachable(base_url: str, timeout: float = 3) -> None:
 
 def answers(base_url: str, timeout: float = 5) -> bool:
     """Whether the server has anything to say but errors of its own; asked twice, without the client's patience."""
-    request = urllib.request.Request(f"{base_url}/graphql", b'{"query": "query Viewer { viewer { id } }"}', HEADERS)
+    request = urllib.request.Request(
+        f"{base_url}/graphql", b'{"query": "query Viewer { viewer { id } }"}', HEADERS
+    )
     for wait in (0, 2):
         time.sleep(wait)
         try:

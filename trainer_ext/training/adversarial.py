@@ -19,7 +19,9 @@ from torch import Tensor, nn
 from trainer_ext.arguments.optimisation import OptimisationArguments
 
 
-def ascend(delta: Tensor | float, gradient: Tensor, size: Tensor | float, radius: Tensor | float) -> Tensor:
+def ascend(
+    delta: Tensor | float, gradient: Tensor, size: Tensor | float, radius: Tensor | float
+) -> Tensor:
     """The next perturbation: a step of length `size` along the gradient, then back onto the ball of `radius`.
 
     FGM is one step of length epsilon from 0: r = epsilon g / ||g||_2 (Miyato et al., Adversarial Training Methods for
@@ -106,7 +108,11 @@ class FGM(Adversary):
 
     def targets(self, model: nn.Module) -> list[nn.Parameter]:
         """The input embedding matrix."""
-        return [parameter for parameter in model.get_input_embeddings().parameters() if parameter.requires_grad]
+        return [
+            parameter
+            for parameter in model.get_input_embeddings().parameters()
+            if parameter.requires_grad
+        ]
 
 
 class PGD(FGM):
@@ -129,7 +135,11 @@ class AWP(Adversary):
 
     def targets(self, model: nn.Module) -> list[nn.Parameter]:
         """All trainable matrices, embeddings and head included."""
-        return [parameter for parameter in model.parameters() if parameter.requires_grad and parameter.dim() > 1]
+        return [
+            parameter
+            for parameter in model.parameters()
+            if parameter.requires_grad and parameter.dim() > 1
+        ]
 
     def radius(self, parameter: Tensor) -> Tensor:
         """Relative to the norm of the parameter."""
@@ -194,7 +204,9 @@ def take_gradients(parameters: Iterable[nn.Parameter]) -> list[Tensor | None]:
 
 
 def give_gradients(
-    parameters: Iterable[nn.Parameter], first: Iterable[Tensor | None], second: Iterable[Tensor | None]
+    parameters: Iterable[nn.Parameter],
+    first: Iterable[Tensor | None],
+    second: Iterable[Tensor | None],
 ) -> None:
     """Set each gradient to the sum of two that were taken, of which either may be missing."""
     for parameter, one, other in zip(parameters, first, second, strict=True):

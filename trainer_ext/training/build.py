@@ -7,12 +7,22 @@ from collections.abc import Mapping, Sequence
 import torch
 from datasets import Dataset
 from huggingface_hub import HfApi
-from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, PrinterCallback, ProgressCallback
+from transformers import (
+    EarlyStoppingCallback,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    ProgressCallback,
+)
 
 from trainer_ext.arguments.groups import Arguments
 from trainer_ext.arguments.training import TrainingArguments
 from trainer_ext.data.preprocessing.cleaning import Cleaning
-from trainer_ext.data.preprocessing.tokenize import Collator, encoder, read_words_with_blanks, tokenize
+from trainer_ext.data.preprocessing.tokenize import (
+    Collator,
+    encoder,
+    read_words_with_blanks,
+    tokenize,
+)
 from trainer_ext.data.preprocessing.truncation import Truncation
 from trainer_ext.data.sampling.resample import make_resampler
 from trainer_ext.data.streaming import StreamedDataset, TokenStream
@@ -46,9 +56,13 @@ def tokenise(
     for split in ("train", "validation"):
         rows = datasets[split]
         if isinstance(rows, StreamedDataset):
-            tokens[split] = TokenStream(rows, encoder(tokenizer, **reading), data_seed(args.training))
+            tokens[split] = TokenStream(
+                rows, encoder(tokenizer, **reading), data_seed(args.training)
+            )
         elif rows:
-            tokens[split] = tokenize(rows, tokenizer, num_proc=args.data.preprocessing_num_workers, **reading)
+            tokens[split] = tokenize(
+                rows, tokenizer, num_proc=args.data.preprocessing_num_workers, **reading
+            )
         else:
             tokens[split] = None
     return tokens
@@ -69,11 +83,15 @@ def build_trainer(
         training.label_names = ["labels", "token_labels"]
     if training.early_stopping_patience:
         callbacks.append(EarlyStoppingCallback(training.early_stopping_patience))
-        training.restore_callback_states_from_checkpoint = True  # else a resumed run forgets its patience
+        training.restore_callback_states_from_checkpoint = (
+            True  # else a resumed run forgets its patience
+        )
     resampler = None
     if args.data.balance != "none":
         resampler = make_resampler(labels, task.name, args.data.balance)
-        print(f"balance {args.data.balance}: an epoch shows {len(resampler)} rows, drawn from {len(tokens['train'])}")
+        print(
+            f"balance {args.data.balance}: an epoch shows {len(resampler)} rows, drawn from {len(tokens['train'])}"
+        )
     trainer = CustomTrainer(
         model=model,
         args=training,
@@ -92,7 +110,9 @@ def build_trainer(
     if not training.disable_tqdm:
         trainer.remove_callback(ProgressCallback)
         trainer.remove_callback(PrinterCallback)
-        trainer.add_callback(ShortProgress((task.default_metric, "accuracy", "exact_match", "slot_f1")))
+        trainer.add_callback(
+            ShortProgress((task.default_metric, "accuracy", "exact_match", "slot_f1"))
+        )
     return trainer
 
 
@@ -116,7 +136,11 @@ def check_hub(training: TrainingArguments) -> None:
 
 def note_idle_gpus(training: TrainingArguments) -> None:
     """Say so where one process of several GPUs uses one."""
-    gpus = torch.cuda.device_count() if training.device.type == "cuda" and training.world_size == 1 else 1
+    gpus = (
+        torch.cuda.device_count()
+        if training.device.type == "cuda" and training.world_size == 1
+        else 1
+    )
     if gpus > 1:
         print(
             f"note: {gpus} GPUs are visible and one is used; `torchrun --nproc_per_node {gpus} train.py ...` trains on "
@@ -127,7 +151,10 @@ def note_idle_gpus(training: TrainingArguments) -> None:
 
 def note_late_start(training: TrainingArguments, rows: int) -> None:
     """Say so where `max_steps` end before the epoch in which adversarial training starts."""
-    steps = math.ceil(rows / (training.train_batch_size * training.gradient_accumulation_steps * training.world_size))
+    steps = math.ceil(
+        rows
+        / (training.train_batch_size * training.gradient_accumulation_steps * training.world_size)
+    )
     start = training.adversarial_settings().start_epoch if training.adversarial != "none" else 0
     if 0 < training.max_steps <= start * steps:
         print(

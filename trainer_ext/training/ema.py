@@ -39,7 +39,9 @@ class EmaCallback(TrainerCallback):
     def on_train_begin(self, args, state, control, model: nn.Module = None, **kwargs):
         """Start at the current weights, unless a checkpoint was loaded."""
         if not self.other:
-            self.other = {name: parameter.detach().clone() for name, parameter in trainable(model).items()}
+            self.other = {
+                name: parameter.detach().clone() for name, parameter in trainable(model).items()
+            }
 
     @torch.no_grad()
     def on_step_begin(self, args, state, control, model: nn.Module = None, **kwargs):
@@ -83,7 +85,10 @@ class EmaCallback(TrainerCallback):
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write the training weights into a checkpoint whose model.safetensors is the average."""
         assert self.model_holds_average, "a checkpoint is written after on_step_end"
-        save_file({name: tensor.contiguous() for name, tensor in self.other.items()}, folder / TRAINING_WEIGHTS)
+        save_file(
+            {name: tensor.contiguous() for name, tensor in self.other.items()},
+            folder / TRAINING_WEIGHTS,
+        )
         share_weights(folder)
 
     @torch.no_grad()
@@ -95,7 +100,9 @@ class EmaCallback(TrainerCallback):
         """
         path = folder / TRAINING_WEIGHTS
         if not path.is_file():
-            raise UserError(f"ema_decay {self.decay} cannot resume from {folder}: it has no {TRAINING_WEIGHTS}")
+            raise UserError(
+                f"ema_decay {self.decay} cannot resume from {folder}: it has no {TRAINING_WEIGHTS}"
+            )
         weights = load_file(path, device=str(next(model.parameters()).device))
         if set(weights) != set(trainable(model)):
             raise UserError(f"{path} holds other parameters than this run trains")
@@ -110,4 +117,6 @@ def decay_after(step: int, decay: float) -> float:
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     """The parameters that change."""
-    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    return {
+        name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
+    }

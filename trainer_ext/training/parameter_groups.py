@@ -47,7 +47,11 @@ def parameter_groups(
 
 
 def explicit_groups(
-    model: nn.Module, entries: Sequence[str], learning_rate: float, weight_decay: float, decayed: Collection[str]
+    model: nn.Module,
+    entries: Sequence[str],
+    learning_rate: float,
+    weight_decay: float,
+    decayed: Collection[str],
 ) -> list[dict[str, Any]]:
     """Groups for an optimizer from `--parameter_groups`; parts that no entry names learn at `learning_rate`.
 
@@ -66,7 +70,9 @@ def explicit_groups(
                 return entry.rate
         if part == "layers" and any(entry.part == part for entry in parsed):
             named = [entry.text for entry in parsed if entry.part == part]
-            raise UserError(f"parameter_groups {' '.join(named)} leave out layer {layer} of {number_of_layers(model)}")
+            raise UserError(
+                f"parameter_groups {' '.join(named)} leave out layer {layer} of {number_of_layers(model)}"
+            )
         return learning_rate
 
     groups = grouped(model, rate, weight_decay, decayed)
@@ -88,7 +94,9 @@ def grouped(
         if parameter.requires_grad:
             groups[rate_of(name), weight_decay if name in decayed else 0.0].append(parameter)
     ordered = sorted(groups.items(), key=lambda item: item[0], reverse=True)
-    return [{"params": params, "lr": rate, "weight_decay": decay} for (rate, decay), params in ordered]
+    return [
+        {"params": params, "lr": rate, "weight_decay": decay} for (rate, decay), params in ordered
+    ]
 
 
 def rate_factor(name: str, depth: int, layer_decay: float, head_factor: float) -> float:

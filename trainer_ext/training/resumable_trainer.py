@@ -39,16 +39,25 @@ class ResumableTrainer(Trainer):
         """Optimizer steps of an epoch, and of the whole training."""
         with torch.random.fork_rng():  # making a loader draws a seed
             loader = self.get_train_dataloader()
-        values = self.set_initial_training_values(self.args, loader, self.get_total_train_batch_size(self.args))
+        values = self.set_initial_training_values(
+            self.args, loader, self.get_total_train_batch_size(self.args)
+        )
         return values[1], values[-1]
 
     def _inner_training_loop(
-        self, batch_size=None, args=None, resume_from_checkpoint=None, trial=None, ignore_keys_for_eval=None
+        self,
+        batch_size=None,
+        args=None,
+        resume_from_checkpoint=None,
+        trial=None,
+        ignore_keys_for_eval=None,
     ):
         """With the batch size asked for; `Trainer` hands over a checkpoint's, which is what auto_find found."""
         if not self.args.auto_find_batch_size:
             batch_size = self.args.train_batch_size
-        return super()._inner_training_loop(batch_size, args, resume_from_checkpoint, trial, ignore_keys_for_eval)
+        return super()._inner_training_loop(
+            batch_size, args, resume_from_checkpoint, trial, ignore_keys_for_eval
+        )
 
     def compare_trainer_and_checkpoint_args(self, training_args, trainer_state) -> None:
         """Nothing: `Trainer` warns of flags that differ from the checkpoint's; here those asked for hold."""
@@ -64,7 +73,9 @@ class ResumableTrainer(Trainer):
         """Save each new best, also between the steps that are saved anyway."""
         better = super()._determine_best_metric(metrics, trial)
         if better:
-            self.state.best_global_step = self.state.global_step  # left out by Trainer for save_strategy best
+            self.state.best_global_step = (
+                self.state.global_step
+            )  # left out by Trainer for save_strategy best
             self.control.should_save |= self.args.load_best_model_at_end
         return better
 

@@ -35,7 +35,9 @@ def start_from_ridge(trainer: Trainer) -> None:
     """Set the head of the trainer's model from its training rows (at most `MOST_ROWS`), each read once."""
     model, seed = trainer.model.eval(), trainer.args.seed
     rows = trainer.train_dataset
-    rows = rows.shuffle(seed=seed).select(range(min(len(rows), MOST_ROWS))).sort("length")  # little padding
+    rows = (
+        rows.shuffle(seed=seed).select(range(min(len(rows), MOST_ROWS))).sort("length")
+    )  # little padding
     features, targets = head_inputs(trainer, rows)
     mean, scale = np.array(model.config.logit_mean), np.array(model.config.logit_scale)
     weights, bias, alpha = fit_ridge(features, (targets - mean) / scale)
@@ -51,7 +53,12 @@ def head_inputs(trainer: Trainer, rows: Dataset) -> tuple[np.ndarray, np.ndarray
     features, targets, seen = [], [], []
     watch = trainer.model.head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     silent = trainer.args.disable_tqdm or not trainer.is_world_process_zero()
-    for batch in tqdm(trainer.get_eval_dataloader(rows), desc="features for the head", unit="batch", disable=silent):
+    for batch in tqdm(
+        trainer.get_eval_dataloader(rows),
+        desc="features for the head",
+        unit="batch",
+        disable=silent,
+    ):
         inputs = trainer._prepare_inputs(batch)
         labels = inputs.pop("labels")
         with trainer.compute_loss_context_manager():

@@ -48,10 +48,17 @@ class CustomTrainer(ResumableTrainer):
         resampler: draws each epoch's training rows (`--balance`); None: each row once.
     """
 
-    def __init__(self, *args, objective: Objective, task: Task, resampler: Resampler | None = None, **kwargs):
-        functions = {"compute_metrics": self._compute_metrics, "preprocess_logits_for_metrics": self._reduce}
+    def __init__(
+        self, *args, objective: Objective, task: Task, resampler: Resampler | None = None, **kwargs
+    ):
+        functions = {
+            "compute_metrics": self._compute_metrics,
+            "preprocess_logits_for_metrics": self._reduce,
+        }
         super().__init__(*args, **functions, **kwargs)
-        self.args.eval_do_concat_batches = False  # joining with each batch would copy all rows with each batch
+        self.args.eval_do_concat_batches = (
+            False  # joining with each batch would copy all rows with each batch
+        )
         self.objective = objective
         self.task = task
         self.resampler = resampler
@@ -93,9 +100,13 @@ class CustomTrainer(ResumableTrainer):
             output = super().predict(*args, **kwargs)
         finally:
             self.preprocess_logits_for_metrics = self._reduce
-        return output._replace(predictions=padded(join(output.predictions)), label_ids=padded(join(output.label_ids)))
+        return output._replace(
+            predictions=padded(join(output.predictions)), label_ids=padded(join(output.label_ids))
+        )
 
-    def _get_num_items_in_batch(self, batch_samples: list[dict], device: torch.device) -> dict[str, Tensor]:
+    def _get_num_items_in_batch(
+        self, batch_samples: list[dict], device: torch.device
+    ) -> dict[str, Tensor]:
         """Per term, the weight of all batches of this optimizer step, on all devices."""
         totals: dict[str, Tensor] = {}
         for batch in batch_samples:
@@ -105,7 +116,9 @@ class CustomTrainer(ResumableTrainer):
         if self.objective.needs_statistics and (len(batch_samples) > 1 or self.args.world_size > 1):
             self._without_statistics = batch_samples
         if self.args.world_size > 1:
-            totals = {name: self.accelerator.reduce(total.to(device)) for name, total in totals.items()}
+            totals = {
+                name: self.accelerator.reduce(total.to(device)) for name, total in totals.items()
+            }
         return totals
 
     @torch.no_grad()
@@ -115,7 +128,9 @@ class CustomTrainer(ResumableTrainer):
         self.model_wrapped.train()
         with torch.random.fork_rng(), self.compute_loss_context_manager():
             for batch in batches:
-                logits, labels, _ = self._logits(self.model_wrapped, self._prepare_inputs(batch), self.objective.passes)
+                logits, labels, _ = self._logits(
+                    self.model_wrapped, self._prepare_inputs(batch), self.objective.passes
+                )
                 for name, value in self.objective.statistics(logits, labels).items():
                     totals[name] = totals.get(name, 0) + value
         if self.args.world_size > 1:
@@ -123,28 +138,45 @@ class CustomTrainer(ResumableTrainer):
         return totals
 
     @torch.no_grad()
-    def _with_own_statistics(self, step: dict[str, Tensor], logits, labels, clean: bool) -> dict[str, Tensor]:
+    def _with_own_statistics(
+        self, step: dict[str, Tensor], logits, labels, clean: bool
+    ) -> dict[str, Tensor]:
         """The step's statistics as they are while *this* batch is perturbed and the others of the step are not."""
         own = self.objective.statistics(logits, labels)
         if clean:  # the step's statistics were made with these logits
             self._clean_statistics = own
             return step
-        return step | {name: step[name] - self._clean_statistics[name] + own[name] for name in own if name in step}
+        return step | {
+            name: step[name] - self._clean_statistics[name] + own[name]
+            for name in own
+            if name in step
+        }
 
-    def _logits(self, model, inputs: dict[str, Any], passes: int) -> tuple[dict[str, Tensor], dict[str, Tensor], Any]:
+    def _logits(
+        self, model, inputs: dict[str, Any], passes: int
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor], Any]:
         """By head: logits (passes, B, ...) from one forward over the repeated batch, and labels; and the outputs."""
         labels = {name: inputs[name] for name in self.label_names}
         features = {name: value for name, value in inputs.items() if name not in labels}
         if passes > 1:
-            features = {name: value.repeat(passes, *[1] * (value.dim() - 1)) for name, value in features.items()}
+            features = {
+                name: value.repeat(passes, *[1] * (value.dim() - 1))
+                for name, value in features.items()
+            }
         outputs = model(**features)
         # More rows than passes x batch are samples of a multi-sample dropout; the first two compare as R-Drop's pair.
-        logits = {name: outputs[HEADS[name]].unflatten(0, (-1, len(labels[name]))) for name in labels}
+        logits = {
+            name: outputs[HEADS[name]].unflatten(0, (-1, len(labels[name]))) for name in labels
+        }
         return logits, labels, outputs
 
-    def compute_loss(self, model, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch=None):
+    def compute_loss(
+        self, model, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch=None
+    ):
         """The objective on this batch's share of the optimizer step; a plain mean in evaluation."""
-        logits, labels, outputs = self._logits(model, inputs, self.objective.passes if model.training else 1)
+        logits, labels, outputs = self._logits(
+            model, inputs, self.objective.passes if model.training else 1
+        )
         if not model.training and self.args.world_size > 1:
             own = self._own_rows(len(next(iter(labels.values()))))
             logits = {name: value[:, :own] for name, value in logits.items()}
@@ -178,11 +210,19 @@ class CustomTrainer(ResumableTrainer):
             batches, self._without_statistics = self._without_statistics, []
             num_items_in_batch.update(self._step_statistics(batches))
         backward = partial(super().training_step, model, inputs, num_items_in_batch)
-        if self.adversary is None or (self.state.epoch or 0) < self.args.adversarial_settings().start_epoch:
+        if (
+            self.adversary is None
+            or (self.state.epoch or 0) < self.args.adversarial_settings().start_epoch
+        ):
             return backward()
-        if self.objective.needs_statistics:  # the next batch must draw the dropout that its statistics were made with
+        if (
+            self.objective.needs_statistics
+        ):  # the next batch must draw the dropout that its statistics were made with
             backward = partial(aside_from_random_state, backward, self.adversary)
-        plain, unsynchronised = self.accelerator.unwrap_model(model), partial(self.accelerator.no_sync, model)
+        plain, unsynchronised = (
+            self.accelerator.unwrap_model(model),
+            partial(self.accelerator.no_sync, model),
+        )
         loss, adversarial = adversarial_backward(self.adversary, plain, backward, unsynchronised)
         # Of a step's loss each micro-batch returns its share: the shares of a step weigh 1 together.
         self._logged["adversarial"][0] += adversarial
@@ -192,7 +232,9 @@ class CustomTrainer(ResumableTrainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add each term's mean since the last log."""
         if "loss" in logs and self._logged:
-            sums = torch.tensor([list(map(float, pair)) for pair in self._logged.values()], device=self.args.device)
+            sums = torch.tensor(
+                [list(map(float, pair)) for pair in self._logged.values()], device=self.args.device
+            )
             if self.args.world_size > 1:
                 sums = self.accelerator.reduce(sums)
             terms = {
@@ -219,10 +261,14 @@ class CustomTrainer(ResumableTrainer):
         args, groups = self.args, None
         decayed = self.get_decay_parameter_names(self.model)
         if args.parameter_groups:
-            groups = explicit_groups(self.model, args.parameter_groups, args.learning_rate, args.weight_decay, decayed)
+            groups = explicit_groups(
+                self.model, args.parameter_groups, args.learning_rate, args.weight_decay, decayed
+            )
         elif args.layer_wise_lr_decay != 1 or args.head_lr_factor != 1:
             factors = (args.layer_wise_lr_decay, args.head_lr_factor)
-            groups = parameter_groups(self.model, args.learning_rate, args.weight_decay, *factors, decayed)
+            groups = parameter_groups(
+                self.model, args.learning_rate, args.weight_decay, *factors, decayed
+            )
         if self.optimizer is None and groups:
             optimizer_class, kwargs = self.get_optimizer_cls_and_kwargs(args, self.model)
             self.optimizer = optimizer_class(groups, **kwargs)
@@ -244,10 +290,16 @@ class CustomTrainer(ResumableTrainer):
         if not grouped and self.resampler is None:
             return super()._get_train_sampler(train_dataset)
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        rows = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        rows = (
+            self.args.train_batch_size
+            * self.args.gradient_accumulation_steps
+            * self.args.world_size
+        )
         if self.resampler is None:
             return LengthGroupedSampler(self.train_dataset["length"], rows, seed)
-        return BalancedSampler(self.resampler, seed, self.train_dataset["length"] if grouped else None, rows)
+        return BalancedSampler(
+            self.resampler, seed, self.train_dataset["length"] if grouped else None, rows
+        )
 
     def get_train_dataloader(self):
         """`Trainer`'s, remembered for `num_examples`."""
@@ -261,7 +313,9 @@ class CustomTrainer(ResumableTrainer):
 
     def _get_eval_sampler(self, eval_dataset) -> Sampler | None:
         """Rows in their order, also with group_by_length: predictions must line up with the file."""
-        return torch.utils.data.SequentialSampler(eval_dataset) if self.args.world_size <= 1 else None
+        return (
+            torch.utils.data.SequentialSampler(eval_dataset) if self.args.world_size <= 1 else None
+        )
 
     def _save(self, output_dir: str | None = None, state_dict=None) -> None:
         """Model (safetensors) and tokenizer; unlike `Trainer._save` no pickled training_args.bin."""

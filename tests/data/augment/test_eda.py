@@ -41,14 +41,18 @@ def test_random_insertion():
         extra = Counter(text.split()) - Counter(TEXT.split())
         assert extra.total() == 2 and set(extra) <= {"large", "feline"}
         assert [w for w in text.split() if w not in ("large", "feline")] == TEXT.split()
-    assert {text.split().index("large") for text in texts if "large" in text.split()} == set(range(12))
+    assert {text.split().index("large") for text in texts if "large" in text.split()} == set(
+        range(12)
+    )
     assert set(many("random_insertion", 0.2, "no such words")) == {"no such words"}
 
 
 def test_random_swap():
     texts = many("random_swap", 0.1)
     for text in texts:
-        moved = [k for k, (a, b) in enumerate(zip(TEXT.split(), text.split(), strict=True)) if a != b]
+        moved = [
+            k for k, (a, b) in enumerate(zip(TEXT.split(), text.split(), strict=True)) if a != b
+        ]
         assert len(moved) in (0, 2)  # none: `big` with `big`
         assert Counter(text.split()) == Counter(TEXT.split())
     assert len(set(texts)) > 35  # of 44

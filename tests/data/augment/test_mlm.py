@@ -17,7 +17,12 @@ from trainer_ext.data.io.readers import read_rows
 from trainer_ext.errors import UserError
 from trainer_ext.modeling.scratch import train_tokenizer
 
-TEXTS = ["the red house stood near the old river", "the old house was red", "这家餐厅的菜很好吃", "这家餐厅很好看"] * 3
+TEXTS = [
+    "the red house stood near the old river",
+    "the old house was red",
+    "这家餐厅的菜很好吃",
+    "这家餐厅很好看",
+] * 3
 
 
 @pytest.fixture(scope="module")
@@ -25,11 +30,20 @@ def folder(tmp_path_factory):
     """A model that prefers `river` to `house` to everything else, and among characters 好 and 看."""
     path = tmp_path_factory.mktemp("mlm")
     tokenizer = train_tokenizer(TEXTS, 200, 32)
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    sizes = {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+    }
     torch.manual_seed(0)
-    model = BertForMaskedLM(BertConfig(vocab_size=len(tokenizer), max_position_embeddings=32, **sizes))
+    model = BertForMaskedLM(
+        BertConfig(vocab_size=len(tokenizer), max_position_embeddings=32, **sizes)
+    )
     with torch.no_grad():
-        model.cls.predictions.bias += tokenizer_bias(tokenizer, {"river": 30, "house": 29, "好": 30, "看": 29})
+        model.cls.predictions.bias += tokenizer_bias(
+            tokenizer, {"river": 30, "house": 29, "好": 30, "看": 29}
+        )
     tokenizer.save_pretrained(path)
     model.save_pretrained(path)
     return path
@@ -47,7 +61,9 @@ def model(folder) -> MaskedLM:
     return MaskedLM(str(folder))
 
 
-def propose(model, text: str, language: str = "en", alpha: float = 0.1, top_k: int = 1, seed: int = 0) -> str:
+def propose(
+    model, text: str, language: str = "en", alpha: float = 0.1, top_k: int = 1, seed: int = 0
+) -> str:
     model.alpha, model.top_k = alpha, top_k
     ((sentence, operation),) = model.propose([Splitter(language)(text)], [random.Random(seed)], 1)
     assert operation == "masked_lm"
@@ -108,9 +124,15 @@ def test_the_command(folder, tmp_path):
     main(argv)
     first = output.read_bytes()
     out = [row.values for row in read_rows(str(output))]
-    assert out[:2] == [{**row, "id": k} for k, row in enumerate(rows, 1)] and len({row["text"] for row in out}) == 8
+    assert (
+        out[:2] == [{**row, "id": k} for k, row in enumerate(rows, 1)]
+        and len({row["text"] for row in out}) == 8
+    )
     assert {row["operation"] for row in out[2:]} == {"masked_lm"}
-    assert all(len(row["text"].split()) == len(rows[row["source_id"] - 1]["text"].split()) for row in out[2:])
+    assert all(
+        len(row["text"].split()) == len(rows[row["source_id"] - 1]["text"].split())
+        for row in out[2:]
+    )
     main(argv)
     assert output.read_bytes() == first
 

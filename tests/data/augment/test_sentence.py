@@ -38,7 +38,17 @@ def test_splitting_loses_nothing(text):
 
 def test_words():
     text = "It's a well-known fact (Smith et al., 2007) [12,22]: IscU/Isu1 wins!"
-    assert words(ENGLISH, text) == ["It's", "a", "well-known", "fact", "Smith", "et", "al", "IscU", "wins"]
+    assert words(ENGLISH, text) == [
+        "It's",
+        "a",
+        "well-known",
+        "fact",
+        "Smith",
+        "et",
+        "al",
+        "IscU",
+        "wins",
+    ]
     assert words(CHINESE, "这家餐厅的服务态度非常好，人均80元") == [
         *("这家", "餐厅", "的", "服务态度", "非常", "好", "人均", "元")
     ]
@@ -79,7 +89,10 @@ def test_insertion(text, position, expected):
 
 def test_nothing_is_put_between_words_that_are_tied():
     assert [can_insert(ENGLISH("and/or not"), k) for k in range(4)] == [True, False, True, True]
-    assert not can_delete(ENGLISH("and/or not"), 1) or delete_words(ENGLISH("and/or not"), [1]).text == "and/not"
+    assert (
+        not can_delete(ENGLISH("and/or not"), 1)
+        or delete_words(ENGLISH("and/or not"), [1]).text == "and/not"
+    )
 
 
 @settings(max_examples=200, deadline=None)
@@ -95,11 +108,15 @@ def test_edits_touch_words_alone(text, seed, language):
     assert swapped.gaps == sentence.gaps and swap_words(swapped, first, second) == sentence
     assert [w.text for w in replace_words(sentence, {first: "X"}).words].count("X") >= 1
     inserted = insert_word(sentence, first, "好")
-    assert [w.text for w in inserted.words] == [w.text for w in (*sentence.words[:first],)] + ["好"] + [
-        w.text for w in sentence.words[first:]
-    ]
+    assert [w.text for w in inserted.words] == [w.text for w in (*sentence.words[:first],)] + [
+        "好"
+    ] + [w.text for w in sentence.words[first:]]
     deleted = delete_words(sentence, [first])
-    expected = sentence.words[:first] + sentence.words[first + 1 :] if can_delete(sentence, first) else sentence.words
+    expected = (
+        sentence.words[:first] + sentence.words[first + 1 :]
+        if can_delete(sentence, first)
+        else sentence.words
+    )
     assert deleted.words == expected
     assert len(deleted.gaps) == len(deleted.words) + 1
     assert set("".join(deleted.gaps)) <= set("".join(sentence.gaps))

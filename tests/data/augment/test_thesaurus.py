@@ -12,7 +12,9 @@ GENERATOR = random.Random(0)
 
 def test_groups(tmp_path):
     path = tmp_path / "t.txt"
-    path.write_text("\ufeff# ours\nquick, fast,rapid  # speed\n\nfast, firm\n不错，挺  好\n", encoding="utf-8")
+    path.write_text(
+        "\ufeff# ours\nquick, fast,rapid  # speed\n\nfast, firm\n不错，挺  好\n", encoding="utf-8"
+    )
     assert read_thesaurus(str(path)).synonyms == {
         "quick": ["fast", "rapid"],
         "fast": ["quick", "rapid", "firm"],
@@ -31,7 +33,9 @@ def test_a_malformed_line_is_named(tmp_path, line):
         read_thesaurus(str(path))
 
 
-@pytest.mark.parametrize("content, message", [(b"# nothing\n", "has no synonyms"), (b"\xff\xfe", "UTF-8")])
+@pytest.mark.parametrize(
+    "content, message", [(b"# nothing\n", "has no synonyms"), (b"\xff\xfe", "UTF-8")]
+)
 def test_a_file_without_groups(tmp_path, content, message):
     path = tmp_path / "t.txt"
     path.write_bytes(content)
@@ -46,7 +50,9 @@ def test_case_and_articles():
     assert {thesaurus.pick("Old", GENERATOR) for _ in range(20)} == {"Aged", "Former"}
     assert {thesaurus.pick("old", GENERATOR, "an") for _ in range(9)} == {"aged"}
     assert {thesaurus.pick("old", GENERATOR, "A") for _ in range(9)} == {"former"}
-    assert thesaurus.pick("new", GENERATOR) is None and "new" not in thesaurus and "OLD" in thesaurus
+    assert (
+        thesaurus.pick("new", GENERATOR) is None and "new" not in thesaurus and "OLD" in thesaurus
+    )
     assert match_case("OLD", "aged") == "AGED" and match_case("I", "we") == "We"
 
 

@@ -20,14 +20,26 @@ CHINESE = "我喜欢看电影http://t.cn/好吃?q=喜欢 真的很好吃，谢�
     "text, expected",
     [
         ("it costs $5.00 http://x.y/z?q=1", ["http://x.y/z?q=1"]),
-        ("(see https://a.org/Foo_(bar)), HTTP://X.COM/A!", ["https://a.org/Foo_(bar", "HTTP://X.COM/A"]),
+        (
+            "(see https://a.org/Foo_(bar)), HTTP://X.COM/A!",
+            ["https://a.org/Foo_(bar", "HTTP://X.COM/A"],
+        ),
         ("www.a.b/c, example.com or bit.ly/Ab3", ["www.a.b/c", "example.com", "bit.ly/Ab3"]),
-        ("mail a.b+c@x-y.co.uk. or mailto:bob@localhost!", ["a.b+c@x-y.co.uk", "mailto:bob@localhost"]),
+        (
+            "mail a.b+c@x-y.co.uk. or mailto:bob@localhost!",
+            ["a.b+c@x-y.co.uk", "mailto:bob@localhost"],
+        ),
         ("josé@ex.es and http://münchen.de/straße", ["josé@ex.es", "http://münchen.de/straße"]),
         ("@bob's, @user@mastodon.social", ["@bob's", "@user@mastodon.social"]),
         ("#music #rock-n-roll #a#b", ["#music", "#rock-n-roll", "#a#b"]),
-        ("看http://t.cn/abc真好，https://a.org/中文 很好", ["http://t.cn/abc", "https://a.org/中文"]),
-        ("联系abc@x.com吧 谢谢@小明，#今天天气#真好＃标签", ["abc@x.com", "@小明", "#今天天气#", "＃标签"]),
+        (
+            "看http://t.cn/abc真好，https://a.org/中文 很好",
+            ["http://t.cn/abc", "https://a.org/中文"],
+        ),
+        (
+            "联系abc@x.com吧 谢谢@小明，#今天天气#真好＃标签",
+            ["abc@x.com", "@小明", "#今天天气#", "＃标签"],
+        ),
         ("and/or 5.00/kg e.g. this. C# at 10 @ 5pm: end.So", []),
     ],
 )
@@ -70,7 +82,9 @@ def test_characters_of_a_unit_in_slot_rows_stay_together():
     assert [(word.text, word.free) for word in sentence.words] == [("喜欢", True), ("@小明", False)]
 
 
-@pytest.mark.parametrize("piece", ["a.", "a-", "a", "@", "#", "@a.", "#a", "#中", "中", "http://", "a@", "www."])
+@pytest.mark.parametrize(
+    "piece", ["a.", "a-", "a", "@", "#", "@a.", "#a", "#中", "中", "http://", "a@", "www."]
+)
 def test_time_grows_with_the_text(piece):
     began = time.process_time()
     units(piece * 20000)

@@ -23,17 +23,35 @@ from trainer_ext.tasks import LabelSpace
 from trainer_ext.tasks.label_lists import labels_of
 from trainer_ext.tasks.multi_label import MultiLabel
 
-SINGLE = {"id": 7, "text": 'a "b",\nc', "label": "pos", "score": 0.75, "probabilities": {"neg": 0.25, "pos": 0.75}}
+SINGLE = {
+    "id": 7,
+    "text": 'a "b",\nc',
+    "label": "pos",
+    "score": 0.75,
+    "probabilities": {"neg": 0.25, "pos": 0.75},
+}
 ASPECTS = {
     "text": "好吃",
     "aspects": {
-        "dish_taste": {"label": "positive", "score": 0.9, "probabilities": {"negative": 0.1, "positive": 0.9}},
-        "price": {"label": "negative", "score": 0.6, "probabilities": {"negative": 0.6, "positive": 0.4}},
+        "dish_taste": {
+            "label": "positive",
+            "score": 0.9,
+            "probabilities": {"negative": 0.1, "positive": 0.9},
+        },
+        "price": {
+            "label": "negative",
+            "score": 0.6,
+            "probabilities": {"negative": 0.6, "positive": 0.4},
+        },
     },
 }
 
 
-MULTI = {"text": "a", "labels": ["joy", "love"], "probabilities": {"joy": 0.8, "fear": 0.1, "love": 0.6}}
+MULTI = {
+    "text": "a",
+    "labels": ["joy", "love"],
+    "probabilities": {"joy": 0.8, "fear": 0.1, "love": 0.6},
+}
 SCORES = {"id": 1, "text": "a", "scores": {"Cohesion": 3.5, "Syntax": 2.25}}
 
 
@@ -60,7 +78,9 @@ def test_flatten_lists_and_scores():
 def test_screen(answer, row):
     """A cell for each header."""
     assert screen_rows(answer) == [row]
-    assert screen_headers(answer) == (["text", "Cohesion", "Syntax"] if "scores" in answer else ["text", "labels"])
+    assert screen_headers(answer) == (
+        ["text", "Cohesion", "Syntax"] if "scores" in answer else ["text", "labels"]
+    )
 
 
 def test_flatten_single_label():
@@ -124,7 +144,9 @@ def folder(tmp_path_factory) -> Path:
 
 
 CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
-TEXTS = st.lists(st.one_of(st.sampled_from('\r\n",\t\u2028\x85'), CHARACTERS), max_size=6).map("".join)
+TEXTS = st.lists(st.one_of(st.sampled_from('\r\n",\t\u2028\x85'), CHARACTERS), max_size=6).map(
+    "".join
+)
 
 
 @settings(deadline=None)
@@ -133,7 +155,9 @@ def test_any_text_comes_back(folder, texts, ending):
     """A row per answer, in order: with lone CRs, quotes and line breaks in the texts."""
     path = str(folder / f"a.{ending}")
     assert write_answers(path, ({"text": text, "label": "x"} for text in texts)) == len(texts)
-    assert [row.values for row in read_rows(path)] == [{"text": text, "label": "x"} for text in texts]
+    assert [row.values for row in read_rows(path)] == [
+        {"text": text, "label": "x"} for text in texts
+    ]
 
 
 def test_ids_of_any_type(tmp_path):
@@ -141,11 +165,22 @@ def test_ids_of_any_type(tmp_path):
     import datetime
     import decimal
 
-    answers = [{"id": value, "text": "a"} for value in (datetime.date(2024, 1, 2), decimal.Decimal("1.50"), None)]
+    answers = [
+        {"id": value, "text": "a"}
+        for value in (datetime.date(2024, 1, 2), decimal.Decimal("1.50"), None)
+    ]
     write_answers(str(tmp_path / "a.jsonl"), answers)
-    assert [row.values["id"] for row in read_rows(str(tmp_path / "a.jsonl"))] == ["2024-01-02", "1.50", None]
+    assert [row.values["id"] for row in read_rows(str(tmp_path / "a.jsonl"))] == [
+        "2024-01-02",
+        "1.50",
+        None,
+    ]
     write_answers(str(tmp_path / "a.csv"), answers)
-    assert [row.values["id"] for row in read_rows(str(tmp_path / "a.csv"))] == ["2024-01-02", "1.50", ""]
+    assert [row.values["id"] for row in read_rows(str(tmp_path / "a.csv"))] == [
+        "2024-01-02",
+        "1.50",
+        "",
+    ]
 
 
 @pytest.mark.parametrize("before", [None, "old content\n"])
@@ -162,7 +197,9 @@ def test_an_error_on_the_way_leaves_nothing(tmp_path, name, before):
 
     with pytest.raises(UserError, match="row 2001"):
         write_answers(str(path), answers())
-    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == ([(name, before)] if before else [])
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == (
+        [(name, before)] if before else []
+    )
 
 
 def test_file_appears_when_it_is_whole(tmp_path):
@@ -181,7 +218,11 @@ def test_file_appears_when_it_is_whole(tmp_path):
 def test_file_is_complete_when_it_is_renamed(tmp_path, monkeypatch):
     """Nothing is left in a buffer at the moment the name changes."""
     seen, replace = [], os.replace
-    monkeypatch.setattr(os, "replace", lambda a, b: (seen.append(Path(a).read_text(encoding="utf-8")), replace(a, b)))
+    monkeypatch.setattr(
+        os,
+        "replace",
+        lambda a, b: (seen.append(Path(a).read_text(encoding="utf-8")), replace(a, b)),
+    )
     write_answers(str(tmp_path / "a.jsonl"), [{"text": "a"}])
     assert seen == ['{"text": "a"}\n'] == [(tmp_path / "a.jsonl").read_text(encoding="utf-8")]
 
@@ -202,7 +243,9 @@ def test_check_output_takes(path):
 @pytest.mark.parametrize("path", ["a.txt", "a", "csv", "jsonl", "a.csv.gz", "a.parquet", "b.csv/a"])
 def test_check_output_refuses(path):
     """With the path and what is expected."""
-    with pytest.raises(UserError, match=f"^--output {path}: unknown ending; expected .jsonl or .csv$"):
+    with pytest.raises(
+        UserError, match=f"^--output {path}: unknown ending; expected .jsonl or .csv$"
+    ):
         check_output(path)
 
 
@@ -212,7 +255,10 @@ def test_check_output_refuses_a_folder(tmp_path):
     with pytest.raises(UserError, match="is a folder"):
         check_output(str(tmp_path / "a.csv"))
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="--output .*/file/a.csv: .*/file is no folder that can be written: Not a dir"):
+    with pytest.raises(
+        UserError,
+        match="--output .*/file/a.csv: .*/file is no folder that can be written: Not a dir",
+    ):
         check_output(str(tmp_path / "file" / "a.csv"))
 
 
@@ -239,13 +285,23 @@ def test_screen_rows():
 )
 def test_labels_in_one_cell(labels, cell):
     """What is written is read as what it was, by training and by the model itself."""
-    names = ("Food, drink", "Staff; service", "a", "b", "a,b", "line\nbreak", "[x]", "'q'", 'say "so"')
+    names = (
+        "Food, drink",
+        "Staff; service",
+        "a",
+        "b",
+        "a,b",
+        "line\nbreak",
+        "[x]",
+        "'q'",
+        'say "so"',
+    )
     task = MultiLabel(LabelSpace(("labels",), names, names))
     written = task.join(labels)
     assert cell is None or written == cell
-    assert [name for name, there in zip(names, task.encode([written]), strict=True) if there] == sorted(
-        labels, key=names.index
-    )
+    assert [
+        name for name, there in zip(names, task.encode([written]), strict=True) if there
+    ] == sorted(labels, key=names.index)
     assert labels_of(written, ",") == labels
 
 

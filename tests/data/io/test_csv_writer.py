@@ -38,7 +38,9 @@ def test_answers_come_back_and_the_note_says_where(tmp_path, capsys):
     assert write_answers(path, answers) == 3
     assert [row.values for row in read_rows(path)] == answers
     note = capsys.readouterr().err
-    assert note.startswith(f"note: {path} has 4 cells that spreadsheets take as formulas (first in row 1)")
+    assert note.startswith(
+        f"note: {path} has 4 cells that spreadsheets take as formulas (first in row 1)"
+    )
 
 
 def test_nothing_is_said_of_other_files(capsys):

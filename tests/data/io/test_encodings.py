@@ -95,17 +95,24 @@ def test_wrong_encodings_are_refused(tmp_path):
     path = tmp_path / "a.csv"
     path.write_bytes("text\nschön\n".encode("cp1252"))
     with pytest.raises(
-        UserError, match=r"a.csv is not UTF-8 text: byte 0xf6 .*probably cp1252: --encoding cp1252 reads it"
+        UserError,
+        match=r"a.csv is not UTF-8 text: byte 0xf6 .*probably cp1252: --encoding cp1252 reads it",
     ):
         list(read_rows(str(path)))
     path.write_bytes("text\nein schönes Fenster, süß\n".encode("cp1252"))
-    with pytest.raises(UserError, match="a.csv is not shift_jis text: .*--encoding cp1252 reads it"):
+    with pytest.raises(
+        UserError, match="a.csv is not shift_jis text: .*--encoding cp1252 reads it"
+    ):
         list(read_rows(str(path), options=FileOptions(encoding="shift_jis")))
-    with pytest.raises(UserError, match=r"encoding 'gb18130' is not known; did you mean 'gb18030'\?"):
+    with pytest.raises(
+        UserError, match=r"encoding 'gb18130' is not known; did you mean 'gb18030'\?"
+    ):
         FileOptions(encoding="gb18130").check(["csv"])
     with pytest.raises(UserError, match="encoding 'rot13' is not known"):
         FileOptions(encoding="rot13").check(["csv"])
-    with pytest.raises(UserError, match="encoding gb18030 is for csv, .*, but the files are parquet"):
+    with pytest.raises(
+        UserError, match="encoding gb18030 is for csv, .*, but the files are parquet"
+    ):
         FileOptions(encoding="gb18030").check(["parquet"])
     path.write_bytes(bytes(range(256)) * 10)
     with pytest.raises(UserError, match="cannot be told from its bytes; name it with --encoding"):

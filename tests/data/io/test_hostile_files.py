@@ -26,7 +26,8 @@ from trainer_ext.tasks import LabelSpace
 
 LETTERS = "abcdefghijkl"
 LAUGHS = "a: &a [x, x]\n" + "".join(
-    f"{new}: &{new} [*{old}, *{old}, *{old}]\n" for old, new in zip(LETTERS, LETTERS[1:], strict=False)
+    f"{new}: &{new} [*{old}, *{old}, *{old}]\n"
+    for old, new in zip(LETTERS, LETTERS[1:], strict=False)
 )
 
 
@@ -44,7 +45,9 @@ def rows_of(path) -> list:
 
 @pytest.mark.parametrize("cut", [10, 200, -4])
 def test_damaged_gz_of_tokens_and_tags(tmp_path, cut):
-    packed = bytearray(gzip.compress(("play O\nit B-x\nPlay\n\n" * 500 + os.urandom(200).hex()).encode()))
+    packed = bytearray(
+        gzip.compress(("play O\nit B-x\nPlay\n\n" * 500 + os.urandom(200).hex()).encode())
+    )
     packed[cut : cut + 30] = b"\x55" * len(packed[cut : cut + 30])
     (tmp_path / "a.txt.gz").write_bytes(packed)
     assert "a.txt.gz" in refusal(lambda: list(read_slu(str(tmp_path / "a.txt.gz"))))
@@ -52,7 +55,9 @@ def test_damaged_gz_of_tokens_and_tags(tmp_path, cut):
     assert "is not a whole gzip file" in refusal(lambda: list(read_slu(str(tmp_path / "a.txt.gz"))))
 
 
-@pytest.mark.parametrize("kind", [pyarrow.timestamp("us"), pyarrow.date64(), pyarrow.timestamp("ms", tz="UTC")])
+@pytest.mark.parametrize(
+    "kind", [pyarrow.timestamp("us"), pyarrow.date64(), pyarrow.timestamp("ms", tz="UTC")]
+)
 def test_dates_beyond_the_year_9999(tmp_path, kind):
     unit = {"timestamp[us]": 10**6, "date64[ms]": 1000, "timestamp[ms, tz=UTC]": 1000}[str(kind)]
     days = pyarrow.array([0, 86_400 * 4_000_000 * unit], pyarrow.int64()).cast(kind)
@@ -95,7 +100,9 @@ def test_a_field_without_end(tmp_path):
 def test_a_json_value_without_end(tmp_path):
     with gzip.open(tmp_path / "a.json.gz", "wb", 1) as file:
         file.write(b'[{"text": "' + b"a" * (70 << 20))
-    assert "a.json.gz, line 1: one value of more than 64 MiB" in refusal(rows_of, tmp_path / "a.json.gz")
+    assert "a.json.gz, line 1: one value of more than 64 MiB" in refusal(
+        rows_of, tmp_path / "a.json.gz"
+    )
 
 
 def test_a_file_that_unpacks_to_a_thousand_times_its_size(tmp_path, monkeypatch):
@@ -108,7 +115,15 @@ def test_a_file_that_unpacks_to_a_thousand_times_its_size(tmp_path, monkeypatch)
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
 @pytest.mark.parametrize(
-    "value", ["[" * 100_000, '{"a":' * 100_000, "[" * 100_000 + "]" * 100_000, "9" * 5000, '"\\ud83d"', "NaN,"]
+    "value",
+    [
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        "[" * 100_000 + "]" * 100_000,
+        "9" * 5000,
+        '"\\ud83d"',
+        "NaN,",
+    ],
 )
 def test_json_that_no_row_is(tmp_path, name, value):
     line = f'{{"text": "t", "n": {value}}}'
@@ -172,7 +187,9 @@ def test_what_is_no_file(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.txt", "a.jsonl", "a.json", "a.parquet"])
-@pytest.mark.parametrize("content", [b"\0" * 100, b"text,label\n\0\0,1\n", bytes(range(256)), b"\xff\xfe\x00\xd8"])
+@pytest.mark.parametrize(
+    "content", [b"\0" * 100, b"text,label\n\0\0,1\n", bytes(range(256)), b"\xff\xfe\x00\xd8"]
+)
 def test_bytes_that_are_no_text(tmp_path, name, content):
     """Refused in one line, or NUL is a character like others."""
     (tmp_path / name).write_bytes(content)

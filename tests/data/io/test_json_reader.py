@@ -13,11 +13,19 @@ from trainer_ext.data.io.readers import read_rows
 from trainer_ext.errors import UserError
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab]{,\"'\n", max_size=3), inner, max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text("ab]{,\"'\n", max_size=3), inner, max_size=3)
+    ),
     max_leaves=6,
 )
-RECORDS = st.lists(st.dictionaries(st.sampled_from(["text", "label", "a]", "好"]), VALUES), max_size=6)
+RECORDS = st.lists(
+    st.dictionaries(st.sampled_from(["text", "label", "a]", "好"]), VALUES), max_size=6
+)
 
 
 def write(path: Path, content: str) -> str:
@@ -31,10 +39,14 @@ def folder(tmp_path_factory) -> Path:
 
 
 @settings(deadline=None)
-@given(RECORDS, st.sampled_from([None, 0, 2]), st.booleans(), st.sampled_from(["", "\ufeff", " \n"]))
+@given(
+    RECORDS, st.sampled_from([None, 0, 2]), st.booleans(), st.sampled_from(["", "\ufeff", " \n"])
+)
 def test_any_array_comes_back(folder, records, indent, ascii, before):
     """Pretty or not, with BOM or blanks before it."""
-    path = write(folder / "rows.json", before + json.dumps(records, indent=indent, ensure_ascii=ascii) + "\n")
+    path = write(
+        folder / "rows.json", before + json.dumps(records, indent=indent, ensure_ascii=ascii) + "\n"
+    )
     assert [row.values for row in read_rows(path)] == records
 
 
@@ -63,14 +75,20 @@ def test_lines_under_the_name_json(tmp_path):
 
 def test_rows_are_placed(tmp_path):
     rows = list(read_rows(write(tmp_path / "a.json", '[\n {"text":\n "a"},\n\n {"text": "b"}]')))
-    assert [row.where.rpartition("a.json")[2] for row in rows] == [", row 1 (line 2)", ", row 2 (line 5)"]
+    assert [row.where.rpartition("a.json")[2] for row in rows] == [
+        ", row 1 (line 2)",
+        ", row 2 (line 5)",
+    ]
 
 
 @pytest.mark.parametrize(
     "content, words",
     [
         ('[{"a": 1}, ["b"]]', r"row 2 \(line 1\): expected a JSON object, got list"),
-        ('[{"a": 1}\n{"a": 2}]', r"row 2 \(line 2\): not JSON: expected ',' or '\]' behind an object, got '\{'"),
+        (
+            '[{"a": 1}\n{"a": 2}]',
+            r"row 2 \(line 2\): not JSON: expected ',' or '\]' behind an object, got '\{'",
+        ),
         ('[{"a": 1},\n{"a": }]', r"row 2 \(line 2\): not JSON: Expecting value"),
         ('[{"a": 1},', r"row 2 \(line 1\): not JSON"),
         ('[{"a": 1}', r"row 2 \(line 1\): .* got 'the end of the file'"),

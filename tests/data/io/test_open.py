@@ -28,7 +28,9 @@ def write_parts(folder: Path, data: bytes, cuts: list[int], packed: bool) -> str
 def test_parts_are_one_file(tmp_path, packed):
     """One header; a cut inside a row, inside a character, and twelve parts in the order of their numbers."""
     text = "text,label\n" + "".join(f'"好\n{k}",{k % 2}\n' for k in range(50))
-    path = write_parts(tmp_path, text.encode(), [12, 13, 14, 15, 100, 110, 200, 300, 350, 400, 410], packed)
+    path = write_parts(
+        tmp_path, text.encode(), [12, 13, 14, 15, 100, 110, 200, 300, 350, 400, 410], packed
+    )
     rows = [row.values for row in read_rows(path)]
     assert rows == [{"text": f"好\n{k}", "label": str(k % 2)} for k in range(50)]
 
@@ -56,7 +58,11 @@ def folder(tmp_path_factory) -> Path:
 
 
 @settings(deadline=None, max_examples=40)
-@given(st.text(st.characters(exclude_categories=["Cs"])), st.lists(st.integers(0, 40), max_size=4), st.booleans())
+@given(
+    st.text(st.characters(exclude_categories=["Cs"])),
+    st.lists(st.integers(0, 40), max_size=4),
+    st.booleans(),
+)
 def test_any_text_in_any_parts(folder, text, cuts, packed):
     data = text.encode()
     with open_text(write_parts(folder, data, cuts, packed), newline="") as file:

@@ -21,7 +21,9 @@ from trainer_ext.errors import UserError
 TROUBLE = st.sampled_from(
     ['"', '""', ",", "\t", "\n", "\r", "\r\n", "\u2028", "\x85", "\x0b", "\x1c", "\ufeff", " ", "="]
 )
-CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")  # csv takes NUL from Python 3.11 on
+CHARACTERS = st.characters(
+    exclude_categories=["Cs"], exclude_characters="\0"
+)  # csv takes NUL from Python 3.11 on
 TEXTS = st.lists(st.one_of(TROUBLE, CHARACTERS), max_size=8).map("".join)
 LINE_TEXTS = TEXTS.map(lambda text: text.replace("\n", "").replace("\r", "")).filter(str.strip)
 
@@ -75,7 +77,9 @@ def test_last_line_needs_no_line_end(tmp_path, ending):
 def test_parquet(tmp_path):
     """Types stay what they are; more rows than one batch keep their order."""
     path = str(tmp_path / "rows.parquet")
-    parquet.write_table(pyarrow.table({"text": [f"t{k}" for k in range(2500)], "label": list(range(2500))}), path)
+    parquet.write_table(
+        pyarrow.table({"text": [f"t{k}" for k in range(2500)], "label": list(range(2500))}), path
+    )
     assert values(path) == [{"text": f"t{k}", "label": k} for k in range(2500)]
 
 
@@ -87,7 +91,9 @@ def test_empty_file_has_no_rows(tmp_path, ending, gz):
     assert values(write(tmp_path / f"bom.{ending}{gz}", "\ufeff")) == []
 
 
-@pytest.mark.parametrize("path, expected", [("a.CSV", "csv"), ("a.b.jsonl.gz", "jsonl"), ("-", "txt")])
+@pytest.mark.parametrize(
+    "path, expected", [("a.CSV", "csv"), ("a.b.jsonl.gz", "jsonl"), ("-", "txt")]
+)
 def test_file_format(path, expected):
     """From the ending, whatever its case."""
     assert file_format(path) == expected
@@ -100,7 +106,10 @@ def test_quotes(tmp_path):
     """Line breaks, commas and doubled quotes inside quotes; a quote inside a bare field is a character."""
     path = write(tmp_path / "a.csv", 'text,label\r\n"a ""b"",\r\nc",1\r\n\r\nsize 5" ok,0\r\n')
     rows = list(read_rows(path))
-    assert [row.values for row in rows] == [{"text": 'a "b",\r\nc', "label": "1"}, {"text": 'size 5" ok', "label": "0"}]
+    assert [row.values for row in rows] == [
+        {"text": 'a "b",\r\nc', "label": "1"},
+        {"text": 'size 5" ok', "label": "0"},
+    ]
     assert [row.where for row in rows] == [f"{path}, row 1 (line 3)", f"{path}, row 2 (line 5)"]
 
 
@@ -126,7 +135,11 @@ def test_ragged_record_is_refused(tmp_path, record, fields):
     """With file, row and line, and both numbers."""
     path = write(tmp_path / "a.csv", f'text,label\n"x\ny",0\n{record}\nb,1\n')
     expected = f", row 2 (line 4): {fields} fields where the header has 2"
-    hint = " (a field that holds the delimiter needs quotes; --delimiter names another one)" if fields > 2 else ""
+    hint = (
+        " (a field that holds the delimiter needs quotes; --delimiter names another one)"
+        if fields > 2
+        else ""
+    )
     assert refusal(path) == expected + hint
 
 
@@ -155,25 +168,34 @@ def test_rows_before_a_bad_one_are_read(tmp_path):
 
 def test_duplicate_header_is_refused(tmp_path):
     """One of the columns would be lost."""
-    assert refusal(write(tmp_path / "a.csv", "text,label,text\na,b,c\n")) == ": the header names 'text' more than once"
+    assert (
+        refusal(write(tmp_path / "a.csv", "text,label,text\na,b,c\n"))
+        == ": the header names 'text' more than once"
+    )
 
 
 def test_duplicate_parquet_columns_are_refused(tmp_path):
     """Parquet allows two columns of one name; a dict does not."""
     path = str(tmp_path / "a.parquet")
-    table = pyarrow.Table.from_arrays([pyarrow.array(["a"]), pyarrow.array(["b"])], names=["text", "text"])
+    table = pyarrow.Table.from_arrays(
+        [pyarrow.array(["a"]), pyarrow.array(["b"])], names=["text", "text"]
+    )
     parquet.write_table(table, path)
     assert refusal(path) == ": the header names 'text' more than once"
 
 
 def test_bom_before_a_quoted_header(tmp_path):
     """The BOM is dropped before quotes are looked at."""
-    assert values(write(tmp_path / "a.csv", '\ufeff"text","label"\na,1\n')) == [{"text": "a", "label": "1"}]
+    assert values(write(tmp_path / "a.csv", '\ufeff"text","label"\na,1\n')) == [
+        {"text": "a", "label": "1"}
+    ]
 
 
 def test_long_field(tmp_path):
     """Longer than the csv module's own limit of 131072 characters."""
-    assert values(write(tmp_path / "a.csv", "text\n" + "x" * 200_000 + "\n")) == [{"text": "x" * 200_000}]
+    assert values(write(tmp_path / "a.csv", "text\n" + "x" * 200_000 + "\n")) == [
+        {"text": "x" * 200_000}
+    ]
 
 
 # --- characters -----------------------------------------------------------------------------------------------------
@@ -199,7 +221,9 @@ def test_only_line_ends_end_a_row(tmp_path, ending, content):
 @pytest.mark.parametrize("ending", FILES)
 def test_other_encodings_are_refused(tmp_path, ending, gz):
     """Chinese text in GBK, and a NUL-ridden UTF-16 file."""
-    path = write(tmp_path / f"a.{ending}{gz}", FILES[ending].replace("nice", "好吃").encode("gb18030"))
+    path = write(
+        tmp_path / f"a.{ending}{gz}", FILES[ending].replace("nice", "好吃").encode("gb18030")
+    )
     refused = refusal(path)
     assert refused.startswith(" is not UTF-8 text: byte 0xba (invalid start byte); ")
     assert refused.endswith("it is probably gb18030: --encoding gb18030 reads it")
@@ -210,7 +234,9 @@ def test_other_encodings_are_refused(tmp_path, ending, gz):
 def test_broken_surrogate_is_refused(tmp_path):
     """JSON escapes may spell half of a pair, which no file can hold; whole pairs are fine."""
     path = write(tmp_path / "a.jsonl", '{"text": "ok \\ud83d\\ude00"}\n{"text": "no \\ud83d"}\n')
-    with pytest.raises(UserError, match=r"row 2 \(line 2\): column 'text' holds a broken character at 3"):
+    with pytest.raises(
+        UserError, match=r"row 2 \(line 2\): column 'text' holds a broken character at 3"
+    ):
         list(read_rows(path))
     assert text_of(next(read_rows(path)), "text") == "ok \U0001f600"
     with pytest.raises(UserError, match="holds a broken character at 3"):
@@ -222,7 +248,9 @@ def test_broken_surrogate_is_refused(tmp_path):
 
 def test_jsonl_counts_rows_and_lines(tmp_path):
     """Blank lines are no rows, but are counted as lines."""
-    rows = list(read_rows(write(tmp_path / "a.jsonl", '\n{"text": "a"}\n\n{"text": null, "n": [1, 2.5]}\n')))
+    rows = list(
+        read_rows(write(tmp_path / "a.jsonl", '\n{"text": "a"}\n\n{"text": null, "n": [1, 2.5]}\n'))
+    )
     assert [row.values for row in rows] == [{"text": "a"}, {"text": None, "n": [1, 2.5]}]
     assert rows[1].where.endswith("a.jsonl, row 2 (line 4)")
 
@@ -230,7 +258,10 @@ def test_jsonl_counts_rows_and_lines(tmp_path):
 @pytest.mark.parametrize(
     "line, reason",
     [
-        ("{'text': 'a'}", "not JSON: Expecting property name enclosed in double quotes at column 2"),
+        (
+            "{'text': 'a'}",
+            "not JSON: Expecting property name enclosed in double quotes at column 2",
+        ),
         ('{"text": "a"} {"text": "b"}', "not JSON: Extra data at column 15"),
         ('{"text": "a"', "not JSON: Expecting ',' delimiter at column 13"),
         ('["a"]', "expected a JSON object, got list"),
@@ -261,7 +292,10 @@ def test_txt_splits_at_the_last_tab(tmp_path):
         {"text": "", "label": "2"},
         {"text": "x", "label": ""},
     ]
-    assert [row.where for row in rows] == [f"{path}, row 1", *(f"{path}, row {k} (line {k + 1})" for k in (2, 3, 4))]
+    assert [row.where for row in rows] == [
+        f"{path}, row 1",
+        *(f"{path}, row {k} (line {k + 1})" for k in (2, 3, 4)),
+    ]
 
 
 def test_txt_split_label(tmp_path):
@@ -296,7 +330,10 @@ def test_standard_input_that_is_not_utf8(monkeypatch):
     """Refused as a file is, also where the locale would let broken bytes through."""
     stdin = io.TextIOWrapper(io.BytesIO(b"ok\n\xff\n"), encoding="utf-8", errors="surrogateescape")
     monkeypatch.setattr(sys, "stdin", stdin)
-    assert refusal("-") == " is not UTF-8 text: byte 0xff (invalid start byte); --encoding names another one"
+    assert (
+        refusal("-")
+        == " is not UTF-8 text: byte 0xff (invalid start byte); --encoding names another one"
+    )
 
 
 # --- files that cannot be read --------------------------------------------------------------------------------------
@@ -343,7 +380,9 @@ def test_damaged_parquet_is_refused(tmp_path):
     assert " is not a parquet file: " in refusal(str(tmp_path / "b.parquet"))
 
 
-@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that opens and cannot be read")
+@pytest.mark.skipif(
+    not Path("/proc/self/mem").exists(), reason="needs a file that opens and cannot be read"
+)
 def test_file_that_fails_while_reading(tmp_path):
     """An error of the disk is a message, too."""
     (tmp_path / "a.csv").symlink_to("/proc/self/mem")
@@ -356,7 +395,10 @@ def test_file_that_fails_while_reading(tmp_path):
 def test_require_columns():
     """Names the missing column and those there are."""
     require_columns(Row({"a": 1, "b": 2}, "f, row 1"), ["b", "a"], "f")
-    with pytest.raises(UserError, match="^f: there is no column 'text'; the columns are a, b; --text_column, --label"):
+    with pytest.raises(
+        UserError,
+        match="^f: there is no column 'text'; the columns are a, b; --text_column, --label",
+    ):
         require_columns(Row({"a": 1, "b": 2}, "f, row 1"), ["a", "text"], "f")
 
 
@@ -406,11 +448,16 @@ def test_any_csv_comes_back(folder, rows, kind, quoting, bom):
 
 
 @settings(deadline=None)
-@given(rows=st.lists(st.tuples(TEXTS, st.one_of(TEXTS, st.none(), st.integers())), max_size=6), ascii=st.booleans())
+@given(
+    rows=st.lists(st.tuples(TEXTS, st.one_of(TEXTS, st.none(), st.integers())), max_size=6),
+    ascii=st.booleans(),
+)
 def test_any_jsonl_comes_back(folder, rows, ascii):
     """Escaped or not."""
     dicts = [{"text": text, "label": label} for text, label in rows]
-    path = write(folder / "rows.jsonl", "".join(json.dumps(row, ensure_ascii=ascii) + "\n" for row in dicts))
+    path = write(
+        folder / "rows.jsonl", "".join(json.dumps(row, ensure_ascii=ascii) + "\n" for row in dicts)
+    )
     assert values(path) == dicts
 
 
@@ -419,7 +466,10 @@ def test_any_jsonl_comes_back(folder, rows, ascii):
 def test_any_parquet_comes_back(folder, rows):
     """Texts and gaps."""
     table = pyarrow.table(
-        {k: pyarrow.array(v, pyarrow.string()) for k, v in zip("ab", zip(*rows, strict=True), strict=True)}
+        {
+            k: pyarrow.array(v, pyarrow.string())
+            for k, v in zip("ab", zip(*rows, strict=True), strict=True)
+        }
     )
     parquet.write_table(table, folder / "rows.parquet")
     assert [(row["a"], row["b"]) for row in values(str(folder / "rows.parquet"))] == rows
@@ -431,7 +481,10 @@ def test_any_txt_comes_back(folder, rows, line_end):
     """Lines as they are; and with a label behind each."""
     path = write(folder / "rows.txt", "\ufeff" + "".join(row + line_end for row in rows))
     assert values(path, split_label=None) == [{"text": row} for row in rows]
-    path = write(folder / "labelled.txt", "\ufeff" + "".join(f"{row}\t{k}{line_end}" for k, row in enumerate(rows)))
+    path = write(
+        folder / "labelled.txt",
+        "\ufeff" + "".join(f"{row}\t{k}{line_end}" for k, row in enumerate(rows)),
+    )
     assert values(path) == [{"text": row, "label": str(k)} for k, row in enumerate(rows)]
 
 
@@ -442,7 +495,9 @@ def test_format_by_flag(tmp_path):
     """jsonl under .txt (SciCite), and a name without any ending."""
     for name in ("train.txt", "rows"):
         path = write(tmp_path / name, FILES["jsonl"])
-        assert values(path, options=FileOptions(file_format="jsonl")) == values(write(tmp_path / "a.csv", FILES["csv"]))
+        assert values(path, options=FileOptions(file_format="jsonl")) == values(
+            write(tmp_path / "a.csv", FILES["csv"])
+        )
 
 
 def test_unknown_ending_names_the_flag(tmp_path):
@@ -453,7 +508,10 @@ def test_label_before_the_text(tmp_path):
     """SST-2: the first blank separates, the others are text."""
     options = FileOptions(file_format="txt", delimiter="space", column_names=["label", "text"])
     path = write(tmp_path / "stsa.binary.dev", "1 a  fine\tfilm . \r\n\n0 bad\n")
-    assert values(path, options=options) == [{"label": "1", "text": "a  fine\tfilm . "}, {"label": "0", "text": "bad"}]
+    assert values(path, options=options) == [
+        {"label": "1", "text": "a  fine\tfilm . "},
+        {"label": "0", "text": "bad"},
+    ]
     with pytest.raises(UserError, match=r"row 2 \(line 3\): 1 fields where column_names has 2"):
         values(write(tmp_path / "a.txt", "1 a\n\nbad\n"), options=options)
 
@@ -463,11 +521,20 @@ def test_blank_lines_that_are_kept(tmp_path):
     named = FileOptions(file_format="txt", delimiter="space", column_names=["label", "text"])
     path = write(tmp_path / "a.txt", "1 a\n\n 0 b\n \n")
     rows = list(read_rows(path, options=named, keep_blank=True))
-    assert [tuple(row.values.values()) for row in rows] == [("1", "a"), ("", ""), ("", "0 b"), ("", "")]
+    assert [tuple(row.values.values()) for row in rows] == [
+        ("1", "a"),
+        ("", ""),
+        ("", "0 b"),
+        ("", ""),
+    ]
     assert rows[2].where == f"{path}, row 3"
     unquoted = FileOptions(quoting="none")
     path = write(tmp_path / "a.csv", '\ntext\n"a\n\r\nb\n')
-    assert values(path, options=unquoted, keep_blank=True) == [{"text": '"a'}, {"text": ""}, {"text": "b"}]
+    assert values(path, options=unquoted, keep_blank=True) == [
+        {"text": '"a'},
+        {"text": ""},
+        {"text": "b"},
+    ]
     assert values(path, options=unquoted) == [{"text": '"a'}, {"text": "b"}]
 
 
@@ -487,16 +554,19 @@ def test_quotes_as_text(tmp_path):
 
 
 def test_quotes_as_text_below_a_header(tmp_path):
-    assert values(write(tmp_path / "a.csv", '"a";b\r\n\r\nx;"y\r\n'), options=FileOptions("csv", ";", "none")) == [
-        {'"a"': "x", "b": '"y'}
-    ]
+    assert values(
+        write(tmp_path / "a.csv", '"a";b\r\n\r\nx;"y\r\n'), options=FileOptions("csv", ";", "none")
+    ) == [{'"a"': "x", "b": '"y'}]
 
 
 def test_no_header_with_quotes(tmp_path):
     """The first record is a row."""
     path = write(tmp_path / "a.csv", '1;"a;\n""b"""\n2;c\n')
     options = FileOptions(delimiter=";", column_names=["label", "text"])
-    assert values(path, options=options) == [{"label": "1", "text": 'a;\n"b"'}, {"label": "2", "text": "c"}]
+    assert values(path, options=options) == [
+        {"label": "1", "text": 'a;\n"b"'},
+        {"label": "2", "text": "c"},
+    ]
 
 
 CELLS = TEXTS.map(lambda text: text.replace("\n", "").replace("\r", "").replace("\t", ""))
@@ -512,13 +582,18 @@ def test_any_unquoted_table_comes_back(folder, rows, line_end, bom):
     """Of three columns, so that no row is a blank line."""
     path = write(folder / "rows.tsv", bom + "".join("\t".join(row) + line_end for row in rows))
     options = FileOptions(column_names=["a", "b", "c"], quoting="none")
-    starts = rows and not bom and rows[0][0].startswith("\ufeff")  # that one cannot be told from a BOM
+    starts = (
+        rows and not bom and rows[0][0].startswith("\ufeff")
+    )  # that one cannot be told from a BOM
     found = [tuple(row.values()) for row in values(path, options=options)]
     assert found[bool(starts) :] == rows[bool(starts) :] and len(found) == len(rows)
 
 
 @settings(deadline=None)
-@given(rows=st.lists(st.tuples(TEXTS, TEXTS), max_size=6), delimiter=st.sampled_from([";", "|", " ", "\t"]))
+@given(
+    rows=st.lists(st.tuples(TEXTS, TEXTS), max_size=6),
+    delimiter=st.sampled_from([";", "|", " ", "\t"]),
+)
 def test_any_csv_without_header_comes_back(folder, rows, delimiter):
     """Quoted as ever; another delimiter."""
     buffer = io.StringIO(newline="")

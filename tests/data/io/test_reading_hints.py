@@ -24,7 +24,10 @@ def refusal(path: str) -> str:
 @pytest.mark.parametrize(
     "content, words",
     [
-        ("text;label\na,b;1\n", "1 (line 2): 2 fields where the header has 1; the header 'text;label' holds another"),
+        (
+            "text;label\na,b;1\n",
+            "1 (line 2): 2 fields where the header has 1; the header 'text;label' holds another",
+        ),
         (
             "text,label\na, b,1\n",
             "3 fields where the header has 2 (a field that holds the delimiter needs quotes",
@@ -40,7 +43,9 @@ def test_how_to_read_it_instead(tmp_path, content, words):
 def test_a_header_that_was_not_cut(tmp_path):
     """The column is missing because the delimiter is another one."""
     (row,) = read_rows(write(tmp_path / "a.csv", "text;label\ngood;1\n"))
-    with pytest.raises(UserError, match="no column 'text'; .*'text;label' holds .*--delimiter semicolon"):
+    with pytest.raises(
+        UserError, match="no column 'text'; .*'text;label' holds .*--delimiter semicolon"
+    ):
         require_columns(row, ["text"], "a.csv")
 
 
@@ -57,10 +62,15 @@ def test_a_header_that_was_not_cut(tmp_path):
 )
 def test_json_that_is_no_array_of_objects(tmp_path, content):
     """As pandas writes columns, and rows inside an object."""
-    assert "json holds an array of objects, [{...}, ...]" in refusal(write(tmp_path / "cols.json", content))
+    assert "json holds an array of objects, [{...}, ...]" in refusal(
+        write(tmp_path / "cols.json", content)
+    )
 
 
 def test_an_array_under_the_name_of_lines(tmp_path):
     """And how it is read."""
     path = write(tmp_path / "a.jsonl", '[{"text": "a"}]')
-    assert "expected a JSON object, got list (an array of objects is read with --file_format json)" in refusal(path)
+    assert (
+        "expected a JSON object, got list (an array of objects is read with --file_format json)"
+        in refusal(path)
+    )

@@ -34,7 +34,14 @@ def test_types_stay_in_jsonl_and_are_json_in_csv(tmp_path):
     row = {"id": 1, "labels": ["a", "b"], "score": 2.5, "none": None, "label": "x"}
     assert write(tmp_path / "a.jsonl", [row]) == [row]
     (read,) = write(tmp_path / "a.csv", [row], ("source_id",))
-    expected = {"id": "1", "labels": '["a", "b"]', "score": "2.5", "none": "", "label": "x", "source_id": ""}
+    expected = {
+        "id": "1",
+        "labels": '["a", "b"]',
+        "score": "2.5",
+        "none": "",
+        "label": "x",
+        "source_id": "",
+    }
     assert read == expected
     assert json.loads(read["labels"]) == row["labels"]
 
@@ -49,7 +56,10 @@ def test_paths_that_would_lose_rows(tmp_path):
     source = tmp_path / "a.jsonl"
     source.write_text("{}\n")
     check_paths(str(source), str(tmp_path / "b.csv"))
-    for output, message in ((str(source), "is the input"), (str(tmp_path / "b.parquet"), "unknown ending")):
+    for output, message in (
+        (str(source), "is the input"),
+        (str(tmp_path / "b.parquet"), "unknown ending"),
+    ):
         with pytest.raises(UserError, match=message):
             check_paths(str(source), output)
     with pytest.raises(UserError, match="standard input"):

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from tests.conftest import ROOT
 from trainer_ext.data.io.readers import Row
-from trainer_ext.data.io.slot_files import parse_inline, read_inline, read_slu, read_token_lines, tag_characters
+from trainer_ext.data.io.slot_files import (
+    parse_inline,
+    read_inline,
+    read_slu,
+    read_token_lines,
+    tag_characters,
+)
 from trainer_ext.data.io.smp import read_smp
 from trainer_ext.data.joint import joint_label_space, words_and_labels
 from trainer_ext.data.labelled import read_labelled
@@ -31,13 +37,17 @@ def write(path: Path, content: str) -> str:
 
 
 def values(path: str) -> list[tuple]:
-    return [(row.values["tokens"], row.values["slots"], row.values["intent"]) for row in read_slu(path)]
+    return [
+        (row.values["tokens"], row.values["slots"], row.values["intent"]) for row in read_slu(path)
+    ]
 
 
 # --- formats --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("content", [SNIPS, SNIPS.replace("\n", "\r\n"), "\ufeff" + SNIPS, "\n\n" + SNIPS.strip()])
+@pytest.mark.parametrize(
+    "content", [SNIPS, SNIPS.replace("\n", "\r\n"), "\ufeff" + SNIPS, "\n\n" + SNIPS.strip()]
+)
 def test_token_lines(content, tmp_path):
     assert values(write(tmp_path / "a.txt", content)) == [
         (["play", "some", "jazz"], ["O", "B-genre", "I-genre"], "PlayMusic"),
@@ -92,7 +102,11 @@ def test_intents_in_another_file(end, tmp_path):
 @pytest.mark.parametrize(
     "rows, intents, words",
     [
-        ("a O\n\nb O\n", "I\n", ["ch.train, row 2 (line 3)", "ch.train.intent has no intent for it, only 1"]),
+        (
+            "a O\n\nb O\n",
+            "I\n",
+            ["ch.train, row 2 (line 3)", "ch.train.intent has no intent for it, only 1"],
+        ),
         ("a O\n", "I\nJ\n", ["ch.train.intent, row 2", "'J' belongs to no row"]),
         ("a O\nI\n", "I\n", ["ch.train, row 1 (line 2)", "'I' has no tag"]),
     ],
@@ -148,7 +162,9 @@ def test_malformed_inline_tags(tagged, words, tmp_path):
     path = write(tmp_path / "a.txt", f"1\t放花心\tplay\t放花心\n1\t放花心\tplay\t{tagged}\n")
     with pytest.raises(UserError) as caught:
         values(path)
-    assert all(word in str(caught.value) for word in [f"{path}, row 2 (line 2)", *words]), caught.value
+    assert all(word in str(caught.value) for word in [f"{path}, row 2 (line 2)", *words]), (
+        caught.value
+    )
 
 
 def test_a_session_line_with_other_columns(tmp_path):
@@ -194,14 +210,22 @@ def test_unseen_labels_are_named(capsys):
     assert capsys.readouterr().err == ""
     new = Row({"tokens": ["a"], "slots": ["B-y"], "intent": "k"}, "r")
     words, [(intent, tags)] = words_and_labels([new], task)
-    assert words == [["a"]] and task.tag_names([intent, *tags]) == ["k", "B-y"] and max(intent, *tags) < -100
+    assert (
+        words == [["a"]]
+        and task.tag_names([intent, *tags]) == ["k", "B-y"]
+        and max(intent, *tags) < -100
+    )
     assert "no training row has k, B-y" in capsys.readouterr().err
 
 
 # --- any rows -------------------------------------------------------------------------------------------------------
 
-WORD = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Z"]), min_size=1, max_size=5)
-TAG = st.one_of(st.just("O"), st.builds("{}-{}".format, st.sampled_from("BIES"), st.sampled_from(["a", "b.c"])))
+WORD = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Z"]), min_size=1, max_size=5
+)
+TAG = st.one_of(
+    st.just("O"), st.builds("{}-{}".format, st.sampled_from("BIES"), st.sampled_from(["a", "b.c"]))
+)
 ROWS = st.lists(st.tuples(st.lists(st.tuples(WORD, TAG), min_size=1, max_size=5), WORD), max_size=5)
 
 
@@ -214,15 +238,24 @@ def numbered(text: str):
 def test_token_lines_round_trip(rows, separator, between):
     """No row lost, merged or moved; as many tags as tokens."""
     lines = [
-        "\n".join(f"{word}{separator}{tag}" for word, tag in pairs) + f"\n{intent}{between}" for pairs, intent in rows
+        "\n".join(f"{word}{separator}{tag}" for word, tag in pairs) + f"\n{intent}{between}"
+        for pairs, intent in rows
     ]
     read = list(read_token_lines("f", numbered("\n".join(lines))))
     assert [row.values["intent"] for row in read] == [intent for _, intent in rows]
-    assert [list(zip(row.values["tokens"], row.values["slots"], strict=True)) for row in read] == [p for p, _ in rows]
+    assert [list(zip(row.values["tokens"], row.values["slots"], strict=True)) for row in read] == [
+        p for p, _ in rows
+    ]
 
 
-PIECE = st.text(st.characters(codec="utf-8", exclude_characters="<>|\t\n\r", exclude_categories=["Cs"]), max_size=4)
-PARTS = st.lists(st.tuples(PIECE, st.none() | st.sampled_from(["song", "phone_num"]), st.none() | PIECE), max_size=5)
+PIECE = st.text(
+    st.characters(codec="utf-8", exclude_characters="<>|\t\n\r", exclude_categories=["Cs"]),
+    max_size=4,
+)
+PARTS = st.lists(
+    st.tuples(PIECE, st.none() | st.sampled_from(["song", "phone_num"]), st.none() | PIECE),
+    max_size=5,
+)
 
 
 @given(PARTS, WORD)
@@ -251,17 +284,36 @@ def test_inline_tags_round_trip(parts, intent):
 def test_smp(tmp_path, capsys):
     records = [
         {"text": "打开uc", "domain": "app", "intent": "LAUNCH", "slots": {"name": "uc"}},
-        {"text": "A对A队 B", "domain": "match", "intent": "QUERY", "slots": {"name": ["A", "B"], "team": "A队"}},
-        {"text": "去佛山站", "domain": "map", "intent": "ROUTE", "slots": {"city": "佛山", "station": "佛山站"}},
+        {
+            "text": "A对A队 B",
+            "domain": "match",
+            "intent": "QUERY",
+            "slots": {"name": ["A", "B"], "team": "A队"},
+        },
+        {
+            "text": "去佛山站",
+            "domain": "map",
+            "intent": "ROUTE",
+            "slots": {"city": "佛山", "station": "佛山站"},
+        },
     ]
-    rows = [row.values for row in read_labelled(write(tmp_path / "a.json", json.dumps(records)), "joint")]
+    rows = [
+        row.values
+        for row in read_labelled(write(tmp_path / "a.json", json.dumps(records)), "joint")
+    ]
     assert rows[0] == {
         "text": "打开uc",
         "tokens": ["打", "开", "u", "c"],
         "slots": ["O", "O", "B-name", "I-name"],
         "intent": "app/LAUNCH",
     }
-    assert rows[1]["slots"] == ["B-name", "O", "B-team", "I-team", "B-name"]  # the longer value took its place first
+    assert rows[1]["slots"] == [
+        "B-name",
+        "O",
+        "B-team",
+        "I-team",
+        "B-name",
+    ]  # the longer value took its place first
     assert rows[2]["slots"] == ["O", "B-station", "I-station", "I-station"]
     assert "row 3 (line 1): left out city '佛山'" in capsys.readouterr().err
 
@@ -318,5 +370,11 @@ def test_row_counts_of_smp(year, count):
 def test_classes_of_the_corpora():
     intents = [row.values["intent"] for row in read_slu(str(DATA / "snips/dev.txt"))]
     assert len(set(intents)) == 7 and all(intents.count(name) == 100 for name in set(intents))
-    intents = [row.values["intent"] for row in read_slu(str(DATA / "nlpcc2018_task4/corpus.train.txt"))]
-    assert (intents.count("OTHERS"), intents.count("music.prev"), len(set(intents))) == (6598, 5, 11)
+    intents = [
+        row.values["intent"] for row in read_slu(str(DATA / "nlpcc2018_task4/corpus.train.txt"))
+    ]
+    assert (intents.count("OTHERS"), intents.count("music.prev"), len(set(intents))) == (
+        6598,
+        5,
+        11,
+    )

@@ -40,7 +40,9 @@ class LoopbackServer:
                 request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 with server.lock:
                     server.requests.append(request)
-                    server.headers.append({name.lower(): value for name, value in self.headers.items()})
+                    server.headers.append(
+                        {name.lower(): value for name, value in self.headers.items()}
+                    )
                     number = len(server.requests)
                 server.send(self, server.script(number, request))
 

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer_ext.data.llm.answers import BadReply, Judgement, Paraphrases, parse, pseudo_label, schema_of
+from trainer_ext.data.llm.answers import (
+    BadReply,
+    Judgement,
+    Paraphrases,
+    parse,
+    pseudo_label,
+    schema_of,
+)
 
 GOOD = '{"texts": ["a", "b"]}'
 
@@ -41,7 +48,10 @@ DRAFT = '{"texts": ["a draft"]}'
         f"Draft:\n```json\n{DRAFT}\n```\nFinal answer:\n```json\n{GOOD}\n```",
         f"<think>a {DRAFT}</think> {DRAFT} <think>b</think>{GOOD}",
         f"<think>a <think>b</think> {DRAFT} c</think>{GOOD}",
-        *(f"<{name}>{DRAFT}</{name}>{GOOD}" for name in ("thinking", "thought", "reasoning", "THINK", "seed:think")),
+        *(
+            f"<{name}>{DRAFT}</{name}>{GOOD}"
+            for name in ("thinking", "thought", "reasoning", "THINK", "seed:think")
+        ),
         f"[THINK]{DRAFT}[/THINK]{GOOD}",
         f"◁think▷{DRAFT}◁/think▷{GOOD}",
         f"<|START_THINKING|>{DRAFT}<|END_THINKING|><|START_RESPONSE|>{GOOD}<|END_RESPONSE|>",
@@ -54,7 +64,9 @@ def test_thoughts_and_drafts_do_not_count(reply):
     assert parse(reply, Paraphrases).texts == ["a", "b"]
 
 
-@pytest.mark.parametrize("text", ["what </think> is", "a <think> in it", "<analysis> of it", "a { in it", '"}'])
+@pytest.mark.parametrize(
+    "text", ["what </think> is", "a <think> in it", "<analysis> of it", "a { in it", '"}']
+)
 def test_tags_and_braces_in_an_answer_are_text(text):
     assert parse(f"<think>x</think>{json.dumps({'texts': [text]})}", Paraphrases).texts == [text]
 
@@ -62,7 +74,10 @@ def test_tags_and_braces_in_an_answer_are_text(text):
 @pytest.mark.parametrize(
     "reply, message",
     [
-        (f"<think>First:\n```json\n{DRAFT}\n```\nBut wait, the", "its thoughts have no end: '<think>First"),
+        (
+            f"<think>First:\n```json\n{DRAFT}\n```\nBut wait, the",
+            "its thoughts have no end: '<think>First",
+        ),
         (f"<thinking>{DRAFT}", "its thoughts have no end"),
         (f"<think>a</think><think>{DRAFT}", "its thoughts have no end"),
         (f"<|channel|>analysis<|message|>{DRAFT}", "its thoughts have no end"),
@@ -79,7 +94,8 @@ def test_what_a_thinking_model_did_not_finish_is_no_answer(reply, message):
 
 
 @pytest.mark.parametrize(
-    "piece", ["{", '{"a":', "<think>", "</think>", '{"', "[", '{"a":1}', "<", "<|channel|>final", "{ "]
+    "piece",
+    ["{", '{"a":', "<think>", "</think>", '{"', "[", '{"a":1}', "<", "<|channel|>final", "{ "],
 )
 def test_time_grows_with_the_reply(piece):
     began = time.process_time()

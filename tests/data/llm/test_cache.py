@@ -52,7 +52,9 @@ def test_a_killed_process_leaves_what_it_put(tmp_path):
         "import sys, itertools\nfrom trainer_ext.data.llm.cache import Cache\ncache = Cache(sys.argv[1])\n"
         "for k in itertools.count():\n    cache.put(str(k), 'x' * 1000)\n    print(k, flush=True)"
     )
-    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
     seen = [int(process.stdout.readline()) for _ in range(30)][-1]
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
@@ -80,7 +82,9 @@ def test_damaged_lines_count_as_not_there(tmp_path):
 def test_a_cache_that_is_damaged_later(tmp_path):
     cache = Cache(tmp_path)
     with cache.connection:
-        cache.connection.executemany("INSERT INTO replies VALUES (?, ?)", [(str(k), "x" * 1000) for k in range(200)])
+        cache.connection.executemany(
+            "INSERT INTO replies VALUES (?, ?)", [(str(k), "x" * 1000) for k in range(200)]
+        )
     cache.close()
     path = tmp_path / FILE
     path.write_bytes(path.read_bytes()[:100] + b"\xff" * (path.stat().st_size - 100))

@@ -77,7 +77,9 @@ def test_the_model_is_told_what_was_wrong(server):
     second, third = (request["messages"] for request in server.requests[1:])
     assert second[:2] == [*CHAT, {"role": "assistant", "content": "well, yes"}]
     assert "not a JSON object" in second[2]["content"]
-    assert len(third) == 3 and "keep" in third[2]["content"]  # the chat does not grow from try to try
+    assert (
+        len(third) == 3 and "keep" in third[2]["content"]
+    )  # the chat does not grow from try to try
 
 
 def test_a_model_that_never_answers_validly_has_answered(server):
@@ -120,7 +122,9 @@ def test_looser_formats_where_the_server_refuses(server):
 
 def test_a_request_that_is_at_fault_itself(server):
     """400 in every format is this row's fault: not repeated, and the formats stay."""
-    script(server, *[Reply(status=400, body=b'{"error": {"message": "too long"}}')] * 3, Reply(GOOD))
+    script(
+        server, *[Reply(status=400, body=b'{"error": {"message": "too long"}}')] * 3, Reply(GOOD)
+    )
     client = client_of(server)
     with pytest.raises(NoAnswer, match="too long"):
         client.ask(CHAT, Judgement)
@@ -165,7 +169,9 @@ def test_ten_rows_without_reply_end_the_job(server):
     for _ in range(9):
         with pytest.raises(NoAnswer):
             client.ask(CHAT, Judgement)
-    with pytest.raises(UserError, match=f"{server.url} gave no reply to 10 rows in a row.*the same command goes on"):
+    with pytest.raises(
+        UserError, match=f"{server.url} gave no reply to 10 rows in a row.*the same command goes on"
+    ):
         client.ask(CHAT, Judgement)
 
 

@@ -25,7 +25,9 @@ def test_the_judge():
 
 def test_pseudo_labels():
     answer = pseudo_label(["b", "c"])(label="b", reason="why")
-    assert list(label(outcome(answer), "topic")) == [({**ROW.values, "topic": "b", "explanation": "why"}, None)]
+    assert list(label(outcome(answer), "topic")) == [
+        ({**ROW.values, "topic": "b", "explanation": "why"}, None)
+    ]
 
 
 def test_paraphrases_that_are_taken_and_those_that_are_not():
@@ -45,7 +47,13 @@ def test_paraphrases_that_are_taken_and_those_that_are_not():
     results = list(mode(outcome(Paraphrases(texts=texts))))
     made = [values for values, _ in results if values]
     assert [row["text"] for row in made] == [texts[0], texts[7]]
-    assert made[0] == {"id": "4-llm1", "text": texts[0], "label": "a", "source_id": 4, "operation": "llm"}
+    assert made[0] == {
+        "id": "4-llm1",
+        "text": texts[0],
+        "label": "a",
+        "source_id": 4,
+        "operation": "llm",
+    }
     assert made[1]["id"] == "4-llm2"
     reasons = [reason.partition(":")[0].partition(" (")[0] for _, reason in results if reason]
     there = "a text that is there already"

@@ -27,7 +27,11 @@ def number_in(request: dict) -> int:
 def judge_reply(n: int, request: dict) -> Reply:
     """Rows 3 and 7 are not worth keeping."""
     keep = number_in(request) not in (3, 7)
-    return Reply(json.dumps({"keep": keep, "score": 0.9 if keep else 0.1, "reason": f"row {number_in(request)}"}))
+    return Reply(
+        json.dumps(
+            {"keep": keep, "score": 0.9 if keep else 0.1, "reason": f"row {number_in(request)}"}
+        )
+    )
 
 
 @pytest.fixture
@@ -51,7 +55,9 @@ def job(server, tmp_path):
             "m",
         ]
         main([str(item) for item in [*argv, "--retry_wait", "0.001", *flags]])
-        return [lines(tmp_path / path) for path in (name, name.replace(".jsonl", ".rejected.jsonl"))]
+        return [
+            lines(tmp_path / path) for path in (name, name.replace(".jsonl", ".rejected.jsonl"))
+        ]
 
     run.source, run.folder = source, tmp_path
     return run
@@ -68,7 +74,13 @@ def test_filter(job, server, capsys):
     assert [(row["row"], row["values"]["id"]) for row in rejected] == [(4, 3), (8, 7)]
     assert rejected[0]["reason"] == "judged not to keep (score 0.1): row 3"
     table = dict(line.rsplit(maxsplit=1) for line in capsys.readouterr().out.splitlines())
-    assert table == {"rows in": "12", "rows out": "10", "rejected": "2", "not asked": "0", "requests": "12"} | {
+    assert table == {
+        "rows in": "12",
+        "rows out": "10",
+        "rejected": "2",
+        "not asked": "0",
+        "requests": "12",
+    } | {
         "from the cache": "0",
         "tokens": "120",
     }
@@ -102,23 +114,37 @@ def test_augment(job, server):
     def texts(n: int, request: dict) -> Reply:
         k = number_in(request)
         same = f"this is the text of row {k}"
-        return Reply(json.dumps({"texts": [f"the text number {k} it is", same, f"row {k} has such a text"]}))
+        return Reply(
+            json.dumps({"texts": [f"the text number {k} it is", same, f"row {k} has such a text"]})
+        )
 
     server.script = texts
     out, rejected = job("augment", "--num_paraphrases", "3")
     assert out[:12] == ROWS and len(out) == 36
-    assert out[12] == {**ROWS[0], "id": "0-llm1", "text": "the text number 0 it is", "source_id": 0, "operation": "llm"}
+    assert out[12] == {
+        **ROWS[0],
+        "id": "0-llm1",
+        "text": "the text number 0 it is",
+        "source_id": 0,
+        "operation": "llm",
+    }
     assert [row["reason"].partition(":")[0] for row in rejected] == ["unchanged"] * 12
 
 
 def test_rows_without_ids_get_one_where_rows_are_made_from_them(job, server):
     """Their number; what is only filtered stays as it is."""
-    job.source.write_text("".join(json.dumps({"text": row["text"], "label": "a"}) + "\n" for row in ROWS))
+    job.source.write_text(
+        "".join(json.dumps({"text": row["text"], "label": "a"}) + "\n" for row in ROWS)
+    )
     assert "id" not in job()[0][0]
-    server.script = lambda n, request: Reply(json.dumps({"texts": [f"the text number {number_in(request)} it is"]}))
+    server.script = lambda n, request: Reply(
+        json.dumps({"texts": [f"the text number {number_in(request)} it is"]})
+    )
     out, _ = job("augment")
     assert [row["id"] for row in out[:12]] == [*range(1, 13)]
-    assert [(row["id"], row["source_id"]) for row in out[12:]] == [(f"{k}-llm1", k) for k in range(1, 13)]
+    assert [(row["id"], row["source_id"]) for row in out[12:]] == [
+        (f"{k}-llm1", k) for k in range(1, 13)
+    ]
 
 
 def test_label(job, server):
@@ -137,12 +163,17 @@ def test_label(job, server):
     assert len(server.requests) == 15  # what was rejected is asked for again, and nothing else
     server.script = lambda n, request: Reply('{"label": "other", "reason": "well again"}')
     out, rejected = job("label", *flags)
-    assert len(server.requests) == 16 and out[5] == {**ROWS[5], "topic": "other", "explanation": "well again"}
+    assert len(server.requests) == 16 and out[5] == {
+        **ROWS[5],
+        "topic": "other",
+        "explanation": "well again",
+    }
     assert (len(out), rejected) == (12, [])
 
 
 @pytest.mark.parametrize(
-    "mode, half", [("augment", "\\ud83d"), ("augment", "\ud83d"), ("filter", "\ud83d"), ("label", "\\ud83d")]
+    "mode, half",
+    [("augment", "\\ud83d"), ("augment", "\ud83d"), ("filter", "\ud83d"), ("label", "\\ud83d")],
 )
 def test_half_a_surrogate_pair_is_no_answer_and_does_not_stay(job, server, mode, half):
     """As models send it that cut an emoji in two, as JSON writes it or as it is."""
@@ -159,7 +190,9 @@ def test_half_a_surrogate_pair_is_no_answer_and_does_not_stay(job, server, mode,
         return Reply(json.dumps(good).replace("as long", f"row {number_in(request)}"))
 
     server.script = lambda n, request: Reply(bad) if number_in(request) == 7 else well(n, request)
-    flags = ["--label_names", "news", "other", "--label_columns", "topic"] if mode == "label" else []
+    flags = (
+        ["--label_names", "news", "other", "--label_columns", "topic"] if mode == "label" else []
+    )
     out, rejected = job(mode, "--max_retries", "1", *flags)
     assert "half a surrogate pair" in rejected[-1]["reason"] and rejected[-1]["values"] == ROWS[7]
     assert (half if len(half) > 1 else "?") in rejected[-1]["reply"]
@@ -173,8 +206,20 @@ def test_half_a_surrogate_pair_is_no_answer_and_does_not_stay(job, server, mode,
 @pytest.mark.parametrize("mode", ["augment", "filter", "label"])
 def test_thinking_models(job, server, mode, capsys):
     """Drafts are no answers; a reply that was cut off while thinking is none either, and is asked for again."""
-    draft = {"texts": ["the draft, of such a length"], "keep": True, "score": 1, "label": "news", "reason": "draft"}
-    final = {"texts": ["the final, of such a length"], "keep": False, "score": 0, "label": "other", "reason": "final"}
+    draft = {
+        "texts": ["the draft, of such a length"],
+        "keep": True,
+        "score": 1,
+        "label": "news",
+        "reason": "draft",
+    }
+    final = {
+        "texts": ["the final, of such a length"],
+        "keep": False,
+        "score": 0,
+        "label": "other",
+        "reason": "final",
+    }
     thoughts = f"First idea:\n```json\n{json.dumps(draft)}\n```\nOn reflection"
     replies = {
         0: Reply(f"{thoughts}\n</think>\n\n{json.dumps(final)}"),
@@ -185,7 +230,9 @@ def test_thinking_models(job, server, mode, capsys):
     }
     job.source.write_text("".join(json.dumps(row) + "\n" for row in ROWS[:5]))
     server.script = lambda n, request: replies[number_in(request)]
-    flags = ["--label_names", "news", "other", "--label_columns", "topic"] if mode == "label" else []
+    flags = (
+        ["--label_names", "news", "other", "--label_columns", "topic"] if mode == "label" else []
+    )
     _, rejected = job(mode, "--max_retries", "1", *flags)
     reasons = {row["row"]: row["reason"] for row in rejected}
     if mode == "filter":
@@ -193,13 +240,20 @@ def test_thinking_models(job, server, mode, capsys):
     assert (
         reasons[2]
         == reasons[3]
-        == ("no valid answer: the reply was cut off (finish_reason 'length'); --max_tokens allows longer ones")
+        == (
+            "no valid answer: the reply was cut off (finish_reason 'length'); --max_tokens allows longer ones"
+        )
     )
     assert reasons[4] == "no valid answer: not a JSON object: ''"
     assert reasons[5].startswith("no valid answer: its thoughts have no end: '<think>First idea:")
     assert len(reasons) == 4 and len(server.requests) == 1 + 4 * 2
-    assert "the server gave no valid answer to 4 rows: the same command asks for them again" in capsys.readouterr().err
-    server.script = lambda n, request: Reply(json.dumps({**final, "texts": [f"text number {n} of such a length"]}))
+    assert (
+        "the server gave no valid answer to 4 rows: the same command asks for them again"
+        in capsys.readouterr().err
+    )
+    server.script = lambda n, request: Reply(
+        json.dumps({**final, "texts": [f"text number {n} of such a length"]})
+    )
     out, rejected = job(mode, *flags)
     assert len(server.requests) == 1 + 4 * 2 + 4
     assert {"augment": len(out) == 10, "filter": len(rejected) == 5, "label": len(out) == 5}[mode]
@@ -209,7 +263,11 @@ def test_thinking_models(job, server, mode, capsys):
 
 def test_a_server_of_all_faults(job, server):
     """Every row comes through, and the second run asks nothing."""
-    faults = {1: Reply(status=429, headers={"Retry-After": "0"}), 2: Reply(status=500), 3: Reply("not json")}
+    faults = {
+        1: Reply(status=429, headers={"Retry-After": "0"}),
+        2: Reply(status=500),
+        3: Reply("not json"),
+    }
     faults |= {4: Reply("x" * 400, cut=True), 5: Reply(delay=1.0), 6: Reply(body=b"{")}
     server.script = lambda n, request: faults.get(n % 13) or judge_reply(n, request)
     kept, rejected = job("filter", "--timeout", "0.5", "--max_retries", "20")
@@ -224,7 +282,11 @@ def test_rows_that_got_no_reply_are_asked_for_again(job, server, capsys):
 
     server.script = script
     kept, rejected = job("filter", "--max_retries", "1")
-    assert len(kept) == 9 and rejected[0]["values"]["id"] == 2 and rejected[0]["reason"].startswith("no answer: ")
+    assert (
+        len(kept) == 9
+        and rejected[0]["values"]["id"] == 2
+        and rejected[0]["reason"].startswith("no answer: ")
+    )
     assert "no reply to 1 rows: the same command asks for them again" in capsys.readouterr().err
     server.script = judge_reply
     assert len(job()[0]) == 10 and len(server.requests) == 14
@@ -233,7 +295,9 @@ def test_rows_that_got_no_reply_are_asked_for_again(job, server, capsys):
 def test_the_budget_ends_the_job_and_the_next_run_goes_on(job, server, capsys):
     kept, rejected = job("filter", "--max_requests", "5", "--concurrency", "1")
     assert [row["id"] for row in kept] == [0, 1, 2, 4] and len(server.requests) == 5
-    assert [row["values"] for row in rejected] == [ROWS[3], *ROWS[5:]], "every row is in one of the files"
+    assert [row["values"] for row in rejected] == [ROWS[3], *ROWS[5:]], (
+        "every row is in one of the files"
+    )
     assert {row["reason"] for row in rejected[1:]} == {"not asked: the budget is spent"}
     printed = capsys.readouterr()
     assert "the budget is spent (5 requests, 50 tokens): 7 rows were not asked about" in printed.err
@@ -241,7 +305,9 @@ def test_the_budget_ends_the_job_and_the_next_run_goes_on(job, server, capsys):
     assert (table["rows out"], table["rejected"], table["not asked"]) == ("4", "1", "7")
     assert "The same command goes on" in printed.err
     kept, _ = job("filter", "--max_tokens_total", "25", "--concurrency", "1")
-    assert len(server.requests) == 8 and len(kept) == 6  # 30 tokens: known only when the third was answered
+    assert (
+        len(server.requests) == 8 and len(kept) == 6
+    )  # 30 tokens: known only when the third was answered
     kept, rejected = job()
     assert (len(kept), len(rejected), len(server.requests)) == (10, 2, 12)
 
@@ -256,10 +322,23 @@ def test_equal_rows_are_asked_for_once(job, server):
 
 def test_a_killed_job_goes_on_where_it_stopped(job, server):
     """kill -9 in the middle; what was answered is not asked again, and nothing half-written is there."""
-    server.script = lambda n, request: Reply(judge_reply(n, request).text, delay=0 if n <= 6 else 60)
-    argv = ["--mode", "filter", "--input", job.source, "--output", job.folder / "out.jsonl", "--concurrency", "2"]
+    server.script = lambda n, request: Reply(
+        judge_reply(n, request).text, delay=0 if n <= 6 else 60
+    )
+    argv = [
+        "--mode",
+        "filter",
+        "--input",
+        job.source,
+        "--output",
+        job.folder / "out.jsonl",
+        "--concurrency",
+        "2",
+    ]
     argv = ["-m", "trainer_ext.data.llm", *argv, "--base_url", server.url, "--model", "m"]
-    process = subprocess.Popen([sys.executable, *map(str, argv)], cwd=ROOT, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, *map(str, argv)], cwd=ROOT, stderr=subprocess.DEVNULL
+    )
     deadline = time.time() + 60
     while len(server.requests) < 8 and time.time() < deadline:
         time.sleep(0.02)
@@ -276,11 +355,31 @@ def test_a_server_that_is_not_there_ends_the_job(job, server):
     """One line, and nothing written."""
     server.http.shutdown()
     server.http.server_close()
-    argv = ["-m", "trainer_ext.data.llm", "--mode", "filter", "--input", job.source, "--base_url", server.url]
-    argv += ["--output", job.folder / "out.jsonl", "--model", "m", "--max_retries", "0", "--concurrency", "1"]
+    argv = [
+        "-m",
+        "trainer_ext.data.llm",
+        "--mode",
+        "filter",
+        "--input",
+        job.source,
+        "--base_url",
+        server.url,
+    ]
+    argv += [
+        "--output",
+        job.folder / "out.jsonl",
+        "--model",
+        "m",
+        "--max_retries",
+        "0",
+        "--concurrency",
+        "1",
+    ]
     done = run_script(*argv, real=True)
     assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert done.stderr.splitlines()[-1].startswith(f"error: {server.url} gave no reply to 10 rows in a row")
+    assert done.stderr.splitlines()[-1].startswith(
+        f"error: {server.url} gave no reply to 10 rows in a row"
+    )
     assert sorted(path.name for path in job.folder.iterdir()) == [".llm_cache", "rows.jsonl"]
 
 
@@ -288,7 +387,9 @@ def test_the_key_is_in_no_file(job, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
     job()
     files = [path for path in job.folder.rglob("*") if path.is_file()]
-    assert len(files) >= 4 and not [path for path in files if b"sk-very-secret" in path.read_bytes()]
+    assert len(files) >= 4 and not [
+        path for path in files if b"sk-very-secret" in path.read_bytes()
+    ]
 
 
 @pytest.mark.parametrize(
@@ -296,13 +397,21 @@ def test_the_key_is_in_no_file(job, monkeypatch):
     [
         ("filter", ["--base_url", "localhost:8000"], "is no address"),
         ("filter", ["--base_url", "http://user:pass@host/v1"], "OPENAI_API_KEY"),
-        ("filter", ["--num_paraphrases", "2"], "--num_paraphrases 2 has no effect with --mode filter"),
+        (
+            "filter",
+            ["--num_paraphrases", "2"],
+            "--num_paraphrases 2 has no effect with --mode filter",
+        ),
         ("filter", ["--id_column", "id"], "--id_column id has no effect with --mode filter"),
         ("augment", ["--threshold", "0.2"], "--threshold 0.2 has no effect with --mode augment"),
         ("label", [], "needs --label_names"),
         ("label", ["--label_names", "a", "A"], "two or more different labels"),
         ("label", ["--label_names", "a", "b", "--label_columns", "x", "y"], "names 2"),
-        ("label", ["--label_names", "a", "b"], "row 1 .*has the label 'a' in column 'label', which would be lost"),
+        (
+            "label",
+            ["--label_names", "a", "b"],
+            "row 1 .*has the label 'a' in column 'label', which would be lost",
+        ),
         ("filter", ["--label_columns", "topic"], "row 1 .*there is none in column 'topic'"),
         ("filter", ["--text_column", "body"], "'body' must hold text"),
         ("filter", ["--concurrency", "0"], "concurrency 0 is out of range"),
@@ -317,7 +426,9 @@ def test_refusals_come_before_the_first_request(job, server, mode, flags, messag
 
 
 def test_rows_with_slots_are_not_paraphrased(job, server):
-    job.source.write_text('{"text": "a b", "tokens": ["a", "b"], "slots": ["O", "B-x"], "label": "i"}\n')
+    job.source.write_text(
+        '{"text": "a b", "tokens": ["a", "b"], "slots": ["O", "B-x"], "label": "i"}\n'
+    )
     with pytest.raises(UserError, match="has tokens and slots.*--task joint keeps them"):
         job("augment")
     assert not server.requests

@@ -5,10 +5,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer_ext.arguments.preprocessing import CLEANING
-from trainer_ext.data.preprocessing.cleaning import STEPS, Cleaning, halfwidth, html, read_stopwords, remove_stopwords
+from trainer_ext.data.preprocessing.cleaning import (
+    STEPS,
+    Cleaning,
+    halfwidth,
+    html,
+    read_stopwords,
+    remove_stopwords,
+)
 from trainer_ext.errors import UserError
 
-ANY_TEXT = st.text(st.sampled_from("aAé的好了<>&/;!-b0１Ａ，\u3000 \n\u200b\ufeffﬁ\x00\xa0s'\""), max_size=40)
+ANY_TEXT = st.text(
+    st.sampled_from("aAé的好了<>&/;!-b0１Ａ，\u3000 \n\u200b\ufeffﬁ\x00\xa0s'\""), max_size=40
+)
 
 
 @pytest.mark.parametrize(
@@ -21,9 +30,17 @@ ANY_TEXT = st.text(st.sampled_from("aAé的好了<>&/;!-b0１Ａ，\u3000 \n\u20
         ("html", "1 &lt; 2 &amp;&#39;x&#x27; &hearts; &nosuch;", "1 < 2 &'x' ♥ &nosuch;"),
         ("html", '<a href="x?a=1&b=2">link</a> <!-- <b>gone</b> --> <!DOCTYPE html>', "link"),
         ("html", "<STYLE type=x>p { a > b }</Style>text<script>if (a<b) c()</script>", "text"),
-        ("html", "I <3 you, 1 < 2, a <b, <john@x.org>, <!-- open", "I <3 you, 1 < 2, a <b, <john@x.org>, <!-- open"),
+        (
+            "html",
+            "I <3 you, 1 < 2, a <b, <john@x.org>, <!-- open",
+            "I <3 you, 1 < 2, a <b, <john@x.org>, <!-- open",
+        ),
         ("control", "a\x00b\u200bc\ufeffd\u202ee\xadf\tg\nh", "abcdef\tg\nh"),
-        ("repeated", "好好好好好吃!!!!! sooooo 10000 aaa\n\n\n\n\n", "好好好吃!!! sooo 10000 aaa\n\n\n"),
+        (
+            "repeated",
+            "好好好好好吃!!!!! sooooo 10000 aaa\n\n\n\n\n",
+            "好好好吃!!! sooo 10000 aaa\n\n\n",
+        ),
     ],
 )
 def test_steps(step, text, expected):
@@ -87,7 +104,12 @@ def test_text_without_a_closed_tag_stays(text):
         assert html(text) == text.strip()
 
 
-@given(st.lists(st.text(st.sampled_from("a\u200bﬁ！＜>"), min_size=1, max_size=6).filter(str.strip), max_size=6))
+@given(
+    st.lists(
+        st.text(st.sampled_from("a\u200bﬁ！＜>"), min_size=1, max_size=6).filter(str.strip),
+        max_size=6,
+    )
+)
 def test_words_are_never_dropped_or_joined(words):
     cleaned = Cleaning(("nfkc", "halfwidth", "control", "repeated")).by_word(words)
     assert len(cleaned) == len(words) and all(word.strip() for word in cleaned)
@@ -107,7 +129,9 @@ def test_stop_words_file(tmp_path):
     path = tmp_path / "words.txt"
     path.write_bytes("\ufeffthe\r\n\n of \nthe\n的\n".encode())
     assert read_stopwords(str(path)) == ("the", "of", "的")
-    assert Cleaning.from_flags(["stopwords"], str(path)) == Cleaning(("stopwords",), ("the", "of", "的"))
+    assert Cleaning.from_flags(["stopwords"], str(path)) == Cleaning(
+        ("stopwords",), ("the", "of", "的")
+    )
     assert Cleaning.from_flags(None, None) == Cleaning()
     path.write_text("\n \n")
     with pytest.raises(UserError, match="words.txt is empty; expected one word a line"):

@@ -55,7 +55,9 @@ def test_the_tokenizer_does_not_tell_whether_rows_came_from_the_cache(calls):
 def test_other_rows_settings_and_tokenizers_are_not_taken(calls):
     tokenize(Dataset.from_dict(ROWS), make_tokenizer(), 8, None)
     tokenize(Dataset.from_dict(ROWS), make_tokenizer(), 3, None)
-    tokenize(Dataset.from_dict(ROWS | {"text": ["a b", "c", "a", "b c b"]}), make_tokenizer(), 8, None)
+    tokenize(
+        Dataset.from_dict(ROWS | {"text": ["a b", "c", "a", "b c b"]}), make_tokenizer(), 8, None
+    )
     tokenize(Dataset.from_dict(ROWS | {"labels": [1, 1, 0, 1]}), make_tokenizer(), 8, None)
     other = make_tokenizer()
     other.add_tokens(["d"])
@@ -65,7 +67,9 @@ def test_other_rows_settings_and_tokenizers_are_not_taken(calls):
 
 def test_several_processes_give_the_same_rows(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
-    data = Dataset.from_dict({"text": ["a b c"[: 1 + k % 5] for k in range(50)], "labels": list(range(50))})
+    data = Dataset.from_dict(
+        {"text": ["a b c"[: 1 + k % 5] for k in range(50)], "labels": list(range(50))}
+    )
     parallel = tokenize(data, make_tokenizer(), 8, 2)
     assert len(list(tmp_path.rglob("*_of_00002.arrow"))) == 2
     datasets.disable_caching()
@@ -132,6 +136,9 @@ def test_a_full_disk_under_the_cache_ends_nothing(calls, tmp_path, monkeypatch, 
 
 def test_the_key_is_the_same_everywhere():
     """A function of content, not of the process or of where the rows came from."""
-    one, two = Dataset.from_dict(ROWS), Dataset.from_dict({name: list(values) for name, values in ROWS.items()})
+    one, two = (
+        Dataset.from_dict(ROWS),
+        Dataset.from_dict({name: list(values) for name, values in ROWS.items()}),
+    )
     assert cache_key(one, make_tokenizer(), {"a": 1}) == cache_key(two, make_tokenizer(), {"a": 1})
     assert cache_key(one, make_tokenizer(), {"a": 1}) != cache_key(one, make_tokenizer(), {"a": 2})

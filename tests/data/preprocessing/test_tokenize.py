@@ -14,7 +14,10 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     inner.pre_tokenizer = pre_tokenizers.Whitespace()
     inner.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     return PreTrainedTokenizerFast(
-        tokenizer_object=inner, pad_token="[PAD]", unk_token="[UNK]", model_input_names=["input_ids", "attention_mask"]
+        tokenizer_object=inner,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        model_input_names=["input_ids", "attention_mask"],
     )
 
 
@@ -34,5 +37,7 @@ def test_truncation_keeps_the_special_tokens_and_aspects_stay_rows():
     tokens = tokenize(data, make_tokenizer(), 4, None)
     assert tokens[0]["input_ids"] == [2, 4, 5, 3]
     batch = Collator(make_tokenizer())([tokens[1]])
-    assert batch["input_ids"].shape == (1, 3), "padded to the longest of the batch, not to max_length"
+    assert batch["input_ids"].shape == (1, 3), (
+        "padded to the longest of the batch, not to max_length"
+    )
     assert batch["labels"].tolist() == [[1, 1]]

@@ -5,7 +5,12 @@ from datasets import Dataset
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from trainer_ext.data.preprocessing.tokenize import Collator, label_first_pieces, read_words_with_blanks, tokenize
+from trainer_ext.data.preprocessing.tokenize import (
+    Collator,
+    label_first_pieces,
+    read_words_with_blanks,
+    tokenize,
+)
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "sea", "##ttle", "rocks", "hard"]
 
@@ -13,16 +18,34 @@ VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "sea", "##ttle", "rocks", "har
 @pytest.fixture
 def tokenizer() -> PreTrainedTokenizerFast:
     """`seattle` is two pieces."""
-    word_piece = Tokenizer(models.WordPiece({w: k for k, w in enumerate(VOCABULARY)}, unk_token="[UNK]"))
+    word_piece = Tokenizer(
+        models.WordPiece({w: k for k, w in enumerate(VOCABULARY)}, unk_token="[UNK]")
+    )
     word_piece.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     word_piece.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     names = ["input_ids", "attention_mask"]
-    return PreTrainedTokenizerFast(tokenizer_object=word_piece, pad_token="[PAD]", model_input_names=names)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=word_piece, pad_token="[PAD]", model_input_names=names
+    )
 
 
 def test_first_pieces():
-    assert label_first_pieces([None, 0, 0, 1, 2, 2, 2, None], [7, 8, 9]) == [-100, 7, -100, 8, 9, -100, -100, -100]
-    assert label_first_pieces([None, 0, 2, None], [7, 8, 9]) == [-100, 7, 9, -100]  # the second word has no piece
+    assert label_first_pieces([None, 0, 0, 1, 2, 2, 2, None], [7, 8, 9]) == [
+        -100,
+        7,
+        -100,
+        8,
+        9,
+        -100,
+        -100,
+        -100,
+    ]
+    assert label_first_pieces([None, 0, 2, None], [7, 8, 9]) == [
+        -100,
+        7,
+        9,
+        -100,
+    ]  # the second word has no piece
     assert label_first_pieces([], []) == []
 
 
@@ -50,7 +73,12 @@ def test_rows_and_batch(tokenizer, side):
 
 
 def test_words_beyond_max_length_have_no_label_in_training(tokenizer):
-    columns = {"text": ["-"], "words": [["rocks", "seattle"]], "labels": [0], "token_labels": [[1, 2]]}
+    columns = {
+        "text": ["-"],
+        "words": [["rocks", "seattle"]],
+        "labels": [0],
+        "token_labels": [[1, 2]],
+    }
     rows = tokenize(Dataset.from_dict(columns), tokenizer, 3, None)
     assert rows["input_ids"][0] == [2, 6, 3] and rows["token_labels"][0] == [-100, 1, -100]
 

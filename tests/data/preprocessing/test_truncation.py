@@ -54,7 +54,9 @@ def test_the_shares_of_the_paper():
 def test_types_of_the_marker_are_those_of_the_text():
     """Special tokens of type 0, text of type 1."""
     tokenizer = make_tokenizer("[CLS]:0 $A:1 [SEP]:0")
-    tokens = cutter(Truncation("head_tail", 0.5, "50"), 6, tokenizer)(tokenizer.encode("3 4 5 6 7 8 9"))
+    tokens = cutter(Truncation("head_tail", 0.5, "50"), 6, tokenizer)(
+        tokenizer.encode("3 4 5 6 7 8 9")
+    )
     assert tokens.ids == [1, 3, 4, 50, 9, 2]  # round(1.5) is 2
     assert tokens.type_ids == [0, 1, 1, 1, 1, 0]
 
@@ -99,16 +101,32 @@ def test_any_text(text, template, max_length, mode, share, marker):
 def test_a_marker_must_leave_room():
     tokenizer = make_tokenizer()
     long = Truncation("head_tail", 0.5, "3 4 5 6 7")
-    with pytest.raises(UserError, match="max_length 8 has no room .* 2 special tokens and the 5 of .*'3 4 5 6 7'"):
+    with pytest.raises(
+        UserError, match="max_length 8 has no room .* 2 special tokens and the 5 of .*'3 4 5 6 7'"
+    ):
         cutter(long, 8, tokenizer)
-    assert cutter(long, 9, tokenizer)(tokenizer.encode("8 " * 40 + "9")).ids == [1, 8, 3, 4, 5, 6, 7, 9, 2]
+    assert cutter(long, 9, tokenizer)(tokenizer.encode("8 " * 40 + "9")).ids == [
+        1,
+        8,
+        3,
+        4,
+        5,
+        6,
+        7,
+        9,
+        2,
+    ]
 
 
-@pytest.mark.parametrize("policy", [Truncation(), Truncation("tail"), Truncation("head_tail", 0.4, "...")])
+@pytest.mark.parametrize(
+    "policy", [Truncation(), Truncation("tail"), Truncation("head_tail", 0.4, "...")]
+)
 def test_stored_and_read_back(policy):
     stored = policy.to_dict()
     assert Truncation.from_dict(stored) == policy
-    assert (set(stored) == {"mode"}) == (policy.mode != "head_tail"), "what has no effect is not stored"
+    assert (set(stored) == {"mode"}) == (policy.mode != "head_tail"), (
+        "what has no effect is not stored"
+    )
 
 
 @pytest.mark.parametrize("stored", [{"mode": "middle"}, {"side": "left"}, {"mode": None}])

@@ -6,7 +6,13 @@ import pytest
 
 from tests.data.preprocessing.test_tokenize import make_tokenizer
 from tests.remote_code import add_tokenizer_code
-from trainer_ext.data.report.lengths import Lengths, counter_of, estimate, percentiles, token_counter
+from trainer_ext.data.report.lengths import (
+    Lengths,
+    counter_of,
+    estimate,
+    percentiles,
+    token_counter,
+)
 from trainer_ext.errors import UserError
 
 

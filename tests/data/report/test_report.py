@@ -23,7 +23,16 @@ def report(monkeypatch, folder: Path, *argv) -> dict:
 @pytest.fixture
 def files(tmp_path) -> list[Path]:
     """Repeats, a contradiction, a gap and a leak."""
-    rows = ["text,label,id", "Good food,1,1", "good  FOOD,0,2", "bad,0,3", ",1,4", "fine,,5", "bad,0,6", "other,1,7"]
+    rows = [
+        "text,label,id",
+        "Good food,1,1",
+        "good  FOOD,0,2",
+        "bad,0,3",
+        ",1,4",
+        "fine,,5",
+        "bad,0,6",
+        "other,1,7",
+    ]
     (tmp_path / "train.csv").write_text("\n".join(rows) + "\n")
     (tmp_path / "dev.csv").write_text("text,label\nBAD,1\nnew one,1\nnew two,0\n")
     return [tmp_path / "train.csv", tmp_path / "dev.csv"]
@@ -46,19 +55,33 @@ def test_single_label(monkeypatch, tmp_path, files, capsys):
     }
     (shared,) = found["shared"]
     assert shared == {
-        **{"first": "train.csv", "second": "dev.csv", "texts": 1, "rows_of_second": 1, "conflicting_texts": 1},
+        **{
+            "first": "train.csv",
+            "second": "dev.csv",
+            "texts": 1,
+            "rows_of_second": 1,
+            "conflicting_texts": 1,
+        },
         "exact": {"texts": 0, "rows_of_second": 0, "conflicting_texts": 0},
     }
-    assert train["length"]["characters"]["max"] == 10 and train["length"]["unit"] == "tokens (estimated)"
+    assert (
+        train["length"]["characters"]["max"] == 10
+        and train["length"]["unit"] == "tokens (estimated)"
+    )
     for name in ("lengths.png", "classes_label.png"):
         assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
     shown = capsys.readouterr().out
-    assert "train.csv: no label in 1 rows: row 5 (line 6)" in shown and "Recommended: --max_length 64" in shown
+    assert (
+        "train.csv: no label in 1 rows: row 5 (line 6)" in shown
+        and "Recommended: --max_length 64" in shown
+    )
 
 
 def test_label_names_and_unknown_labels(monkeypatch, tmp_path, files, capsys):
     """Classes under their names, also those that no row has; what is no class is named."""
-    found = report(monkeypatch, tmp_path / "out", files[1], "--label_names", "bad=0", "good=1", "none=2")
+    found = report(
+        monkeypatch, tmp_path / "out", files[1], "--label_names", "bad=0", "good=1", "none=2"
+    )
     assert found["files"][0]["classes"]["label"]["counts"] == {"good": 2, "bad": 1, "none": 0}
     found = report(monkeypatch, tmp_path / "out", files[1], "--label_names", "bad=0", "none=2")
     assert found["files"][0]["unknown_labels"] == {"label": {"1": 2}}
@@ -68,10 +91,15 @@ def test_label_names_and_unknown_labels(monkeypatch, tmp_path, files, capsys):
 def test_aspects_by_recipe(monkeypatch, tmp_path, aspect_files):
     """Flags of a recipe, and one on the command line that wins."""
     recipe = tmp_path / "r.yaml"
-    recipe.write_text("task: multi_aspect\ntext_column: body\nlabel_columns: [food, staff]\nlearning_rate: 1\n")
+    recipe.write_text(
+        "task: multi_aspect\ntext_column: body\nlabel_columns: [food, staff]\nlearning_rate: 1\n"
+    )
     argv = (aspect_files["train"], "--recipe", recipe, "--text_column", "content")
     (train,) = report(monkeypatch, tmp_path / "out", *argv)["files"]
-    assert set(train["classes"]) == {"food", "staff"} and sum(train["classes"]["food"]["counts"].values()) == 96
+    assert (
+        set(train["classes"]) == {"food", "staff"}
+        and sum(train["classes"]["food"]["counts"].values()) == 96
+    )
     assert (tmp_path / "out" / "classes_1.png").is_file()
 
 
@@ -80,10 +108,18 @@ def test_multi_label(monkeypatch, tmp_path):
     (tmp_path / "a.tsv").write_text('say "hi\t0,2\tx1\nb\t2\tx2\nc\t\tx3\n')
     flags = "--task multi_label --column_names text labels id --quoting none --label_columns labels"
     (file,) = report(
-        monkeypatch, tmp_path / "out", tmp_path / "a.tsv", *flags.split(), "--label_names", *["joy", "fear", "love"]
+        monkeypatch,
+        tmp_path / "out",
+        tmp_path / "a.tsv",
+        *flags.split(),
+        "--label_names",
+        *["joy", "fear", "love"],
     )["files"]
     assert (file["rows"], file["missing"]) == (3, {})
-    assert file["classes"]["labels"] == {"counts": {"love": 2, "joy": 1, "fear": 0}, "imbalance_ratio": 2.0}
+    assert file["classes"]["labels"] == {
+        "counts": {"love": 2, "joy": 1, "fear": 0},
+        "imbalance_ratio": 2.0,
+    }
     (tmp_path / "b.csv").write_text("text,joy,fear\na,1,0\nb,1,1\n")
     flags = "--task multi_label --label_columns joy fear"
     (file,) = report(monkeypatch, tmp_path / "out2", tmp_path / "b.csv", *flags.split())["files"]
@@ -93,7 +129,9 @@ def test_multi_label(monkeypatch, tmp_path):
 def test_regression(monkeypatch, tmp_path, score_file):
     flags = "--task regression --label_columns quality price"
     (file,) = report(monkeypatch, tmp_path / "out", score_file, *flags.split())["files"]
-    assert file["targets"]["quality"]["count"] == 96 and set(file["targets"]["quality"]["counts"]) == set("1234")
+    assert file["targets"]["quality"]["count"] == 96 and set(
+        file["targets"]["quality"]["counts"]
+    ) == set("1234")
     assert file["targets"]["price"]["min"] == 500 and (tmp_path / "out" / "targets_1.png").is_file()
 
 
@@ -116,7 +154,10 @@ def test_chinese_names(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     "argv, words",
     [
-        (["a.csv", "--text_column", "body"], "there is no column 'body'; the columns are text, label"),
+        (
+            ["a.csv", "--text_column", "body"],
+            "there is no column 'body'; the columns are text, label",
+        ),
         (["empty.csv"], "empty.csv is empty"),
         (["a.csv", "a.csv"], "a file is given twice"),
         (["a.csv", "--quotin", "none"], "did you mean '--quoting'"),
@@ -139,7 +180,9 @@ def test_a_folder_that_cannot_be_made(monkeypatch, tmp_path, folder):
     """Found before a file is read."""
     monkeypatch.chdir(tmp_path)
     Path("a.csv").write_text("not,what\nis,looked,for\n")
-    with pytest.raises(UserError, match=f"--output_dir {folder} is no folder that can be written: No"):
+    with pytest.raises(
+        UserError, match=f"--output_dir {folder} is no folder that can be written: No"
+    ):
         report(monkeypatch, Path(folder), "a.csv")
 
 
@@ -151,26 +194,63 @@ def test_short_names():
 def test_from_the_shell(tmp_path, topic_files):
     """As a user runs it: tables, exit status 0; a file that cannot be read is one line and status 2."""
     done = run_script(
-        "-m", "trainer_ext.data.report", topic_files["train"], "--output_dir", tmp_path / "out", real=True
+        "-m",
+        "trainer_ext.data.report",
+        topic_files["train"],
+        "--output_dir",
+        tmp_path / "out",
+        real=True,
     )
-    assert done.returncode == 0 and "sports" in done.stdout and (tmp_path / "out/data_report.json").is_file()
+    assert (
+        done.returncode == 0
+        and "sports" in done.stdout
+        and (tmp_path / "out/data_report.json").is_file()
+    )
     (tmp_path / "bad.csv").write_text('text,label\n"a,1\n')
-    done = run_script("-m", "trainer_ext.data.report", tmp_path / "bad.csv", "--output_dir", tmp_path / "no")
-    assert done.returncode == 2 and "bad.csv, row 1 (line 2)" in done.stderr and "Traceback" not in done.stderr
+    done = run_script(
+        "-m", "trainer_ext.data.report", tmp_path / "bad.csv", "--output_dir", tmp_path / "no"
+    )
+    assert (
+        done.returncode == 2
+        and "bad.csv, row 1 (line 2)" in done.stderr
+        and "Traceback" not in done.stderr
+    )
 
 
 def test_flags_reach_the_data_arguments():
     _, data = parse(
-        ["a.csv", "--task", "regression", "--label_columns", "x", "y", "--output_dir", "o", "--delimiter", ";"]
+        [
+            "a.csv",
+            "--task",
+            "regression",
+            "--label_columns",
+            "x",
+            "y",
+            "--output_dir",
+            "o",
+            "--delimiter",
+            ";",
+        ]
     )
     assert (data.task, data.label_columns, data.separator) == ("regression", ["x", "y"], ";")
 
 
 def test_flags_are_counted_by_class(tmp_path):
     data = DataArguments(task="multi_label", label_columns=["labels"])
-    rows = [Row({"text": f"t{k}", "labels": flags}, f"row {k}") for k, flags in enumerate(([1, 0, 0], [1, 0, 1]))]
-    assert Profile(data).read(rows).summary()["classes"]["labels"]["counts"] == {"0": 2, "1": 0, "2": 1}
+    rows = [
+        Row({"text": f"t{k}", "labels": flags}, f"row {k}")
+        for k, flags in enumerate(([1, 0, 0], [1, 0, 1]))
+    ]
+    assert Profile(data).read(rows).summary()["classes"]["labels"]["counts"] == {
+        "0": 2,
+        "1": 0,
+        "2": 1,
+    }
     named = DataArguments(task="multi_label", label_columns=["labels"], label_names=["a", "b", "c"])
-    assert Profile(named).read(rows).summary()["classes"]["labels"]["counts"] == {"a": 2, "b": 0, "c": 1}
+    assert Profile(named).read(rows).summary()["classes"]["labels"]["counts"] == {
+        "a": 2,
+        "b": 0,
+        "c": 1,
+    }
     with pytest.raises(UserError, match="row 9: .*looks like a list"):
         Profile(data).read([Row({"text": "t", "labels": "[a, b]"}, "row 9")])

@@ -13,7 +13,9 @@ from trainer_ext.errors import UserError
 
 
 def write_jsonl(path, rows) -> str:
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    path.write_text(
+        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8"
+    )
     return str(path)
 
 
@@ -25,7 +27,10 @@ def balance(source: str, output, *flags: str) -> list[dict]:
 @pytest.fixture
 def source(tmp_path) -> str:
     """Nine positive rows and three negative ones; a column of another type is kept."""
-    rows = [{"text": f"好 {k}", "label": "neg" if k % 4 == 3 else "pos", "place": {"k": k}} for k in range(12)]
+    rows = [
+        {"text": f"好 {k}", "label": "neg" if k % 4 == 3 else "pos", "place": {"k": k}}
+        for k in range(12)
+    ]
     return write_jsonl(tmp_path / "in.jsonl", rows)
 
 
@@ -55,23 +60,39 @@ def test_csv_with_ids_and_aspects(tmp_path):
     rows = balance(str(path), tmp_path / "out.csv", "--method", "oversample", *flags)
     with open(tmp_path / "out.csv", newline="") as file:
         assert next(csv.reader(file)) == ["key", "text", "food", "staff", "source_id", "operation"]
-    assert [row["source_id"] for row in rows if not row["operation"]] == ["r0", "r1", "r2", "r3", "r4"]
+    assert [row["source_id"] for row in rows if not row["operation"]] == [
+        "r0",
+        "r1",
+        "r2",
+        "r3",
+        "r4",
+    ]
     copies = [row for row in rows if row["operation"]]
-    assert {row["source_id"] for row in copies} == {"r0"}, "the row with the rare label has sqrt(5/5 * 5) repeats"
-    assert copies[0] == {**rows[0], "key": "r0-copy-1", "operation": "copy"} and rows[0]["text"] == "a\n0"
+    assert {row["source_id"] for row in copies} == {"r0"}, (
+        "the row with the rare label has sqrt(5/5 * 5) repeats"
+    )
+    assert (
+        copies[0] == {**rows[0], "key": "r0-copy-1", "operation": "copy"}
+        and rows[0]["text"] == "a\n0"
+    )
 
 
 def test_copies_of_augmented_rows_keep_their_source(tmp_path):
     rows = [{"id": k, "text": "x", "label": "a"} for k in range(4)]
     rows.append({"id": "0-swap", "text": "y", "label": "b", "source_id": 0, "operation": "swap"})
-    out = balance(write_jsonl(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl", "--method", "oversample")
+    out = balance(
+        write_jsonl(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl", "--method", "oversample"
+    )
     assert [row["source_id"] for row in out] == [0, 1, 2, 3, 0, 0, 0, 0]
     assert [row["operation"] for row in out[4:]] == ["swap", "copy", "copy", "copy"]
 
 
 def test_lists_of_labels(tmp_path):
     """Also rows without one, and names with a blank."""
-    rows = [{"text": "x", "label": ["a b", "c"] if k % 5 == 0 else ["c"] if k % 5 < 4 else []} for k in range(40)]
+    rows = [
+        {"text": "x", "label": ["a b", "c"] if k % 5 == 0 else ["c"] if k % 5 < 4 else []}
+        for k in range(40)
+    ]
     source = write_jsonl(tmp_path / "in.jsonl", rows)
     out = balance(source, tmp_path / "out.jsonl", "--method", "hybrid", "--task", "multi_label")
     share = sum("a b" in row["label"] for row in out) / len(out)
@@ -85,7 +106,10 @@ def test_lists_of_labels(tmp_path):
         (["--label_columns", "lable"], "no column 'lable'; the columns are text, label, place"),
         (["--text_column", "body"], "no column 'body'"),
         (["--id_column", "key"], "no column 'key'"),
-        (["--label_columns", "label", "place"], "single_label takes one label column, but label_columns names 2"),
+        (
+            ["--label_columns", "label", "place"],
+            "single_label takes one label column, but label_columns names 2",
+        ),
         (["--task", "regression"], "invalid choice: 'regression'"),
         (["--seed", "-1"], "seed -1 is out of range"),
     ],
@@ -97,12 +121,26 @@ def test_refused(source, tmp_path, flags, message):
 
 
 def test_bad_rows_are_named_and_nothing_is_written(tmp_path):
-    source = write_jsonl(tmp_path / "in.jsonl", [{"text": "x", "label": "a"}, {"text": "y", "label": ""}])
+    source = write_jsonl(
+        tmp_path / "in.jsonl", [{"text": "x", "label": "a"}, {"text": "y", "label": ""}]
+    )
     done = run_script(
-        "-m", "trainer_ext.data.balance", "--input", source, "--output", source, "--method", "hybrid", real=True
+        "-m",
+        "trainer_ext.data.balance",
+        "--input",
+        source,
+        "--output",
+        source,
+        "--method",
+        "hybrid",
+        real=True,
     )
     assert done.returncode == 2 and "is the input" in done.stderr
     out = tmp_path / "out.jsonl"
-    done = run_script("-m", "trainer_ext.data.balance", "--input", source, "--output", out, "--method", "hybrid")
-    assert done.returncode == 2 and "in.jsonl, row 2" in done.stderr and "Traceback" not in done.stderr
+    done = run_script(
+        "-m", "trainer_ext.data.balance", "--input", source, "--output", out, "--method", "hybrid"
+    )
+    assert (
+        done.returncode == 2 and "in.jsonl, row 2" in done.stderr and "Traceback" not in done.stderr
+    )
     assert not out.exists()

@@ -9,7 +9,9 @@ from trainer_ext.data.sampling.resample import make_resampler
 from trainer_ext.data.sampling.sampler import BalancedSampler, LengthGroupedSampler
 
 
-@given(st.lists(st.integers(1, 200), min_size=1, max_size=300), st.integers(1, 40), st.integers(0, 3))
+@given(
+    st.lists(st.integers(1, 200), min_size=1, max_size=300), st.integers(1, 40), st.integers(0, 3)
+)
 def test_each_row_once_and_the_longest_batch_first(lengths, batch_size, epoch):
     sampler = LengthGroupedSampler(lengths, batch_size, seed=7)
     sampler.set_epoch(epoch)
@@ -34,14 +36,19 @@ def test_order_is_a_function_of_seed_and_epoch():
 def test_batches_hold_similar_lengths():
     lengths = [k % 100 for k in range(2000)]
     order = list(LengthGroupedSampler(lengths, 10, seed=0))
-    spreads = [max(batch) - min(batch) for batch in zip(*[iter([lengths[k] for k in order])] * 10, strict=True)]
+    spreads = [
+        max(batch) - min(batch)
+        for batch in zip(*[iter([lengths[k] for k in order])] * 10, strict=True)
+    ]
     assert sum(spreads) / len(spreads) < 10, "random batches of ten would spread over more than 80"
 
 
 BALANCED = make_resampler(np.repeat([0, 1, 2], [300, 30, 7]), "single_label", "hybrid")
 
 
-@pytest.mark.parametrize("lengths", [None, [1 + k % 50 for k in range(337)]], ids=["random", "grouped by length"])
+@pytest.mark.parametrize(
+    "lengths", [None, [1 + k % 50 for k in range(337)]], ids=["random", "grouped by length"]
+)
 def test_balanced_rows_are_those_drawn(lengths):
     """In another order, which is a function of seed and epoch; the length is that of the epoch."""
 
@@ -60,6 +67,8 @@ def test_balanced_rows_are_those_drawn(lengths):
 def test_balanced_batches_hold_similar_lengths():
     lengths = [k % 100 for k in range(337)]
     order = list(BalancedSampler(BALANCED, 0, lengths, batch_size=8))
-    batches = [[lengths[k] for k in order[start : start + 8]] for start in range(0, len(order) - 8, 8)]
+    batches = [
+        [lengths[k] for k in order[start : start + 8]] for start in range(0, len(order) - 8, 8)
+    ]
     assert sum(max(batch) - min(batch) for batch in batches) / len(batches) < 20
     assert max(batches[0]) == max(map(max, batches)), "the longest comes first"

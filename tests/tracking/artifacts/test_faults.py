@@ -17,7 +17,9 @@ from trainer_ext.tracking.artifacts.store import Store
 def sync(printed: str) -> None:
     """Run the last command that was printed, as its user would."""
     command = re.findall(r"`wandb (sync .+?)`", printed)[-1].split()
-    done = subprocess.run([sys.executable, "-m", "wandb", *command], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-m", "wandb", *command], capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -29,7 +31,10 @@ def check_whole(server: WandbServer, folder) -> None:
     assert run["summary"]["eval_f1_macro"] == metrics["eval_f1_macro"]
     assert [row["train/global_step"] for row in run["history"] if "train/loss" in row] == [2, 4, 6]
     assert (server.alias(folder.name, "latest"), server.alias(folder.name, "best")) == (0, 0)
-    assert server.contents(folder.name, 0)["model.safetensors"] == (folder / "model.safetensors").read_bytes()
+    assert (
+        server.contents(folder.name, 0)["model.safetensors"]
+        == (folder / "model.safetensors").read_bytes()
+    )
 
 
 def trained(home, files, printed) -> str:
@@ -62,7 +67,11 @@ def test_nothing_listens(topic_files, tmp_path, capfd):
         pass
     with client(gone, tmp_path):
         printed = trained(tmp_path, topic_files, capfd)
-    assert "W&B does not answer" in printed and "going on offline" in printed and "W&B run kept offline" in printed
+    assert (
+        "W&B does not answer" in printed
+        and "going on offline" in printed
+        and "W&B run kept offline" in printed
+    )
     with WandbServer() as back, client(back, tmp_path):
         sync(printed)
         check_whole(back, tmp_path / "model")
@@ -158,4 +167,9 @@ def test_a_resumed_training_is_one_run(fresh, topic_files, tmp_path, capfd):
         os.environ["WANDB_MODE"] = "online"
         sync(capfd.readouterr().out)
     (run,) = fresh.runs.values()
-    assert [row["train/global_step"] for row in run["history"] if "train/loss" in row] == [2, 4, 6, 8]
+    assert [row["train/global_step"] for row in run["history"] if "train/loss" in row] == [
+        2,
+        4,
+        6,
+        8,
+    ]

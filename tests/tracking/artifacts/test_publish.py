@@ -26,17 +26,25 @@ def store(tmp_path, monkeypatch):
 def test_folds_without_a_tracker_are_stored_and_plain_runs_are_not(topic_files, tmp_path, store):
     train_one(topic_files, tmp_path / "plain", report_to="none")
     assert store.names() == []
-    metrics = train_one(topic_files, tmp_path / "mine", report_to="none", folds=2, fold=1, run_group="g")
+    metrics = train_one(
+        topic_files, tmp_path / "mine", report_to="none", folds=2, fold=1, run_group="g"
+    )
     version = store.get("g-fold-1:best")
-    assert version.metadata["metric_value"] == metrics["eval_f1_macro"] and version.metadata["fold"] == 1
+    assert (
+        version.metadata["metric_value"] == metrics["eval_f1_macro"]
+        and version.metadata["fold"] == 1
+    )
     assert version.aliases == ("best", "best-fold", "latest")
     pipeline = json.loads((tmp_path / "mine/fold-1/config.json").read_text())["pipeline"]
     assert (
-        version.metadata["validation_hash"] == pipeline["validation_data_sha256"] and pipeline["validation_data_sha256"]
+        version.metadata["validation_hash"] == pipeline["validation_data_sha256"]
+        and pipeline["validation_data_sha256"]
     )
     assert len(version.metadata["folds_hash"]) == 64
     stored = json.loads((store.checkout(version) / "metrics.json").read_text())
-    assert stored == {name: value for name, value in metrics.items() if not name.startswith("train_")}
+    assert stored == {
+        name: value for name, value in metrics.items() if not name.startswith("train_")
+    }
 
 
 def test_a_store_that_cannot_be_written_ends_nothing(topic_files, tmp_path, store, capsys):
@@ -54,7 +62,12 @@ def test_a_store_that_cannot_be_written_ends_nothing(topic_files, tmp_path, stor
 
 def test_a_finished_member_is_put_once(topic_files, tmp_path, store):
     """What came later under the name stays the latest; a soup has a name of its own."""
-    flags = {"train_file": topic_files["train"], "folds": 2, "from_scratch": "tiny", "output_dir": tmp_path / "mine"}
+    flags = {
+        "train_file": topic_files["train"],
+        "folds": 2,
+        "from_scratch": "tiny",
+        "output_dir": tmp_path / "mine",
+    }
     args = parse_values({}, flags | {"eval_strategy": "epoch"})
     for name in ("fold-0", "soup"):
         (tmp_path / "mine" / name).mkdir(parents=True)
@@ -71,9 +84,24 @@ def test_a_finished_member_is_put_once(topic_files, tmp_path, store):
 
 def test_what_goes_into_an_artifact(tmp_path):
     """Neither checkpoints nor optimizers, data, logs or whatever else lies in the folder."""
-    wanted = ["README.md", "config.json", "merges.txt", "model.safetensors", "resolved_config.yaml", "tokenizer.json"]
+    wanted = [
+        "README.md",
+        "config.json",
+        "merges.txt",
+        "model.safetensors",
+        "resolved_config.yaml",
+        "tokenizer.json",
+    ]
     wanted += ["spiece.model", "vocab.txt"]
-    for name in (*wanted, "optimizer.pt", "training_args.bin", "train.log", "rows.csv", ".netrc", "trainer_state.json"):
+    for name in (
+        *wanted,
+        "optimizer.pt",
+        "training_args.bin",
+        "train.log",
+        "rows.csv",
+        ".netrc",
+        "trainer_state.json",
+    ):
         (tmp_path / name).write_text("x")
     (tmp_path / "metrics.json").write_text('{"eval_x": 1, "train_runtime": 2.5}')
     for folder in ("checkpoint-6", "plots", "data"):
@@ -121,7 +149,9 @@ def test_tables_of_every_task():
 
 def test_tables_of_intents():
     """Words as a text; an intent that no training row has is no class of the matrix."""
-    joint = TASKS["joint"](JointLabelSpace(("intent",), ("play", "stop"), ("play", "stop"), tags=("O", "B-song")))
+    joint = TASKS["joint"](
+        JointLabelSpace(("intent",), ("play", "stop"), ("play", "stop"), tags=("O", "B-song"))
+    )
     logits = (np.array([[1.0, 0.0], [1.0, 0.0]]), [np.zeros((1, 2)), np.zeros((2, 2))])
     scored = {"labels": (np.array([1, -200]), [np.array([0]), np.array([0, 1])]), "logits": logits}
     columns, rows = examples(joint, [["stop"], ["play", "it"]], scored)
@@ -132,9 +162,22 @@ def test_tables_of_intents():
 
 def test_columns_of_a_table_have_one_type_each():
     """Ids that look like numbers here and there were refused by W&B with the whole table, or lost their zeros."""
-    rows = [["1", "007", "12345678901234567890", "0.25", "nan", "1e400", "", "-3", "\u0661"], ["x", *["2"] * 8]]
+    rows = [
+        ["1", "007", "12345678901234567890", "0.25", "nan", "1e400", "", "-3", "\u0661"],
+        ["x", *["2"] * 8],
+    ]
     table = typed(rows)
-    assert table[0] == ["1", "007", "12345678901234567890", 0.25, "nan", "1e400", "", -3.0, "\u0661"]
+    assert table[0] == [
+        "1",
+        "007",
+        "12345678901234567890",
+        0.25,
+        "nan",
+        "1e400",
+        "",
+        -3.0,
+        "\u0661",
+    ]
     assert table[1] == ["x", "2", "2", 2.0, "2", "2", "2", 2.0, "2"] and typed([]) == []
     wandb.Table(columns=[str(k) for k in range(9)], data=table)
     assert as_number("123456.7890123456") == 123456.7890123456 and as_number("2e-05") == 2e-05

@@ -30,11 +30,16 @@ def test_push(store, tmp_path, capsys):
     with WandbServer() as server, client(server, tmp_path):
         push(store, ["m:best"])
         assert server.contents("m", 0) == {"file": b"b"} and server.alias("m", "mine") == 0
-        assert capsys.readouterr().out.splitlines()[-1] == "artifact:m:v1 is wandb:team/project/m:v0"
+        assert (
+            capsys.readouterr().out.splitlines()[-1] == "artifact:m:v1 is wandb:team/project/m:v0"
+        )
         push(store, ["m", "g-fold-0", "g-fold-1", "m:v0"])
         assert [server.contents("m", k)["file"] for k in range(3)] == [b"b", b"a", b"c"]
         assert [server.alias("m", alias) for alias in ("latest", "best", "mine")] == [2, 0, 0]
-        assert (server.alias("g-fold-0", "best-fold"), server.alias("g-fold-1", "best-fold")) == (None, 0)
+        assert (server.alias("g-fold-0", "best-fold"), server.alias("g-fold-1", "best-fold")) == (
+            None,
+            0,
+        )
         assert {run["jobType"] for run in server.runs.values()} == {"push"}
         store.put("m", {"file": b"d"}, {})
         server.fault = lambda path: 500 if path.startswith("blob") else None
@@ -66,5 +71,13 @@ def test_what_cannot_be_pushed_is_said_before_a_run_is_opened(store, tmp_path, m
 
 
 def test_which_versions(store):
-    assert [str(v) for v in versions_of(store, ["m:v1", "m", "g-fold-0"])] == ["m:v1", "m:v0", "m:v2", "g-fold-0:v0"]
-    assert folds_beside("g-fold-1", store.names()) == ["g-fold-0", "g-fold-1"] and folds_beside("m", ["m"]) == []
+    assert [str(v) for v in versions_of(store, ["m:v1", "m", "g-fold-0"])] == [
+        "m:v1",
+        "m:v0",
+        "m:v2",
+        "g-fold-0:v0",
+    ]
+    assert (
+        folds_beside("g-fold-1", store.names()) == ["g-fold-0", "g-fold-1"]
+        and folds_beside("m", ["m"]) == []
+    )

@@ -36,12 +36,24 @@ def test_predict_from_the_store_loads_nothing_heavy(folder, tmp_path):
     put(store, folder)
     put(store, folder, "reviews-fold-0")
     env = {"TRAINER_EXT_ARTIFACTS": str(store.root)}
-    done = run_ok("-X", "importtime", "predict.py", "--model", "artifact:reviews:best", "--text", "good food", env=env)
+    done = run_ok(
+        "-X",
+        "importtime",
+        "predict.py",
+        "--model",
+        "artifact:reviews:best",
+        "--text",
+        "good food",
+        env=env,
+    )
     assert "pos" in done.stdout
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "onnxruntime" in imported and not imported & {"torch", "transformers", "wandb"}
     run_ok("predict.py", "--model", "artifact:reviews-fold-{0..0}:best", "--text", "good", env=env)
-    for model, words in (("artifact:review:best", "did you mean 'reviews'"), ("artifact:reviews:old", "has no 'old'")):
+    for model, words in (
+        ("artifact:review:best", "did you mean 'reviews'"),
+        ("artifact:reviews:old", "has no 'old'"),
+    ):
         done = run_script("predict.py", "--model", model, "--text", "good", env=env)
         assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1
 
@@ -60,7 +72,9 @@ def published(folder, tmp_path):
 
 
 def downloads(server) -> int:
-    return sum(request.startswith("GET blob/") and "manifest" not in request for request in server.requests)
+    return sum(
+        request.startswith("GET blob/") and "manifest" not in request for request in server.requests
+    )
 
 
 def test_download_cache_and_no_server(published, folder, monkeypatch, capsys):
@@ -71,7 +85,10 @@ def test_download_cache_and_no_server(published, folder, monkeypatch, capsys):
     assert all((place / name).read_bytes() == (folder / name).read_bytes() for name in files)
     count = downloads(published)
     assert count == len(files)
-    assert resolve_model(f"{MODEL}:v0") == resolve_model(MODEL) == place and downloads(published) == count
+    assert (
+        resolve_model(f"{MODEL}:v0") == resolve_model(MODEL) == place
+        and downloads(published) == count
+    )
     assert capsys.readouterr().err.count("warning") == 0
     monkeypatch.setenv("WANDB_MODE", "offline")
     assert resolve_model(f"{MODEL}:best") == place
@@ -83,10 +100,14 @@ def test_download_cache_and_no_server(published, folder, monkeypatch, capsys):
         resolve_model(f"{MODEL}:best")
     monkeypatch.setenv("WANDB_MODE", "online")
     resolve_model(f"{MODEL}:best")
-    assert (place / "config.json").read_bytes() == (folder / "config.json").read_bytes(), "damaged: fetched again"
+    assert (place / "config.json").read_bytes() == (folder / "config.json").read_bytes(), (
+        "damaged: fetched again"
+    )
 
 
-def test_the_local_store_is_asked_for_the_content_first(published, folder, tmp_path, monkeypatch, capsys):
+def test_the_local_store_is_asked_for_the_content_first(
+    published, folder, tmp_path, monkeypatch, capsys
+):
     """The server says which content; what is here is not downloaded. Its alias counts only where nobody answers."""
     store = Store()
     put(store, folder, "another-name")
@@ -94,9 +115,13 @@ def test_the_local_store_is_asked_for_the_content_first(published, folder, tmp_p
     store.tag("another-name", "mine")
     (tmp_path / "other").write_text("other content")
     store.put("reviews", {"other": tmp_path / "other"}, {"metric_name": "f1", "metric_value": 0.9})
-    assert (resolve_model(f"{MODEL}:best") / "config.json").exists(), "the server's best, not the store's"
+    assert (resolve_model(f"{MODEL}:best") / "config.json").exists(), (
+        "the server's best, not the store's"
+    )
     monkeypatch.delenv("WANDB_API_KEY")
-    assert (resolve_model(f"{MODEL}:best") / "config.json").exists(), "what it was when the server last answered"
+    assert (resolve_model(f"{MODEL}:best") / "config.json").exists(), (
+        "what it was when the server last answered"
+    )
     assert "no API key" in capsys.readouterr().err
     assert (resolve_model("wandb:a/b/reviews:best") / "other").exists()
     assert "taking artifact:reviews:v0 of the local store" in capsys.readouterr().err
@@ -117,14 +142,20 @@ def test_damage_on_the_way_is_found(published):
 def test_a_name_that_leads_out_is_refused(published, tmp_path):
     """Whatever a server says, nothing is written outside the cache."""
     (manifest,) = [name for name in published.blobs if name.startswith("manifest")]
-    published.blobs[manifest] = published.blobs[manifest].replace(b'"config.json"', b'"../../../config.json"')
+    published.blobs[manifest] = published.blobs[manifest].replace(
+        b'"config.json"', b'"../../../config.json"'
+    )
     with pytest.raises(UserError, match="cannot be downloaded: .*leads out of the artifact"):
         resolve_model(f"{MODEL}:best")
     assert not (tmp_path / "config.json").exists()
 
 
 def test_what_the_server_does_not_have(published):
-    for reference in (f"{MODEL}:none", f"wandb:{ENTITY}/{PROJECT}/none:best", f"wandb:{ENTITY}/none/reviews:best"):
+    for reference in (
+        f"{MODEL}:none",
+        f"wandb:{ENTITY}/{PROJECT}/none:best",
+        f"wandb:{ENTITY}/none/reviews:best",
+    ):
         with pytest.raises(UserError, match="model wandb:.*not found"):
             resolve_model(reference)
     for fault in (500, "cut"):
@@ -135,7 +166,8 @@ def test_what_the_server_does_not_have(published):
 
 
 @pytest.mark.parametrize(
-    "reference", ["wandb:a/b", "wandb:a/../b:best", "wandb:a/b/c:d:e", "wandb:", "artifact:", "artifact:a/b"]
+    "reference",
+    ["wandb:a/b", "wandb:a/../b:best", "wandb:a/b/c:d:e", "wandb:", "artifact:", "artifact:a/b"],
 )
 def test_references_of_the_wrong_form(reference):
     with pytest.raises(UserError, match="not of the form"):
@@ -145,9 +177,18 @@ def test_references_of_the_wrong_form(reference):
 def test_nothing_listens():
     """At once, as one line."""
     code = "import sys; from trainer_ext.tracking.artifacts.resolve import resolve_model; resolve_model(sys.argv[1])"
-    env = {"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "k" * 40, "WANDB_MODE": "online"}
-    done = run_script("-c", code, f"{MODEL}:best", env=env | {"NO_PROXY": "127.0.0.1", "HOME": "/nonexistent"})
-    assert "UserError: model wandb:team/project/reviews:best is not here, and W&B does not answer" in done.stderr
+    env = {
+        "WANDB_BASE_URL": "http://127.0.0.1:9",
+        "WANDB_API_KEY": "k" * 40,
+        "WANDB_MODE": "online",
+    }
+    done = run_script(
+        "-c", code, f"{MODEL}:best", env=env | {"NO_PROXY": "127.0.0.1", "HOME": "/nonexistent"}
+    )
+    assert (
+        "UserError: model wandb:team/project/reviews:best is not here, and W&B does not answer"
+        in done.stderr
+    )
 
 
 class Uploaded:
@@ -157,7 +198,12 @@ class Uploaded:
     fetched = 0
 
     def __init__(self, folder, digest="0" * 32, metadata=None, real=None):
-        self.folder, self.digest, self.real, self.metadata = folder, digest, real or digest, metadata or {}
+        self.folder, self.digest, self.real, self.metadata = (
+            folder,
+            digest,
+            real or digest,
+            metadata or {},
+        )
 
     @property
     def manifest(self):
@@ -179,11 +225,15 @@ def cache(tmp_path, monkeypatch):
     return resolve.cache_folder()
 
 
-@pytest.mark.parametrize("digest", ["../../precious", "/tmp/x", "", "AB" * 16, "0" * 31, "0" * 32 + "\n", None])
+@pytest.mark.parametrize(
+    "digest", ["../../precious", "/tmp/x", "", "AB" * 16, "0" * 31, "0" * 32 + "\n", None]
+)
 def test_a_digest_that_is_a_path_leads_nowhere(folder, cache, tmp_path, digest):
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious/thesis.txt").write_text("x")
-    with pytest.raises(UserError, match="cannot be downloaded: the digest that W&B gives, .* is not hex"):
+    with pytest.raises(
+        UserError, match="cannot be downloaded: the digest that W&B gives, .* is not hex"
+    ):
         resolve.download(Uploaded(folder, digest))
     assert (tmp_path / "precious/thesis.txt").read_text() == "x" and not cache.exists()
 
@@ -211,7 +261,9 @@ def test_a_cache_that_was_touched_is_fetched_again(folder, cache, tmp_path):
         damage()
         artifact = Uploaded(folder)
         assert resolve.download(artifact) == place and artifact.fetched == 1
-        assert sorted(path.name for path in place.iterdir()) == sorted(path.name for path in folder.iterdir())
+        assert sorted(path.name for path in place.iterdir()) == sorted(
+            path.name for path in folder.iterdir()
+        )
         assert not (place / name).is_symlink() and not place.is_symlink()
     assert (folder / name).is_file()
 

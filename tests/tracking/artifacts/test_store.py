@@ -53,9 +53,17 @@ def test_versions_and_aliases(store):
 
 def test_lower_is_better_and_other_metrics():
     new = {"metric_name": "mcrmse", "metric_value": 0.4, "greater_is_better": False}
-    assert is_better(new, new | {"metric_value": 0.5}) and not is_better(new, new | {"metric_value": 0.3})
-    assert not is_better(new, new) and is_better(new, None) and is_better(new, new | {"metric_value": None})
-    assert is_better(new, {"metric_name": "pearson", "metric_value": 0.9}), "of another metric: cannot compare"
+    assert is_better(new, new | {"metric_value": 0.5}) and not is_better(
+        new, new | {"metric_value": 0.3}
+    )
+    assert (
+        not is_better(new, new)
+        and is_better(new, None)
+        and is_better(new, new | {"metric_value": None})
+    )
+    assert is_better(new, {"metric_name": "pearson", "metric_value": 0.9}), (
+        "of another metric: cannot compare"
+    )
     assert not is_better(new | {"metric_value": float("nan")}, None) and not is_better({}, None)
     assert is_better(new, new | {"metric_value": float("nan")})
 
@@ -64,7 +72,9 @@ def test_best_begins_anew_on_other_rows(store):
     """A higher value on an easier validation set says nothing; among the same rows the best stays the best."""
     put(store, "m", 0.5, "a", validation_hash="first")
     assert "best" not in put(store, "m", 0.4, "b", validation_hash="first").aliases
-    assert "best" in put(store, "m", 0.3, "c", validation_hash="second").aliases, "not comparable: anew"
+    assert "best" in put(store, "m", 0.3, "c", validation_hash="second").aliases, (
+        "not comparable: anew"
+    )
     assert "best" not in put(store, "m", 0.2, "d", validation_hash="second").aliases
     assert "best" in put(store, "m", 0.1, "e").aliases, "nor where nobody knows the rows"
 
@@ -144,7 +154,9 @@ def test_a_failed_copy_leaves_the_store_as_it_was(store, tmp_path):
     with pytest.raises(OSError):
         store.put("m", {"a": tmp_path / "good", "b": tmp_path / "gone"}, {})
     assert aliases(store, "m") == {"best": 0, "latest": 0}
-    assert store.gc() == ["blobs/77/770e607624d689265ca6c44884d0807d9b054d23c473c106c72be9de08b7376c"]
+    assert store.gc() == [
+        "blobs/77/770e607624d689265ca6c44884d0807d9b054d23c473c106c72be9de08b7376c"
+    ]
 
 
 def test_tag_moves_an_alias_within_a_name_and_among_names(store):
@@ -190,7 +202,10 @@ for k in range(start, start + 20):
 
 def writers(tmp_path, starts):
     command = [sys.executable, "-c", WRITER, tmp_path, "m"]
-    return [subprocess.Popen([*map(str, command), str(s)], cwd=ROOT, stdout=subprocess.PIPE) for s in starts]
+    return [
+        subprocess.Popen([*map(str, command), str(s)], cwd=ROOT, stdout=subprocess.PIPE)
+        for s in starts
+    ]
 
 
 def test_several_processes_at_once(store, tmp_path):
@@ -219,8 +234,16 @@ def test_kill_9_leaves_nothing_half(store, tmp_path):
 DAMAGE = {
     "aliases.json": [
         *("", "{", "null", "[]", "3", '{"next": 2}', '{"aliases": {}}', "[" * 100_000),
-        *('{"next": "2", "aliases": {}}', '{"next": -1, "aliases": {}}', '{"next": true, "aliases": {}}'),
-        *('{"next": 2, "aliases": []}', '{"next": 2, "aliases": {"best": "0"}}', '{"next": 2, "aliases": {"best": 2}}'),
+        *(
+            '{"next": "2", "aliases": {}}',
+            '{"next": -1, "aliases": {}}',
+            '{"next": true, "aliases": {}}',
+        ),
+        *(
+            '{"next": 2, "aliases": []}',
+            '{"next": 2, "aliases": {"best": "0"}}',
+            '{"next": 2, "aliases": {"best": 2}}',
+        ),
         *(
             '{"next": 2, "aliases": {"../x": 0}}',
             '{"next": 2, "aliases": {"v7": 0}}',
@@ -231,7 +254,12 @@ DAMAGE = {
             '{"next": 2, "aliases": {}, "removed": 1}',
             '{"next": 999999999, "aliases": {}}',
         ),
-        *('{"next": 3, "aliases": {}, "removed": []}', '{"next": 3, "aliases": {"a": 2}}', b"\xff\xfe{}", None),
+        *(
+            '{"next": 3, "aliases": {}, "removed": []}',
+            '{"next": 3, "aliases": {"a": 2}}',
+            b"\xff\xfe{}",
+            None,
+        ),
     ],
     "v1.json": [
         *("", "{", "null", "[]", "{}", b'{"name": "\xff"}', None),
@@ -244,7 +272,13 @@ DAMAGE = {
             {"type": None},
             {"type": "\x1b"},
         ),
-        *({"digest": "../../precious"}, {"digest": "0" * 64}, {"digest": None}, {"created": 3}, {"created": "\x1b[2J"}),
+        *(
+            {"digest": "../../precious"},
+            {"digest": "0" * 64},
+            {"digest": None},
+            {"created": 3},
+            {"created": "\x1b[2J"},
+        ),
         *(
             {"metadata": []},
             {"metadata": {"metric_value": "0.5"}},
@@ -252,9 +286,18 @@ DAMAGE = {
             {"files": {"a": None}},
             {"files": {}},
         ),
-        *({"files": {"a": {"sha256": "ab", "size": 1}}}, {"files": {"a": {"sha256": "0" * 64, "size": -1}}}),
-        *({"files": {"a": {"sha256": "0" * 64}}}, {"files": {"a": {"sha256": "0" * 64, "size": True}}}),
-        *({key: ...} for key in ("name", "number", "type", "digest", "created", "metadata", "files")),
+        *(
+            {"files": {"a": {"sha256": "ab", "size": 1}}},
+            {"files": {"a": {"sha256": "0" * 64, "size": -1}}},
+        ),
+        *(
+            {"files": {"a": {"sha256": "0" * 64}}},
+            {"files": {"a": {"sha256": "0" * 64, "size": True}}},
+        ),
+        *(
+            {key: ...}
+            for key in ("name", "number", "type", "digest", "created", "metadata", "files")
+        ),
     ],
 }
 
@@ -265,20 +308,28 @@ def damage(path, content):
         path.unlink()
     elif isinstance(content, dict):
         record = json.loads(path.read_text()) | content
-        path.write_text(json.dumps({key: value for key, value in record.items() if value is not ...}))
+        path.write_text(
+            json.dumps({key: value for key, value in record.items() if value is not ...})
+        )
     else:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
 
 
 def everything_in(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
 
 
 def everything_done_with(store):
     """Each thing that one can do with the name `m`, as a function."""
     file = store.root.parent / "new.txt"
     file.write_text("new")
-    yield from (lambda: store.versions("m"), lambda: store.get("m:best"), lambda: store.tag("m", "mine"))
+    yield from (
+        lambda: store.versions("m"),
+        lambda: store.get("m:best"),
+        lambda: store.tag("m", "mine"),
+    )
     yield from (store.gc, lambda: store.gc(untagged=True), lambda: store.gc(dry_run=True))
     yield from (lambda: store.put("m", {"f": file}, {}), lambda: store.holds("m", {"f": b"x"}))
 
@@ -298,7 +349,11 @@ def test_a_damaged_record_is_one_line_and_nothing_is_removed(tmp_path, name):
             with pytest.raises(UserError) as caught:
                 act()
             message = str(caught.value)
-            assert str(store.root / "names/m") in message and "\n" not in message and len(message) < 600, content
+            assert (
+                str(store.root / "names/m") in message
+                and "\n" not in message
+                and len(message) < 600
+            ), content
         assert everything_in(store.root) == before, content
         assert store.get("whole:best").number == 0, "the others can be read"
 
@@ -312,7 +367,20 @@ def test_hostile_names_and_digests_lead_nowhere(store, tmp_path):
     record = store.root / "names/m/v0.json"
     content = json.loads(record.read_text())
     (entry,) = content["files"].values()
-    names = ["../../../evil", "/tmp/evil", "a/../../b", "..", ".", "", "a//b", "./a", "a\\b", "a\x1b[2Jb", "a\nb", "a/"]
+    names = [
+        "../../../evil",
+        "/tmp/evil",
+        "a/../../b",
+        "..",
+        ".",
+        "",
+        "a//b",
+        "./a",
+        "a\\b",
+        "a\x1b[2Jb",
+        "a\nb",
+        "a/",
+    ]
     for files in ({name: entry} for name in names):
         digest = content_digest(dict.fromkeys(files, entry["sha256"]))
         record.write_text(json.dumps(content | {"files": files, "digest": digest}))
@@ -323,7 +391,10 @@ def test_hostile_names_and_digests_lead_nowhere(store, tmp_path):
         store.get("m")
     with pytest.raises(UserError, match="'a' is a file as well"):
         store.put("n", {"a": b"x", "a/b": b"y"}, {})
-    for digest, name in (("../../../precious", "a"), (content_digest({"../a": entry["sha256"]}), "../a")):
+    for digest, name in (
+        ("../../../precious", "a"),
+        (content_digest({"../a": entry["sha256"]}), "../a"),
+    ):
         with pytest.raises(UserError, match="is not the digest of its files|leads out"):
             store.checkout(Version("m", 0, "model", digest, "", {}, {name: entry}))
     assert (precious / "thesis.txt").read_text() == "x"
@@ -377,7 +448,9 @@ def test_gc_removes_only_what_is_the_stores(store):
     assert [path for path in store.gc(untagged=True) if not path.startswith("blobs")] == [
         *("names/m/v1.json", "names/m/.v3.json.1.tmp")
     ]
-    assert sum(path.read_bytes() == b"mine" for path in store.root.rglob("*") if path.is_file()) == 5
+    assert (
+        sum(path.read_bytes() == b"mine" for path in store.root.rglob("*") if path.is_file()) == 5
+    )
     assert json.loads((store.root / "names/m/aliases.json").read_text())["removed"] == [1]
     assert [version.number for version in store.versions("m")] == [0, 2]
     (store.root / "names/m/v2.json").unlink()
@@ -388,7 +461,11 @@ def test_gc_removes_only_what_is_the_stores(store):
 def test_gc_of_a_store_whose_names_are_gone(store, tmp_path):
     """Nobody knows then what the blobs were for."""
     put(store, "m", 0.5)
-    for replacement in (lambda path: None, lambda path: path.write_text(""), lambda path: path.symlink_to("nowhere")):
+    for replacement in (
+        lambda path: None,
+        lambda path: path.write_text(""),
+        lambda path: path.symlink_to("nowhere"),
+    ):
         (store.root / "names").rename(tmp_path / "kept")
         replacement(store.root / "names")
         with pytest.raises(UserError, match="names is missing"):
@@ -427,7 +504,9 @@ def test_a_fresh_artifact_checked_out_by_several_at_once(store):
 
     def check_out_and_read(_):
         folder = Store(store.root).checkout(version)
-        return [sha256_of(folder / name) for name in version.files] == list(version.sha256s.values())
+        return [sha256_of(folder / name) for name in version.files] == list(
+            version.sha256s.values()
+        )
 
     for _ in range(10):
         shutil.rmtree(store.root / "checkouts", ignore_errors=True)
@@ -456,7 +535,10 @@ def test_any_text_becomes_a_name(text, suffix):
 
 def test_other_texts_become_other_names():
     """What is replaced or cut off leaves a hash of the whole; a fold's number stays at the end."""
-    assert artifact_name("essays_v1.2", "-fold-0") == "essays_v1.2-fold-0" and len(artifact_name("x" * 128)) == 128
+    assert (
+        artifact_name("essays_v1.2", "-fold-0") == "essays_v1.2-fold-0"
+        and len(artifact_name("x" * 128)) == 128
+    )
     # the first digits of sha256 of these words in UTF-8
     assert artifact_name("酒店", "-fold-0") == "model-" + sha256_of("酒店".encode())[:8] + "-fold-0"
     alike = [
@@ -475,7 +557,9 @@ def test_other_texts_become_other_names():
     alike += ["x" * 130, "x" * 131, "x" * 122, "cafe\u0301", "caf\u00e9"]
     for suffix in ("", "-fold-0", "-fold-10"):
         names = {artifact_name(text, suffix) for text in alike}
-        assert len(names) == len(alike) and all(len(name) <= 128 and name.endswith(suffix) for name in names)
+        assert len(names) == len(alike) and all(
+            len(name) <= 128 and name.endswith(suffix) for name in names
+        )
 
 
 def test_references():
@@ -508,7 +592,10 @@ def test_command_line(store):
     done = run_ok(*module, "list", env=env)
     lines = done.stdout.splitlines()
     assert lines[0].split() == ["artifact", "metric", "MB", "created", "(UTC)", "aliases"]
-    assert lines[2].split()[:3] == ["reviews:v0", "f1_macro", "0.8125"] and lines[2].split()[-1] == "best"
+    assert (
+        lines[2].split()[:3] == ["reviews:v0", "f1_macro", "0.8125"]
+        and lines[2].split()[-1] == "best"
+    )
     assert lines[4].split()[-1] == "latest" and len(lines) == 5
     assert not {"torch", "wandb", "transformers"} & {
         line.rpartition("|")[2].strip() for line in done.stderr.splitlines()
@@ -516,8 +603,17 @@ def test_command_line(store):
     shown = run_ok(*module[2:], "show", "reviews:best", env=env).stdout
     assert "single_label" in shown and "file.txt" in shown and "fold" not in shown
     assert "reviews:v1: mine" in run_ok(*module[2:], "tag", "reviews:v1", "mine", env=env).stdout
-    assert run_ok(*module[2:], "gc", "--untagged", "--dry_run", env=env).stdout == "0 would be removed\n"
+    assert (
+        run_ok(*module[2:], "gc", "--untagged", "--dry_run", env=env).stdout
+        == "0 would be removed\n"
+    )
     for arguments in (("show", "nothing"), ("tag", "reviews:v9", "x"), ("lst",)):
         done = run_script(*module[2:], *arguments, env=env)
-        assert done.returncode == 2 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
-    assert json.loads((store.root / "names/reviews/aliases.json").read_text())["aliases"]["mine"] == 1
+        assert (
+            done.returncode == 2
+            and done.stderr.startswith("error: ")
+            and done.stderr.count("\n") == 1
+        )
+    assert (
+        json.loads((store.root / "names/reviews/aliases.json").read_text())["aliases"]["mine"] == 1
+    )

@@ -28,29 +28,49 @@ TASKS = ("single_label", "multi_label", "multi_aspect", "regression", "joint")
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument(
-        "--input", required=True, help="rows as for train.py: csv, tsv, jsonl, parquet, txt, slot files"
+        "--input",
+        required=True,
+        help="rows as for train.py: csv, tsv, jsonl, parquet, txt, slot files",
     )
     parser.add_argument("--output", required=True, help="where the rows go, .jsonl or .csv")
     parser.add_argument("--method", choices=("eda", "mlm"), default="eda", help="default: eda")
-    parser.add_argument("--language", choices=("zh", "en"), required=True, help="zh: words by jieba; en: by blanks")
-    parser.add_argument("--target_size", type=int, required=True, help="rows in the output, originals included")
-    parser.add_argument("--seed", type=int, default=42, help="the same seed gives the same file (default: 42)")
-    parser.add_argument("--task", choices=TASKS, default="single_label", help="joint: rows have tokens and slots")
+    parser.add_argument(
+        "--language", choices=("zh", "en"), required=True, help="zh: words by jieba; en: by blanks"
+    )
+    parser.add_argument(
+        "--target_size", type=int, required=True, help="rows in the output, originals included"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=42, help="the same seed gives the same file (default: 42)"
+    )
+    parser.add_argument(
+        "--task", choices=TASKS, default="single_label", help="joint: rows have tokens and slots"
+    )
     parser.add_argument("--text_column", default="text", help="default: text")
-    parser.add_argument("--id_column", help="column that names a row (default: id where there is one)")
-    parser.add_argument("--operations", nargs="+", help=f"for eda, some of {' '.join(OPERATIONS)} (default: all)")
+    parser.add_argument(
+        "--id_column", help="column that names a row (default: id where there is one)"
+    )
+    parser.add_argument(
+        "--operations", nargs="+", help=f"for eda, some of {' '.join(OPERATIONS)} (default: all)"
+    )
     parser.add_argument(
         "--alpha",
         nargs="+",
         default=[str(DEFAULT_ALPHA)],
         help=f"share of the words that is edited: a number, or OPERATION=NUMBER ... (default: {DEFAULT_ALPHA})",
     )
-    parser.add_argument("--thesaurus", help="synonyms for eda, a group a line (default: a small one of our own)")
+    parser.add_argument(
+        "--thesaurus", help="synonyms for eda, a group a line (default: a small one of our own)"
+    )
     parser.add_argument("--model_name_or_path", help="for mlm: any fill-mask model")
-    parser.add_argument("--top_k", type=int, help="for mlm: draw from this many proposals (default: 10)")
+    parser.add_argument(
+        "--top_k", type=int, help="for mlm: draw from this many proposals (default: 10)"
+    )
     add_file_flags(parser)
     args = parser.parse_args(argv)
     check(args)
@@ -63,12 +83,18 @@ def check(args: argparse.Namespace) -> None:
     check_range("target_size", args.target_size, 1)
     if args.method == "mlm" and not args.model_name_or_path:
         raise UserError("--method mlm needs --model_name_or_path: a fill-mask model")
-    of_the_other = ("operations", "thesaurus") if args.method == "mlm" else ("model_name_or_path", "top_k")
+    of_the_other = (
+        ("operations", "thesaurus") if args.method == "mlm" else ("model_name_or_path", "top_k")
+    )
     for name in of_the_other:
         if getattr(args, name) is not None:
-            raise UserError(f"--{name} {getattr(args, name)} has no effect with --method {args.method}")
+            raise UserError(
+                f"--{name} {getattr(args, name)} has no effect with --method {args.method}"
+            )
     check_range("top_k", args.top_k or 1, 1)
-    args.alphas = alphas(args.alpha, args.operations, ["mlm"] if args.method == "mlm" else list(OPERATIONS))
+    args.alphas = alphas(
+        args.alpha, args.operations, ["mlm"] if args.method == "mlm" else list(OPERATIONS)
+    )
 
 
 def alphas(given: list[str], operations: list[str] | None, possible: list[str]) -> dict[str, float]:
@@ -83,14 +109,18 @@ def alphas(given: list[str], operations: list[str] | None, possible: list[str]) 
         try:
             numbers[name] = float(value)
         except ValueError:
-            raise UserError(f"--alpha {item} is not understood; expected 0.1 or OPERATION=0.1") from None
+            raise UserError(
+                f"--alpha {item} is not understood; expected 0.1 or OPERATION=0.1"
+            ) from None
         check_range(f"alpha {name}".strip(), numbers[name], 0, 1)
         if equals and name not in possible:
             raise UserError(unknown_operation(f"--alpha {item}", name, possible))
     for name in operations or []:
         if name not in possible:
             raise UserError(unknown_operation("--operations", name, possible))
-    used = {name: numbers.get(name, numbers.get("", DEFAULT_ALPHA)) for name in operations or possible}
+    used = {
+        name: numbers.get(name, numbers.get("", DEFAULT_ALPHA)) for name in operations or possible
+    }
     if not any(used.values()):
         raise UserError(f"--alpha {' '.join(given)} switches every operation off")
     return used
@@ -107,7 +137,10 @@ def make_method(args: argparse.Namespace) -> Method:
         from trainer_ext.data.augment.mlm import MaskedLM
 
         return MaskedLM(args.model_name_or_path, args.alphas["mlm"], args.top_k or 10)
-    return EDA(read_thesaurus(args.thesaurus) if args.thesaurus else own_thesaurus(args.language), args.alphas)
+    return EDA(
+        read_thesaurus(args.thesaurus) if args.thesaurus else own_thesaurus(args.language),
+        args.alphas,
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> None:

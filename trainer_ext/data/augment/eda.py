@@ -31,7 +31,9 @@ def times(sentence: Sentence, alpha: float) -> int:
     return min(len(sentence.free), max(1, int(alpha * len(sentence.free))))
 
 
-def synonym_replacement(sentence: Sentence, alpha: float, generator: random.Random, thesaurus: Thesaurus) -> Sentence:
+def synonym_replacement(
+    sentence: Sentence, alpha: float, generator: random.Random, thesaurus: Thesaurus
+) -> Sentence:
     """n words become one of their synonyms."""
     known = [position for position in sentence.free if sentence.words[position].text in thesaurus]
     new: dict[int, str] = {}
@@ -43,34 +45,49 @@ def synonym_replacement(sentence: Sentence, alpha: float, generator: random.Rand
     return replace_words(sentence, new)
 
 
-def random_insertion(sentence: Sentence, alpha: float, generator: random.Random, thesaurus: Thesaurus) -> Sentence:
+def random_insertion(
+    sentence: Sentence, alpha: float, generator: random.Random, thesaurus: Thesaurus
+) -> Sentence:
     """n times a synonym of a word of the sentence is put anywhere between two words."""
     known = [sentence.words[position].text for position in sentence.free]
     known = [text for text in known if text in thesaurus]
     for _ in range(times(sentence, alpha) if known else 0):
-        places = [position for position in range(len(sentence.words) + 1) if can_insert(sentence, position)]
+        places = [
+            position
+            for position in range(len(sentence.words) + 1)
+            if can_insert(sentence, position)
+        ]
         synonym = thesaurus.pick(generator.choice(known).lower(), generator)
         sentence = insert_word(sentence, generator.choice(places), synonym)
     return sentence
 
 
-def random_swap(sentence: Sentence, alpha: float, generator: random.Random, thesaurus: Thesaurus) -> Sentence:
+def random_swap(
+    sentence: Sentence, alpha: float, generator: random.Random, thesaurus: Thesaurus
+) -> Sentence:
     """n times two words change places."""
     for _ in range(times(sentence, alpha) if len(sentence.free) > 1 else 0):
         sentence = swap_words(sentence, *generator.sample(sentence.free, 2))
     return sentence
 
 
-def random_deletion(sentence: Sentence, alpha: float, generator: random.Random, thesaurus: Thesaurus) -> Sentence:
+def random_deletion(
+    sentence: Sentence, alpha: float, generator: random.Random, thesaurus: Thesaurus
+) -> Sentence:
     """Each word goes with the probability alpha; one stays where all of them would go."""
-    going = [position for position in sentence.free if generator.random() < alpha and can_delete(sentence, position)]
+    going = [
+        position
+        for position in sentence.free
+        if generator.random() < alpha and can_delete(sentence, position)
+    ]
     if going and len(going) == len(sentence.words):
         going.remove(generator.choice(going))
     return delete_words(sentence, going)
 
 
 OPERATIONS: dict[str, Operation] = {
-    operation.__name__: operation for operation in (synonym_replacement, random_insertion, random_swap, random_deletion)
+    operation.__name__: operation
+    for operation in (synonym_replacement, random_insertion, random_swap, random_deletion)
 }
 
 

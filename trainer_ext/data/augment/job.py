@@ -16,7 +16,15 @@ from trainer_ext.data.duplicates import text_key
 from trainer_ext.data.io.readers import Row
 from trainer_ext.data.io.row_writer import RowWriter
 from trainer_ext.data.labelled import read_labelled
-from trainer_ext.data.provenance import DEFAULT_ID, OPERATION, SOURCE_ID, is_new, named_rows, new_row, source_of
+from trainer_ext.data.provenance import (
+    DEFAULT_ID,
+    OPERATION,
+    SOURCE_ID,
+    is_new,
+    named_rows,
+    new_row,
+    source_of,
+)
 from trainer_ext.errors import UserError
 
 ATTEMPTS = 40  # for a text that is new; every tenth of them raises alpha by its own size
@@ -103,7 +111,9 @@ class Job:
 
     def read(self) -> Iterator[tuple[int, Row]]:
         """Rows, each with an id, and their numbers from 1."""
-        return enumerate(named_rows(read_labelled(self.path, self.task, self.files), self.id_column), 1)
+        return enumerate(
+            named_rows(read_labelled(self.path, self.task, self.files), self.id_column), 1
+        )
 
     def round(self, turn: set[int], number: int) -> Iterator[tuple[int, dict[str, Any] | None]]:
         """A new row (None where none can be made) for each row in `turn`, in the order of the file."""
@@ -119,8 +129,12 @@ class Job:
             open_ = [k for k, values in enumerate(found) if values is None and sentences[k].free]
             if not open_:
                 break
-            generators = [random.Random(f"{self.seed}/{number}/{batch[k][0]}/{attempt}") for k in open_]
-            proposals = self.method.propose([sentences[k] for k in open_], generators, 1 + attempt // 10)
+            generators = [
+                random.Random(f"{self.seed}/{number}/{batch[k][0]}/{attempt}") for k in open_
+            ]
+            proposals = self.method.propose(
+                [sentences[k] for k in open_], generators, 1 + attempt // 10
+            )
             for k, (sentence, operation) in zip(open_, proposals, strict=True):
                 found[k] = self.accept(batch[k][1], sentence, operation)
         return found

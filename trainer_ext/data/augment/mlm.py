@@ -19,7 +19,10 @@ from trainer_ext.errors import UserError
 from trainer_ext.remote_code import NOT_HERE, why_not_loaded
 
 OPERATION = "masked_lm"
-WORD_STARTS = ("\u0120", "\u2581")  # as byte-level BPE and SentencePiece write the blank before a word
+WORD_STARTS = (
+    "\u0120",
+    "\u2581",
+)  # as byte-level BPE and SentencePiece write the blank before a word
 
 
 class MaskedLM:
@@ -29,7 +32,10 @@ class MaskedLM:
         self.tokenizer, self.model = load(model_name_or_path)
         self.alpha, self.top_k = alpha, top_k
         self.words, self.characters = vocabulary(self.tokenizer)
-        limits = (self.tokenizer.model_max_length, getattr(self.model.config, "max_position_embeddings", 512))
+        limits = (
+            self.tokenizer.model_max_length,
+            getattr(self.model.config, "max_position_embeddings", 512),
+        )
         self.max_length = min(*limits, 512)
 
     def propose(
@@ -37,10 +43,15 @@ class MaskedLM:
     ) -> list[tuple[Sentence, str]]:
         """A sentence (maybe the same) and the operation's name for each of `sentences`; `strength` scales alpha."""
         alpha = min(1.0, self.alpha * strength)
-        jobs = [Job(s, g, self.positions(s, g, alpha)) for s, g in zip(sentences, generators, strict=True)]
+        jobs = [
+            Job(s, g, self.positions(s, g, alpha))
+            for s, g in zip(sentences, generators, strict=True)
+        ]
         while busy := [job for job in jobs if job.todo]:
             for job, logits in zip(
-                busy, self.logits([job.masked(self.tokenizer.mask_token) for job in busy]), strict=True
+                busy,
+                self.logits([job.masked(self.tokenizer.mask_token) for job in busy]),
+                strict=True,
             ):
                 job.fill(None if logits is None else self.choose(job, logits))
         return [(job.sentence, OPERATION) for job in jobs]
@@ -53,18 +64,25 @@ class MaskedLM:
         """Logits (vocabulary,) at the first mask of each text; None where it lies beyond the longest input."""
         import torch
 
-        batch = self.tokenizer(texts, return_tensors="pt", padding=True, truncation=True, max_length=self.max_length)
+        batch = self.tokenizer(
+            texts, return_tensors="pt", padding=True, truncation=True, max_length=self.max_length
+        )
         batch = batch.to(self.model.device)
         with torch.inference_mode():
             logits = self.model(**batch).logits.float().cpu()
         masks = batch["input_ids"].cpu() == self.tokenizer.mask_token_id
-        return [row[mask.int().argmax()] if mask.any() else None for row, mask in zip(logits, masks, strict=True)]
+        return [
+            row[mask.int().argmax()] if mask.any() else None
+            for row, mask in zip(logits, masks, strict=True)
+        ]
 
     def choose(self, job: "Job", logits) -> str | None:
         """A word (or character) for the first mask of a job."""
         ids = self.characters if job.by_character else self.words
         banned = job.word[-1] if job.by_character and job.filled == job.word[:-1] else job.word
-        values, places = logits[ids].topk(min(self.top_k + 2, len(ids)))  # 2 more: the word itself, in another case
+        values, places = logits[ids].topk(
+            min(self.top_k + 2, len(ids))
+        )  # 2 more: the word itself, in another case
         texts = [self.tokenizer.decode([ids[place]]).strip() for place in places.tolist()]
         kept = [k for k, text in enumerate(texts) if text.lower() != banned.lower()][: self.top_k]
         if not kept:
@@ -118,10 +136,14 @@ def load(model_name_or_path: str):
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(model_name_or_path, trust_remote_code=False)
-        model = AutoModelForMaskedLM.from_pretrained(model_name_or_path, trust_remote_code=False).eval()
+        model = AutoModelForMaskedLM.from_pretrained(
+            model_name_or_path, trust_remote_code=False
+        ).eval()
     except (OSError, ValueError) as error:
         reason = why_not_loaded(error, NOT_HERE)
-        raise UserError(f"model_name_or_path {model_name_or_path} cannot be loaded to fill masks: {reason}") from error
+        raise UserError(
+            f"model_name_or_path {model_name_or_path} cannot be loaded to fill masks: {reason}"
+        ) from error
     if tokenizer.mask_token is None:
         raise UserError(f"model_name_or_path {model_name_or_path}: its tokenizer has no mask token")
     return tokenizer, model.to("cuda" if torch.cuda.is_available() else "cpu")

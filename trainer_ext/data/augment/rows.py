@@ -2,7 +2,14 @@
 
 from typing import Any
 
-from trainer_ext.data.augment.sentence import IS_CHINESE, NO_DIGIT_WORD, Sentence, Splitter, Word, glue
+from trainer_ext.data.augment.sentence import (
+    IS_CHINESE,
+    NO_DIGIT_WORD,
+    Sentence,
+    Splitter,
+    Word,
+    glue,
+)
 from trainer_ext.data.augment.units import units
 from trainer_ext.data.io.readers import Row, text_of
 from trainer_ext.data.joint import tokens_and_tags
@@ -60,7 +67,11 @@ class JointRows:
         position = 0
         for start, end, _ in [*chunks(tags), (len(tokens), len(tokens), "")]:
             outside = tokens[position:start]
-            words += self.words_of(outside) if characters else [outside_word(token, (token,)) for token in outside]
+            words += (
+                self.words_of(outside)
+                if characters
+                else [outside_word(token, (token,)) for token in outside]
+            )
             if start < end:
                 span = tuple(tokens[start:end])
                 words.append(Word(" ".join(span), False, span, tuple(tags[start:end])))
@@ -89,7 +100,9 @@ class JointRows:
 
     def by_character(self, tokens: list[str]) -> bool:
         """Whether the tokens are characters of Chinese words."""
-        return self.splitter.cut is not None and all(len(token) == 1 for token in tokens if IS_CHINESE.search(token))
+        return self.splitter.cut is not None and all(
+            len(token) == 1 for token in tokens if IS_CHINESE.search(token)
+        )
 
     def words_of(self, tokens: list[str]) -> list[Word]:
         """Characters outside of slots as words; longer tokens among them are words by themselves."""
@@ -99,7 +112,11 @@ class JointRows:
             if len(token) == 1:
                 run += token
                 continue
-            words += [outside_word(piece, tuple(piece)) for piece in self.splitter.pieces(run)] if run else []
+            words += (
+                [outside_word(piece, tuple(piece)) for piece in self.splitter.pieces(run)]
+                if run
+                else []
+            )
             words += [outside_word(token, (token,))] if token else []
             run = ""
         return words

@@ -37,7 +37,9 @@ class Sentence:
     @property
     def text(self) -> str:
         """The text."""
-        return self.gaps[0] + "".join(word.text + gap for word, gap in zip(self.words, self.gaps[1:], strict=True))
+        return self.gaps[0] + "".join(
+            word.text + gap for word, gap in zip(self.words, self.gaps[1:], strict=True)
+        )
 
     @property
     def free(self) -> list[int]:
@@ -149,7 +151,9 @@ def swap_words(sentence: Sentence, first: int, second: int) -> Sentence:
 def can_delete(sentence: Sentence, position: int) -> bool:
     """Whether the gaps around a word can become one: not what stands alone in brackets, quotes or numbers."""
     before, after = sentence.gaps[position], sentence.gaps[position + 1]
-    alike = before == after and not any(character.isalnum() for character in before)  # else a number would be lost
+    alike = before == after and not any(
+        character.isalnum() for character in before
+    )  # else a number would be lost
     return not before.strip() or not after.strip() or alike
 
 
@@ -166,5 +170,7 @@ def delete_words(sentence: Sentence, positions: Collection[int]) -> Sentence:
             if (at_start or at_end) and not before.strip() and not after.strip():
                 gap = before if at_start else after  # no blank is left over at the ends
             words = sentence.words[:position] + sentence.words[position + 1 :]
-            sentence = Sentence(words, (*sentence.gaps[:position], gap, *sentence.gaps[position + 2 :]))
+            sentence = Sentence(
+                words, (*sentence.gaps[:position], gap, *sentence.gaps[position + 2 :])
+            )
     return sentence

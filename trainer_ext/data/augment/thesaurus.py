@@ -25,7 +25,11 @@ class Thesaurus:
             entries = list(dict.fromkeys(group))
             for entry in entries:
                 known = self.synonyms.setdefault(entry.lower(), [])
-                known += [other for other in entries if other.lower() != entry.lower() and other not in known]
+                known += [
+                    other
+                    for other in entries
+                    if other.lower() != entry.lower() and other not in known
+                ]
 
     def __contains__(self, word: str) -> bool:
         return bool(self.synonyms.get(word.lower()))
@@ -40,7 +44,11 @@ class Thesaurus:
         """
         known = self.synonyms.get(word.lower(), [])
         if before.lower() in ("a", "an"):
-            known = [other for other in known if other.lower().startswith(VOWELS) == (before.lower() == "an")]
+            known = [
+                other
+                for other in known
+                if other.lower().startswith(VOWELS) == (before.lower() == "an")
+            ]
         return match_case(word, generator.choice(known)) if known else None
 
 
@@ -65,7 +73,9 @@ def read_groups(path: str, lines: Iterable[str]) -> Iterator[list[str]]:
             continue
         entries = [" ".join(entry.split()) for entry in line.replace("，", ",").split(",")]
         if len(entries) < 2 or not all(entries):
-            raise UserError(f"{path}, line {number}: expected two entries or more, commas between, got {line!r}")
+            raise UserError(
+                f"{path}, line {number}: expected two entries or more, commas between, got {line!r}"
+            )
         yield entries
 
 

@@ -36,17 +36,23 @@ def check_not_read(output: str | os.PathLike, source: str, what: str = "--output
     with suppress(OSError, ValueError):  # one of them is not there, or standard input is no file
         read = os.fstat(sys.stdin.fileno()) if source == "-" else os.stat(source)
         if stat.S_ISREG(read.st_mode) and os.path.samestat(read, os.stat(output)):
-            raise UserError(f"{what} {output} is the input {source}; it would be lost: name another file")
+            raise UserError(
+                f"{what} {output} is the input {source}; it would be lost: name another file"
+            )
 
 
 def metrics_path(output: str | None, source: str) -> Path:
     """Where `--evaluate` saves the metrics: beside the output, else in the current folder under the input's name."""
     if output and output != "-":
         return Path(output).with_suffix(".metrics.json")
-    return Path((Path(source.removesuffix(".gz")).stem if source != "-" else "stdin") + ".metrics.json")
+    return Path(
+        (Path(source.removesuffix(".gz")).stem if source != "-" else "stdin") + ".metrics.json"
+    )
 
 
-def write_answers(path: str, answers: Iterable[dict[str, Any]], join: Callable[[list[str]], str] = ",".join) -> int:
+def write_answers(
+    path: str, answers: Iterable[dict[str, Any]], join: Callable[[list[str]], str] = ",".join
+) -> int:
     """Stream answers into a jsonl or csv file, which appears when it is complete; returns the number of rows.
 
     `-` is standard output, as jsonl. `join` makes one cell of csv of a row's labels.
@@ -86,7 +92,9 @@ def unique(columns: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, value in columns:
         if name in values:
-            raise UserError(f"two columns of the answer are called {name!r}; write .jsonl, which keeps them apart")
+            raise UserError(
+                f"two columns of the answer are called {name!r}; write .jsonl, which keeps them apart"
+            )
         values[name] = value
     return values
 
@@ -104,7 +112,9 @@ def flatten(
             for aspect, inner in value.items():
                 yield from flatten(inner, aspect)
         elif key == "probabilities":
-            yield from ((f"{prefix}_probability_{name}".lstrip("_"), p) for name, p in value.items())
+            yield from (
+                (f"{prefix}_probability_{name}".lstrip("_"), p) for name, p in value.items()
+            )
         elif key == "scores":
             yield from value.items()
         elif key == "labels" and isinstance(value, list):
@@ -122,9 +132,15 @@ def print_answers(answers: Iterator[dict[str, Any]]) -> None:
     shown = list(islice(answers, ON_SCREEN))
     aspects = [answer for answer in shown if "aspects" in answer]
     for answer in aspects:
-        print(f"\n{on_screen(answer['text'])}\n\n{table(screen_rows(answer), screen_headers(answer))}")
+        print(
+            f"\n{on_screen(answer['text'])}\n\n{table(screen_rows(answer), screen_headers(answer))}"
+        )
     if shown and not aspects:
-        print(table([row for answer in shown for row in screen_rows(answer)], screen_headers(shown[0])))
+        print(
+            table(
+                [row for answer in shown for row in screen_rows(answer)], screen_headers(shown[0])
+            )
+        )
     if next(answers, None) is not None:
         print(f"... and more: the first {ON_SCREEN} rows are shown; --output FILE.jsonl keeps all")
 

@@ -38,7 +38,9 @@ class CsvWriter:
             self.first = self.rows
         self.formulas += found
         self.rows += 1
-        bare = any("\r" in cell for cell in cells if isinstance(cell, str))  # csv before 3.13 leaves it without quotes
+        bare = any(
+            "\r" in cell for cell in cells if isinstance(cell, str)
+        )  # csv before 3.13 leaves it without quotes
         (self.quoting_all if bare else self.writer).writerow(cells)
 
     def writerows(self, rows: Iterable[Sequence[Any]]) -> None:

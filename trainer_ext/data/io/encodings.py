@@ -7,7 +7,19 @@ LOOKED_AT = 1 << 18  # bytes; of lines that are all ASCII none count, since they
 LINE = 1 << 16
 # Those in use, in the order in which one is taken when the bytes alone do not tell (as in short texts).
 CANDIDATES = (
-    *("gb18030", "cp1252", "big5", "shift_jis", "euc_kr", "euc_jp", "cp1251", "koi8_r", "cp1250", "cp1254", "cp1253"),
+    *(
+        "gb18030",
+        "cp1252",
+        "big5",
+        "shift_jis",
+        "euc_kr",
+        "euc_jp",
+        "cp1251",
+        "koi8_r",
+        "cp1250",
+        "cp1254",
+        "cp1253",
+    ),
     *("cp1255", "cp1256"),
 )
 MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF16_LE: "utf-16"}

@@ -51,7 +51,9 @@ def check_rows(path: str, records: Iterator[Record]) -> Iterator[Record]:
         raise UserError(f"{error} ({NO_ROWS})") from error
     alone = first[0] if first is not None and second is None else None
     if alone and all(isinstance(value, (dict, list)) for value in alone.values()):
-        raise UserError(f"{path} is one JSON object with {', '.join(map(repr, list(alone)[:5]))}: {NO_ROWS}")
+        raise UserError(
+            f"{path} is one JSON object with {', '.join(map(repr, list(alone)[:5]))}: {NO_ROWS}"
+        )
     yield from (record for record in (first, second) if record is not None)
     yield from records
 
@@ -111,7 +113,9 @@ class Text:
         decoder = json.JSONDecoder()
         while (found := self.whole_value(decoder)) is None:
             if len(self.buffer) > LONGEST_VALUE:
-                raise UserError(f"{self.path}, line {self.line}: one value of more than {LONGEST_VALUE >> 20} MiB")
+                raise UserError(
+                    f"{self.path}, line {self.line}: one value of more than {LONGEST_VALUE >> 20} MiB"
+                )
         value, end = found
         self.line += self.buffer.count("\n", self.position, end)
         self.position = end
@@ -133,8 +137,13 @@ def json_errors(where: str, column: bool = True) -> Iterator[None]:
     try:
         yield
     except json.JSONDecodeError as error:
-        raise UserError(f"{where}: not JSON: {error.msg}" + (f" at column {error.colno}" if column else "")) from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or of nested brackets
+        raise UserError(
+            f"{where}: not JSON: {error.msg}" + (f" at column {error.colno}" if column else "")
+        ) from error
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # a number of thousands of digits, or of nested brackets
         raise UserError(f"{where}: JSON that cannot be read: {error}") from error
 
 

@@ -22,7 +22,9 @@ from trainer_ext.errors import UserError
 BLOCK = 1 << 17
 LONGEST_LINE = 1 << 26  # bytes: a line is held in memory whole
 LONGEST_FIELD = LONGEST_LINE
-MOST_UNPACKED = 1 << 30  # bytes; beyond them a file that unpacks to RATIO times its size is taken for a trap
+MOST_UNPACKED = (
+    1 << 30
+)  # bytes; beyond them a file that unpacks to RATIO times its size is taken for a trap
 RATIO = 100
 FEW = 20  # bytes that are not ASCII: so many may be UTF-8 by chance
 
@@ -69,7 +71,9 @@ def guessed(path: str, file: io.BufferedReader, peek: bool = False) -> str:
     """The encoding that `auto` stands for; says on stderr when it is not UTF-8."""
     found = guess(io.BytesIO(file.peek(BLOCK))) if peek else guess(file)
     if found is None:
-        raise UserError(f"{path}: its encoding cannot be told from its bytes; name it with --encoding")
+        raise UserError(
+            f"{path}: its encoding cannot be told from its bytes; name it with --encoding"
+        )
     if found != "utf-8":
         note_once(f"note: {path} is read as {found} (encoding auto)")
     return found
@@ -111,11 +115,17 @@ def reading_errors(path: str, encoding: str = "utf-8") -> Iterator[None]:
     except UnicodeDecodeError as error:
         name = "UTF-8" if encoding == "utf-8" else encoding
         what = (
-            f"byte {error.object[error.start]:#04x} ({error.reason})" if error.object[error.start :] else error.reason
+            f"byte {error.object[error.start]:#04x} ({error.reason})"
+            if error.object[error.start :]
+            else error.reason
         )
-        raise UserError(f"{path} is not {name} text: {what}{how_to_read(path, encoding)}") from error
+        raise UserError(
+            f"{path} is not {name} text: {what}{how_to_read(path, encoding)}"
+        ) from error
     except UnicodeError as error:  # UTF-16 without a mark, where one is needed
-        raise UserError(f"{path} is not {encoding} text: {error}{how_to_read(path, encoding)}") from error
+        raise UserError(
+            f"{path} is not {encoding} text: {error}{how_to_read(path, encoding)}"
+        ) from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UserError(f"{path} is not a whole gzip file: {error}") from error
     except OSError as error:
@@ -145,9 +155,15 @@ def parts_of(path: str) -> list[str]:
         return [path]
     before, after = path[: found.start()], path[found.end() :]
     pattern = re.compile(re.escape(Path(before).name) + r"\.part(\d+)" + re.escape(after))
-    numbers = sorted(int(match[1]) for file in Path(path).parent.iterdir() if (match := pattern.fullmatch(file.name)))
+    numbers = sorted(
+        int(match[1])
+        for file in Path(path).parent.iterdir()
+        if (match := pattern.fullmatch(file.name))
+    )
     if int(found[1]) != 1:
-        raise UserError(f"{path} is part {found[1]} of a file: give {before}.part1{after}, which reads all parts")
+        raise UserError(
+            f"{path} is part {found[1]} of a file: give {before}.part1{after}, which reads all parts"
+        )
     if numbers != list(range(1, len(numbers) + 1)):
         raise UserError(f"{path}: a part is missing, there are only {', '.join(map(str, numbers))}")
     return [f"{before}.part{number}{after}" for number in numbers]
@@ -159,7 +175,9 @@ def check_file(path: str) -> None:
     if place.is_file():
         return
     if not place.exists():
-        raise UserError(f"{path} does not exist" + " (a link that leads nowhere)" * place.is_symlink())
+        raise UserError(
+            f"{path} does not exist" + " (a link that leads nowhere)" * place.is_symlink()
+        )
     pipe = " (standard input, -, reads what comes through a pipe)" * (not place.is_dir())
     raise UserError(f"{path} is not a file{pipe}")
 
@@ -167,7 +185,13 @@ def check_file(path: str) -> None:
 class Bounded(io.RawIOBase):
     """Bytes of which no line, and no packed file, is so large that reading it would fill the memory or the day."""
 
-    def __init__(self, path: str, source: io.BufferedIOBase, packed: "Joined | None", longest_line: int | None):
+    def __init__(
+        self,
+        path: str,
+        source: io.BufferedIOBase,
+        packed: "Joined | None",
+        longest_line: int | None,
+    ):
         self.path, self.source, self.packed, self.longest_line = path, source, packed, longest_line
         self.total = self.line = 0
 
@@ -177,14 +201,22 @@ class Bounded(io.RawIOBase):
 
     def readinto(self, buffer) -> int:
         """As `io.RawIOBase` has it."""
-        data = self.source.read1(len(buffer))  # what is there: who writes into a pipe waits for answers
+        data = self.source.read1(
+            len(buffer)
+        )  # what is there: who writes into a pipe waits for answers
         buffer[: len(data)] = data
         self.total += len(data)
         end = data.rfind(b"\n")
         self.line = self.line + len(data) if end < 0 else len(data) - end - 1
         if self.longest_line is not None and self.line > self.longest_line:
-            raise UserError(f"{self.path}: a line of more than {self.longest_line >> 20} MiB is no row of text")
-        if self.packed is not None and self.total > MOST_UNPACKED and self.total > RATIO * self.packed.total:
+            raise UserError(
+                f"{self.path}: a line of more than {self.longest_line >> 20} MiB is no row of text"
+            )
+        if (
+            self.packed is not None
+            and self.total > MOST_UNPACKED
+            and self.total > RATIO * self.packed.total
+        ):
             raise UserError(
                 f"{self.path} unpacks to more than {RATIO} times its size ({self.total >> 20} MiB and more): if that "
                 "is right, give the unpacked file"

@@ -27,7 +27,12 @@ from trainer_ext.data.io.open import LONGEST_FIELD, check_file, open_text, readi
 from trainer_ext.errors import UserError
 
 DEFAULTS = FileOptions()
-OTHERS = {"semicolon": ";", "tab": "\t", "'|'": "|", "comma": ","}  # by the name that --delimiter takes
+OTHERS = {
+    "semicolon": ";",
+    "tab": "\t",
+    "'|'": "|",
+    "comma": ",",
+}  # by the name that --delimiter takes
 SHOWN = 20  # columns that a message names
 csv.field_size_limit(LONGEST_FIELD)
 
@@ -61,13 +66,17 @@ def read_rows(
     keep_blank = keep_blank or path == "-"
     with reading_errors(path, options.encoding):
         if kind in ("csv", "tsv"):
-            yield from read_delimited(path, options.separator or {"csv": ",", "tsv": "\t"}[kind], options, keep_blank)
+            yield from read_delimited(
+                path, options.separator or {"csv": ",", "tsv": "\t"}[kind], options, keep_blank
+            )
         elif kind == "txt":
             yield from read_lines(path, split_label, options, keep_blank)
         elif kind == "parquet":
             yield from map(as_row, read_parquet(path))
         else:
-            yield from map(as_row, {"jsonl": read_jsonl, "json": read_json}[kind](path, options.encoding))
+            yield from map(
+                as_row, {"jsonl": read_jsonl, "json": read_json}[kind](path, options.encoding)
+            )
 
 
 def as_row(record: Record) -> Row:
@@ -95,11 +104,17 @@ def file_format(path: str, options: FileOptions = DEFAULTS) -> str:
     return ending
 
 
-def read_delimited(path: str, delimiter: str, options: FileOptions, keep_blank: bool) -> Iterator[Row]:
+def read_delimited(
+    path: str, delimiter: str, options: FileOptions, keep_blank: bool
+) -> Iterator[Row]:
     """csv and tsv; a record with more or fewer fields than the header is an error, never dropped or padded."""
     unquoted = options.quoting == "none"
     with open_text(path, "\n" if unquoted else "", options.encoding) as file:
-        records = split_lines(file, delimiter) if unquoted else csv.reader(file, delimiter=delimiter, strict=True)
+        records = (
+            split_lines(file, delimiter)
+            if unquoted
+            else csv.reader(file, delimiter=delimiter, strict=True)
+        )
         number, line = 0, 0
         lines = (lambda: line) if unquoted else (lambda: records.line_num)
         try:
@@ -118,7 +133,9 @@ def read_delimited(path: str, delimiter: str, options: FileOptions, keep_blank: 
                 if len(fields) != len(header):
                     expected = "column_names has" if options.column_names else "the header has"
                     hint = delimiter_hint(header) or quoting_hint(fields, header, unquoted)
-                    raise UserError(f"{where}: {len(fields)} fields where {expected} {len(header)}{hint}")
+                    raise UserError(
+                        f"{where}: {len(fields)} fields where {expected} {len(header)}{hint}"
+                    )
                 yield check_no_header(Row(dict(zip(header, fields, strict=True)), where))
         except csv.Error as error:
             hint = "" if unquoted else " (--quoting none takes quotes as text, a line as a row)"
@@ -170,7 +187,11 @@ def check_no_header(row: Row) -> Row:
     if not isinstance(first, str) or len(row.values) < 2:
         return row
     start = folded(first)
-    names = {folded(name) for name in row.values} if any(folded(name) == start for name in row.values) else ()
+    names = (
+        {folded(name) for name in row.values}
+        if any(folded(name) == start for name in row.values)
+        else ()
+    )
     if names and all(folded(value) in names for value in row.values.values()):
         raise UserError(
             f"{row.where}: is a header, not a row: its values are the names of the columns "
@@ -246,7 +267,9 @@ def read_txt(
             yield Row({"text": line}, where)
 
 
-def read_columns(lines: Iterable[tuple[str, str]], delimiter: str, columns: Sequence[str]) -> Iterator[Row]:
+def read_columns(
+    lines: Iterable[tuple[str, str]], delimiter: str, columns: Sequence[str]
+) -> Iterator[Row]:
     """A line cut at the first delimiters; the last column takes the rest, delimiters and all."""
     for where, line in lines:
         fields = line.split(delimiter, len(columns) - 1) if line.strip() else [""] * len(columns)
@@ -264,15 +287,24 @@ def lines_of(path: str, keep_blank: bool, encoding: str = "utf-8") -> Iterator[t
             if not line.strip() and not keep_blank:
                 continue
             number += 1
-            yield f"{path}, row {number}" + (f" (line {line_number})" if number != line_number else ""), line
+            yield (
+                f"{path}, row {number}"
+                + (f" (line {line_number})" if number != line_number else ""),
+                line,
+            )
 
 
 def require_columns(row: Row, columns: Sequence[str], path: str) -> None:
     """Raise `UserError` naming the first column the row lacks, those it has, and what may help."""
     for column in columns:
         if column not in row.values:
-            help = delimiter_hint(list(row.values)) or "; --text_column, --label_columns and --id_column name others"
-            raise UserError(f"{path}: there is no column {column!r}; the columns are {names(row.values)}{help}")
+            help = (
+                delimiter_hint(list(row.values))
+                or "; --text_column, --label_columns and --id_column name others"
+            )
+            raise UserError(
+                f"{path}: there is no column {column!r}; the columns are {names(row.values)}{help}"
+            )
 
 
 def text_of(row: Row, column: str, allow_empty: bool = False) -> str:
@@ -281,7 +313,9 @@ def text_of(row: Row, column: str, allow_empty: bool = False) -> str:
     if not isinstance(text, str):
         raise UserError(f"{row.where}: column {column!r} must hold text, got {text!r}")
     if not allow_empty and not text.strip():
-        raise UserError(f"{row.where}: column {column!r} is empty (--drop_missing leaves out such rows)")
+        raise UserError(
+            f"{row.where}: column {column!r} is empty (--drop_missing leaves out such rows)"
+        )
     check_characters(row, column)
     return text
 

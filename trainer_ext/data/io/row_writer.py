@@ -15,7 +15,9 @@ def check_paths(source: str, output: str) -> None:
         raise UserError("--output -: the rows go into a file; name one that ends in .jsonl or .csv")
     check_output(output)
     if source == "-":
-        raise UserError("--input -: rows are read more than once, which standard input cannot be; give a file")
+        raise UserError(
+            "--input -: rows are read more than once, which standard input cannot be; give a file"
+        )
     check_not_read(output, source)
 
 
@@ -51,7 +53,9 @@ class RowWriter:
             self.writer.writerow(self.columns)
         unknown = [column for column in values if column not in self.columns]
         if unknown:
-            raise UserError(f"{self.path}: a row has a column {unknown[0]!r} that the first row lacks; write .jsonl")
+            raise UserError(
+                f"{self.path}: a row has a column {unknown[0]!r} that the first row lacks; write .jsonl"
+            )
         self.writer.writerow([cell(values.get(column, "")) for column in self.columns])
 
     def say(self) -> None:

@@ -30,7 +30,9 @@ CORRECTION = "||"
 LONGEST_RECORD = 1000  # lines, by which a file is told to hold tokens and tags
 
 
-def read_slu(path: str, options: FileOptions = DEFAULTS, intents_inside: bool = True) -> Iterator[Row]:
+def read_slu(
+    path: str, options: FileOptions = DEFAULTS, intents_inside: bool = True
+) -> Iterator[Row]:
     """Yield every row of a labelled file, in order; `options` may say that it is jsonl or parquet.
 
     `intents_inside`: whether token lines without a file of intents have them; rows to predict need none.
@@ -38,7 +40,10 @@ def read_slu(path: str, options: FileOptions = DEFAULTS, intents_inside: bool = 
     Raises:
         UserError: for a file that cannot be read or a malformed row, with file, row, line and value.
     """
-    if (ending_of(path) if options.file_format == "auto" else options.file_format) in ("jsonl", "parquet"):
+    if (ending_of(path) if options.file_format == "auto" else options.file_format) in (
+        "jsonl",
+        "parquet",
+    ):
         yield from read_rows(path, options=options)
         return
     with reading_errors(path, options.encoding), open_text(path, "\n", options.encoding) as file:
@@ -112,7 +117,9 @@ def is_inline(line: str) -> bool:
         return False
 
 
-def read_token_lines(path: str, lines: Iterator[tuple[int, str]], intents_inside: bool = True) -> Iterator[Row]:
+def read_token_lines(
+    path: str, lines: Iterator[tuple[int, str]], intents_inside: bool = True
+) -> Iterator[Row]:
     """`token tag` lines, closed by a line with the intent, or by an empty line where intents are not in the file."""
     tokens: list[str] = []
     tags: list[str] = []
@@ -129,7 +136,9 @@ def read_token_lines(path: str, lines: Iterator[tuple[int, str]], intents_inside
                 raise UserError(f"{where}: the token before the tag {tag!r} is empty")
         elif line.strip():
             if not intents_inside:
-                raise UserError(f"{where}: {line!r} has no tag, and the intents are in another file")
+                raise UserError(
+                    f"{where}: {line!r} has no tag, and the intents are in another file"
+                )
             if not tokens:
                 raise UserError(f"{where}: the intent {line!r} follows no tokens")
             number += 1
@@ -140,7 +149,9 @@ def read_token_lines(path: str, lines: Iterator[tuple[int, str]], intents_inside
             yield Row({"tokens": tokens, "slots": tags}, where)
             tokens, tags = [], []
         elif tokens:
-            raise UserError(f"{where}: an empty line, but no line with the intent after the token {tokens[-1]!r}")
+            raise UserError(
+                f"{where}: an empty line, but no line with the intent after the token {tokens[-1]!r}"
+            )
     where = f"{path}, row {number + 1} (line {line_number})"
     if tokens and intents_inside:
         raise UserError(f"{where}: the file ends before the row's intent")
@@ -153,9 +164,13 @@ def join_intents(rows: Iterator[Row], intent_path: str, lines: Iterable[str]) ->
     intents = (line.strip() for line in lines if line.strip())
     for number, (row, intent) in enumerate(zip_longest(rows, intents), 1):
         if row is None:
-            raise UserError(f"{intent_path}, row {number}: the intent {intent!r} belongs to no row of the other file")
+            raise UserError(
+                f"{intent_path}, row {number}: the intent {intent!r} belongs to no row of the other file"
+            )
         if intent is None:
-            raise UserError(f"{row.where}: {intent_path} has no intent for it, only {number - 1} in all")
+            raise UserError(
+                f"{row.where}: {intent_path} has no intent for it, only {number - 1} in all"
+            )
         yield Row({**row.values, "intent": intent}, row.where)
 
 
@@ -177,16 +192,23 @@ def read_inline(path: str, lines: Iterator[tuple[int, str]]) -> Iterator[Row]:
         where = f"{path}, row {number} (line {line_number})"
         fields = line.split("\t")
         if len(fields) != 4:
-            raise UserError(f"{where}: {len(fields)} columns; expected session, utterance, intent, tagged utterance")
+            raise UserError(
+                f"{where}: {len(fields)} columns; expected session, utterance, intent, tagged utterance"
+            )
         session, utterance, intent, tagged = fields
         try:
             text, spans = parse_inline(tagged)
         except UserError as error:
             raise UserError(f"{where}: {error}") from None
         if text != utterance:
-            raise UserError(f"{where}: without its tags {tagged!r} is {text!r}, but the utterance is {utterance!r}")
+            raise UserError(
+                f"{where}: without its tags {tagged!r} is {text!r}, but the utterance is {utterance!r}"
+            )
         tokens, tags = tag_characters(text, spans)
-        row = Row({"tokens": tokens, "slots": tags, "intent": intent, "session": session, "text": text}, where)
+        row = Row(
+            {"tokens": tokens, "slots": tags, "intent": intent, "session": session, "text": text},
+            where,
+        )
         check_characters(row, "text")
         yield row
 
@@ -228,5 +250,9 @@ def tag_characters(text: str, spans: list[tuple[int, int, str]]) -> tuple[list[s
         inside = [position for position in range(start, end) if not text[position].isspace()]
         for position in inside:
             tags[position] = f"{'B' if position == inside[0] else 'I'}-{name}"
-    kept = [(character, tag) for character, tag in zip(text, tags, strict=True) if not character.isspace()]
+    kept = [
+        (character, tag)
+        for character, tag in zip(text, tags, strict=True)
+        if not character.isspace()
+    ]
     return [character for character, _ in kept], [tag for _, tag in kept]

@@ -30,31 +30,50 @@ def read_smp(path: str, encoding: str = "utf-8") -> Iterator[Row]:
         values = row.values
         for key, kind in (("text", str), ("domain", str), ("intent", str), ("slots", dict)):
             if not isinstance(values.get(key), kind):
-                raise UserError(f"{row.where}: {key!r} must be a {kind.__name__}, got {values.get(key)!r:.80}")
-        tokens, tags = tag_characters(values["text"], locate(row.where, values["text"], values["slots"]))
+                raise UserError(
+                    f"{row.where}: {key!r} must be a {kind.__name__}, got {values.get(key)!r:.80}"
+                )
+        tokens, tags = tag_characters(
+            values["text"], locate(row.where, values["text"], values["slots"])
+        )
         intent = f"{values['domain']}/{values['intent']}"
-        yield Row({"text": values["text"], "tokens": tokens, "slots": tags, "intent": intent}, row.where)
+        yield Row(
+            {"text": values["text"], "tokens": tokens, "slots": tags, "intent": intent}, row.where
+        )
 
 
 def locate(where: str, text: str, slots: dict[str, str | list[str]]) -> list[tuple[int, int, str]]:
     """(start, end, slot) of each value, none overlapping."""
-    values = [(v, name) for name, value in slots.items() for v in (value if isinstance(value, list) else [value])]
+    values = [
+        (v, name)
+        for name, value in slots.items()
+        for v in (value if isinstance(value, list) else [value])
+    ]
     spans: list[tuple[int, int, str]] = []
     for value, name in sorted(values, key=lambda pair: -len(pair[0])):
         starts = [k for k in range(len(text)) if value.strip() and text.startswith(value, k)]
-        free = [k for k in starts if all(k + len(value) <= start or k >= end for start, end, _ in spans)]
+        free = [
+            k for k in starts if all(k + len(value) <= start or k >= end for start, end, _ in spans)
+        ]
         if not starts:
-            raise UserError(f"{where}: the value {value!r} of slot {name!r} does not occur in {text!r}")
+            raise UserError(
+                f"{where}: the value {value!r} of slot {name!r} does not occur in {text!r}"
+            )
         if free:
             spans.append((free[0], free[0] + len(value), name))
         else:
-            print(f"{where}: left out {name} {value!r}, inside a longer slot of {text!r}", file=sys.stderr)
+            print(
+                f"{where}: left out {name} {value!r}, inside a longer slot of {text!r}",
+                file=sys.stderr,
+            )
     return sorted(spans)
 
 
 def main() -> None:
     """Convert one file."""
-    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("input", help="SMP's JSON")
     parser.add_argument("output", help="where the jsonl goes")
     args = parser.parse_args()

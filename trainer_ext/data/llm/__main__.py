@@ -28,7 +28,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise
         raise UserError(f"{error.name} is not installed: pip install -e .[llm]") from None
     except KeyboardInterrupt:
-        raise Interrupted("interrupted; replies so far are in the cache: the same command goes on") from None
+        raise Interrupted(
+            "interrupted; replies so far are in the cache: the same command goes on"
+        ) from None
 
 
 if __name__ == "__main__":

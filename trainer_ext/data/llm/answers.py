@@ -12,7 +12,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+)
 
 NAMES = "think|thinking|thoughts?|reasoning|reflection|analysis|scratchpad|seed:think"
 OPENING = rf"<\s*(?:{NAMES})\s*>|\[THINK\]|◁think▷|<\|START_THINKING\|>|<\|begin_of_thought\|>"
@@ -66,7 +74,11 @@ def pseudo_label(labels: Sequence[str]) -> type[Answer]:
 
 def schema_of(mode: str, labels: Sequence[str] = ()) -> type[Answer]:
     """The schema of a mode's answer."""
-    return pseudo_label(labels) if mode == "label" else {"augment": Paraphrases, "filter": Judgement}[mode]
+    return (
+        pseudo_label(labels)
+        if mode == "label"
+        else {"augment": Paraphrases, "filter": Judgement}[mode]
+    )
 
 
 def parse(reply: str, schema: type[Answer]) -> Answer:
@@ -83,7 +95,9 @@ def parse(reply: str, schema: type[Answer]) -> Answer:
     try:
         answer = schema.model_validate(values[-1])
     except ValidationError as error:
-        problems = (f"{'.'.join(map(str, e['loc'])) or 'answer'}: {e['msg']}" for e in error.errors()[:3])
+        problems = (
+            f"{'.'.join(map(str, e['loc'])) or 'answer'}: {e['msg']}" for e in error.errors()[:3]
+        )
         raise BadReply("; ".join(problems)) from None
     check_characters(answer)
     return answer

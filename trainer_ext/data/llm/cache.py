@@ -28,7 +28,9 @@ class Cache:
             self.connection = sqlite3.connect(self.path, timeout=60, check_same_thread=False)
             self.connection.text_factory = bytes
             with self.connection:
-                self.connection.execute("CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, reply TEXT)")
+                self.connection.execute(
+                    "CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, reply TEXT)"
+                )
         except (OSError, sqlite3.Error) as error:
             raise self.unusable(error) from error
 
@@ -40,7 +42,9 @@ class Cache:
         """
         try:
             with self.lock:
-                row = self.connection.execute("SELECT reply FROM replies WHERE key = ?", (key,)).fetchone()
+                row = self.connection.execute(
+                    "SELECT reply FROM replies WHERE key = ?", (key,)
+                ).fetchone()
             return row[0].decode("utf-8") if row else None
         except (AttributeError, UnicodeDecodeError):  # no text, or damaged
             return None
@@ -55,7 +59,9 @@ class Cache:
         """
         try:
             with self.lock, self.connection:
-                self.connection.execute("INSERT OR REPLACE INTO replies VALUES (?, ?)", (key, reply))
+                self.connection.execute(
+                    "INSERT OR REPLACE INTO replies VALUES (?, ?)", (key, reply)
+                )
         except sqlite3.Error as error:
             raise self.unusable(error) from error
 
@@ -70,4 +76,6 @@ class Cache:
 
 def request_key(request: dict[str, Any]) -> str:
     """sha256 over all that decides the answer: model, messages, parameters, schema; not the address, not the key."""
-    return hashlib.sha256(json.dumps(request, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(request, sort_keys=True, ensure_ascii=False).encode()
+    ).hexdigest()

@@ -26,8 +26,15 @@ FATAL = (401, 403, 404)
 LONGEST_WAIT = 60.0
 LONGEST_RETRY_AFTER = 600.0
 FAILURES_IN_A_ROW = 10
-LONGEST_ECHO = 2000  # characters of a bad reply that the model is shown again; thoughts may be much longer
-CUT = ("length", "model_length", "max_tokens", "content_filter")  # `finish_reason` of a reply that is not whole
+LONGEST_ECHO = (
+    2000  # characters of a bad reply that the model is shown again; thoughts may be much longer
+)
+CUT = (
+    "length",
+    "model_length",
+    "max_tokens",
+    "content_filter",
+)  # `finish_reason` of a reply that is not whole
 CHARACTERS_PER_TOKEN = 3  # an estimate, for servers that do not count
 
 
@@ -92,13 +99,24 @@ class Client:
     ):
         import openai
 
-        self.openai, self.base_url, self.parameters, self.budget = openai, base_url, parameters, budget
+        self.openai, self.base_url, self.parameters, self.budget = (
+            openai,
+            base_url,
+            parameters,
+            budget,
+        )
         self.max_retries, self.retry_wait = max_retries, retry_wait
         self.key = (
             os.environ.get("OPENAI_API_KEY", "").strip() or "none"
         )  # local servers want a header, whatever it says
-        self.client = openai.OpenAI(base_url=base_url, api_key=self.key, timeout=timeout, max_retries=0)
-        self.formats = ["json_schema", "json_object", "none"]  # those the server was not seen to refuse, best first
+        self.client = openai.OpenAI(
+            base_url=base_url, api_key=self.key, timeout=timeout, max_retries=0
+        )
+        self.formats = [
+            "json_schema",
+            "json_object",
+            "none",
+        ]  # those the server was not seen to refuse, best first
         self.failures = 0
         self.stopped = threading.Event()
         self.lock = threading.Lock()
@@ -126,9 +144,15 @@ class Client:
                 parse(reply, schema)
                 break
             except BadReply as error:
-                complaint = printable(f"This is no valid answer ({error}). Answer again, with the JSON object alone.")
+                complaint = printable(
+                    f"This is no valid answer ({error}). Answer again, with the JSON object alone."
+                )
                 said = printable(reply)[:LONGEST_ECHO]
-                chat = [*messages, {"role": "assistant", "content": said}, {"role": "user", "content": complaint}]
+                chat = [
+                    *messages,
+                    {"role": "assistant", "content": said},
+                    {"role": "user", "content": complaint},
+                ]
             except self.openai.APIError as error:
                 reply, problem = None, self.describe(error)
                 self.check_fatal(error, problem)
@@ -163,9 +187,15 @@ class Client:
                 continue
             except ValueError as error:  # a body that is no JSON: cut, or not from such a server
                 self.budget.add(estimate(messages, ""))
-                raise self.openai.APIError(f"the body is not JSON: {error}", None, body=None) from error
+                raise self.openai.APIError(
+                    f"the body is not JSON: {error}", None, body=None
+                ) from error
             with self.lock:
-                self.formats = self.formats[self.formats.index(name) :] if name in self.formats else self.formats
+                self.formats = (
+                    self.formats[self.formats.index(name) :]
+                    if name in self.formats
+                    else self.formats
+                )
             return self.content(completion, messages)
         raise AssertionError("the last format raises")
 
@@ -174,7 +204,10 @@ class Client:
         tokens."""
         try:
             choice = completion.choices[0]
-            reply, finish_reason = self.without_key(text_of(choice.message.content)), choice.finish_reason
+            reply, finish_reason = (
+                self.without_key(text_of(choice.message.content)),
+                choice.finish_reason,
+            )
         except (AttributeError, IndexError, KeyError, TypeError):
             self.budget.add(estimate(messages, ""))
             raise self.openai.APIError("the reply has no choices", None, body=None) from None
@@ -185,7 +218,9 @@ class Client:
     def check_fatal(self, error: Exception, problem: str) -> None:
         """Raise `UserError` for what no repetition and no other row can change."""
         if getattr(error, "status_code", None) in FATAL:
-            raise UserError(f"{self.base_url} refuses model {self.parameters['model']!r}: {problem}") from None
+            raise UserError(
+                f"{self.base_url} refuses model {self.parameters['model']!r}: {problem}"
+            ) from None
 
     def count_failure(self, failed: bool, problem: str) -> None:
         """Raise `UserError` when many rows in a row got no reply: the server is gone."""
@@ -256,4 +291,6 @@ def retry_after(header: str | None) -> float | None:
 
 def estimate(messages: list[dict[str, str]], reply: str) -> int:
     """Tokens of a request and its reply, where the server does not say."""
-    return (sum(len(message["content"]) for message in messages) + len(reply)) // CHARACTERS_PER_TOKEN
+    return (
+        sum(len(message["content"]) for message in messages) + len(reply)
+    ) // CHARACTERS_PER_TOKEN

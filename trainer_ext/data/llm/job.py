@@ -92,9 +92,16 @@ class Asker:
         except BadReply as error:
             self.counts["no valid answer"] += 1
             said = None if reply is None else printable(reply)
-            return Outcome(number, row, problem=f"no valid answer: {printable(str(error))}", reply=said)
+            return Outcome(
+                number, row, problem=f"no valid answer: {printable(str(error))}", reply=said
+            )
 
 
 def rejected(outcome: Outcome, reason: str) -> dict[str, Any]:
     """A line of the file of rejected rows: the row's number, why, what the model said, and the row."""
-    return {"row": outcome.number, "reason": reason, "reply": outcome.reply, "values": outcome.row.values}
+    return {
+        "row": outcome.number,
+        "reason": reason,
+        "reply": outcome.reply,
+        "values": outcome.row.values,
+    }

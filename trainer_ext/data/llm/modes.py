@@ -23,15 +23,23 @@ def judge(outcome: Outcome, threshold: float) -> Iterator[Result]:
     """Mode filter: the row with `judge_score` and `judge_reason`, or why it goes."""
     answer = outcome.answer
     if answer.keep and answer.score >= threshold:
-        yield {**outcome.row.values, "judge_score": answer.score, "judge_reason": answer.reason}, None
+        yield (
+            {**outcome.row.values, "judge_score": answer.score, "judge_reason": answer.reason},
+            None,
+        )
     else:
-        verdict = "judged not to keep" if not answer.keep else f"judged below the threshold {threshold:g}"
+        verdict = (
+            "judged not to keep" if not answer.keep else f"judged below the threshold {threshold:g}"
+        )
         yield None, f"{verdict} (score {answer.score:g}): {answer.reason}"
 
 
 def label(outcome: Outcome, column: str) -> Iterator[Result]:
     """Mode label: the row with its pseudo-label and `explanation`."""
-    yield {**outcome.row.values, column: outcome.answer.label, "explanation": outcome.answer.reason}, None
+    yield (
+        {**outcome.row.values, column: outcome.answer.label, "explanation": outcome.answer.reason},
+        None,
+    )
 
 
 @dataclass
@@ -62,7 +70,12 @@ class Paraphraser:
             self.seen.add(text_key(text))
             self.made[str(source)] += 1
             new_id = f"{source}-{OPERATION}{self.made[str(source)]}"
-            yield new_row({**values, self.text_column: text}, source, OPERATION, self.id_column, new_id), None
+            yield (
+                new_row(
+                    {**values, self.text_column: text}, source, OPERATION, self.id_column, new_id
+                ),
+                None,
+            )
 
     def fault(self, text: str, old: str) -> str | None:
         """Why a paraphrase is not taken, or None."""

@@ -92,11 +92,17 @@ def read_prompt(
     for name in names:
         if name not in KNOWN:
             near = did_you_mean(name, KNOWN)
-            raise UserError(f"--prompt {path}: unknown placeholder {name!r}{near}; known are {', '.join(KNOWN)}")
+            raise UserError(
+                f"--prompt {path}: unknown placeholder {name!r}{near}; known are {', '.join(KNOWN)}"
+            )
     if "text" not in names:
         raise UserError(f"--prompt {path} has no {{{{text}}}}: the row's text would not be sent")
     system, line, user = template.partition("\n---\n")
     if not line:
         system, user = "", template
-    fixed = {"labels": ", ".join(labels), "count": str(count), "schema": json.dumps(schema, ensure_ascii=False)}
+    fixed = {
+        "labels": ", ".join(labels),
+        "count": str(count),
+        "schema": json.dumps(schema, ensure_ascii=False),
+    }
     return Prompt(system.strip(), user.strip(), text_column, tuple(label_columns), fixed)

@@ -47,14 +47,18 @@ def run(args: argparse.Namespace) -> None:
     parameters = {"model": args.model, "temperature": args.temperature}
     parameters |= {"max_tokens": args.max_tokens} if args.max_tokens else {}
     budget = Budget(args.max_requests, args.max_tokens_total)
-    client = Client(args.base_url, parameters, budget, args.timeout, args.max_retries, args.retry_wait)
+    client = Client(
+        args.base_url, parameters, budget, args.timeout, args.max_retries, args.retry_wait
+    )
     cache = Cache(args.cache_dir)
     asker = Asker(client, cache, prompt, schema)
     counts = Counter({"rows in": count})
     rejected_path = Path(args.output).with_suffix(".rejected.jsonl")
     bar = tqdm(total=count, desc=args.mode, unit="row", mininterval=0.5)
     with atomic_writer(rejected_path) as left_out, open_rows(args.output) as file, bar:
-        writer = RowWriter(file, args.output, (SOURCE_ID, OPERATION) if args.mode == "augment" else ())
+        writer = RowWriter(
+            file, args.output, (SOURCE_ID, OPERATION) if args.mode == "augment" else ()
+        )
         if args.mode == "augment":
             for row in read(args):
                 writer.write(row.values)
@@ -63,7 +67,13 @@ def run(args: argparse.Namespace) -> None:
         for outcome in asker.outcomes(rows, args.concurrency):
             bar.update()
             for values, reason in results(mode, outcome):
-                counts["rows out" if reason is None else "not asked" if reason == NOT_ASKED else "rejected"] += 1
+                counts[
+                    "rows out"
+                    if reason is None
+                    else "not asked"
+                    if reason == NOT_ASKED
+                    else "rejected"
+                ] += 1
                 if reason is None:
                     writer.write(values)
                 else:
@@ -139,7 +149,11 @@ def report(counts: Counter, asker: Asker, rejected_path: Path, args: argparse.Na
     """The table at the end, and how to go on."""
     budget = asker.client.budget
     counts = {name: counts[name] for name in ("rows in", "rows out", "rejected", "not asked")}
-    counts |= {"requests": budget.requests, "from the cache": asker.counts["cached"], "tokens": budget.tokens}
+    counts |= {
+        "requests": budget.requests,
+        "from the cache": asker.counts["cached"],
+        "tokens": budget.tokens,
+    }
     print(tabulate(counts.items(), tablefmt="plain"))
     print(f"-> {args.output}; what was left out, and why -> {rejected_path}", file=sys.stderr)
     if counts["not asked"]:

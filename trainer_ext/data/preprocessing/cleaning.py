@@ -19,7 +19,24 @@ CONTROL = re.compile(
 )
 REPEATED = re.compile(r"([^\d])\1{3,}", re.DOTALL)
 TAG = re.compile(r"</?([a-zA-Z][a-zA-Z0-9]*)(?:[\s/][^<>]*)?>|<[!?][^<>]*>")
-INLINE = {"a", "abbr", "b", "big", "cite", "code", "em", "font", "i", "ins", "kbd", "label", "mark", "q", "s", "small"}
+INLINE = {
+    "a",
+    "abbr",
+    "b",
+    "big",
+    "cite",
+    "code",
+    "em",
+    "font",
+    "i",
+    "ins",
+    "kbd",
+    "label",
+    "mark",
+    "q",
+    "s",
+    "small",
+}
 INLINE |= {"span", "strong", "sub", "sup", "tt", "u", "var"}  # every other tag parts words
 # Letters and digits with the apostrophes and hyphens inside them, but not Chinese, which has no blanks between words.
 WHOLE_WORD = re.compile(rf"[^\W{CHINESE}]+(?:['’-][^\W{CHINESE}]+)*")
@@ -79,7 +96,10 @@ def remove_stopwords(text: str, stopwords: tuple[str, ...]) -> str:
     whole, anywhere = by_kind(stopwords)
     kept, position = [], 0
     while position < len(text):
-        found = next((word for word in anywhere.get(text[position], ()) if text.startswith(word, position)), None)
+        found = next(
+            (word for word in anywhere.get(text[position], ()) if text.startswith(word, position)),
+            None,
+        )
         piece = found or WORD.match(text, position)[0]
         position += len(piece)
         if found or piece.casefold() in whole:
@@ -119,7 +139,9 @@ class Cleaning:
     def __call__(self, text: str) -> str:
         """The text as the model reads it; it may be empty."""
         for step in self.steps:
-            text = remove_stopwords(text, self.stopwords) if step == "stopwords" else STEPS[step](text)
+            text = (
+                remove_stopwords(text, self.stopwords) if step == "stopwords" else STEPS[step](text)
+            )
         return text
 
     def by_word(self, words: Sequence[str]) -> list[str]:

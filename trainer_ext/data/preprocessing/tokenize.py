@@ -45,7 +45,11 @@ def tokenize(
         UserError: when `max_length` has no room for the truncation's marker.
     """
     encode = encoder(tokenizer, max_length, truncation, cleaning)
-    settings = {"max_length": max_length, "truncation": truncation.to_dict(), "cleaning": cleaning.to_dict()}
+    settings = {
+        "max_length": max_length,
+        "truncation": truncation.to_dict(),
+        "cleaning": cleaning.to_dict(),
+    }
     key = cache_key(dataset, tokenizer, settings)
     workers = num_proc if num_proc and num_proc > 1 and len(dataset) >= num_proc else None
     make = partial(
@@ -53,14 +57,19 @@ def tokenize(
         encode,
         batched=True,
         num_proc=workers,
-        remove_columns=[name for name in TEXTS if name in dataset.column_names],  # else they are written once more
+        remove_columns=[
+            name for name in TEXTS if name in dataset.column_names
+        ],  # else they are written once more
         desc="tokenising",
         new_fingerprint=key,
     )
     tokens = cached(make, key) if is_caching_enabled() else make(keep_in_memory=True)
     steps, special = cleaning.steps, tokenizer.num_special_tokens_to_add()
     if steps and (empty := sum(length <= special for length in tokens["length"])):
-        print(f"note: clean {' '.join(steps)} leaves nothing of {empty} of {len(tokens)} texts", file=sys.stderr)
+        print(
+            f"note: clean {' '.join(steps)} leaves nothing of {empty} of {len(tokens)} texts",
+            file=sys.stderr,
+        )
     return tokens
 
 
@@ -83,16 +92,23 @@ def encoder(
         """New columns for a batch."""
         if "words" in batch:
             words = list(map(cleaning.by_word, batch["words"]))
-            encoded = tokenizer(words, truncation=True, max_length=max_length, is_split_into_words=True)
+            encoded = tokenizer(
+                words, truncation=True, max_length=max_length, is_split_into_words=True
+            )
             pieces = [encoded.word_ids(row) for row in range(len(words))]
-            columns = {**encoded, "token_labels": list(map(label_first_pieces, pieces, batch["token_labels"]))}
+            columns = {
+                **encoded,
+                "token_labels": list(map(label_first_pieces, pieces, batch["token_labels"])),
+            }
         else:
             forget(backend)
             if cutter is None:
                 backend.enable_truncation(max_length, direction=tokenizer.truncation_side)
             # Not by calling `tokenizer`, which takes as long again to turn the encodings into lists one by one.
             rows = backend.encode_batch_fast(list(map(cleaning, batch["text"])))  # no offsets
-            columns = model_columns(map(cutter, rows) if cutter else rows, tokenizer.model_input_names)
+            columns = model_columns(
+                map(cutter, rows) if cutter else rows, tokenizer.model_input_names
+            )
         forget(backend)
         return {**columns, "length": list(map(len, columns["input_ids"]))}
 
@@ -116,7 +132,9 @@ def model_columns(rows: Iterable[Tokens | Encoding], names: Collection[str]) -> 
     return {name: columns[name] for name in names}
 
 
-def cache_key(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, settings: dict[str, Any]) -> str:
+def cache_key(
+    dataset: Dataset, tokenizer: PreTrainedTokenizerBase, settings: dict[str, Any]
+) -> str:
     """Hex digest of everything the tokenised rows are a function of: rows, tokenizer, settings, and this file."""
     backend = tokenizer.backend_tokenizer
     forget(backend)
@@ -170,7 +188,9 @@ class Collator:
         labels = {"labels": torch.tensor([row["labels"] for row in rows])}
         leave_out = ("labels", "token_labels", *NOT_FOR_THE_MODEL)
         inputs = [{k: v for k, v in row.items() if k not in leave_out} for row in rows]
-        batch = pad_without_fast_tokenizer_warning(self.tokenizer, inputs, padding_side="right", return_tensors="pt")
+        batch = pad_without_fast_tokenizer_warning(
+            self.tokenizer, inputs, padding_side="right", return_tensors="pt"
+        )
         if "token_labels" in rows[0]:
             padded = torch.full(batch["input_ids"].shape, IGNORE)
             for row, values in enumerate(rows):

@@ -43,7 +43,11 @@ class Truncation:
 
     def to_dict(self) -> dict[str, Any]:
         """As stored in a checkpoint's config: what has an effect."""
-        own = {"head_share": self.head_share, "marker": self.marker} if self.mode == "head_tail" else {}
+        own = (
+            {"head_share": self.head_share, "marker": self.marker}
+            if self.mode == "head_tail"
+            else {}
+        )
         return {"mode": self.mode, **own}
 
     @classmethod
@@ -57,7 +61,9 @@ class Truncation:
         _ = {"head": 1.0, "tail": 0.0, "head_tail": policy.head_share}[policy.mode]
         return policy
 
-    def cutter(self, max_length: int, special: int, encode: Callable[[str], list[int]]) -> "Cutter | None":
+    def cutter(
+        self, max_length: int, special: int, encode: Callable[[str], list[int]]
+    ) -> "Cutter | None":
         """What cuts encodings; None for `head`, which the tokenizer cuts itself, and faster.
 
         Args:

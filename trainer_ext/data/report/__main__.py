@@ -35,26 +35,45 @@ FLAGS = {"task", "text_column", "label_columns", "label_names", "label_separator
 def parse(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, DataArguments]:
     """The command line, and the part of it that says how to read."""
     parser = ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
-    parser.add_argument("files", nargs="+", metavar="FILE", help="labelled files; the first is the training part")
-    parser.add_argument("--output_dir", type=Path, required=True, help="where data_report.json and the pictures go")
-    parser.add_argument("--recipe", help="YAML recipe of train.py: its reading and column flags are taken")
-    parser.add_argument("--model_name_or_path", help="model or checkpoint whose tokenizer counts the tokens")
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE", help="labelled files; the first is the training part"
+    )
+    parser.add_argument(
+        "--output_dir", type=Path, required=True, help="where data_report.json and the pictures go"
+    )
+    parser.add_argument(
+        "--recipe", help="YAML recipe of train.py: its reading and column flags are taken"
+    )
+    parser.add_argument(
+        "--model_name_or_path", help="model or checkpoint whose tokenizer counts the tokens"
+    )
     specs = {spec.name: spec for spec in fields(DataArguments)}
     for name in sorted(FLAGS):
         many = name in ("label_columns", "label_names")
         choices = specs[name].metadata.get("choices")
         parser.add_argument(
-            f"--{name}", nargs="+" if many else None, choices=choices, help=specs[name].metadata["help"]
+            f"--{name}",
+            nargs="+" if many else None,
+            choices=choices,
+            help=specs[name].metadata["help"],
         )
     add_file_flags(parser)
     recipe = read_recipe(parser.parse_args(argv).recipe)
-    taken = {name: value for name, value in recipe.items() if name in specs and hasattr(parser.parse_args(argv), name)}
+    taken = {
+        name: value
+        for name, value in recipe.items()
+        if name in specs and hasattr(parser.parse_args(argv), name)
+    }
     if "drop_missing" in taken:
         taken["drop_missing"] = read_boolean(taken["drop_missing"])
     lists = ("label_columns", "label_names", "column_names")
-    parser.set_defaults(**{k: [str(v)] if k in lists and not isinstance(v, list) else v for k, v in taken.items()})
+    parser.set_defaults(
+        **{k: [str(v)] if k in lists and not isinstance(v, list) else v for k, v in taken.items()}
+    )
     args = parser.parse_args(argv)
     values = {name: getattr(args, name) for name in specs if getattr(args, name, None) is not None}
     try:
@@ -77,7 +96,9 @@ def main() -> None:
         first = next(rows, None)
         if first is None:
             raise UserError(f"{path} is empty: it has no rows")
-        require_columns(first, TASKS[data.task].required_columns(data.text_column, data.label_columns), path)
+        require_columns(
+            first, TASKS[data.task].required_columns(data.text_column, data.label_columns), path
+        )
         profiles.append((name, Profile(data, count).read(chain([first], rows))))
     report = build_report(args.files, profiles, data)
     print(as_text(report))
@@ -86,7 +107,9 @@ def main() -> None:
     print(f"\ndata_report.json and {', '.join(names)} are in {args.output_dir}")
 
 
-def build_report(paths: Sequence[str], profiles: Sequence[tuple[str, Profile]], data: DataArguments) -> dict[str, Any]:
+def build_report(
+    paths: Sequence[str], profiles: Sequence[tuple[str, Profile]], data: DataArguments
+) -> dict[str, Any]:
     """What data_report.json holds."""
     return {
         "task": data.task,
@@ -102,7 +125,14 @@ def build_report(paths: Sequence[str], profiles: Sequence[tuple[str, Profile]], 
 def as_text(report: dict[str, Any]) -> str:
     """The report as tables."""
     files, parts = report["files"], []
-    headers = ["file", "rows", "missing", "repeated rows", "texts with contradicting labels", "their rows"]
+    headers = [
+        "file",
+        "rows",
+        "missing",
+        "repeated rows",
+        "texts with contradicting labels",
+        "their rows",
+    ]
     rows = []
     for file in files:
         repeats = file["duplicates"]
@@ -112,14 +142,23 @@ def as_text(report: dict[str, Any]) -> str:
     parts.append(table(rows, headers))
     for file in files:
         for name, gap in file["missing"].items():
-            parts.append(f"{file['name']}: no {on_screen(name)} in {gap['count']} rows: {', '.join(gap['first'])}")
+            parts.append(
+                f"{file['name']}: no {on_screen(name)} in {gap['count']} rows: {', '.join(gap['first'])}"
+            )
         for name, counts in file["unknown_labels"].items():
             listed = ", ".join(f"{value!r} ({count})" for value, count in counts.items())
-            parts.append(f"{file['name']}: {on_screen(name)} has labels that are none of label_names: {listed}")
+            parts.append(
+                f"{file['name']}: {on_screen(name)} has labels that are none of label_names: {listed}"
+            )
     if report["shared"]:
         rows = [[p["first"], p["second"], p["texts"], p["rows_of_second"], p["conflicting_texts"]]
                 for p in report["shared"]]  # fmt: skip
-        parts.append(table(rows, ["first", "second", "texts in both", "rows of the second", "with other labels"]))
+        parts.append(
+            table(
+                rows,
+                ["first", "second", "texts in both", "rows of the second", "with other labels"],
+            )
+        )
     parts += class_tables(files) + target_tables(files) + length_tables(files)
     return "\n\n".join(parts)
 
@@ -128,17 +167,28 @@ def class_tables(files: Sequence[dict[str, Any]]) -> list[str]:
     """One table a label column; where there are several (aspects), one for all of them."""
     columns = list(dict.fromkeys(column for file in files for column in file["classes"]))
     if are_aspects(columns):
-        by_column = [(file["name"], column, by) for file in files for column, by in file["classes"].items()]
+        by_column = [
+            (file["name"], column, by) for file in files for column, by in file["classes"].items()
+        ]
         names = list(dict.fromkeys(name for *_, by in by_column for name in sorted(by["counts"])))
         rows = [[file, column, *(by["counts"].get(name, 0) for name in names), str(by["imbalance_ratio"])]
                 for file, column, by in by_column]  # fmt: skip
         return [table(rows, ["file", "column", *names, "largest / smallest"])]
     parts = []
     for column in columns:
-        counts = [file["classes"].get(column, {"counts": {}, "imbalance_ratio": None}) for file in files]
+        counts = [
+            file["classes"].get(column, {"counts": {}, "imbalance_ratio": None}) for file in files
+        ]
         names = list(dict.fromkeys(name for by in counts for name in by["counts"]))
-        rows = [[name, *(by["counts"].get(name, 0) for by in counts)] for name in names[:CLASSES_ON_SCREEN]]
-        more = f"\n... and {len(names) - CLASSES_ON_SCREEN} more" if len(names) > CLASSES_ON_SCREEN else ""
+        rows = [
+            [name, *(by["counts"].get(name, 0) for by in counts)]
+            for name in names[:CLASSES_ON_SCREEN]
+        ]
+        more = (
+            f"\n... and {len(names) - CLASSES_ON_SCREEN} more"
+            if len(names) > CLASSES_ON_SCREEN
+            else ""
+        )
         ratios = ", ".join(f"{by['imbalance_ratio']:g}" for by in counts if by["imbalance_ratio"])
         parts.append(table(rows, [column, *(file["name"] for file in files)]) + more)
         parts.append(f"{len(names)} classes of {on_screen(column)}; largest / smallest: {ratios}")
@@ -168,7 +218,9 @@ def length_tables(files: Sequence[dict[str, Any]]) -> list[str]:
                 for file in files]  # fmt: skip
     best = max(file["length"]["recommended_max_length"] for file in files)
     whole = min(file["length"]["coverage"].get(str(best), 0) for file in files)
-    hint = "" if units[0] == "tokens" else " (an estimate: give --model_name_or_path to count tokens)"
+    hint = (
+        "" if units[0] == "tokens" else " (an estimate: give --model_name_or_path to count tokens)"
+    )
     return [
         table(rows, ["length of the texts", "in", *names]),
         table(coverage, [f"whole within max_length, {units[0]}", *map(str, MAX_LENGTHS)]),
@@ -189,7 +241,10 @@ def write_pictures(folder: Path, profiles: Sequence[tuple[str, Profile]]) -> lis
         names.append(f"classes_{len(names)}.png")
         histograms.aspect_bars(profile.classes, name, folder / names[-1])
     for column in columns if not are_aspects(columns) else ():
-        counts = {name: dict(profile.classes.get(column, Counter()).most_common()) for name, profile in profiles}
+        counts = {
+            name: dict(profile.classes.get(column, Counter()).most_common())
+            for name, profile in profiles
+        }
         names.append(f"classes_{''.join(c if c.isalnum() else '_' for c in column)}.png")
         histograms.class_bars(counts, column, folder / names[-1])
     for name, profile in profiles:

@@ -14,24 +14,41 @@ FILES, TARGETS = 10, 30
 
 
 @picture
-def length_histogram(lengths: Mapping[str, Sequence[int]], unit: str, limits: Iterable[int], path: Path) -> None:
+def length_histogram(
+    lengths: Mapping[str, Sequence[int]], unit: str, limits: Iterable[int], path: Path
+) -> None:
     """Share of the texts by length, a line a file, up to the longest 1%; the max_lengths as dashed lines."""
     figure, axis = plt.subplots(figsize=(8, 4))
     count, lengths = len(lengths), dict(islice(lengths.items(), FILES))
     fallback = font_for("".join(lengths))
-    top = max((int(np.percentile(np.asarray(values), 99)) for values in lengths.values() if len(values)), default=1)
+    top = max(
+        (int(np.percentile(np.asarray(values), 99)) for values in lengths.values() if len(values)),
+        default=1,
+    )
     edges = np.linspace(0, max(top, 10), min(60, max(top, 10)) + 1)
     for k, (name, values) in enumerate(lengths.items(), 1):
         if len(values):
             clipped = np.minimum(np.asarray(values), edges[-1])
             weights = np.full(len(values), 1 / len(values))
             label = drawable(name, fallback, f"file {k}")
-            axis.hist(clipped, bins=edges, weights=weights, histtype="step", label=f" {label} ({len(values)})")
+            axis.hist(
+                clipped,
+                bins=edges,
+                weights=weights,
+                histtype="step",
+                label=f" {label} ({len(values)})",
+            )
     for limit in limits:
         if limit <= edges[-1]:
             axis.axvline(limit, color="gray", linestyle="--", linewidth=0.8)
             axis.text(
-                limit, 1.01, str(limit), transform=axis.get_xaxis_transform(), ha="center", fontsize=7, rotation=90
+                limit,
+                1.01,
+                str(limit),
+                transform=axis.get_xaxis_transform(),
+                ha="center",
+                fontsize=7,
+                rotation=90,
             )
     axis.set(xlabel=f"{unit} (the last bar holds everything longer)", ylabel="share of the texts")
     if len(lengths) < count:
@@ -55,12 +72,16 @@ def class_bars(counts: Mapping[str, Mapping[str, int]], title: str, path: Path) 
     for k, (file, by_class) in enumerate(counts.items()):
         places = [row + k * height for row in range(len(shown))]
         values = [by_class.get(name, 0) for name in shown]
-        axis.barh(places, values, height=height, label=" " + drawable(file, fallback, f"file {k + 1}"))
+        axis.barh(
+            places, values, height=height, label=" " + drawable(file, fallback, f"file {k + 1}")
+        )
         for place, value in zip(places, values, strict=True):
             axis.text(value, place, f" {value}", va="center", fontsize=7)
     labels = [drawable(name, fallback, f"#{k}") for k, name in enumerate(shown, 1)]
     axis.set_yticks(
-        [row + height * (len(counts) - 1) / 2 for row in range(len(shown))], labels, family=families(fallback)
+        [row + height * (len(counts) - 1) / 2 for row in range(len(shown))],
+        labels,
+        family=families(fallback),
     )
     axis.invert_yaxis()
     more = f" (the first {SHOWN} of {len(names)})" if len(names) > SHOWN else ""
@@ -82,8 +103,12 @@ def aspect_bars(classes: Mapping[str, Mapping[str, int]], title: str, path: Path
     figure, axis = plt.subplots(figsize=(9, 1.2 + 0.3 * len(classes)))
     left = np.zeros(len(classes))
     for k, name in enumerate(names, 1):
-        shares = np.array([counts.get(name, 0) / max(1, sum(counts.values())) for counts in classes.values()])
-        axis.barh(range(len(classes)), shares, left=left, label=" " + drawable(name, fallback, f"#{k}"))
+        shares = np.array(
+            [counts.get(name, 0) / max(1, sum(counts.values())) for counts in classes.values()]
+        )
+        axis.barh(
+            range(len(classes)), shares, left=left, label=" " + drawable(name, fallback, f"#{k}")
+        )
         left += shares
     labels = [drawable(column, fallback, f"column {k}") for k, column in enumerate(classes, 1)]
     axis.set_yticks(range(len(classes)), labels, family=families(fallback))
@@ -111,8 +136,12 @@ def target_histogram(targets: Mapping[str, Sequence[float]], title: str, path: P
         values = values[~np.isnan(values)]
         distinct = len(np.unique(values))
         axes.flat[k].hist(values, bins=min(40, max(10, distinct * 2 - 1)))
-        axes.flat[k].set_title(drawable(name, fallback, f"target {k + 1}"), family=families(fallback))
+        axes.flat[k].set_title(
+            drawable(name, fallback, f"target {k + 1}"), family=families(fallback)
+        )
     limits = f" (the first {TARGETS} of {count})" if len(targets) < count else ""
     figure.tight_layout()
-    figure.suptitle(drawable(title, fallback, "targets") + limits, family=families(fallback), y=1, va="bottom")
+    figure.suptitle(
+        drawable(title, fallback, "targets") + limits, family=families(fallback), y=1, va="bottom"
+    )
     save(figure, path)

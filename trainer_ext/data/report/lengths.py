@@ -27,7 +27,9 @@ def token_counter(name: str) -> Count:
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise UserError(f"model_name_or_path {name} has no tokenizer: {why_not_loaded(error, NOT_HERE)}") from error
+        raise UserError(
+            f"model_name_or_path {name} has no tokenizer: {why_not_loaded(error, NOT_HERE)}"
+        ) from error
     return counter_of(tokenizer)
 
 
@@ -37,7 +39,9 @@ def counter_of(tokenizer: Any) -> Count:
     def count(texts: Sequence) -> list[int]:
         """Without truncation."""
         by_word = bool(texts) and not isinstance(texts[0], str)
-        encoded = tokenizer(list(texts), truncation=False, is_split_into_words=by_word, verbose=False)
+        encoded = tokenizer(
+            list(texts), truncation=False, is_split_into_words=by_word, verbose=False
+        )
         return [len(ids) for ids in encoded["input_ids"]]
 
     return count
@@ -46,7 +50,10 @@ def counter_of(tokenizer: Any) -> Count:
 def estimate(texts: Iterable) -> list[int]:
     """Tokens without a tokenizer: a Chinese character is one, another word 1.3, and two special ones."""
     found = (WORD.findall(text if isinstance(text, str) else " ".join(text)) for text in texts)
-    return [2 + round(sum(1 if len(word) == 1 else PIECES_PER_WORD for word in words)) for words in found]
+    return [
+        2 + round(sum(1 if len(word) == 1 else PIECES_PER_WORD for word in words))
+        for words in found
+    ]
 
 
 class Lengths:
@@ -60,13 +67,21 @@ class Lengths:
     def add(self, texts: Sequence) -> None:
         """Texts, or lists of words."""
         self.values[self.unit].extend(self.count(texts))
-        self.values["characters"].extend(len(text) if isinstance(text, str) else sum(map(len, text)) for text in texts)
-        self.values["words"].extend(len(text.split() if isinstance(text, str) else text) for text in texts)
+        self.values["characters"].extend(
+            len(text) if isinstance(text, str) else sum(map(len, text)) for text in texts
+        )
+        self.values["words"].extend(
+            len(text.split() if isinstance(text, str) else text) for text in texts
+        )
 
     def summary(self) -> dict[str, Any]:
         """Percentiles and mean by unit; of the tokens the coverage of each max_length, and the recommended one."""
         tokens = np.asarray(self.values[self.unit])
-        coverage = {str(limit): round(float((tokens <= limit).mean()), 4) for limit in MAX_LENGTHS if len(tokens)}
+        coverage = {
+            str(limit): round(float((tokens <= limit).mean()), 4)
+            for limit in MAX_LENGTHS
+            if len(tokens)
+        }
         enough = [limit for limit in MAX_LENGTHS if coverage.get(str(limit), 0) >= WHOLE]
         return {
             "unit": self.unit,

@@ -51,7 +51,9 @@ class Profile:
             self.space = None
         if self.space is not None:
             kinds = ["labels"] if data.task == "multi_label" else data.label_columns
-            self.classes = {column: Counter(dict.fromkeys(self.space.classes, 0)) for column in kinds}
+            self.classes = {
+                column: Counter(dict.fromkeys(self.space.classes, 0)) for column in kinds
+            }
 
     def read(self, rows: Iterable[Row]) -> "Profile":
         """Look at all rows; returns itself."""
@@ -68,7 +70,9 @@ class Profile:
         flags = self.shape.flags(len(self.space.classes) if self.space else None)
         if flags:
             names = self.space.classes if self.space else [str(k) for k in range(flags)]
-            self.classes["labels"] = Counter({name: self.flagged[k] for k, name in enumerate(names)})
+            self.classes["labels"] = Counter(
+                {name: self.flagged[k] for k, name in enumerate(names)}
+            )
             self.unknown = {}
 
     def look_at(self, row: Row) -> str | list[str] | None:
@@ -98,7 +102,9 @@ class Profile:
         raw = [row.values.get(column) for column in columns]
         whole = True
         for column, value in zip(columns, raw, strict=True):
-            if is_missing(value) and not (task.takes_lists and len(columns) == 1 and value is not None):
+            if is_missing(value) and not (
+                task.takes_lists and len(columns) == 1 and value is not None
+            ):
                 self.gap(column, row)
                 whole = False
             elif task.name == "regression":
@@ -118,7 +124,9 @@ class Profile:
         if task.takes_lists and len(columns) == 1:
             labels = self.list_of(row, raw[0])
             names = [normalise(name) for name in labels]
-            return tuple(names if are_flags(labels) else sorted(names))  # the order of flags says which classes
+            return tuple(
+                names if are_flags(labels) else sorted(names)
+            )  # the order of flags says which classes
         return tuple(normalise(value) for value in raw)
 
     def list_of(self, row: Row, value: Any) -> list:
@@ -177,7 +185,9 @@ class Profile:
             "columns": list(self.columns),
             "classes": {name: class_summary(counts) for name, counts in self.classes.items()},
             "targets": {name: target_summary(values) for name, values in self.targets.items()},
-            "unknown_labels": {name: dict(counts.most_common(20)) for name, counts in self.unknown.items()},
+            "unknown_labels": {
+                name: dict(counts.most_common(20)) for name, counts in self.unknown.items()
+            },
             "missing": self.missing,
             "duplicates": self.normal.repeats() | {"exact": self.exact.repeats()},
             "length": self.lengths.summary(),
@@ -196,7 +206,13 @@ def target_summary(values: Sequence[float]) -> dict[str, Any]:
     """Distribution of a regression target."""
     scores = np.asarray(values)
     named = {"mean": scores.mean(), "std": scores.std()}
-    named |= dict(zip(("min", "p25", "p50", "p75", "max"), np.percentile(scores, (0, 25, 50, 75, 100)), strict=True))
+    named |= dict(
+        zip(
+            ("min", "p25", "p50", "p75", "max"),
+            np.percentile(scores, (0, 25, 50, 75, 100)),
+            strict=True,
+        )
+    )
     distinct, counts = np.unique(scores, return_counts=True)
     shown = zip(distinct.tolist(), counts.tolist(), strict=True) if len(distinct) <= 50 else ()
     return {
@@ -211,4 +227,9 @@ def pairs(profiles: Sequence[tuple[str, Profile]]) -> Iterator[dict[str, Any]]:
     for k, (first, one) in enumerate(profiles):
         for second, other in profiles[k + 1 :]:
             shared = one.normal.shared(other.normal)
-            yield {"first": first, "second": second, **shared, "exact": one.exact.shared(other.exact)}
+            yield {
+                "first": first,
+                "second": second,
+                **shared,
+                "exact": one.exact.shared(other.exact),
+            }

@@ -12,18 +12,24 @@ from trainer_ext.data.report.lengths import counter_of
 LOOKED_AT = 1000  # texts whose tokens are counted
 
 
-def print_summary(datasets: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
+def print_summary(
+    datasets: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> None:
     """Rows of each split, and what is odd about them."""
     print("\n".join(summary_lines(datasets, tokenizer, max_length)), flush=True)
 
 
-def summary_lines(datasets: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, max_length: int) -> Iterator[str]:
+def summary_lines(
+    datasets: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> Iterator[str]:
     """The lines: rows; repeated texts and texts shared by splits; the share that max_length cuts.
 
     Texts are the same after folding case and white space. Streamed rows are only counted.
     """
     yield "rows: " + ", ".join(f"{split} {len(rows)}" for split, rows in datasets.items() if rows)
-    indices = {split: index_of(rows) for split, rows in datasets.items() if isinstance(rows, Dataset)}
+    indices = {
+        split: index_of(rows) for split, rows in datasets.items() if isinstance(rows, Dataset)
+    }
     for split, index in indices.items():
         repeats = index.repeats()
         if repeats["repeated_rows"]:
@@ -49,7 +55,10 @@ def summary_lines(datasets: Mapping[str, Any], tokenizer: PreTrainedTokenizerBas
 def index_of(dataset: Dataset) -> TextIndex:
     """The texts of a split."""
     index = TextIndex()
-    columns = [dataset["labels"], *([dataset["token_labels"]] if "token_labels" in dataset.column_names else [])]
+    columns = [
+        dataset["labels"],
+        *([dataset["token_labels"]] if "token_labels" in dataset.column_names else []),
+    ]
     for text, *labels in zip(dataset["text"], *columns, strict=True):
         index.add(normalised(text), labels)
     return index

@@ -17,7 +17,14 @@ from trainer_ext.arguments.files import add_file_flags, file_options
 from trainer_ext.data.io.readers import require_columns, text_of
 from trainer_ext.data.io.row_writer import RowWriter, check_paths, open_rows
 from trainer_ext.data.labelled import encoded_labels, raw_label, read_labelled, space_of
-from trainer_ext.data.provenance import DEFAULT_ID, OPERATION, SOURCE_ID, named_rows, new_row, source_of
+from trainer_ext.data.provenance import (
+    DEFAULT_ID,
+    OPERATION,
+    SOURCE_ID,
+    named_rows,
+    new_row,
+    source_of,
+)
 from trainer_ext.data.sampling.resample import METHODS, make_resampler
 from trainer_ext.errors import ArgumentParser, UserError, check_range, run_main
 from trainer_ext.tables import table
@@ -31,23 +38,43 @@ SHOWN = 20
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
-    parser.add_argument("--input", required=True, help="training rows: csv, tsv, jsonl, parquet, txt (.gz too)")
+    parser.add_argument(
+        "--input", required=True, help="training rows: csv, tsv, jsonl, parquet, txt (.gz too)"
+    )
     parser.add_argument("--output", required=True, help="where the rows go, .jsonl or .csv")
-    parser.add_argument("--method", choices=METHODS, required=True, help="up, down, or (hybrid) to the mean size")
-    parser.add_argument("--task", choices=BALANCED_TASKS, default="single_label", help="default: single_label")
+    parser.add_argument(
+        "--method", choices=METHODS, required=True, help="up, down, or (hybrid) to the mean size"
+    )
+    parser.add_argument(
+        "--task", choices=BALANCED_TASKS, default="single_label", help="default: single_label"
+    )
     parser.add_argument("--text_column", default="text", help="default: text")
-    parser.add_argument("--label_columns", nargs="+", default=["label"], help="as for train.py (default: label)")
-    parser.add_argument("--label_separator", default=",", help="between the labels of a multi_label row (default: ,)")
-    parser.add_argument("--id_column", help="column that names a row (default: id where there is one)")
-    parser.add_argument("--seed", type=int, default=42, help="the same seed gives the same file (default: 42)")
+    parser.add_argument(
+        "--label_columns", nargs="+", default=["label"], help="as for train.py (default: label)"
+    )
+    parser.add_argument(
+        "--label_separator",
+        default=",",
+        help="between the labels of a multi_label row (default: ,)",
+    )
+    parser.add_argument(
+        "--id_column", help="column that names a row (default: id where there is one)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=42, help="the same seed gives the same file (default: 42)"
+    )
     add_file_flags(parser)
     args = parser.parse_args(argv)
     check_paths(args.input, args.output)
     check_range("seed", args.seed, 0)
     if args.task == "single_label" and len(args.label_columns) != 1:
-        raise UserError(f"single_label takes one label column, but label_columns names {len(args.label_columns)}")
+        raise UserError(
+            f"single_label takes one label column, but label_columns names {len(args.label_columns)}"
+        )
     return args
 
 
@@ -61,7 +88,9 @@ def read_labels(args: argparse.Namespace) -> tuple[Task, np.ndarray]:
     codes, known, different = array("q"), {}, []  # of the different ones the place and the labels
     for row in read_labelled(args.input, args.task, file_options(args)):
         if not codes:
-            require_columns(row, kind.required_columns(args.text_column, args.label_columns), args.input)
+            require_columns(
+                row, kind.required_columns(args.text_column, args.label_columns), args.input
+            )
         text_of(row, args.text_column)
         raw = [raw_label(row, column, kind) for column in args.label_columns]
         code = known.setdefault(json.dumps(raw, default=str), len(known))
@@ -85,7 +114,11 @@ def write_rows(args: argparse.Namespace, counts: np.ndarray) -> None:
             source, name = source_of(row, named_by), row.values[named_by]
             original = {**row.values, SOURCE_ID: source}
             for copy in range(count):
-                writer.write(new_row(original, source, COPY, named_by, f"{name}-{COPY}-{copy}") if copy else original)
+                writer.write(
+                    new_row(original, source, COPY, named_by, f"{name}-{COPY}-{copy}")
+                    if copy
+                    else original
+                )
     writer.say()
 
 
@@ -94,7 +127,11 @@ def summary(task: Task, labels: np.ndarray, rows: np.ndarray) -> str:
     names = task.label_space.classes
 
     def counts(chosen: np.ndarray) -> np.ndarray:
-        return chosen.sum(axis=0) if task.name == "multi_label" else np.bincount(chosen.ravel(), minlength=len(names))
+        return (
+            chosen.sum(axis=0)
+            if task.name == "multi_label"
+            else np.bincount(chosen.ravel(), minlength=len(names))
+        )
 
     before, after = counts(labels), counts(labels[rows])
     order = np.argsort(-before, kind="stable")[:SHOWN]
@@ -108,7 +145,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     task, labels = read_labels(args)
     rows = make_resampler(labels, args.task, args.method).draw(args.seed, epoch=0)
     write_rows(args, np.bincount(rows, minlength=len(labels)))
-    print(f"{len(labels)} rows -> {len(rows)} rows in {args.output}\n\n{summary(task, labels, rows)}")
+    print(
+        f"{len(labels)} rows -> {len(rows)} rows in {args.output}\n\n{summary(task, labels, rows)}"
+    )
 
 
 if __name__ == "__main__":

@@ -34,7 +34,9 @@ def row_weights(labels: np.ndarray, task: str) -> np.ndarray:
         return len(labels) / np.bincount(labels)[labels]
     rarest, commonest = np.full(len(labels), np.inf), 0.0
     columns = labels.T if task == "multi_aspect" else [*labels.T, ~labels.any(axis=1)]
-    for column in columns:  # one after the other: a million rows of twenty aspects need no matrix of shares
+    for (
+        column
+    ) in columns:  # one after the other: a million rows of twenty aspects need no matrix of shares
         shares = np.bincount(column) / len(labels)
         if task == "multi_aspect":
             np.minimum(rarest, shares[column], out=rarest)
@@ -47,9 +49,11 @@ def row_weights(labels: np.ndarray, task: str) -> np.ndarray:
 
 def repeats(weights: np.ndarray, method: str) -> np.ndarray:
     """How often each row is shown in an epoch on average, (N,); they add up to a whole number, the epoch's length."""
-    unit, whole = {"oversample": (np.min, np.ceil), "undersample": (np.max, np.floor), "hybrid": (np.mean, np.round)}[
-        method
-    ]
+    unit, whole = {
+        "oversample": (np.min, np.ceil),
+        "undersample": (np.max, np.floor),
+        "hybrid": (np.mean, np.round),
+    }[method]
     scaled = weights / unit(weights)
     total = scaled.sum()
     length = round(total) if np.isclose(total, round(total), rtol=1e-9) else whole(total)
@@ -79,7 +83,9 @@ class Resampler:
             order = order[np.argsort(self.groups[order], kind="stable")]
         # Madow: of the points u, u + 1, u + 2, ... on the line of all repeats, those in a row's part; u away from the
         # ends, so that rounding errors of the sum cannot move a point over the border of a class.
-        edges = np.floor(np.cumsum(self.repeats[order]) + generator.uniform(0.001, 0.999)).astype(np.int64)
+        edges = np.floor(np.cumsum(self.repeats[order]) + generator.uniform(0.001, 0.999)).astype(
+            np.int64
+        )
         counts = np.empty_like(edges)
         counts[order] = np.diff(edges, prepend=0)
         return np.repeat(np.arange(len(counts)), counts)

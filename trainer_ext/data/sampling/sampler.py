@@ -46,7 +46,13 @@ class BalancedSampler(Sampler[int]):
         batch_size: rows that are to have similar lengths.
     """
 
-    def __init__(self, resampler: Resampler, seed: int, lengths: Sequence[int] | None = None, batch_size: int = 1):
+    def __init__(
+        self,
+        resampler: Resampler,
+        seed: int,
+        lengths: Sequence[int] | None = None,
+        batch_size: int = 1,
+    ):
         self.resampler = resampler
         self.seed = seed
         self.lengths = None if lengths is None else list(lengths)
@@ -74,7 +80,9 @@ def epoch_generator(seed: int, epoch: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed * 1_000_003 + epoch)
 
 
-def group_by_length(order: list[int], lengths: Sequence[int], batch_size: int, generator: torch.Generator) -> list[int]:
+def group_by_length(
+    order: list[int], lengths: Sequence[int], batch_size: int, generator: torch.Generator
+) -> list[int]:
     """Row numbers in another order, in which each run of `batch_size` has similar lengths; the longest batch first."""
     window = batch_size * max(1, min(len(order) // (batch_size * 4), 50))
     batches = []

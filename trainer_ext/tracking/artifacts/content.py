@@ -26,7 +26,9 @@ def sha256_of(source: Path | bytes) -> str:
 
 def content_digest(sha256s: Mapping[str, str]) -> str:
     """One digest for a set of files: sha256 over their names and sha256s in the order of the names."""
-    return hashlib.sha256("".join(f"{name}\0{sha256s[name]}\n" for name in sorted(sha256s)).encode()).hexdigest()
+    return hashlib.sha256(
+        "".join(f"{name}\0{sha256s[name]}\n" for name in sorted(sha256s)).encode()
+    ).hexdigest()
 
 
 def is_intact(path: Path, sha256: str) -> bool:

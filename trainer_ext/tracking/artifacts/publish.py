@@ -21,12 +21,28 @@ from trainer_ext.tracking.server import answers, in_one_line
 
 # What loads the model, and what says how good it is and how it was made: no checkpoints, optimizers, plots or data.
 FILES = (
-    *("config.json", "model*.safetensors", "model.safetensors.index.json", "model*.onnx", "export_report.json"),
-    *("tokenizer*.json", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.model"),
+    *(
+        "config.json",
+        "model*.safetensors",
+        "model.safetensors.index.json",
+        "model*.onnx",
+        "export_report.json",
+    ),
+    *(
+        "tokenizer*.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "vocab.*",
+        "merges.txt",
+        "*.model",
+    ),
     *("metrics.json", "README.md", "resolved_config.yaml"),
     "*.py",  # of an encoder that is code of its own
 )
-TIMINGS = ("train_runtime", "train_samples_per_second")  # else the same training again were another version
+TIMINGS = (
+    "train_runtime",
+    "train_samples_per_second",
+)  # else the same training again were another version
 
 
 def publish(args: Arguments, run: Any, metrics: dict[str, float], shown: tuple | None) -> None:
@@ -70,7 +86,11 @@ def put_if_missing(args: Arguments, member: str) -> None:
         args: of the whole run.
         member: name of its folder.
     """
-    folder, identity, store = Path(args.training.output_dir) / member, identify(args, member), Store()
+    folder, identity, store = (
+        Path(args.training.output_dir) / member,
+        identify(args, member),
+        Store(),
+    )
     with suppress(OSError, UserError):  # `put` says what is wrong
         if store.holds(identity.artifact, artifact_files(folder)):
             return
@@ -81,10 +101,16 @@ def put(store: Store, args: Arguments, folder: Path, identity: Identity) -> Vers
     """Put the model in `folder` into the local store and say so; None, and a line, when that goes wrong."""
     try:
         metrics = read_json(folder / "metrics.json")
-        version = store.put(identity.artifact, artifact_files(folder), describe(args, folder, metrics, identity.fold))
+        version = store.put(
+            identity.artifact,
+            artifact_files(folder),
+            describe(args, folder, metrics, identity.fold),
+        )
         division = version.metadata.get("folds_hash")
         store.tag_best(
-            "best-fold", folds_beside(version.name, store.names()), lambda other: other.get("folds_hash") == division
+            "best-fold",
+            folds_beside(version.name, store.names()),
+            lambda other: other.get("folds_hash") == division,
         )
         version = store.get(str(version))
     except (OSError, UserError) as error:
@@ -96,12 +122,23 @@ def put(store: Store, args: Arguments, folder: Path, identity: Identity) -> Vers
 
 def artifact_files(folder: Path) -> dict[str, Path | bytes]:
     """By name what of an output folder belongs into an artifact."""
-    files = {path.name: path for pattern in FILES for path in sorted(folder.glob(pattern)) if path.is_file()}
-    metrics = {name: value for name, value in read_json(folder / "metrics.json").items() if name not in TIMINGS}
+    files = {
+        path.name: path
+        for pattern in FILES
+        for path in sorted(folder.glob(pattern))
+        if path.is_file()
+    }
+    metrics = {
+        name: value
+        for name, value in read_json(folder / "metrics.json").items()
+        if name not in TIMINGS
+    }
     return files | {"metrics.json": (json_text(metrics, indent=2) + "\n").encode()}
 
 
-def describe(args: Arguments, folder: Path, metrics: dict[str, float], fold: int | None) -> dict[str, Any]:
+def describe(
+    args: Arguments, folder: Path, metrics: dict[str, float], fold: int | None
+) -> dict[str, Any]:
     """Metadata: the metric that chose the model and its value, on which rows it was measured, fold, task and data."""
     pipeline = read_json(folder / "config.json")["pipeline"]
     chosen = (args.training.metric_for_best_model or "").removeprefix("eval_")
@@ -121,4 +158,6 @@ def describe(args: Arguments, folder: Path, metrics: dict[str, float], fold: int
 def division_of(folder: Path) -> str | None:
     """A hash of the rows and of how they were dealt into folds, which all folds of a run share."""
     path = folder / "folds.json"
-    return sha256_of(json.dumps(read_json(path), sort_keys=True).encode()) if path.is_file() else None
+    return (
+        sha256_of(json.dumps(read_json(path), sort_keys=True).encode()) if path.is_file() else None
+    )

@@ -55,9 +55,23 @@ def read_version(path: Path, name: str, number: int, aliases: tuple[str, ...]) -
     """
     content = read_mapping(path)
     expect(path, content, "name", lambda value: value == name, repr(name))
-    expect(path, content, "number", lambda value: is_integer(value) and value == number, str(number))
-    expect(path, content, "type", lambda value: isinstance(value, str) and bool(NAME.fullmatch(value)), "a word")
-    expect(path, content, "created", lambda value: isinstance(value, str) and value.isprintable(), "a date")
+    expect(
+        path, content, "number", lambda value: is_integer(value) and value == number, str(number)
+    )
+    expect(
+        path,
+        content,
+        "type",
+        lambda value: isinstance(value, str) and bool(NAME.fullmatch(value)),
+        "a word",
+    )
+    expect(
+        path,
+        content,
+        "created",
+        lambda value: isinstance(value, str) and value.isprintable(),
+        "a date",
+    )
     expect(path, content, "metadata", lambda value: isinstance(value, dict), "an object")
     metric = content["metadata"].get("metric_value")
     if metric is not None and not is_number(metric):
@@ -69,9 +83,13 @@ def read_version(path: Path, name: str, number: int, aliases: tuple[str, ...]) -
         check_files(content["files"])
     except UserError as error:
         raise damaged(path, str(error)) from None
-    known = {key: content[key] for key in ("name", "number", "type", "created", "metadata", "files")}
+    known = {
+        key: content[key] for key in ("name", "number", "type", "created", "metadata", "files")
+    }
     digest = content_digest({inside: entry["sha256"] for inside, entry in content["files"].items()})
-    expect(path, content, "digest", lambda value: value == digest, f"{digest}, the digest of its files")
+    expect(
+        path, content, "digest", lambda value: value == digest, f"{digest}, the digest of its files"
+    )
     return Version(**known, digest=digest, aliases=aliases)
 
 
@@ -121,21 +139,34 @@ def checked_state(folder: Path, there: set[int]) -> dict[str, Any]:
             raise damaged(path, f"it is missing, but v{max(there)}.json is there")
         return {"next": 0, "aliases": {}, "removed": []}
     state = read_mapping(path)
-    expect(path, state, "next", lambda value: is_integer(value) and 0 <= value <= MOST_VERSIONS, "a number of versions")
+    expect(
+        path,
+        state,
+        "next",
+        lambda value: is_integer(value) and 0 <= value <= MOST_VERSIONS,
+        "a number of versions",
+    )
     expect(path, state, "aliases", lambda value: isinstance(value, dict), "an object")
     known = range(state["next"])
     for alias, number in state["aliases"].items():
         if not NAME.fullmatch(alias) or VERSION.fullmatch(alias):
             raise damaged(path, f"{alias!r} is no alias")
         if not is_integer(number) or number not in known:
-            raise damaged(path, f"alias {alias} is at {shown(number)}, expected a number below {state['next']}")
+            raise damaged(
+                path,
+                f"alias {alias} is at {shown(number)}, expected a number below {state['next']}",
+            )
     # the record of a put that was cut off is at `next`, and counts for nothing
     if there and max(there) > state["next"]:
         raise damaged(path, f"next is {state['next']}, but v{max(there)}.json is there")
     gone = sorted(set(known) - there)
     removed = state.get("removed", gone)  # stores made before it was kept
-    if not isinstance(removed, list) or not all(is_integer(number) and number in known for number in removed):
-        raise damaged(path, f"removed is {shown(removed)}, expected a list of numbers below {state['next']}")
+    if not isinstance(removed, list) or not all(
+        is_integer(number) and number in known for number in removed
+    ):
+        raise damaged(
+            path, f"removed is {shown(removed)}, expected a list of numbers below {state['next']}"
+        )
     for number in gone:
         if number not in removed or number in state["aliases"].values():
             raise damaged(folder / f"v{number}.json", "it is missing")
@@ -155,7 +186,9 @@ def any_record(folder: Path) -> bool:
     """Whether a name's folder holds anything of a version."""
     if not folder.is_dir():
         return True  # reading it says what is wrong
-    return is_there(folder / "aliases.json") or any(MANIFEST.fullmatch(path.name) for path in folder.iterdir())
+    return is_there(folder / "aliases.json") or any(
+        MANIFEST.fullmatch(path.name) for path in folder.iterdir()
+    )
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
@@ -164,7 +197,9 @@ def read_mapping(path: Path) -> dict[str, Any]:
     try:
         content = read_json(path)
     except (OSError, RecursionError) as error:
-        raise damaged(path, getattr(error, "strerror", None) or "it is nested too deeply") from error
+        raise damaged(
+            path, getattr(error, "strerror", None) or "it is nested too deeply"
+        ) from error
     if not isinstance(content, dict):
         raise damaged(path, f"it holds {shown(content)}, expected an object")
     return content
@@ -176,7 +211,9 @@ def check_no_link(path: Path) -> None:
         raise UserError(f"{path} is a symbolic link, which the store does not follow; remove it")
 
 
-def expect(path: Path, content: Mapping[str, Any], key: str, fits: Callable[[Any], bool], expected: str) -> None:
+def expect(
+    path: Path, content: Mapping[str, Any], key: str, fits: Callable[[Any], bool], expected: str
+) -> None:
     """Raise `UserError` unless a key is there with a value that fits."""
     if key not in content:
         raise damaged(path, f"there is no {key!r}")
@@ -186,7 +223,9 @@ def expect(path: Path, content: Mapping[str, Any], key: str, fits: Callable[[Any
 
 def damaged(path: Path, why: str) -> UserError:
     """The error for a file of the store that is not as it was written."""
-    return UserError(f"{path} is damaged ({why}); bring it back from a copy, or move {path.parent} away")
+    return UserError(
+        f"{path} is damaged ({why}); bring it back from a copy, or move {path.parent} away"
+    )
 
 
 def shown(value: Any) -> str:

@@ -15,14 +15,22 @@ from typing import Any
 from trainer_ext.errors import UserError
 from trainer_ext.files import write_json
 from trainer_ext.locks import file_lock
-from trainer_ext.tracking.artifacts.content import check_files, content_digest, holds_exactly, remove_tree, sha256_of
+from trainer_ext.tracking.artifacts.content import (
+    check_files,
+    content_digest,
+    holds_exactly,
+    remove_tree,
+    sha256_of,
+)
 from trainer_ext.tracking.artifacts.records import SHA256, Version
 from trainer_ext.tracking.artifacts.scores import NAME, split_reference
 from trainer_ext.tracking.artifacts.store import Store
 from trainer_ext.tracking.server import check_reachable, has_api_key, in_one_line, set_limits
 
 DIGEST = re.compile(r"[0-9a-f]{32,64}")  # W&B's own, of a manifest
-PLACE = re.compile(r"[A-Za-z0-9][\w.-]*")  # of an entity or project: nothing that leads out of a folder
+PLACE = re.compile(
+    r"[A-Za-z0-9][\w.-]*"
+)  # of an entity or project: nothing that leads out of a folder
 
 
 def resolve_model(reference: str) -> Path:
@@ -44,8 +52,14 @@ def resolve_model(reference: str) -> Path:
 def resolve_wandb(reference: str) -> Path:
     """The folder for `ENTITY/PROJECT/NAME[:ALIAS]`."""
     entity, project, name = (reference.split("/", 2) + ["", ""])[:3]
-    if not (PLACE.fullmatch(entity) and PLACE.fullmatch(project) and NAME.fullmatch(name.partition(":")[0])):
-        raise UserError(f"model wandb:{reference} is not of the form wandb:ENTITY/PROJECT/NAME:ALIAS")
+    if not (
+        PLACE.fullmatch(entity)
+        and PLACE.fullmatch(project)
+        and NAME.fullmatch(name.partition(":")[0])
+    ):
+        raise UserError(
+            f"model wandb:{reference} is not of the form wandb:ENTITY/PROJECT/NAME:ALIAS"
+        )
     name, alias = split_reference(name)
     known = cache_folder() / "refs" / entity / project / name / f"{alias}.json"
     try:
@@ -94,9 +108,13 @@ def without_server(reference: str, known: Path, name: str, alias: str, why: str)
     if folder:
         warn(f"W&B does not answer ({why}); wandb:{reference} is what it was when it last did")
         return folder
-    if not re.fullmatch(r"v\d+", alias) and name in store.names():  # the server counts versions by itself
+    if (
+        not re.fullmatch(r"v\d+", alias) and name in store.names()
+    ):  # the server counts versions by itself
         version = store.get(f"{name}:{alias}")
-        warn(f"W&B does not answer ({why}); taking artifact:{version} of the local store for wandb:{reference}")
+        warn(
+            f"W&B does not answer ({why}); taking artifact:{version} of the local store for wandb:{reference}"
+        )
         return store.checkout(version)
     raise UserError(f"model wandb:{reference} is not here, and W&B does not answer ({why})")
 
@@ -158,7 +176,9 @@ def download(artifact: Any) -> Path:
             finally:
                 remove_tree(beside)
     except Exception as error:  # W&B raises many types
-        raise UserError(f"model wandb:{artifact.qualified_name} cannot be downloaded: {in_one_line(error)}") from error
+        raise UserError(
+            f"model wandb:{artifact.qualified_name} cannot be downloaded: {in_one_line(error)}"
+        ) from error
     return folder / "files"
 
 
@@ -203,7 +223,11 @@ def digests_of(folder: Path) -> dict[str, str]:
 
 def cache_folder() -> Path:
     """`trainer-ext` in W&B's cache folder (`WANDB_CACHE_DIR`), else in the user's."""
-    cache = os.environ.get("WANDB_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    cache = (
+        os.environ.get("WANDB_CACHE_DIR")
+        or os.environ.get("XDG_CACHE_HOME")
+        or Path.home() / ".cache"
+    )
     return Path(cache) / "trainer-ext"
 
 

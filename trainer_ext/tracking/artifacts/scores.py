@@ -13,7 +13,9 @@ FOLD = re.compile(r"(.*-fold-)\d+")
 VERSION = re.compile(r"v\d+")
 
 
-def is_better(new: Mapping[str, Any], old: Mapping[str, Any] | None, rows: str = "validation_hash") -> bool:
+def is_better(
+    new: Mapping[str, Any], old: Mapping[str, Any] | None, rows: str = "validation_hash"
+) -> bool:
     """Whether `new` beats `old` by `metric_value`; what cannot be compared with it is beaten by any.
 
     Args:
@@ -64,14 +66,18 @@ def split_reference(reference: str) -> tuple[str, str]:
     """
     name, colon, alias = reference.partition(":")
     if not NAME.fullmatch(name) or (colon and not alias) or re.search(r"[:/\s]", alias):
-        raise UserError(f"artifact {reference!r} is not of the form NAME or NAME:ALIAS (ALIAS: latest, best, v0 ...)")
+        raise UserError(
+            f"artifact {reference!r} is not of the form NAME or NAME:ALIAS (ALIAS: latest, best, v0 ...)"
+        )
     return name, alias or "latest"
 
 
 def check_alias(alias: str) -> str:
     """The alias, or a `UserError` when it cannot be one."""
     if VERSION.fullmatch(alias) or not NAME.fullmatch(alias):
-        raise UserError(f"alias {alias!r}: letters, digits, '.', '_' and '-' only, and not of the form v0")
+        raise UserError(
+            f"alias {alias!r}: letters, digits, '.', '_' and '-' only, and not of the form v0"
+        )
     return alias
 
 
@@ -86,4 +92,8 @@ def folds_beside(name: str, names: Iterable[str]) -> list[str]:
 def listed(names: Iterable[str]) -> str:
     """`"; there are a, b"`, or that there is nothing."""
     names = list(names)
-    return f"; there are {', '.join(names[:20])}{', ...' if len(names) > 20 else ''}" if names else "; it is empty"
+    return (
+        f"; there are {', '.join(names[:20])}{', ...' if len(names) > 20 else ''}"
+        if names
+        else "; it is empty"
+    )

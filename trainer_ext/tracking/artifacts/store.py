@@ -40,10 +40,19 @@ from trainer_ext.tracking.artifacts.records import (
     read_state,
     read_version,
 )
-from trainer_ext.tracking.artifacts.scores import NAME, best_of, check_alias, is_better, listed, split_reference
+from trainer_ext.tracking.artifacts.scores import (
+    NAME,
+    best_of,
+    check_alias,
+    is_better,
+    listed,
+    split_reference,
+)
 
 ROOT_VARIABLE = "TRAINER_EXT_ARTIFACTS"
-OURS = re.compile(r"[0-9a-f]{64}|\..*\.tmp")  # of blobs and checkouts; whatever else lies there is not removed
+OURS = re.compile(
+    r"[0-9a-f]{64}|\..*\.tmp"
+)  # of blobs and checkouts; whatever else lies there is not removed
 
 
 class Store:
@@ -57,7 +66,11 @@ class Store:
         self.root = Path(root or os.environ.get(ROOT_VARIABLE) or "artifacts").absolute()
 
     def put(
-        self, name: str, files: Mapping[str, Path | bytes], metadata: Mapping[str, Any], aliases: Iterable[str] = ()
+        self,
+        name: str,
+        files: Mapping[str, Path | bytes],
+        metadata: Mapping[str, Any],
+        aliases: Iterable[str] = (),
     ) -> Version:
         """Store files as the next version of `name`, or take up the version that has the same content.
 
@@ -68,7 +81,9 @@ class Store:
             OSError: when the disk does not take it; the store is as before.
         """
         if not NAME.fullmatch(name):
-            raise UserError(f"artifact name {name!r}: letters, digits, '.', '_' and '-' only, at most 128")
+            raise UserError(
+                f"artifact name {name!r}: letters, digits, '.', '_' and '-' only, at most 128"
+            )
         aliases = [check_alias(alias) for alias in aliases]
         check_files(files)
         with self._locked():
@@ -78,14 +93,22 @@ class Store:
             version = next((old for old in known if old.digest == digest), None)
             if version is None:
                 created = datetime.now(timezone.utc).isoformat(timespec="seconds")
-                version = Version(name, state["next"], "model", digest, created, dict(metadata), entries)
-                if not known:  # a record without this file beside it is a damaged store, not one being written
+                version = Version(
+                    name, state["next"], "model", digest, created, dict(metadata), entries
+                )
+                if (
+                    not known
+                ):  # a record without this file beside it is a damaged store, not one being written
                     self._write_state(name, state)
                 content = {key: value for key, value in vars(version).items() if key != "aliases"}
                 write_json(self._folder(name) / f"v{version.number}.json", content)
                 state["next"] += 1
             best = next((old for old in known if "best" in old.aliases), None)
-            moved = ["latest", *aliases, *(["best"] if is_better(version.metadata, best and best.metadata) else [])]
+            moved = [
+                "latest",
+                *aliases,
+                *(["best"] if is_better(version.metadata, best and best.metadata) else []),
+            ]
             state["aliases"] |= dict.fromkeys(moved, version.number)
             self._write_state(name, state)
         return self.get(str(version))
@@ -105,16 +128,24 @@ class Store:
         versions = self.versions(name)
         if not versions:
             names = self.names()
-            raise UserError(f"no artifact {name!r} in {self.root}{did_you_mean(name, names) or listed(names)}")
+            raise UserError(
+                f"no artifact {name!r} in {self.root}{did_you_mean(name, names) or listed(names)}"
+            )
         for version in versions:
             if alias in version.aliases or alias == f"v{version.number}":
                 return version
         others = sorted({alias for version in versions for alias in version.aliases})
-        raise UserError(f"artifact {name} has no {alias!r}{listed([*others, *(f'v{v.number}' for v in versions)])}")
+        raise UserError(
+            f"artifact {name} has no {alias!r}{listed([*others, *(f'v{v.number}' for v in versions)])}"
+        )
 
     def names(self) -> list[str]:
         """All names, sorted."""
-        return sorted(folder.name for folder in self._folders() if NAME.fullmatch(folder.name) and any_record(folder))
+        return sorted(
+            folder.name
+            for folder in self._folders()
+            if NAME.fullmatch(folder.name) and any_record(folder)
+        )
 
     def versions(self, name: str) -> list[Version]:
         """All versions of a name, oldest first.
@@ -125,7 +156,9 @@ class Store:
         (state, numbers), found = read_state(self._folder(name)), []
         for number in numbers:
             aliases = tuple(sorted(alias for alias, at in state["aliases"].items() if at == number))
-            found.append(read_version(self._folder(name) / f"v{number}.json", name, number, aliases))
+            found.append(
+                read_version(self._folder(name) / f"v{number}.json", name, number, aliases)
+            )
         return found
 
     def tag(self, reference: str, alias: str) -> Version:
@@ -136,7 +169,9 @@ class Store:
             self._move(alias, version, [version.name])
         return self.get(str(version))
 
-    def tag_best(self, alias: str, names: Iterable[str], among: Callable[[Mapping[str, Any]], bool]) -> None:
+    def tag_best(
+        self, alias: str, names: Iterable[str], among: Callable[[Mapping[str, Any]], bool]
+    ) -> None:
         """Put `alias` on the best of the names' best versions, and take it off the others.
 
         Args:
@@ -145,9 +180,16 @@ class Store:
             among: whether a version with these metadata is comparable at all.
         """
         with self._locked():
-            versions = [version for name in names for version in self.versions(name) if "best" in version.aliases]
+            versions = [
+                version
+                for name in names
+                for version in self.versions(name)
+                if "best" in version.aliases
+            ]
             # each fold has rows of its own, so that these do not decide what is comparable
-            best = best_of([version for version in versions if among(version.metadata)], rows="folds_hash")
+            best = best_of(
+                [version for version in versions if among(version.metadata)], rows="folds_hash"
+            )
             if best is not None:
                 self._move(alias, best, names)
 
@@ -162,7 +204,9 @@ class Store:
             UserError: for a blob that is missing or damaged, naming it, and when the folder cannot be made.
         """
         if version.digest != content_digest(version.sha256s):  # it becomes a path
-            raise UserError(f"artifact {version}: {version.digest!r} is not the digest of its files")
+            raise UserError(
+                f"artifact {version}: {version.digest!r} is not the digest of its files"
+            )
         check_files(version.files)
         folder = self.root / "checkouts" / version.digest
         if holds_exactly(folder, version.sha256s):
@@ -196,7 +240,9 @@ class Store:
                 state["removed"] = [*state["removed"], version.number]
                 self._write_state(version.name, state)
             needed = {self._folder(version.name) / f"v{version.number}.json" for version in kept}
-            needed |= {self.blob(entry["sha256"]) for version in kept for entry in version.files.values()}
+            needed |= {
+                self.blob(entry["sha256"]) for version in kept for entry in version.files.values()
+            }
             needed |= {self.root / "checkouts" / version.digest for version in kept}
             for path in self._what_is_ours():
                 if path not in needed:
@@ -206,13 +252,17 @@ class Store:
     def _every_version(self) -> list[Version]:
         """All there are; a `UserError` for whatever lies among the names and is none, and when they are gone."""
         if not (self.root / "names").is_dir() and is_there(self.root / "blobs"):
-            raise UserError(f"{self.root / 'names'} is missing; bring it back from a copy, or remove {self.root}")
+            raise UserError(
+                f"{self.root / 'names'} is missing; bring it back from a copy, or remove {self.root}"
+            )
         for folder in self._folders():
             if not NAME.fullmatch(folder.name):
                 raise UserError(f"{folder} is no artifact's folder: its name is none. Move it away")
             check_no_link(folder)
             if not is_there(folder / "aliases.json"):
-                raise UserError(f"{folder / 'aliases.json'} is missing; bring it back from a copy, or remove {folder}")
+                raise UserError(
+                    f"{folder / 'aliases.json'} is missing; bring it back from a copy, or remove {folder}"
+                )
         return [version for name in self.names() for version in self.versions(name)]
 
     def _what_is_ours(self) -> Iterator[Path]:
@@ -229,8 +279,14 @@ class Store:
         for inside, entry in version.files.items():
             blob = self.blob(entry["sha256"])
             if not is_intact(blob, entry["sha256"]):
-                what = "is damaged: its content is not what its digest says" if is_there(blob) else "is missing"
-                raise UserError(f"artifact {version}: {inside} {what} ({blob}); store or download the artifact again")
+                what = (
+                    "is damaged: its content is not what its digest says"
+                    if is_there(blob)
+                    else "is missing"
+                )
+                raise UserError(
+                    f"artifact {version}: {inside} {what} ({blob}); store or download the artifact again"
+                )
 
     def _unpack(self, version: Version, folder: Path) -> None:
         """Write a version's files to its checkout; whatever lies in the way goes."""
@@ -265,7 +321,11 @@ class Store:
     def _folders(self) -> list[Path]:
         """What lies where the names' folders do, hidden files aside."""
         names = self.root / "names"
-        return sorted(path for path in names.iterdir() if path.name[0] != ".") if names.is_dir() else []
+        return (
+            sorted(path for path in names.iterdir() if path.name[0] != ".")
+            if names.is_dir()
+            else []
+        )
 
     def _folder(self, name: str) -> Path:
         return self.root / "names" / name
@@ -284,8 +344,12 @@ class Store:
             blob.parent.mkdir(parents=True, exist_ok=True)
             beside = blob.with_name(f".{sha256}.{os.getpid()}.tmp")
             try:
-                beside.unlink(missing_ok=True)  # left by a killed process of the same number, and read-only
-                beside.write_bytes(source) if isinstance(source, bytes) else shutil.copyfile(source, beside)
+                beside.unlink(
+                    missing_ok=True
+                )  # left by a killed process of the same number, and read-only
+                beside.write_bytes(source) if isinstance(source, bytes) else shutil.copyfile(
+                    source, beside
+                )
                 beside.chmod(0o444)
                 os.replace(beside, blob)
             finally:

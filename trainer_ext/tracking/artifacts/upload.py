@@ -7,7 +7,11 @@ from trainer_ext.tracking.artifacts.records import Version
 from trainer_ext.tracking.artifacts.scores import best_of, is_better
 from trainer_ext.tracking.artifacts.store import Store
 
-JUDGED = ("latest", "best", "best-fold")  # aliases that say how a version stands among those of the same place
+JUDGED = (
+    "latest",
+    "best",
+    "best-fold",
+)  # aliases that say how a version stands among those of the same place
 SECONDS, BYTES_PER_SECOND = 30, 500_000  # how long an upload may take
 
 
@@ -46,9 +50,13 @@ def artifact_of(store: Store, version: Version) -> Any:
     """A version as W&B's client takes it."""
     import wandb
 
-    artifact = wandb.Artifact(version.name, type=version.type, metadata={**version.metadata, "sha256": version.digest})
+    artifact = wandb.Artifact(
+        version.name, type=version.type, metadata={**version.metadata, "sha256": version.digest}
+    )
     for inside, entry in version.files.items():
-        artifact.add_file(str(store.blob(entry["sha256"])), inside, policy="immutable", skip_cache=True)
+        artifact.add_file(
+            str(store.blob(entry["sha256"])), inside, policy="immutable", skip_cache=True
+        )
     return artifact
 
 
@@ -62,7 +70,9 @@ def send(artifact: Any, version: Version, run: Any) -> Any:
     artifact.wait(timeout=SECONDS + version.size // BYTES_PER_SECOND)
     stored = api.artifact(f"{version.name}:{artifact.version}")
     if stored.digest != digest or stored.state != "COMMITTED":
-        raise ValueError(f"{stored.name} is {stored.state} with digest {stored.digest}, not {digest}")
+        raise ValueError(
+            f"{stored.name} is {stored.state} with digest {stored.digest}, not {digest}"
+        )
     return stored
 
 
@@ -95,7 +105,9 @@ def mark_best_fold(run: Any, names: Iterable[str], folds_hash: str | None = None
     for fold in folds:
         has, should = "best-fold" in fold.aliases, fold is best
         if has != should:
-            fold.aliases = [alias for alias in fold.aliases if alias != "best-fold"] + ["best-fold"] * should
+            fold.aliases = [alias for alias in fold.aliases if alias != "best-fold"] + [
+                "best-fold"
+            ] * should
             fold.save()
 
 

@@ -1,0 +1,48 @@
+"""The one configuration of logging: what the library notes goes to standard error, as plain lines.
+
+Library code says what it has to say through `logging.getLogger(__name__)`. Commands call `configure`; a notebook does
+not, so that there only warnings show.
+"""
+
+import logging
+import sys
+
+LEVELS = ("debug", "info", "warning", "error")
+PACKAGE = "trainer_ext"
+
+
+class StderrHandler(logging.StreamHandler):
+    """Write to whatever `sys.stderr` is when a line is written: tests and notebooks replace it."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self):
+        return sys.stderr
+
+
+class PlainFormatter(logging.Formatter):
+    """Notes as they are; what is worse than a note begins with its level."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        if record.levelno <= logging.INFO:
+            return text
+        return f"{record.levelname.lower()}: {text}"
+
+
+def configure(level: str = "info") -> None:
+    """Send the package's log records of at least `level` to standard error.
+
+    Raises:
+        ValueError: for a level that is not one of `LEVELS`.
+    """
+    if level not in LEVELS:
+        raise ValueError(f"log_level {level} is not one of {', '.join(LEVELS)}")
+    logger = logging.getLogger(PACKAGE)
+    logger.setLevel(level.upper())
+    if not any(isinstance(handler, StderrHandler) for handler in logger.handlers):
+        handler = StderrHandler()
+        handler.setFormatter(PlainFormatter())
+        logger.addHandler(handler)
