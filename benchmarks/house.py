@@ -318,7 +318,9 @@ def format_cell(value: float | str) -> str:
 
 def main() -> None:
     """Read the command line, measure and print."""
-    parser = argparse.ArgumentParser(description="Measure how easily the source reads, tree by tree.")
+    parser = argparse.ArgumentParser(
+        description="Measure how easily the source reads, tree by tree."
+    )
     parser.add_argument("trees", nargs="*", metavar="FOLDER_OR_COMMIT")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args()

@@ -27,7 +27,10 @@ CLASSES = {
 FILLER = ["the", "a", "new", "old", "big", "news", "today", "city", "people", "says"]
 ASPECTS = ["food", "staff"]
 FORK_SERVER = ForkServer()
-TINY_ENCODER = "hidden_size=32,num_hidden_layers=2,num_attention_heads=2,intermediate_size=64,max_position_embeddings=64"
+TINY_ENCODER = (
+    "hidden_size=32,num_hidden_layers=2,num_attention_heads=2,"
+    "intermediate_size=64,max_position_embeddings=64"
+)
 
 
 def run_script(

@@ -188,7 +188,8 @@ def test_output_to_a_full_disk():
 
 def test_interrupted():
     """Exit status 130, as shells report it."""
-    code = "from trainer_ext.errors import run_main\nimport time\ndef main():\n    print('on', flush=True); time.sleep(60)"
+    code = "from trainer_ext.errors import run_main\nimport time\n"
+    code += "def main():\n    print('on', flush=True); time.sleep(60)"
     process = subprocess.Popen([sys.executable, "-c", f"{code}\nrun_main(main)"], cwd=ROOT, stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, text=True)  # fmt: skip
     assert process.stdout.readline() == "on\n"
