@@ -38,7 +38,7 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
-from tests.configuration_own import OwnConfig
+from .configuration_own import OwnConfig
 
 
 class OwnModel(PreTrainedModel):

@@ -177,5 +177,5 @@ def test_the_other_commands_are_quick_too(command):
 
 def test_the_file_travels_with_the_package():
     """An installed package has it as well."""
-    assert "trainer_ext = *.json" in (ROOT / "setup.cfg").read_text(encoding="utf-8")
+    assert "trainer_ext.arguments = *.json" in (ROOT / "setup.cfg").read_text(encoding="utf-8")
     assert Path(first_pass.FLAGS).parent.name == "arguments"
