@@ -47,9 +47,9 @@ def run_script(
     `real`: a fresh interpreter. Every command has a test with one.
     """
     environment = {**os.environ, "WANDB_MODE": "disabled", "OMP_NUM_THREADS": "1", **(env or {})}
-    plain = env is None and stdin is None and cwd == ROOT
+    plain = env is None and stdin is None
     if plain and not real and (str(args[0]).endswith(".py") or args[0] == "-m"):
-        return FORK_SERVER.run([str(argument) for argument in args], environment, timeout)
+        return FORK_SERVER.run([str(argument) for argument in args], environment, timeout, cwd)
     command = [sys.executable, *map(str, args)]
     return subprocess.run(
         command,

@@ -33,9 +33,9 @@ class ForkServer:
         self.process = None
 
     def run(
-        self, argv: list[str], env: dict[str, str], timeout: int
+        self, argv: list[str], env: dict[str, str], timeout: int, cwd: Path = ROOT
     ) -> subprocess.CompletedProcess:
-        """Run `SCRIPT ARGUMENTS` or `-m MODULE ARGUMENTS`.
+        """Run `SCRIPT ARGUMENTS` or `-m MODULE ARGUMENTS` in the folder `cwd`.
 
         Raises:
             subprocess.TimeoutExpired: when it takes longer; it is killed then.
@@ -48,9 +48,8 @@ class ForkServer:
             atexit.register(self.process.communicate)  # it ends with its input
         with tempfile.TemporaryDirectory() as folder:
             streams = [str(Path(folder) / name) for name in ("stdout", "stderr")]
-            self.process.stdin.write(
-                json.dumps({"argv": argv, "env": env, "streams": streams}) + "\n"
-            )
+            request = {"argv": argv, "env": env, "streams": streams, "cwd": str(cwd)}
+            self.process.stdin.write(json.dumps(request) + "\n")
             self.process.stdin.flush()
             if not select.select([self.process.stdout], [], [], timeout)[0]:
                 os.killpg(self.process.pid, signal.SIGKILL)
@@ -84,6 +83,7 @@ def become(request: dict) -> None:
     sys.stdin = open(os.devnull)  # noqa: SIM115  stays open as long as the script runs
     os.environ.clear()
     os.environ.update(request["env"])
+    os.chdir(request["cwd"])
     sys.argv = request["argv"]
     sys.path[0] = str(ROOT)
     if sys.argv[0] == "-m":
