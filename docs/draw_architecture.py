@@ -203,8 +203,8 @@ def read_subject(path: Path) -> str:
     tree = parse(file)
     docstring = ast.get_docstring(tree) or ""
     summary, *_ = docstring.split("\n\n")
-    words = summary.replace("`", "").split()
-    line = " ".join(words)
+    plain = summary.replace("`", "")
+    line = " ".join(plain.split())
     # The rest of the docstring is for readers of the source.
     sentence, *_ = re.split("[.;] ", line)
     return sentence.rstrip(".:")
@@ -281,7 +281,8 @@ def find_rows(graph: nx.DiGraph) -> dict[str, int]:
         entering = graph.in_degree(name)
         leaving = graph.out_degree(name)
         if entering and entering >= leaving:
-            importing = [rows[upper] for upper in graph.predecessors(name)]
+            uppers = graph.predecessors(name)
+            importing = [rows[upper] for upper in uppers]
             rows[name] = min(importing) - 1
     return rows
 
