@@ -12,7 +12,7 @@ from trainer_ext.files import (
     atomic_writer,
     json_text,
     new_locked_folder,
-    remove_dead,
+    remove_abandoned,
     scratch_folder,
     write_text,
 )
@@ -116,7 +116,7 @@ def test_a_folder_taken_for_dead_while_it_is_made_is_made_again(tmp_path, monkey
     def late(descriptor, operation):
         calls.append(operation)
         if len(calls) == 1:
-            remove_dead(tmp_path)
+            remove_abandoned(tmp_path)
         return lock(descriptor, operation)
 
     monkeypatch.setattr(fcntl, "flock", late)

@@ -1,7 +1,8 @@
-"""Writing files and folders whole or not at all (write beside, then rename), and reading JSON.
+"""Write files and folders atomically (write beside, then rename), and read and write JSON.
 
-What is being written lies in a folder `.NAME.trainer-ext-RANDOM.tmp` beside its place, which its writer keeps locked.
-The lock ends with the process, however that ends: what a killed writer left is removed by the next one there.
+A file or folder is written in a scratch folder `.NAME.trainer-ext-RANDOM.tmp` beside its final place, and its writer
+holds a lock on that folder. The lock ends with the process, however that ends, so the next writer in the same parent
+folder can tell what a killed writer left behind, and removes it.
 """
 
 import fcntl
@@ -20,18 +21,19 @@ from typing import Any, TextIO
 from trainer_ext.errors import UserError
 
 SCRATCH = re.compile(r"\..*\.trainer-ext-[0-9a-f]{16}\.tmp")
-LONGEST_NAME = 40  # characters of a name that are repeated in its scratch folder's: file names end at 255 bytes
+# File names end at 255 bytes, and a character takes up to 4: a long name is not repeated in full.
+LONGEST_NAME = 40
 
 
 @contextmanager
 def scratch_folder(target: str | os.PathLike) -> Iterator[Path]:
-    """A new folder beside `target`, to fill and to rename or to move files out of; gone when the block ends.
+    """Yield a new folder beside `target`, to fill and to move files out of; it is removed when the block ends.
 
-    Folders that killed writers left beside `target` are removed first.
+    Scratch folders that killed writers left beside `target` are removed first.
     """
     target = Path(target).absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
-    remove_dead(target.parent)
+    remove_abandoned(target.parent)
     folder, lock = new_locked_folder(target)
     try:
         yield folder
@@ -41,37 +43,35 @@ def scratch_folder(target: str | os.PathLike) -> Iterator[Path]:
 
 
 def new_locked_folder(target: Path) -> tuple[Path, int]:
-    """A scratch folder for `target`, and the file descriptor that locks it."""
+    """Make a scratch folder for `target`; return it and the file descriptor that locks it."""
     while True:
-        folder = target.with_name(
-            f".{target.name[:LONGEST_NAME]}.trainer-ext-{secrets.token_hex(8)}.tmp"
-        )
+        random = secrets.token_hex(8)
+        folder = target.with_name(f".{target.name[:LONGEST_NAME]}.trainer-ext-{random}.tmp")
         folder.mkdir()
-        # Between these lines another writer may take the folder for a dead one: then a new one is made.
+        # Before the lock is held, another writer may take the folder for an abandoned one and remove it: try again.
         with suppress(FileNotFoundError):
             lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-            with suppress(OSError):  # a file system without locks: nothing is ever removed there
+            # On a file system without locks nothing is ever taken for abandoned.
+            with suppress(OSError):
                 fcntl.flock(lock, fcntl.LOCK_EX)
             if folder.exists():
                 return folder, lock
             os.close(lock)
 
 
-def remove_dead(parent: Path) -> None:
-    """Remove scratch folders whose writers are no more; whatever else is there stays."""
-    dead = []
-    with (
-        suppress(PermissionError),
-        os.scandir(parent) as entries,
-    ):  # some folders can be written but not listed
-        dead = [Path(entry.path) for entry in entries if SCRATCH.fullmatch(entry.name)]
-    for folder in dead:
+def remove_abandoned(parent: Path) -> None:
+    """Remove the scratch folders in `parent` whose writers have ended; everything else stays."""
+    found = []
+    # Some folders can be written to but not listed.
+    with suppress(PermissionError), os.scandir(parent) as entries:
+        found = [Path(entry.path) for entry in entries if SCRATCH.fullmatch(entry.name)]
+    for folder in found:
         with suppress(OSError):
             remove_unless_locked(folder)
 
 
 def remove_unless_locked(folder: Path) -> None:
-    """Remove a folder, or raise `OSError` when its writer lives or it cannot be locked."""
+    """Remove a folder, or raise `OSError` if its writer is alive or it cannot be locked."""
     lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -82,7 +82,7 @@ def remove_unless_locked(folder: Path) -> None:
 
 @contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
-    """A path to write a file to, of the same name; it becomes `path` only when the block ends without an error."""
+    """Yield a path of the same name to write a file to; it becomes `path` if the block ends without an error."""
     path = Path(path)
     with scratch_folder(path) as folder:
         yield folder / path.name
@@ -90,8 +90,21 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
 
 
 @contextmanager
+def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield an empty folder of the same name to fill; it replaces `path` if the block ends without an error."""
+    path = Path(path)
+    with scratch_folder(path) as folder:
+        filled = folder / path.name
+        filled.mkdir()
+        yield filled
+        # A folder that holds something cannot be replaced in one step, as a file can.
+        remove_tree(path)
+        os.replace(filled, path)
+
+
+@contextmanager
 def atomic_writer(path: str | os.PathLike, newline: str | None = None) -> Iterator[TextIO]:
-    """Open `path` for writing UTF-8 text; it appears under its name only when the block ends without an error."""
+    """Open `path` to write UTF-8 text; it appears under its name if the block ends without an error."""
     if is_stream(path):
         with open(path, "w", encoding="utf-8", newline=newline) as file:
             yield file
@@ -101,31 +114,49 @@ def atomic_writer(path: str | os.PathLike, newline: str | None = None) -> Iterat
 
 
 def is_stream(path: str | os.PathLike) -> bool:
-    """Whether a path names a device or a pipe (`/dev/null`, `>(...)`), which a file must not take the place of."""
+    """Return whether a path names a device or a pipe (`/dev/null`, `>(...)`), which no file may replace."""
     path = Path(path)
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
+def remove_tree(path: Path) -> None:
+    """Remove a folder or a file if it exists; of a symbolic link, the link only."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def check_folder(flag: str, folder: Path) -> None:
-    """Raise `UserError` unless files can be written into a folder, which need not be there yet; makes nothing."""
+    """Check that files can be written to a folder, which need not exist yet; make nothing.
+
+    Raises:
+        UserError: naming the flag and the folder, if they cannot.
+    """
     try:
-        nearest = next(path for path in (folder, *folder.parents) if is_there(path))
+        nearest = next(path for path in (folder, *folder.parents) if name_is_taken(path))
         tempfile.TemporaryFile(dir=nearest).close()
     except OSError as error:
         raise UserError(
-            f"{flag} {folder} is no folder that can be written: {error.strerror or error}"
+            f"{flag} {folder} is not a folder that can be written to: {error.strerror or error}"
         ) from None
 
 
 def share_weights(folder: Path) -> None:
-    """Let the weights in a folder be read by whom config.json may be: safetensors writes them for their owner alone."""
+    """Give the weights in a folder the mode of its config.json: safetensors lets only their owner read them."""
     mode = stat.S_IMODE((folder / "config.json").stat().st_mode)
     for path in folder.glob("*.safetensors"):
         path.chmod(mode)
 
 
-def is_there(path: Path) -> bool:
-    """Whether something has this name; an `OSError` when nothing can."""
+def name_is_taken(path: Path) -> bool:
+    """Return whether a file, folder or link has this name.
+
+    `Path.exists` would follow a link, and answer False for a name that nothing can have.
+
+    Raises:
+        OSError: if nothing can have this name (it is too long, or a parent is a file).
+    """
     try:
         path.lstat()
         return True
@@ -145,16 +176,22 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
 
 
 def json_text(value: Any, **options: Any) -> str:
-    """`value` as JSON that every parser reads: NaN and infinity, for which JSON has no words, are null."""
+    """Return `value` as JSON that every parser reads: NaN and infinity, which JSON does not have, become null."""
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, **options)
-    except ValueError:  # rare: the detour is taken only then
-        plain = json.loads(json.dumps(value, **options), parse_constant=lambda word: None)
-        return json.dumps(plain, ensure_ascii=False, **options)
+    except ValueError:
+        # Rare, so only such values pay for being written, read and written again.
+        text = json.dumps(value, **options)
+        finite = json.loads(text, parse_constant=lambda constant: None)
+        return json.dumps(finite, ensure_ascii=False, **options)
 
 
 def read_json(path: Path) -> Any:
-    """Parsed JSON, or a `UserError` naming the file."""
+    """Return parsed JSON.
+
+    Raises:
+        UserError: naming the file, if it is not valid JSON.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:

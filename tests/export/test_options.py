@@ -33,7 +33,9 @@ def test_an_output_folder_that_is_a_file(tmp_path):
     """Or below one; a folder that can be made is not made yet."""
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(UserError, match="is no folder that can be written: Not a directory"):
+        with pytest.raises(
+            UserError, match="is not a folder that can be written to: Not a directory"
+        ):
             options(tmp_path, path)
     options(tmp_path, tmp_path / "some" / "where")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]

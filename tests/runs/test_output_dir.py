@@ -193,7 +193,9 @@ def test_the_folders_of_folds_are_looked_at_in_the_same_way(tmp_path):
 def test_a_folder_that_cannot_be_written_is_noticed_first(tmp_path, monkeypatch):
     """The tests may run as root, whom no mode stops: a file stands in the way."""
     (tmp_path / "file").write_text("x")
-    with pytest.raises(UserError, match="^output_dir .*file/run is no folder that can be written"):
+    with pytest.raises(
+        UserError, match="^output_dir .*file/run is not a folder that can be written to"
+    ):
         claim_output_dir(arguments(tmp_path / "file" / "run"))
 
 

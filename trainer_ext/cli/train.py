@@ -42,7 +42,7 @@ from trainer_ext.data.streaming import build_split, rows_by_split
 from trainer_ext.errors import UserError, stage
 from trainer_ext.evaluation.calibrate import calibrate
 from trainer_ext.evaluation.scoring import score
-from trainer_ext.files import check_folder, read_json, write_json
+from trainer_ext.files import check_folder, read_json, scratch_folder, write_json
 from trainer_ext.inference import Predictor, load_predictor
 from trainer_ext.modeling import EncoderWithHead
 from trainer_ext.modeling.build import build_model, build_tokenizer, pipeline_of
@@ -57,7 +57,7 @@ from trainer_ext.processes import (
 )
 from trainer_ext.reports.run_report import write_model_card, write_plots
 from trainer_ext.reports.tables import metrics_table
-from trainer_ext.runs.output_dir import STAGE, claim_output_dir, is_over, locked, mark, put_in_place
+from trainer_ext.runs.output_dir import claim_output_dir, is_over, locked, mark, put_in_place
 from trainer_ext.runs.resume import check_flags, check_rows
 from trainer_ext.tasks import TASKS, Task
 from trainer_ext.tracking.artifacts.publish import publish, put_if_missing
@@ -228,11 +228,12 @@ def train_model(
 def save(args: Arguments, trainer: CustomTrainer) -> None:
     """The model into its folder, all of it or nothing that answers: beside first, config.json last."""
     training, folder = args.training, Path(args.training.output_dir)
-    # Every process: weights that are split (FSDP) are gathered.
-    trainer.save_model(str(folder / STAGE), _internal_call=True)
-    if trainer.is_world_process_zero():
-        put_in_place(folder / STAGE, folder)
-        write_resolved(args, folder)
+    with scratch_folder(folder / "model") as stage:
+        # Every process: weights that are split (FSDP) are gathered.
+        trainer.save_model(str(stage), _internal_call=True)
+        if trainer.is_world_process_zero():
+            put_in_place(stage, folder)
+            write_resolved(args, folder)
     if training.push_to_hub:
         trainer.push_to_hub(commit_message="Model save", revision=training.hub_revision)
 

@@ -28,7 +28,7 @@ from trainer_ext.data.io.readers import Row
 from trainer_ext.data.labelled import texts_and_labels
 from trainer_ext.errors import UserError, run_main
 from trainer_ext.evaluation.scoring import score
-from trainer_ext.files import read_json, share_weights, write_json, write_text
+from trainer_ext.files import atomic_folder, read_json, share_weights, write_json, write_text
 from trainer_ext.inference import load_predictor
 from trainer_ext.inference.damage import check_pipeline
 from trainer_ext.inference.predictor import build_task
@@ -80,37 +80,37 @@ def make_soup(args: Arguments, folder: Path) -> dict[str, Any]:
     rows = load_rows(args.data, "validation")
     singles = {name: validation_score(folder / name, args, rows)[metric] for name in names}
     models = [load_file(folder / name / "model.safetensors") for name in names]
-    stage = folder / ".soup.tmp"
-    shutil.rmtree(stage, ignore_errors=True)
 
-    def write(weights: Weights, indices: list[int]) -> dict[str, float]:
-        write_model(stage, weights, [folder / names[k] for k in indices])
-        return validation_score(stage, args, rows)
+    with atomic_folder(folder / "soup") as stage:
 
-    soup, kept = greedy_soup(
-        models, list(singles.values()), lambda w, which: write(w, which)[metric], greater
-    )
-    metrics = write(soup, kept)
-    together = validation_score(folder, args, rows)[metric]
-    report = {
-        "metric": metric,
-        "judged_on": str(args.data.validation_file or f"{args.data.dataset_name}[validation]"),
-        "rows": len(rows),
-        "models": [names[k] for k in kept],
-        "soup": metrics[metric],
-        "best_model": (max if greater else min)(singles.values()),
-        "mean_of_models": together,
-        "single_models": singles,
-    }
-    note_judges(stage, args, rows)
-    write_json(stage / "soup.json", report)
-    write_json(stage / "metrics.json", {f"eval_{name}": value for name, value in metrics.items()})
-    write_text(
-        stage / "resolved_config.yaml", yaml.safe_dump(judging_flags(args), allow_unicode=True)
-    )
-    write_text(stage / "README.md", f"# {folder.name}/soup\n\nA {soup_of(report['models'])}.\n")
-    shutil.rmtree(folder / "soup", ignore_errors=True)
-    stage.rename(folder / "soup")
+        def write(weights: Weights, indices: list[int]) -> dict[str, float]:
+            write_model(stage, weights, [folder / names[k] for k in indices])
+            return validation_score(stage, args, rows)
+
+        soup, kept = greedy_soup(
+            models, list(singles.values()), lambda w, which: write(w, which)[metric], greater
+        )
+        metrics = write(soup, kept)
+        together = validation_score(folder, args, rows)[metric]
+        report = {
+            "metric": metric,
+            "judged_on": str(args.data.validation_file or f"{args.data.dataset_name}[validation]"),
+            "rows": len(rows),
+            "models": [names[k] for k in kept],
+            "soup": metrics[metric],
+            "best_model": (max if greater else min)(singles.values()),
+            "mean_of_models": together,
+            "single_models": singles,
+        }
+        note_judges(stage, args, rows)
+        write_json(stage / "soup.json", report)
+        write_json(
+            stage / "metrics.json", {f"eval_{name}": value for name, value in metrics.items()}
+        )
+        write_text(
+            stage / "resolved_config.yaml", yaml.safe_dump(judging_flags(args), allow_unicode=True)
+        )
+        write_text(stage / "README.md", f"# {folder.name}/soup\n\nA {soup_of(report['models'])}.\n")
     print(
         f"{soup_of(report['models'])}: {metric} {report['soup']:.4f} on {report['judged_on']} "
         f"(best single model {report['best_model']:.4f}, mean of all models' answers {together:.4f})"

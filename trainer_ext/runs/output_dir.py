@@ -23,7 +23,6 @@ from trainer_ext.runs.checkpoints import checkpoints, damage, is_whole, state_of
 
 MARK = ".trainer_ext.json"
 LOCK = ".lock"
-STAGE = ".model.tmp"
 PLOTS = ("learning_curves", "confusion_matrix", "f1_by_aspect", "f1_by_class", "predictions")
 TOKENIZER = (
     "tokenizer.json",
@@ -291,7 +290,6 @@ def clear(folder: Path, files: Iterable[str] = ()) -> None:
             path.unlink()
     for path in checkpoints(folder):
         shutil.rmtree(path)
-    shutil.rmtree(folder / STAGE, ignore_errors=True)
     with suppress(OSError):
         (folder / "plots").rmdir()  # unless something of somebody's own is in there
     (folder / MARK).unlink(missing_ok=True)

@@ -257,7 +257,7 @@ def test_check_output_refuses_a_folder(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(
         UserError,
-        match="--output .*/file/a.csv: .*/file is no folder that can be written: Not a dir",
+        match="--output .*/file/a.csv: .*/file is not a folder that can be written to: Not a dir",
     ):
         check_output(str(tmp_path / "file" / "a.csv"))
 

@@ -181,7 +181,7 @@ def test_a_folder_that_cannot_be_made(monkeypatch, tmp_path, folder):
     monkeypatch.chdir(tmp_path)
     Path("a.csv").write_text("not,what\nis,looked,for\n")
     with pytest.raises(
-        UserError, match=f"--output_dir {folder} is no folder that can be written: No"
+        UserError, match=f"--output_dir {folder} is not a folder that can be written to: No"
     ):
         report(monkeypatch, Path(folder), "a.csv")
 

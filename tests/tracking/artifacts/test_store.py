@@ -488,14 +488,19 @@ def test_a_version_being_written_counts_for_nothing(store):
     assert put(store, "n", 0.5).number == 0 and store.get("n:best").number == 0
 
 
-def test_a_read_only_rest_of_a_process_of_the_same_number(store):
-    """In a container every process may be number 1."""
+def test_what_killed_writers_left_beside_a_blob(store):
+    """A link is not followed, and what an unlocked scratch folder holds goes with the next blob."""
     sha256 = sha256_of(b"a")
-    rest = store.root / "blobs" / sha256[:2] / f".{sha256}.{os.getpid()}.tmp"
-    rest.parent.mkdir(parents=True)
-    rest.symlink_to(store.root / "elsewhere")
+    blobs = store.root / "blobs" / sha256[:2]
+    abandoned = blobs / f".{sha256[:40]}.trainer-ext-{'0' * 16}.tmp"
+    abandoned.mkdir(parents=True)
+    (abandoned / sha256).write_text("half")
+    (abandoned / sha256).chmod(0o444)
+    link = blobs / f".{sha256[:40]}.trainer-ext-{'1' * 16}.tmp"
+    link.symlink_to(store.root / "elsewhere")
     put(store, "m", 0.5, "a")
-    assert not rest.is_symlink() and not (store.root / "elsewhere").exists()
+    assert not abandoned.exists() and not (store.root / "elsewhere").exists()
+    assert store.gc() == [link.relative_to(store.root).as_posix()] and not link.is_symlink()
 
 
 def test_a_fresh_artifact_checked_out_by_several_at_once(store):

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from trainer_ext.errors import UserError
-from trainer_ext.files import write_json
+from trainer_ext.files import atomic_folder, write_json
 from trainer_ext.locks import file_lock
 from trainer_ext.tracking.artifacts.content import (
     check_files,
     content_digest,
     holds_exactly,
-    remove_tree,
     sha256_of,
 )
 from trainer_ext.tracking.artifacts.records import SHA256, Version
@@ -167,14 +166,8 @@ def download(artifact: Any) -> Path:
         with file_lock(folder.with_name(f".{digest}.lock"), keep=False):
             if found := cached(folder):  # another process was faster
                 return found
-            beside = folder.with_name(f".{digest}.tmp")
-            try:
-                remove_tree(beside)
+            with atomic_folder(folder) as beside:
                 fetch_into(beside, artifact, digest)
-                remove_tree(folder)
-                os.replace(beside, folder)
-            finally:
-                remove_tree(beside)
     except Exception as error:  # W&B raises many types
         raise UserError(
             f"model wandb:{artifact.qualified_name} cannot be downloaded: {in_one_line(error)}"

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer_ext.errors import UserError, did_you_mean
-from trainer_ext.files import write_json
+from trainer_ext.files import atomic_folder, atomic_path, remove_tree, write_json
 from trainer_ext.locks import file_lock
 from trainer_ext.tracking.artifacts.content import (
     check_files,
@@ -28,7 +28,6 @@ from trainer_ext.tracking.artifacts.content import (
     holds_exactly,
     is_intact,
     link_or_copy,
-    remove_tree,
     sha256_of,
 )
 from trainer_ext.tracking.artifacts.records import (
@@ -291,16 +290,9 @@ class Store:
     def _unpack(self, version: Version, folder: Path) -> None:
         """Write a version's files to its checkout; whatever lies in the way goes."""
         self.check_blobs(version)
-        beside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-        try:
-            remove_tree(beside)
-            beside.mkdir(parents=True)
+        with atomic_folder(folder) as beside:
             for inside, entry in version.files.items():
                 link_or_copy(self.blob(entry["sha256"]), beside / inside)
-            remove_tree(folder)
-            os.replace(beside, folder)
-        finally:
-            remove_tree(beside)
 
     def _remove(self, path: Path, dry_run: bool) -> str:
         """Delete a file or folder; returns its place in the store."""
@@ -341,19 +333,12 @@ class Store:
         sha256 = sha256_of(source)
         blob = self.blob(sha256)
         if not is_intact(blob, sha256):
-            blob.parent.mkdir(parents=True, exist_ok=True)
-            beside = blob.with_name(f".{sha256}.{os.getpid()}.tmp")
-            try:
-                beside.unlink(
-                    missing_ok=True
-                )  # left by a killed process of the same number, and read-only
-                beside.write_bytes(source) if isinstance(source, bytes) else shutil.copyfile(
-                    source, beside
-                )
+            with atomic_path(blob) as beside:
+                if isinstance(source, bytes):
+                    beside.write_bytes(source)
+                else:
+                    shutil.copyfile(source, beside)
                 beside.chmod(0o444)
-                os.replace(beside, blob)
-            finally:
-                beside.unlink(missing_ok=True)
         return {"sha256": sha256, "size": blob.stat().st_size}
 
     def _locked(self) -> AbstractContextManager[None]:
