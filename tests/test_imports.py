@@ -40,7 +40,7 @@ ALLOWED = {
     "characters": set(),
     "cores": set(),
     "redaction": set(),
-    "remote_code": set(),
+    "remote_code": {"errors"},
     "synonyms": set(),
     "errors": {"synonyms"},
     "files": {"errors"},

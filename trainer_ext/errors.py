@@ -258,13 +258,16 @@ def explain(error: BaseException) -> tuple[str, int]:
         )
     if any(map(is_out_of_memory, causes(error))):
         return (
-            f"out of memory{doing}: {summary(error)}; smaller batches (or a shorter --max_length) need less",
+            f"out of memory{doing}: {message_of(error)}; smaller batches (or a shorter --max_length) need less",
             1,
         )
     if isinstance(error, OSError) and error.errno is not None:
         where = f"{error.filename}: " if error.filename is not None else ""
         return one_line(f"{where}{error.strerror}{doing}"), 2 if error.errno in WRONG_PATH else 1
-    return f"{type(error).__name__}{doing}: {summary(error)}{where_to_look(error)}", 1
+    return (
+        f"{type(error).__name__}{doing}: {message_of(error)}{where_to_look(error)}",
+        1,
+    )
 
 
 def causes(error: BaseException) -> list[BaseException]:
@@ -290,13 +293,26 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def summary(error: BaseException) -> str:
-    """What an error says, on one line; of a traceback that it quotes (a data loader's worker does) the last line."""
+def describe_error(error: BaseException, longest: int = LONGEST) -> str:
+    """Return what a library's error says, on one line; the type as well if it says one word (KeyError) or nothing."""
+    if not str(error).strip():
+        return type(error).__name__
+    line = message_of(error, longest)
+    if " " in line:
+        return line
+    return f"{type(error).__name__} {line}"
+
+
+def message_of(error: BaseException, longest: int = LONGEST) -> str:
+    """Return an error's message on one line, cut to a length fit to read."""
     text = str(error)
+    # A data loader's worker quotes its whole traceback, which ends with the message.
     if "Traceback (most recent call last)" in text:
         text = text.strip().splitlines()[-1]
     line = one_line(text) or "no message"
-    return line if len(line) <= LONGEST else f"{line[:LONGEST]} ..."
+    if len(line) <= longest:
+        return line
+    return f"{line[:longest]} ..."
 
 
 def one_line(text: str) -> str:

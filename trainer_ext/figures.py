@@ -17,7 +17,7 @@ import matplotlib.pyplot as plt
 from matplotlib import font_manager
 from matplotlib.ft2font import FT2Font
 
-from trainer_ext.errors import summary
+from trainer_ext.errors import message_of
 from trainer_ext.files import atomic_path
 
 LONGEST = 32  # characters of a name in a picture
@@ -38,7 +38,7 @@ def picture(draw: Callable[..., None]) -> Callable[..., None]:
                 draw(*args)
         except Exception as error:  # matplotlib raises many types
             print(
-                f"warning: no picture {args[-1]}: {type(error).__name__}: {summary(error)}",
+                f"warning: no picture {args[-1]}: {type(error).__name__}: {message_of(error)}",
                 file=sys.stderr,
             )
         finally:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from trainer_ext.characters import broken_at
-from trainer_ext.errors import UserError, did_you_mean
+from trainer_ext.errors import UserError, describe_error, did_you_mean
 
 MOST_BYTES = 10 << 20
 MOST_VALUES = 100_000
@@ -108,7 +108,7 @@ def read_yaml(path: str | os.PathLike) -> tuple[Any, yaml.Node | None]:
         ValueError,
         RecursionError,
     ) as error:  # ValueError: a number or a date that is none
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+        raise UserError(f"{path} is not valid YAML: {describe_error(error)}") from error
     if broken_at(values) is not None:
         raise UserError(f"{path} holds a broken character (half of a surrogate pair)")
     return values, node

@@ -11,7 +11,7 @@ from trainer_ext.arguments.groups import Arguments
 from trainer_ext.arguments.parser import resolved
 from trainer_ext.data.fold_table import FoldTable, claim_folds
 from trainer_ext.data.io.readers import Row
-from trainer_ext.errors import UserError
+from trainer_ext.errors import UserError, describe_error
 from trainer_ext.tasks import Task
 
 # Which part of the whole is trained, and what follows the training, is not what the models are.
@@ -82,7 +82,7 @@ def read_resolved(folder: Path) -> dict[str, Any] | None:
         return None
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(
-            f"{folder / 'resolved_config.yaml'} cannot be read: {' '.join(str(error).split())}"
+            f"{folder / 'resolved_config.yaml'} cannot be read: {describe_error(error)}"
         ) from error
     return values if isinstance(values, dict) else {}
 

@@ -14,7 +14,7 @@ from trainer_ext.data.io.readers import Row, require_columns
 from trainer_ext.data.labelled import label_space, labelled_rows, texts_and_labels
 from trainer_ext.data.provenance import originals_only
 from trainer_ext.data.validation_split import Parts, split_rows
-from trainer_ext.errors import UserError
+from trainer_ext.errors import UserError, describe_error
 from trainer_ext.tasks import TASKS, Task
 
 
@@ -117,7 +117,7 @@ def hub_rows(data: DataArguments, split: str) -> Iterator[Row]:
         splits = load_dataset(data.dataset_name, data.dataset_config_name)
     except Exception as error:  # the hub client raises many unrelated types
         raise UserError(
-            f"dataset_name {data.dataset_name} cannot be loaded: {' '.join(str(error).split())}"
+            f"dataset_name {data.dataset_name} cannot be loaded: {describe_error(error)}"
         ) from error
     if split == "train" and split not in splits:
         raise UserError(

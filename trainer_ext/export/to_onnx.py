@@ -8,10 +8,9 @@ import torch
 from optimum.exporters.onnx import export
 from optimum.exporters.tasks import TasksManager
 
-from trainer_ext.errors import UserError
+from trainer_ext.errors import UserError, describe_error
 from trainer_ext.export.publish import TOKENIZER_FILES
 from trainer_ext.modeling import EncoderWithHead
-from trainer_ext.remote_code import reason_of
 
 TASK = "text-classification"  # its inputs and its output `logits` fit every head of ours; a token head adds another
 
@@ -42,7 +41,7 @@ def export_onnx(model: EncoderWithHead, folder: Path) -> Path:
         )
     except (KeyError, ValueError) as error:
         raise UserError(
-            f"Optimum exports no {model_type} encoders: {reason_of(error)[:200]}"
+            f"Optimum exports no {model_type} encoders: {describe_error(error)}"
         ) from error
     input_names = model.config.pipeline["input_names"]
 

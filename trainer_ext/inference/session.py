@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime as ort
 
 from trainer_ext.cores import available_cores
-from trainer_ext.errors import UserError
+from trainer_ext.errors import UserError, describe_error
 from trainer_ext.inference.hardware import instruction_set, int8_saturates
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -39,9 +39,7 @@ class OnnxSession:
                 str(path), options, providers=[PROVIDERS[self.provider]]
             )
         except Exception as error:  # onnxruntime raises its own types, one per cause
-            raise UserError(
-                f"{path} cannot be loaded: {' '.join(str(error).split())[:300]}"
-            ) from error
+            raise UserError(f"{path} cannot be loaded: {describe_error(error)}") from error
         if PROVIDERS[self.provider] not in self._session.get_providers():
             raise UserError(
                 f"{path}: onnxruntime fell back from {self.provider} to {self._session.get_providers()}"

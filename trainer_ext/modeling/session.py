@@ -8,7 +8,7 @@ import torch
 from safetensors import safe_open
 
 from trainer_ext.cores import available_cores
-from trainer_ext.errors import UserError
+from trainer_ext.errors import UserError, describe_error
 from trainer_ext.modeling.configuration import EncoderWithHeadConfig
 from trainer_ext.modeling.model import EncoderWithHead
 from trainer_ext.modeling.own_code import read_config
@@ -55,7 +55,7 @@ class TorchSession:
             raise
         except Exception as error:
             raise UserError(
-                f"model {folder} cannot be run: {reason(error)}; is its config.json damaged?"
+                f"model {folder} cannot be run: {describe_error(error)}; is its config.json damaged?"
             ) from error
 
     @torch.inference_mode()
@@ -99,7 +99,7 @@ def load_checkpoint(folder: Path, trust_remote_code: bool = False) -> EncoderWit
     except (
         Exception
     ) as error:  # safetensors, OSError, ValueError, RuntimeError: each for another kind of damage
-        raise UserError(f"model {folder} cannot be loaded: {reason(error)}") from error
+        raise UserError(f"model {folder} cannot be loaded: {describe_error(error)}") from error
     absent = sorted(
         [*info["missing_keys"], *info["unexpected_keys"], *map(str, info["mismatched_keys"])]
     )
@@ -119,8 +119,3 @@ def check_depth(folder: Path, config: EncoderWithHeadConfig) -> None:
         raise UserError(
             f"model {folder}: its config has {layers} layers, but its weights are {tensors} tensors"
         )
-
-
-def reason(error: Exception) -> str:
-    """What an error of a library says, on one line."""
-    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -11,10 +11,11 @@ from typing import Any
 
 from trainer_ext.arguments.groups import Arguments
 from trainer_ext.arguments.parser import resolved
+from trainer_ext.errors import describe_error
 from trainer_ext.files import write_json
 from trainer_ext.redaction import shown_command_line
 from trainer_ext.tracking.identity import identify, tags
-from trainer_ext.tracking.server import check_reachable, has_api_key, in_one_line, set_limits
+from trainer_ext.tracking.server import check_reachable, has_api_key, set_limits
 
 RUN_FILE = "wandb_run.json"  # in the output folder: the run that a resumed training goes on with
 GAVE_UP = re.compile("filestream: fatal error: |file transfer: upload: failed to upload: ")
@@ -126,7 +127,7 @@ def start_run(args: Arguments, options: dict[str, Any]):
             return run
         except (wandb.errors.Error, OSError) as error:
             print(
-                f"W&B does not answer ({in_one_line(error)}); going on offline, `wandb sync` uploads it"
+                f"W&B does not answer ({describe_error(error)}); going on offline, `wandb sync` uploads it"
             )
             mode = "offline"
     os.environ["WANDB_MODE"] = mode
@@ -172,7 +173,9 @@ def unharmed(run, what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # it raises many types
-        print(f"W&B did not take {what} ({in_one_line(error)}): `{sync_command(run)}` uploads it")
+        print(
+            f"W&B did not take {what} ({describe_error(error)}): `{sync_command(run)}` uploads it"
+        )
 
 
 def sync_command(run) -> str:

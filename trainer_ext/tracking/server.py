@@ -63,11 +63,6 @@ def answers(base_url: str, timeout: float = 5) -> bool:
     return False
 
 
-def in_one_line(error: BaseException) -> str:
-    """The message of an error without line breaks, cut to a length fit to read."""
-    return " ".join(str(error).split())[:160] or type(error).__name__
-
-
 def has_api_key() -> bool:
     """Whether W&B would find a key for its server: in `WANDB_API_KEY`, or where `wandb login` puts it, in .netrc."""
     if os.environ.get("WANDB_API_KEY"):

@@ -26,10 +26,9 @@ from trainer_ext.data.preprocessing.tokenize import (
 from trainer_ext.data.preprocessing.truncation import Truncation
 from trainer_ext.data.sampling.resample import make_resampler
 from trainer_ext.data.streaming import StreamedDataset, TokenStream
-from trainer_ext.errors import UserError
+from trainer_ext.errors import UserError, describe_error
 from trainer_ext.modeling import EncoderWithHead
 from trainer_ext.objectives.build import build_objective
-from trainer_ext.remote_code import reason_of
 from trainer_ext.runs.resume import kept_flags
 from trainer_ext.tasks import Task
 from trainer_ext.training.progress import ShortProgress
@@ -131,7 +130,7 @@ def check_hub(training: TrainingArguments) -> None:
         try:
             HfApi().whoami(token=training.hub_token)
         except OSError as error:
-            raise UserError(f"push_to_hub: {reason_of(error)}") from error
+            raise UserError(f"push_to_hub: {describe_error(error)}") from error
 
 
 def note_idle_gpus(training: TrainingArguments) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer_ext.arguments.groups import Arguments, greater_is_better
-from trainer_ext.errors import UserError
+from trainer_ext.errors import UserError, describe_error
 from trainer_ext.files import json_text, read_json
 from trainer_ext.tasks import TASKS
 from trainer_ext.tracking.artifacts import upload
@@ -17,7 +17,7 @@ from trainer_ext.tracking.artifacts.store import Store
 from trainer_ext.tracking.identity import Identity, identify
 from trainer_ext.tracking.media import log_validation
 from trainer_ext.tracking.run import sync_command, unharmed
-from trainer_ext.tracking.server import answers, in_one_line
+from trainer_ext.tracking.server import answers
 
 # What loads the model, and what says how good it is and how it was made: no checkpoints, optimizers, plots or data.
 FILES = (
@@ -114,7 +114,9 @@ def put(store: Store, args: Arguments, folder: Path, identity: Identity) -> Vers
         )
         version = store.get(str(version))
     except (OSError, UserError) as error:
-        print(f"the model was not stored as an artifact ({in_one_line(error)}); it is in {folder}")
+        print(
+            f"the model was not stored as an artifact ({describe_error(error)}); it is in {folder}"
+        )
         return None
     print(f"artifact:{version} ({', '.join(version.aliases)}) is in {store.root}", flush=True)
     return version

@@ -8,13 +8,13 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from trainer_ext.errors import RunError, UserError
+from trainer_ext.errors import RunError, UserError, describe_error
 from trainer_ext.redaction import shown_command_line
 from trainer_ext.tracking.artifacts import upload
 from trainer_ext.tracking.artifacts.records import Version
 from trainer_ext.tracking.artifacts.scores import folds_beside
 from trainer_ext.tracking.artifacts.store import Store
-from trainer_ext.tracking.server import check_reachable, has_api_key, in_one_line, set_limits
+from trainer_ext.tracking.server import check_reachable, has_api_key, set_limits
 
 
 def push(store: Store, references: Iterable[str]) -> None:
@@ -40,7 +40,7 @@ def push(store: Store, references: Iterable[str]) -> None:
         with shown_command_line():
             run = wandb.init(mode="online", job_type="push", name="push")
     except (wandb.errors.Error, OSError) as error:
-        raise RunError(f"W&B does not answer: {in_one_line(error)}") from error
+        raise RunError(f"W&B does not answer: {describe_error(error)}") from error
     failed = True
     try:
         for version in versions:
@@ -58,7 +58,7 @@ def push_one(store: Store, version: Version, run: Any) -> None:
             names = folds_beside(version.name, store.names())
             upload.mark_best_fold(run, names, version.metadata.get("folds_hash"))
     except Exception as error:  # W&B raises many types
-        raise RunError(f"W&B did not take artifact:{version} ({in_one_line(error)})") from error
+        raise RunError(f"W&B did not take artifact:{version} ({describe_error(error)})") from error
     print(f"artifact:{version} is wandb:{run.entity}/{run.project}/{stored.name}", flush=True)
 
 

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from trainer_ext.errors import UserError
+from trainer_ext.errors import UserError, describe_error
 from trainer_ext.files import atomic_folder, write_json
 from trainer_ext.locks import file_lock
 from trainer_ext.tracking.artifacts.content import (
@@ -24,7 +24,7 @@ from trainer_ext.tracking.artifacts.content import (
 from trainer_ext.tracking.artifacts.records import SHA256, Version
 from trainer_ext.tracking.artifacts.scores import NAME, split_reference
 from trainer_ext.tracking.artifacts.store import Store
-from trainer_ext.tracking.server import check_reachable, has_api_key, in_one_line, set_limits
+from trainer_ext.tracking.server import check_reachable, has_api_key, set_limits
 
 DIGEST = re.compile(r"[0-9a-f]{32,64}")  # W&B's own, of a manifest
 PLACE = re.compile(
@@ -95,8 +95,8 @@ def ask_server(path: str) -> Any:
         return wandb.Api().artifact(path)
     except (wandb.errors.Error, OSError, ValueError) as error:
         if isinstance(getattr(error, "exc", None), ValueError):  # the server answered
-            raise UserError(f"model wandb:{path}: {in_one_line(error)}") from error
-        raise NoAnswerError(in_one_line(error)) from error
+            raise UserError(f"model wandb:{path}: {describe_error(error)}") from error
+        raise NoAnswerError(describe_error(error)) from error
 
 
 def without_server(reference: str, known: Path, name: str, alias: str, why: str) -> Path:
@@ -170,7 +170,7 @@ def download(artifact: Any) -> Path:
                 fetch_into(beside, artifact, digest)
     except Exception as error:  # W&B raises many types
         raise UserError(
-            f"model wandb:{artifact.qualified_name} cannot be downloaded: {in_one_line(error)}"
+            f"model wandb:{artifact.qualified_name} cannot be downloaded: {describe_error(error)}"
         ) from error
     return folder / "files"
 
