@@ -12,7 +12,7 @@ from trainer_ext.inference.combine import (
     loss,
 )
 from trainer_ext.tasks import TASKS, Calibration, LabelSpace
-from trainer_ext.tasks.base import sigmoid, softmax
+from trainer_ext.tasks.activations import sigmoid, softmax
 from trainer_ext.tasks.joint import JointLabelSpace
 
 SPACE = LabelSpace(("label",), ("a", "b", "c"), ("a", "b", "c"))

@@ -12,7 +12,7 @@ from trainer_ext.evaluation.scoring import score
 from trainer_ext.inference import load_predictor
 from trainer_ext.inference.ensemble import EnsemblePredictor, expand_braces, free_memory, members_of
 from trainer_ext.inference.weights import folder_weights
-from trainer_ext.tasks.base import softmax
+from trainer_ext.tasks.activations import softmax
 
 REPORT = {"chosen": "onnx", "variants": [{"name": "onnx", "file": "model.onnx"}]}
 TEXTS = ["good food", "bad staff", "dull", "", "good good dull"]

@@ -33,7 +33,7 @@ from trainer_ext.modeling.build import (
 )
 from trainer_ext.modeling.scratch import train_tokenizer
 from trainer_ext.tasks import TASKS, LabelSpace, Task
-from trainer_ext.tasks.base import softmax
+from trainer_ext.tasks.activations import softmax
 from trainer_ext.tasks.joint import JointLabelSpace
 
 TOKENIZER = train_tokenizer([text for text, _ in labelled_lines(40, 1)], 200, 64)

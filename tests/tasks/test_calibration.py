@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from trainer_ext.tasks import TASKS, Calibration, LabelSpace
-from trainer_ext.tasks.base import sigmoid
+from trainer_ext.tasks.activations import sigmoid
 from trainer_ext.tasks.calibration import (
     best_threshold,
     expected_calibration_error,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from trainer_ext.tasks import LabelSpace
-from trainer_ext.tasks.base import softmax
+from trainer_ext.tasks.activations import softmax
 from trainer_ext.tasks.multi_aspect import MultiAspect
 from trainer_ext.tasks.single_label import SingleLabel
 

@@ -8,7 +8,7 @@ from trainer_ext.data.io.readers import Row
 from trainer_ext.data.labelled import label_space, texts_and_labels
 from trainer_ext.errors import UserError
 from trainer_ext.tasks import LabelSpace
-from trainer_ext.tasks.base import sigmoid
+from trainer_ext.tasks.activations import sigmoid
 from trainer_ext.tasks.multi_label import MultiLabel
 
 TASK = MultiLabel(LabelSpace.from_names(["labels"], ["joy", "fear", "love, deep"]))

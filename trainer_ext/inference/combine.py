@@ -11,7 +11,7 @@ import numpy as np
 
 from trainer_ext.errors import UserError
 from trainer_ext.tasks import Calibration, Task
-from trainer_ext.tasks.base import sigmoid, softmax
+from trainer_ext.tasks.activations import sigmoid, softmax
 from trainer_ext.tasks.label_space import outputs_of
 from trainer_ext.tasks.multi_label import THRESHOLD
 

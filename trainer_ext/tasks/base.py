@@ -1,18 +1,23 @@
 """What a task is: label space, head shape, metrics, and how logits become an answer."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from trainer_ext.errors import RunError, UserError, did_you_mean
+from trainer_ext.tasks.activations import softmax
 from trainer_ext.tasks.calibration import Calibration, expected_calibration_error, fit_temperature
+from trainer_ext.tasks.figures import ConfusionMatrix, Figure
 from trainer_ext.tasks.label_space import LabelSpace
 
 NOT_FINITE = (
     "the model's outputs are no finite numbers: training has diverged (learning_rate too high?)"
 )
+
+
+SMALLEST_PROBABILITY = 1e-12  # so that the logarithm of a probability of 0 is finite
 
 
 class Task(ABC):
@@ -31,6 +36,28 @@ class Task(ABC):
     """Why transformers' text-classification pipeline has no answer for this task; empty where it has."""
     takes_lists: ClassVar[bool] = False
     """Whether a label may be a list, and empty."""
+    loss_family: ClassVar[str] = "cross_entropy"
+    """The row of the table in `objectives/build.py`: cross_entropy, binary_cross_entropy or distance."""
+    has_classes: ClassVar[bool] = True
+    """Whether labels are classes, as opposed to numbers."""
+    takes_label_names: ClassVar[bool] = True
+    """Whether `--label_names` may name the classes."""
+    class_word: ClassVar[str] = "classes"
+    """What the model card calls the classes."""
+    fixed_columns: ClassVar[tuple[str, ...]] = ()
+    """The columns of a labelled row if no flag names them; empty if `--text_column` and `--label_columns` do."""
+    has_token_head: ClassVar[bool] = False
+    """Whether a second head labels each token."""
+    calibrations: ClassVar[tuple[str, ...]] = ()
+    """The values of `--calibrate` that are possible, besides none."""
+    can_balance: ClassVar[bool] = False
+    """Whether `--balance` can even out how often each class is shown."""
+    default_fold_strategy: ClassVar[str] = "multilabel_stratified"
+    """Of `--folds`, unless `--fold_strategy` names another."""
+    ragged_outputs: ClassVar[bool] = False
+    """Whether the outputs of two rows may differ in shape."""
+    answers_by_class: ClassVar[bool] = False
+    """Whether an answer has `probabilities`, one for each class of the label space."""
 
     def __init__(self, label_space: LabelSpace, calibration: Calibration = Calibration()):  # noqa: B008 (immutable)
         self.label_space = label_space
@@ -161,6 +188,122 @@ class Task(ABC):
         """Columns a labelled row must have."""
         return [text_column, *label_columns]
 
+    @classmethod  # noqa: B027 (most tasks take any columns)
+    def check_columns(cls, columns: Sequence[str], given: bool = True) -> None:
+        """Raise `UserError` if these label columns do not fit the task.
+
+        Args:
+            columns: the label columns.
+            given: whether the user named them; otherwise they are the default.
+        """
+
+    @classmethod
+    def has_one_label(cls, columns: Sequence[str]) -> bool:
+        """Return whether each row has a single label, by which rows can be stratified."""
+        return False
+
+    def strata(self, labels: Sequence) -> np.ndarray:
+        """Return class indices (N, K) that every fold should hold in equal shares, from encoded labels."""
+        return np.asarray(labels).reshape(len(labels), -1)
+
+    def strata_flags(self, labels: Sequence) -> np.ndarray:
+        """Return the same as flags (N, F), one for each class of each column."""
+        columns = self.strata(labels).T
+        flags = [column[:, None] == np.unique(column) for column in columns]
+        return np.concatenate(flags, axis=1).astype(int)
+
+    @classmethod
+    def classes_to_balance(cls, labels: Sequence) -> np.ndarray:
+        """Return class indices (N,), or (N, K) if rows have several labels; those below zero do not count."""
+        return np.asarray(labels)
+
+    def count_labels(self, labels: np.ndarray) -> np.ndarray:
+        """Return how often each class occurs in encoded labels, (C,)."""
+        return np.bincount(labels.ravel(), minlength=len(self.label_space.classes))
+
+    @property
+    def label_columns(self) -> tuple[str, ...]:
+        """The label columns of the training file."""
+        return self.label_space.columns
+
+    def to_columns(self, output: Any, as_list: bool = False) -> dict[str, Any]:
+        """Write one row's output as label columns, in the words (and numbers) of the training file.
+
+        Args:
+            output: of one row, as `decode` takes it.
+            as_list: write several labels as a JSON list, because the training file has lists.
+        """
+        chosen = np.atleast_1d(self.predictions(output[None])[0])
+        values = [self.label_space.values[k] for k in chosen]
+        return dict(zip(self.label_columns, values, strict=True))
+
+    def probability_columns(self, output: Any) -> dict[str, float]:
+        """Return `probability_<class>` of one row's output."""
+        probabilities = self.probabilities(output, 1.0)
+        named = zip(self.label_space.classes, probabilities, strict=True)
+        return {f"probability_{name}": round(float(p), 6) for name, p in named}
+
+    def oof_columns(self) -> list[str]:
+        """Return the columns of oof.csv that hold `ensemble_values`, flattened; none if it does not hold them all."""
+        return [f"probability_{name}" for name in self.label_space.classes]
+
+    def heads(self, output: Any) -> tuple[np.ndarray, ...]:
+        """Divide an output into one array for each head."""
+        return (output,)
+
+    def from_heads(self, heads: Sequence[np.ndarray]) -> Any:
+        """Put together what `heads` divided."""
+        return heads[0]
+
+    def ensemble_values(self, logits: np.ndarray) -> np.ndarray:
+        """Return what an ensemble averages, from the logits of one head: probabilities."""
+        return self.probabilities(logits, 1.0)
+
+    def from_ensemble_values(self, values: np.ndarray) -> np.ndarray:
+        """Return logits that have these `ensemble_values`."""
+        return np.log(values.clip(SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY))
+
+    def decision_logits(self, logits: np.ndarray) -> np.ndarray:
+        """Shift divided logits so that they decide as the calibration does, without thresholds or bias."""
+        return logits
+
+    def votes(self, logits: np.ndarray) -> np.ndarray:
+        """Return the decisions of one head as 0 and 1, shaped as its logits."""
+        return np.eye(logits.shape[-1])[self.predictions(logits)]
+
+    def ensemble_loss(self, outputs: Any, labels: Any) -> float:
+        """Return what the weights of an ensemble are fitted on: the negative log-likelihood in nats."""
+        return self.nll(outputs, labels, self.calibration.temperature)
+
+    def true_and_predicted(self, labels: Any, logits: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return labels and predictions (N, ...) of the first head."""
+        return np.asarray(labels), self.predictions(logits)
+
+    def class_pairs(self, labels: Any, logits: Any) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return true and predicted class indices (M,) of all labels; None if a label is not one class."""
+        true, predicted = self.true_and_predicted(labels, logits)
+        return true.ravel(), predicted.ravel()
+
+    def figures(self, labels: Any, logits: Any, metrics: Mapping[str, float]) -> list[Figure]:
+        """Describe the pictures of the validation predictions."""
+        pairs = self.class_pairs(labels, logits)
+        return [] if pairs is None else [ConfusionMatrix(*pairs)]
+
+    @property
+    def example_columns(self) -> tuple[str, ...]:
+        """The columns of `readable`."""
+        return self.label_space.columns
+
+    def readable(self, labels: np.ndarray) -> list[Any]:
+        """Return one row of `true_and_predicted` as people read it, a cell for each of `example_columns`."""
+        classes = self.label_space.classes
+        # Below zero are labels that no training row has.
+        return [classes[k] if k >= 0 else "(unseen)" for k in np.atleast_1d(labels)]
+
+    def as_text(self, item: Any) -> str:
+        """Return a row's input as one text."""
+        return item
+
     def prepare(self, item: Any) -> Any:
         """What the predictor was given for one row (a text), in the form the other methods take.
 
@@ -239,18 +382,6 @@ class Task(ABC):
             raise UserError(
                 f"column {column!r} has the unknown label {value!r}; expected {expected}"
             ) from None
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities along the last axis, in float64 so that they sum to one."""
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
-    return shifted / shifted.sum(axis=-1, keepdims=True)
-
-
-def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(-logits)) in float64, without overflow."""
-    logits = logits.astype(np.float64)
-    return np.exp(np.minimum(logits, 0)) / (1 + np.exp(-np.abs(logits)))
 
 
 def class_answer(logits: np.ndarray, classes: Sequence[str], best: int) -> dict[str, Any]:

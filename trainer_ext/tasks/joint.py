@@ -8,7 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from trainer_ext.errors import UserError
-from trainer_ext.tasks.base import Task, softmax
+from trainer_ext.files import json_text
+from trainer_ext.tasks.activations import softmax
+from trainer_ext.tasks.base import Task
 from trainer_ext.tasks.entities import OUTSIDE, chunks, slot_f1
 from trainer_ext.tasks.label_space import LabelSpace, normalise
 from trainer_ext.tasks.transitions import Neighbours, best_path, neighbours, transition_scores
@@ -114,10 +116,93 @@ class Joint(Task):
     default_metric = "sentence_accuracy"
     label_space_class = JointLabelSpace
     reads_words = True
+    takes_label_names = False
+    class_word = "intents"
+    fixed_columns = COLUMNS
+    has_token_head = True
+    ragged_outputs = True
     label_space: JointLabelSpace
 
     # One table for the process: what one predictor's task has encoded another's scores (the export gate).
     _unseen: ClassVar[list[str]] = []
+
+    @classmethod
+    def has_one_label(cls, columns: Sequence[str]) -> bool:
+        """Return True: the intent."""
+        return True
+
+    def strata(self, labels: Sequence[tuple[int, Sequence[int]]]) -> np.ndarray:
+        """Return the intents (N, 1)."""
+        return super().strata([intent for intent, _ in labels])
+
+    @property
+    def label_columns(self) -> tuple[str, ...]:
+        """The intent and the tags."""
+        return ("intent", "slots")
+
+    def to_columns(
+        self, output: tuple[np.ndarray, np.ndarray], as_list: bool = False
+    ) -> dict[str, Any]:
+        """Write the intent, and the tags as a JSON list."""
+        answer = self.decode(output)
+        return {"intent": answer["intent"], "slots": json_text(answer["tags"])}
+
+    def probability_columns(self, output: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:
+        """Return `probability_<intent>`."""
+        return super().probability_columns(output[0])
+
+    def oof_columns(self) -> list[str]:
+        """Return none: oof.csv has no probabilities of tags."""
+        return []
+
+    def heads(self, output: Outputs) -> tuple[np.ndarray, ...]:
+        """Divide a row's output into intent logits (I,) and tag logits (words, tags)."""
+        return output
+
+    def from_heads(self, heads: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+        """Return the pair of a row."""
+        return tuple(heads)
+
+    def votes(self, logits: np.ndarray) -> np.ndarray:
+        """Return the decision on the intent (I,), or on each word (words, tags), as 0 and 1."""
+        chosen = logits.argmax(axis=-1) if logits.ndim == 1 else self.best_tags(logits)
+        return np.eye(logits.shape[-1])[chosen]
+
+    def ensemble_loss(
+        self, outputs: Outputs, labels: tuple[np.ndarray, Sequence[np.ndarray]]
+    ) -> float:
+        """Return the sum of both heads' negative log-likelihoods, over the labels that training rows have."""
+        intents, tags = outputs
+        gold, gold_tags = labels
+        words, gold_words = np.concatenate(list(tags)), np.concatenate(list(gold_tags))
+        total = 0.0
+        for logits, own in ((intents, gold), (words, gold_words)):
+            known = own >= 0
+            if known.any():
+                total += self.nll(logits[known], own[known], 1.0)
+        return total
+
+    def true_and_predicted(
+        self, labels: tuple[np.ndarray, Sequence[np.ndarray]], logits: Outputs
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the intents (N, 1)."""
+        return labels[0][:, None], logits[0].argmax(axis=-1)[:, None]
+
+    def class_pairs(
+        self, labels: tuple[np.ndarray, Sequence[np.ndarray]], logits: Outputs
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the intents; one that no training row has is not a class."""
+        true, predicted = super().class_pairs(labels, logits)
+        return true[true >= 0], predicted[true >= 0]
+
+    @property
+    def example_columns(self) -> tuple[str, ...]:
+        """The intent only."""
+        return ("intent",)
+
+    def as_text(self, item: Sequence[str]) -> str:
+        """Join the words with blanks."""
+        return " ".join(item)
 
     @property
     def head_shape(self) -> tuple[int, ...]:

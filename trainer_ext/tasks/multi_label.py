@@ -1,14 +1,17 @@
 """Any number of labels a text, also none."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from trainer_ext.errors import UserError
-from trainer_ext.tasks.base import Task, sigmoid
+from trainer_ext.files import json_text
+from trainer_ext.tasks.activations import sigmoid
+from trainer_ext.tasks.base import SMALLEST_PROBABILITY, Task
 from trainer_ext.tasks.calibration import expected_calibration_error, fit_thresholds
+from trainer_ext.tasks.figures import Figure, ScoreBars
 from trainer_ext.tasks.label_lists import (
     FLAGS,
     ColumnShape,
@@ -32,6 +35,10 @@ class MultiLabel(Task):
     default_metric = "f1_macro"
     problem_type = "multi_label_classification"
     takes_lists = True
+    loss_family = "binary_cross_entropy"
+    calibrations = ("temperature", "thresholds", "both")
+    can_balance = True
+    answers_by_class = True
 
     @classmethod
     def make_space(
@@ -189,6 +196,70 @@ class MultiLabel(Task):
     def fit_decision(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, tuple[float, ...]]:
         """A threshold for each class, for its F1."""
         return {"thresholds": fit_thresholds(sigmoid(logits), labels)}
+
+    def strata_flags(self, labels: Sequence) -> np.ndarray:
+        """Return the flags (N, C) themselves."""
+        return np.asarray(labels)
+
+    @classmethod
+    def classes_to_balance(cls, labels: Sequence) -> np.ndarray:
+        """Return (N, C + 1): 0 for a class that is set, else -1; the last column is of rows without any class."""
+        flags = np.asarray(labels).astype(bool)
+        none = ~flags.any(axis=1, keepdims=True)
+        # One byte each: a million rows of hundreds of classes have to fit in memory.
+        return np.hstack([flags, none]).astype(np.int8) - np.int8(1)
+
+    def count_labels(self, labels: np.ndarray) -> np.ndarray:
+        """Return how often each class is set, (C,)."""
+        return labels.sum(axis=0)
+
+    def to_columns(self, output: np.ndarray, as_list: bool = False) -> dict[str, Any]:
+        """Write a 0/1 column for each class, or one column with flags, a list or joined names."""
+        space = self.label_space
+        flags = self.predictions(output[None])[0].tolist()
+        if len(space.columns) > 1:
+            return dict(zip(space.columns, flags, strict=True))
+        (column,) = space.columns
+        if space.flags:
+            return {column: json_text(flags)}
+        chosen = [value for value, flag in zip(space.values, flags, strict=True) if flag]
+        return {column: json_text(chosen) if as_list else self.join(chosen)}
+
+    def from_ensemble_values(self, values: np.ndarray) -> np.ndarray:
+        """Return the logits whose sigmoid these probabilities are."""
+        p = values.clip(SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
+        return np.log(p) - np.log1p(-p)
+
+    def decision_logits(self, logits: np.ndarray) -> np.ndarray:
+        """Move each class's threshold to 0.5."""
+        if self.calibration.thresholds is None:
+            return logits
+        return logits - self.from_ensemble_values(np.array(self.calibration.thresholds))
+
+    def votes(self, logits: np.ndarray) -> np.ndarray:
+        """Return the predictions, which are 0 and 1 already."""
+        return self.predictions(logits)
+
+    def class_pairs(self, labels: Any, logits: Any) -> None:
+        """Return None: a row may have several classes."""
+
+    def figures(
+        self, labels: np.ndarray, logits: np.ndarray, metrics: Mapping[str, float]
+    ) -> list[Figure]:
+        """Describe the F1 of each class."""
+        by_class = {name: metrics[f"f1_{name}"] for name in self.label_space.classes}
+        title = "validation F1 by class"
+        return [ScoreBars(by_class, metrics["f1_macro"], title, "f1_by_class.png")]
+
+    @property
+    def example_columns(self) -> tuple[str, ...]:
+        """One column of names, whatever columns they were read from."""
+        return ("labels",)
+
+    def readable(self, labels: np.ndarray) -> list[str]:
+        """Return the names of the classes that are set, joined."""
+        flagged = zip(self.label_space.classes, labels, strict=True)
+        return [", ".join(name for name, flag in flagged if flag)]
 
     def decode(self, logits: np.ndarray) -> dict[str, Any]:
         """`{"labels": [...], "probabilities": {class: p}}`, labels in the order of the classes."""

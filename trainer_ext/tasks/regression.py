@@ -1,15 +1,17 @@
 """Numbers for a text: one score for each of several targets."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from trainer_ext.errors import UserError
 from trainer_ext.tasks.base import Task
+from trainer_ext.tasks.figures import Figure, Scatter
 from trainer_ext.tasks.label_space import LabelSpace
 
+BINS = 10
 ALL_BUT_CONSTANT = 1e-3  # of the labels' range
 
 
@@ -20,6 +22,14 @@ class Regression(Task):
     default_metric = "mcrmse"
     problem_type = "regression"
     greater_is_better = False
+    loss_family = "distance"
+    has_classes = False
+    takes_label_names = False
+
+    @classmethod
+    def has_one_label(cls, columns: Sequence[str]) -> bool:
+        """Return whether there is one target."""
+        return len(columns) == 1
 
     @classmethod
     def make_space(
@@ -107,10 +117,61 @@ class Regression(Task):
             np.isclose(logits, reference, rtol=0.01, atol=0.001 * reference.std(axis=0)).mean()
         )
 
+    def strata(self, labels: Sequence) -> np.ndarray:
+        """Return the bin (N, T) of each score."""
+        return np.stack([binned(column) for column in np.asarray(labels).T], axis=1)
+
+    def to_columns(self, output: np.ndarray, as_list: bool = False) -> dict[str, float]:
+        """Write a score for each target."""
+        scores = zip(self.label_space.columns, output, strict=True)
+        return {target: round(float(score), 6) for target, score in scores}
+
+    def probability_columns(self, output: np.ndarray) -> dict[str, float]:
+        """Return none: scores have no probabilities."""
+        return {}
+
+    def oof_columns(self) -> list[str]:
+        """Return the predicted targets."""
+        return [f"pred_{target}" for target in self.label_space.columns]
+
+    def ensemble_values(self, logits: np.ndarray) -> np.ndarray:
+        """Return the scores themselves."""
+        return logits
+
+    def from_ensemble_values(self, values: np.ndarray) -> np.ndarray:
+        """Return the scores themselves."""
+        return values
+
+    def ensemble_loss(self, outputs: np.ndarray, labels: np.ndarray) -> float:
+        """Return the mean squared error."""
+        return float(((outputs - labels) ** 2).mean())
+
+    def class_pairs(self, labels: Any, logits: Any) -> None:
+        """Return None: there are no classes."""
+
+    def figures(
+        self, labels: np.ndarray, logits: np.ndarray, metrics: Mapping[str, float]
+    ) -> list[Figure]:
+        """Describe predicted over true scores."""
+        return [Scatter(np.asarray(labels), logits, self.label_space.columns)]
+
+    def readable(self, labels: np.ndarray) -> list[float]:
+        """Return the numbers."""
+        return [float(score) for score in labels]
+
     def decode(self, logits: np.ndarray) -> dict[str, Any]:
         """`{"scores": {target: value}}`."""
         scores = zip(self.label_space.columns, logits, strict=True)
         return {"scores": {name: round(float(score), 6) for name, score in scores}}
+
+
+def binned(values: np.ndarray) -> np.ndarray:
+    """Return the bin (N,) of each number: the values themselves if there are few, else tenths of the rows."""
+    known = np.unique(values)
+    if len(known) <= BINS:
+        return np.searchsorted(known, values)
+    inner_edges = np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1])
+    return np.searchsorted(np.unique(inner_edges), values)
 
 
 def to_number(value: Any) -> float:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from trainer_ext.errors import UserError
 from trainer_ext.tasks.base import Task, class_answer
 from trainer_ext.tasks.calibration import fit_bias
 
@@ -15,6 +16,23 @@ class SingleLabel(Task):
     name = "single_label"
     default_metric = "f1_macro"
     problem_type = "single_label_classification"
+    calibrations = ("temperature", "thresholds", "both")
+    can_balance = True
+    default_fold_strategy = "stratified"
+    answers_by_class = True
+
+    @classmethod
+    def check_columns(cls, columns: Sequence[str], given: bool = True) -> None:
+        """Raise `UserError` for several label columns."""
+        if len(columns) != 1:
+            raise UserError(
+                f"{cls.name} takes one label column, but label_columns names {len(columns)}"
+            )
+
+    @classmethod
+    def has_one_label(cls, columns: Sequence[str]) -> bool:
+        """Return True: the class."""
+        return True
 
     @property
     def head_shape(self) -> tuple[int, ...]:
@@ -46,6 +64,12 @@ class SingleLabel(Task):
         return (logits / self.calibration.temperature + np.array(self.calibration.bias)).argmax(
             axis=-1
         )
+
+    def decision_logits(self, logits: np.ndarray) -> np.ndarray:
+        """Add the bias of each class."""
+        if self.calibration.bias is None:
+            return logits
+        return logits + np.array(self.calibration.bias)
 
     def name_of(self, prediction: Any) -> str:
         """The class."""
