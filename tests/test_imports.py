@@ -48,7 +48,7 @@ ALLOWED = {
     "processes": {"errors"},
     "tables": {"characters"},
     "figures": {"errors", "files"},
-    "arguments": SMALL,
+    "arguments": {"tasks", *SMALL},
     "tasks": SMALL,
     "data": {"arguments", "tasks", *SMALL},
     "modeling": {"arguments", "data", "tasks", *SMALL},

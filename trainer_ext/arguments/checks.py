@@ -5,11 +5,12 @@ from dataclasses import fields
 
 from trainer_ext.arguments.files import FileOptions, check_encoding, ending_of
 from trainer_ext.arguments.fold_checks import check_folds
-from trainer_ext.arguments.groups import CALIBRATIONS, SCRATCH_SIZES, Arguments, DataArguments
+from trainer_ext.arguments.groups import SCRATCH_SIZES, Arguments, DataArguments
 from trainer_ext.arguments.optimisation import check_optimisation, parse_parameter_groups
 from trainer_ext.arguments.precision import check_precision
 from trainer_ext.arguments.preprocessing import check_shaping
 from trainer_ext.errors import UserError, check_range
+from trainer_ext.tasks import TASKS
 
 
 def check_arguments(args: Arguments) -> None:
@@ -46,7 +47,7 @@ def check_model(args: Arguments) -> None:
         raise UserError(
             f"no encoder: give --model_name_or_path, or --from_scratch {'|'.join(SCRATCH_SIZES[1:])}"
         )
-    if model.head_init == "ridge" and args.data.task != "regression":
+    if model.head_init == "ridge" and TASKS[args.data.task].has_classes:
         raise UserError(
             f"head_init ridge fits numbers: it is for the task regression, not {args.data.task}"
         )
@@ -155,27 +156,19 @@ def check_calibrate(calibrate: str, task: str, do_train: bool, has_validation: b
         raise UserError(
             f"calibrate {calibrate} needs rows to fit on, but there is no validation_file"
         )
-    possible = {
-        "single_label": CALIBRATIONS,
-        "multi_label": CALIBRATIONS,
-        "multi_aspect": CALIBRATIONS[:2],
-    }
-    if calibrate not in possible.get(task, ()):
+    if calibrate not in TASKS[task].calibrations:
         raise UserError(f"calibrate {calibrate} is not possible for the task {task}")
 
 
 def check_objective(args: Arguments) -> None:
     """Term settings that contradict each other."""
-    objective, task, smoothing = (
-        args.objective,
-        args.data.task,
-        args.training.label_smoothing_factor,
-    )
+    objective, task = args.objective, args.data.task
+    kind, smoothing = TASKS[task], args.training.label_smoothing_factor
     focal_flags = {"focal_gamma": objective.focal_gamma, "focal_alpha": objective.focal_alpha}
     for name, value in (focal_flags | {"class_weights": objective.class_weights}).items():
-        if value and task == "regression":
+        if value and not kind.has_classes:
             raise UserError(
-                f"{name} {value} is for classes, but the task is regression, which has none"
+                f"{name} {value} is for classes, but the task is {task}, which has none"
             )
     if objective.class_weights and objective.focal_alpha:
         raise UserError(
@@ -186,7 +179,7 @@ def check_objective(args: Arguments) -> None:
             f"class_weights {objective.class_weights} is not a part of Focal Loss (focal_gamma "
             f"{objective.focal_gamma}); weight it with focal_alpha"
         )
-    if task != "regression" and "regression_loss" in args.given:
+    if kind.has_classes and "regression_loss" in args.given:
         raise UserError(
             f"regression_loss {objective.regression_loss} is for regression, but the task is {task}"
         )
@@ -197,15 +190,15 @@ def check_objective(args: Arguments) -> None:
             f"focal_alpha {objective.focal_alpha} has no effect: focal_gamma is 0, which is cross entropy"
         )
     for name in ("focal_alpha", "class_weights"):
-        highest = (
-            1 if name == "focal_alpha" and task == "multi_label" else float("inf")
-        )  # negatives have 1 - alpha
+        highest = float("inf")
+        if name == "focal_alpha" and kind.loss_family == "binary_cross_entropy":
+            highest = 1  # negatives have 1 - alpha
         for value in (
             () if isinstance(getattr(objective, name), str) else getattr(objective, name) or ()
         ):
             check_range(name, value, 0, highest, above=True)
     check_range("label_smoothing_factor", smoothing, 0, 1)
-    if smoothing and (objective.focal_gamma or task in ("multi_label", "regression")):
+    if smoothing and (objective.focal_gamma or kind.loss_family != "cross_entropy"):
         other = f"focal_gamma {objective.focal_gamma}" if objective.focal_gamma else f"task {task}"
         raise UserError(
             f"label_smoothing_factor {smoothing} is a part of cross entropy, which {other} does not use"
@@ -213,26 +206,27 @@ def check_objective(args: Arguments) -> None:
 
 
 def check_joint(args: Arguments) -> None:
-    """Flags that the task joint takes no account of, and those that only it does."""
+    """Flags that a task with a head for each token takes no account of, and those that only it does."""
     check_range("slot_loss_weight", args.objective.slot_loss_weight, 0)
-    if args.data.task != "joint":
+    task = args.data.task
+    if not TASKS[task].has_token_head:
         if "slot_loss_weight" in args.given:
             raise UserError(
-                f"slot_loss_weight {args.objective.slot_loss_weight} is for the task joint, not {args.data.task}"
+                f"slot_loss_weight {args.objective.slot_loss_weight} is for the task joint, not {task}"
             )
         return
     for name in ("label_columns", "label_names"):
         if name in args.given:
             raise UserError(
-                f"{name} {args.given[name]} is not for the task joint: it reads tokens, slots and intent, "
+                f"{name} {args.given[name]} is not for the task {task}: it reads tokens, slots and intent, "
                 "and takes intents and tags from the training rows"
             )
     alpha = args.objective.focal_alpha
     if isinstance(alpha, str) or len(alpha or ()) > 1:
-        raise UserError(f"focal_alpha {alpha}: the task joint has two heads and takes one number")
+        raise UserError(f"focal_alpha {alpha}: the task {task} has two heads and takes one number")
     if args.objective.class_weights:
         raise UserError(
-            f"class_weights {args.objective.class_weights} is not for the task joint, which has two heads"
+            f"class_weights {args.objective.class_weights} is not for the task {task}, which has two heads"
         )
 
 
@@ -259,24 +253,15 @@ def check_files(args: Arguments) -> None:
                 else f"{flag}: {path} is {what}"
             )
     check_reading(data)
-    if (
-        data.task == "multi_aspect"
-        and len(data.label_columns) < 2
-        and "label_columns" not in args.given
-    ):
-        raise UserError("multi_aspect needs --label_columns: one column per aspect")
     if not data.label_separator:
         raise UserError(
             "label_separator is empty: say what stands between the labels of a multi_label row"
         )
-    if data.label_separator != "," and data.task != "multi_label":
+    if data.label_separator != "," and not TASKS[data.task].takes_lists:
         raise UserError(
             f"label_separator {data.label_separator!r} is for multi_label, but the task is {data.task}"
         )
-    if data.task == "single_label" and len(data.label_columns) != 1:
-        raise UserError(
-            f"single_label takes one label column, but label_columns names {len(data.label_columns)}"
-        )
+    TASKS[data.task].check_columns(data.label_columns, given="label_columns" in args.given)
 
 
 def check_validation_split(args: Arguments) -> None:
@@ -339,6 +324,7 @@ def check_streaming(args: Arguments) -> None:
 def check_reading(data: DataArguments) -> None:
     """Reading flags that the files, or the task, take no account of."""
     paths = [path for path in (data.train_file, data.validation_file, data.test_file) if path]
+    reads_words = TASKS[data.task].reads_words
     for spec in fields(FileOptions):
         if getattr(data, spec.name) == spec.default:
             continue
@@ -346,16 +332,16 @@ def check_reading(data: DataArguments) -> None:
             raise UserError(
                 f"{spec.name} {getattr(data, spec.name)} is for files, not dataset_name {data.dataset_name}"
             )
-        if data.task == "joint" and spec.name not in ("file_format", "encoding"):
+        if reads_words and spec.name not in ("file_format", "encoding"):
             raise UserError(
-                f"{spec.name} {getattr(data, spec.name)} is not for the files of the task joint"
+                f"{spec.name} {getattr(data, spec.name)} is not for the files of the task {data.task}"
             )
-    if data.task == "joint" and data.file_format in ("csv", "tsv", "txt"):
+    if reads_words and data.file_format in ("csv", "tsv", "txt"):
         raise UserError(
-            f"file_format {data.file_format} is not for the task joint: its text files are told by content"
+            f"file_format {data.file_format} is not for the task {data.task}: its text files are told by content"
         )
     check_encoding(data.encoding)
-    if data.task != "joint":
+    if not reads_words:
         formats = (
             {data.file_format}
             if data.file_format != "auto"

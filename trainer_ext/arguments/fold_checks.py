@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from trainer_ext.arguments.groups import Arguments
 from trainer_ext.errors import UserError, check_range
+from trainer_ext.tasks import TASKS
 
 FOLD_FLAGS = ("fold", "fold_strategy", "group_column", "fold_repeats")
 MULTI_MODEL_FLAGS = ("num_fold_workers", "soup")
@@ -77,10 +78,8 @@ def check_fold_strategy(args: Arguments) -> None:
         raise UserError(
             f"fold_repeats {folds.fold_repeats}: fold_strategy group has one division only, so drop it"
         )
-    single = data.task in ("single_label", "joint") or (
-        data.task == "regression" and len(data.label_columns) == 1
-    )
-    if folds.fold_strategy == "stratified" and not single:
+    one_label = TASKS[data.task].has_one_label(data.label_columns)
+    if folds.fold_strategy == "stratified" and not one_label:
         raise UserError(
             f"fold_strategy stratified is for one label a row, but the task is {data.task}: use multilabel_stratified"
         )

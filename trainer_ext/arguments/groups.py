@@ -1,8 +1,8 @@
 """Every flag of ours: dataclasses, of which `training_arguments.py` joins one with `transformers.TrainingArguments`.
 
 A flag keeps the name `transformers.TrainingArguments` gives it wherever one exists. Imports nothing of ours but the
-error type and its parts (`optimisation.py`, `precision.py`, `shaping.py`), so that every other module may import it,
-and nothing that takes long: a wrong flag is refused before torch is loaded (`first_pass.py`).
+tasks, small modules and its parts (`optimisation.py`, `precision.py`, `preprocessing.py`), so that every other module
+may import it, and nothing that takes long: a wrong flag is refused before torch is loaded (`first_pass.py`).
 """
 
 import json
@@ -13,6 +13,7 @@ from typing import Any
 from trainer_ext.arguments.files import FileOptions
 from trainer_ext.arguments.preprocessing import ShapingArguments
 from trainer_ext.characters import broken_at
+from trainer_ext.tasks import TASKS
 
 SCRATCH_SIZES = ("none", "tiny", "mini", "small", "tinybert_4l", "tinybert_6l")
 CALIBRATIONS = ("none", "temperature", "thresholds", "both")
@@ -118,7 +119,7 @@ class DataArguments(ShapingArguments, FileOptions):
 
     task: str = _choices(
         "single_label",
-        ("single_label", "multi_label", "multi_aspect", "regression", "joint"),
+        tuple(TASKS),
         "What is predicted.",
     )
     train_file: str | None = field(

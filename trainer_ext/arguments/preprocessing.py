@@ -1,6 +1,6 @@
 """The flags that shape what the model reads and how often: cleaning, truncation, balancing; a part of `DataArguments`.
 
-Imports nothing of ours but the error type, as `arguments.py`, which it is a part of.
+Imports nothing of ours but small modules and the tasks, as `groups.py`, which it is a part of.
 """
 
 import os
@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trainer_ext.errors import UserError
+from trainer_ext.tasks import TASKS
 
 TRUNCATIONS = ("head", "tail", "head_tail")
 CLEANING = ("nfkc", "halfwidth", "html", "control", "repeated", "stopwords")
 BALANCES = ("none", "oversample", "undersample", "hybrid")
-BALANCED_TASKS = ("single_label", "multi_label", "multi_aspect")
 NOT_BY_WORD = ("html", "stopwords")
 
 
@@ -69,10 +69,9 @@ def check_shaping(args: Any) -> None:
     check_cleaning(data)
     if data.balance == "none":
         return
-    if data.task not in BALANCED_TASKS:
-        raise UserError(
-            f"balance {data.balance} is for {', '.join(BALANCED_TASKS)}, but the task is {data.task}"
-        )
+    if not TASKS[data.task].can_balance:
+        possible = ", ".join(name for name, task in TASKS.items() if task.can_balance)
+        raise UserError(f"balance {data.balance} is for {possible}, but the task is {data.task}")
     for name in ("class_weights", "focal_alpha"):
         value = getattr(objective, name)
         if isinstance(
@@ -98,10 +97,10 @@ def check_truncation(data: Any, given: dict[str, Any]) -> None:
         )
     if data.truncation_marker is not None and not data.truncation_marker.strip():
         raise UserError(f"truncation_marker {data.truncation_marker!r} has no tokens; leave it out")
-    if data.task == "joint" and data.truncation != "head":
+    if TASKS[data.task].reads_words and data.truncation != "head":
         raise UserError(
             f"truncation {data.truncation} would cut words with their slots out of the middle or the front: "
-            "the task joint takes head only"
+            f"the task {data.task} takes head only"
         )
 
 
@@ -122,7 +121,7 @@ def check_cleaning(data: Any) -> None:
     if data.stopwords_file and not os.path.isfile(data.stopwords_file):
         raise UserError(f"stopwords_file: {data.stopwords_file} is no file")
     refused = [step for step in steps if step in NOT_BY_WORD]
-    if data.task == "joint" and refused:
+    if TASKS[data.task].reads_words and refused:
         raise UserError(
-            f"clean {refused[0]} may drop or join words, which the task joint tags one by one; leave it out"
+            f"clean {refused[0]} may drop or join words, which the task {data.task} tags one by one; leave it out"
         )
