@@ -22,10 +22,11 @@ import numpy as np
 from trainer_ext.data.sampling.resample import METHODS, make_resampler
 from trainer_ext.data.sampling.sampler import BalancedSampler
 from trainer_ext.reports.tables import table
+from trainer_ext.tasks import TASKS
 
 
 def random_labels(task: str, rows: int) -> np.ndarray:
-    """Imbalanced labels, as `make_resampler` takes them."""
+    """Imbalanced labels, encoded."""
     generator = np.random.default_rng(0)
     if task == "single_label":
         shares = np.geomspace(0.4, 0.002, 10)
@@ -41,12 +42,16 @@ def measure(task: str, method: str, rows: int) -> list:
     """One line of the table."""
     labels = random_labels(task, rows)
     start = time.process_time()
-    sampler = BalancedSampler(make_resampler(labels, task, method), seed=0)
+    sampler = BalancedSampler(
+        make_resampler(TASKS[task].classes_to_balance(labels), method), seed=0
+    )
     deque(iter(sampler), maxlen=0)
     seconds = time.process_time() - start
     del sampler
     tracemalloc.start()
-    sampler = BalancedSampler(make_resampler(labels, task, method), seed=0)
+    sampler = BalancedSampler(
+        make_resampler(TASKS[task].classes_to_balance(labels), method), seed=0
+    )
     for epoch in range(2):
         sampler.set_epoch(epoch)
         deque(iter(sampler), maxlen=0)

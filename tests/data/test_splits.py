@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer_ext.data.splits import binned, deal, dealer, strata_of, units_of
+from trainer_ext.data.splits import deal, dealer, strata_of, units_of
 from trainer_ext.errors import UserError
 from trainer_ext.tasks import TASKS, LabelSpace
+from trainer_ext.tasks.regression import binned
 
 STRATEGIES = ["kfold", "stratified", "multilabel_stratified", "group"]
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from tests.objectives.test_objective import OBJECTIVES
@@ -15,7 +16,7 @@ LABELS = DATA["labels"]
 
 def balanced_trainer(folder, method="oversample", **options):
     trainer = make_trainer(folder, OBJECTIVES["cross_entropy"], dropout=0.1, data=DATA, **options)
-    trainer.resampler = make_resampler(LABELS, "single_label", method)
+    trainer.resampler = make_resampler(np.array(LABELS), method)
     return trainer
 
 

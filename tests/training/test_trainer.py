@@ -342,7 +342,7 @@ def test_samplers_group_the_rows_of_an_optimizer_step_and_are_seeded_by_data_see
     for flags, seed in (({}, 3), ({"data_seed": 7}, 7)):
         trainer = make_trainer(tmp_path, OBJECTIVES["cross_entropy"], **options, **flags)
         labels = np.asarray(trainer.train_dataset["labels"])
-        for resampler in (None, make_resampler(labels, "single_label", "oversample")):
+        for resampler in (None, make_resampler(labels, "oversample")):
             trainer.resampler = resampler
             sampler = trainer._get_train_sampler()
             assert (sampler.seed, sampler.batch_size) == (seed, 6)

@@ -84,7 +84,7 @@ def prepare(args: Arguments) -> tuple[Scored, dict[str, Any]]:
         check_unseen(rows, judges, task.required_columns(data.text_column, ())[0])
     table = claim(args, rows, judges, task)
     print(
-        f"{len(rows)} rows in {args.folds.folds} folds ({fold_strategy(args.folds, data.task)})",
+        f"{len(rows)} rows in {args.folds.folds} folds ({fold_strategy(args.folds, task)})",
         flush=True,
     )
     return scored_by_folds(table, rows), table.about

@@ -10,7 +10,7 @@ import numpy as np
 from trainer_ext.arguments.groups import Arguments
 from trainer_ext.cross_validation.cross_fit import cross_fitted, with_own_decisions
 from trainer_ext.cross_validation.outputs import load_outputs
-from trainer_ext.cross_validation.tables import given_labels, predicted_labels, probability_columns
+from trainer_ext.cross_validation.tables import given_labels, predicted_labels
 from trainer_ext.data.fold_table import ROW, FoldTable, row_ids, telling_id_column
 from trainer_ext.data.io.csv_writer import CsvWriter
 from trainer_ext.data.io.readers import Row
@@ -21,7 +21,6 @@ from trainer_ext.inference.combine import (
     fit_weights,
     inverse_loss_weights,
     joint_task,
-    loss,
 )
 from trainer_ext.inference.loading import read_pipeline
 from trainer_ext.inference.predictor import build_task
@@ -136,7 +135,7 @@ def model_weights(
             list(tasks.values()), list(outputs.values()), next(iter(labels.values()))
         )
     return inverse_loss_weights(
-        [loss(task, outputs[name], labels[name]) for name, task in tasks.items()]
+        [task.ensemble_loss(outputs[name], labels[name]) for name, task in tasks.items()]
     )
 
 
@@ -167,7 +166,7 @@ def write_predictions(path: Path, scored: Scored, tasks: Sequence[Task], outputs
                 f"pred_{name}": value for name, value in predicted_labels(task, output, row).items()
             }
             record = {scored.id_column or ROW: scored.ids[k]} | fold | given_labels(row, task)
-            record |= predicted | probability_columns(task, output)
+            record |= predicted | task.probability_columns(output)
             if k == 0:
                 writer.writerow(record)
             writer.writerow(record.values())

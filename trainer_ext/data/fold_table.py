@@ -66,11 +66,9 @@ class FoldTable:
         return np.flatnonzero(~self.held_out(fold))
 
 
-def fold_strategy(args: FoldArguments, task: str) -> str:
-    """The strategy asked for, else the one that fits the task."""
-    return args.fold_strategy or (
-        "stratified" if task == "single_label" else "multilabel_stratified"
-    )
+def fold_strategy(args: FoldArguments, task: type[Task] | Task) -> str:
+    """Return the strategy asked for, else the one that fits the task."""
+    return args.fold_strategy or task.default_fold_strategy
 
 
 def claim_folds(
@@ -94,7 +92,7 @@ def claim_folds(
         "data_sha256": rows_hash(rows, ids, data, task, args.group_column),
         "rows": len(rows),
         "folds": args.folds,
-        "fold_strategy": fold_strategy(args, task.name),
+        "fold_strategy": fold_strategy(args, task),
         "group_column": args.group_column,
         "fold_repeats": args.fold_repeats,
         "seed": seed,
@@ -143,7 +141,7 @@ def divide(
 ) -> np.ndarray:
     """(repeats, N) folds. Rows of the same text (`normalised`) stay together, augmented ones with their source."""
     texts, labels = texts_and_labels(rows, data.text_column, task)
-    keys = [[("text", normalised(" ".join(text) if task.reads_words else text))] for text in texts]
+    keys = [[("text", normalised(task.as_text(text)))] for text in texts]
     for key, row, name in zip(keys, rows, ids, strict=True):
         key.append(("id", made_from(row) or name))
         if about["fold_strategy"] == "group":
@@ -183,8 +181,8 @@ def rows_hash(
     group_column: str | None,
 ) -> str:
     """sha256 over what folds depend on: ids, texts, labels as they stand, groups and sources, in order."""
-    columns = ("tokens", "slots", "intent") if task.reads_words else (data.text_column,)
-    labels = () if task.reads_words else data.label_columns
+    columns = task.fixed_columns or (data.text_column,)
+    labels = () if task.fixed_columns else data.label_columns
     digest = hashlib.sha256()
     for name, row in zip(ids, rows, strict=True):
         parts = [name, *(row.values.get(column) for column in columns)]

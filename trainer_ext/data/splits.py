@@ -13,8 +13,6 @@ import numpy as np
 from trainer_ext.errors import UserError
 from trainer_ext.tasks import Task
 
-BINS = 10
-
 Deal = Callable[[np.ndarray], np.ndarray]
 """Indices of units (M,), at least as many as folds, to their part 0..K-1."""
 
@@ -109,32 +107,9 @@ def dealer(strategy: str, folds: int, seed: int, strata: np.ndarray) -> Deal | N
 
 
 def strata_of(task: Task, labels: Sequence, strategy: str) -> np.ndarray:
-    """What a strategy balances, from encoded labels: (N,) classes, or (N, C) flags for multilabel_stratified.
-
-    Numbers are binned: each value by itself up to ten of them, else tenths; aspects become one flag per class each.
-    """
-    if task.name == "joint":
-        labels = [intent for intent, _ in labels]
-    columns = np.asarray(labels)
+    """What a strategy balances, from encoded labels: (N,) classes, or (N, C) flags for multilabel_stratified."""
     if strategy in ("kfold", "group"):
-        return np.zeros(len(columns), dtype=int)
-    if task.name == "multi_label":
-        return columns
-    columns = columns.reshape(len(columns), -1)
-    if task.name == "regression":
-        columns = np.stack([binned(column) for column in columns.T], axis=1)
+        return np.zeros(len(labels), dtype=int)
     if strategy == "stratified":
-        return columns[:, 0]
-    return np.concatenate(
-        [column[:, None] == np.unique(column) for column in columns.T], axis=1
-    ).astype(int)
-
-
-def binned(values: np.ndarray) -> np.ndarray:
-    """(N,) numbers as bins: the values themselves when there are few, else tenths of the rows."""
-    known = np.unique(values)
-    if len(known) <= BINS:
-        return np.searchsorted(known, values)
-    return np.searchsorted(
-        np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1])), values
-    )
+        return task.strata(labels)[:, 0]
+    return task.strata_flags(labels)

@@ -38,7 +38,10 @@ def split_rows(rows: Sequence[Row], data: DataArguments) -> Parts:
     original = np.array([not made_from(row) for row in rows])
     units = units_of(keys_of(rows, texts, original, data, task))
     own = np.flatnonzero(original)
-    strata = strata_of(task, [labels[k] for k in own], strategy_of(task))
+    # One class a row is balanced by itself, several (or several targets) together.
+    one_label = task.has_one_label(data.label_columns)
+    strategy = "stratified" if one_label else "multilabel_stratified"
+    strata = strata_of(task, [labels[k] for k in own], strategy)
     kept = 1 if task.label_space.classes else 0  # of each class, so that training has all of them
     held = held_rows(units[own], strata, data.validation_split, data.split_seed, kept)
     if not held.any() or held.all():
@@ -58,7 +61,7 @@ def keys_of(
     rows: Sequence[Row], texts: Sequence, original: np.ndarray, data: DataArguments, task: Task
 ) -> list[list[tuple[str, str]]]:
     """What rows that stay together share: the text, and for rows made from others the id of their source."""
-    keys = [[("text", normalised(" ".join(text) if task.reads_words else text))] for text in texts]
+    keys = [[("text", normalised(task.as_text(text)))] for text in texts]
     if original.all():
         return keys
     id_column = telling_id_column(rows, data.id_column)
@@ -67,14 +70,6 @@ def keys_of(
     for key, row, name in zip(keys, rows, ids, strict=True):
         key.append(("id", made_from(row) or name))
     return keys
-
-
-def strategy_of(task: Task) -> str:
-    """One class a row is balanced by itself, several (or several targets) together."""
-    single = task.name in ("single_label", "joint") or (
-        task.name == "regression" and len(task.label_space.columns) == 1
-    )
-    return "stratified" if single else "multilabel_stratified"
 
 
 def held_rows(

@@ -87,7 +87,7 @@ def build_trainer(
         )
     resampler = None
     if args.data.balance != "none":
-        resampler = make_resampler(labels, task.name, args.data.balance)
+        resampler = make_resampler(task.classes_to_balance(labels), args.data.balance)
         print(
             f"balance {args.data.balance}: an epoch shows {len(resampler)} rows, drawn from {len(tokens['train'])}"
         )

@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer_ext.data.sampling.resample import METHODS, make_resampler, repeats, row_weights
+from trainer_ext.tasks import TASKS
 
+flagged = TASKS["multi_label"].classes_to_balance
 CLASSES = st.lists(st.integers(0, 4), min_size=1, max_size=200).map(np.array)
 SEVERAL = st.integers(1, 60).flatmap(
     lambda rows: st.tuples(
@@ -23,7 +25,7 @@ def test_sizes_of_classes():
         ("undersample", [2] * 3),
         ("hybrid", [334] * 3),
     ):
-        resampler = make_resampler(labels, "single_label", method)
+        resampler = make_resampler(labels, method)
         for epoch in range(3):
             rows = resampler.draw(seed=1, epoch=epoch)
             assert np.bincount(labels[rows]).tolist() == sizes
@@ -35,7 +37,7 @@ def test_sizes_of_classes():
 )
 def test_any_classes(labels, method, seed, epoch):
     """Classes are equal; a row is shown as often as another of its class, or once more; rows stay in order."""
-    rows = make_resampler(labels, "single_label", method).draw(seed, epoch)
+    rows = make_resampler(labels, method).draw(seed, epoch)
     counts, present = np.bincount(rows, minlength=len(labels)), np.unique(labels)
     sizes = np.array([counts[labels == k].sum() for k in present])
     before = np.bincount(labels)[present]
@@ -58,7 +60,7 @@ def test_any_several_labels(drawn, task, method, epoch):
     labels = np.array(drawn[1]).reshape(drawn[0], 3)
     if task == "multi_label":
         labels = (labels == 0).astype(int)
-    resampler = make_resampler(labels, task, method)
+    resampler = make_resampler(TASKS[task].classes_to_balance(labels), method)
     counts = np.bincount(resampler.draw(3, epoch), minlength=len(labels))
     assert counts.sum() == len(resampler)
     assert (np.abs(counts - resampler.repeats) < 1).all()
@@ -73,22 +75,22 @@ def test_any_several_labels(drawn, task, method, epoch):
 def test_weights_of_aspects_by_hand():
     """Gupta et al. with the commonest label's share, 3/4: a row has the factor of its rarest label."""
     labels = np.array([[0, 1], [0, 1], [0, 0], [1, 0]])
-    assert row_weights(labels, "multi_aspect") == pytest.approx(np.sqrt([1.5, 1.5, 1.5, 3.0]))
-    assert repeats(row_weights(labels, "multi_aspect"), "hybrid").sum() == pytest.approx(4)
+    assert row_weights(labels) == pytest.approx(np.sqrt([1.5, 1.5, 1.5, 3.0]))
+    assert repeats(row_weights(labels), "hybrid").sum() == pytest.approx(4)
 
 
 def test_weights_of_flags_by_hand():
     """Shares 3/5 and 1/5; a row without a flag counts as having a label of its own, here with 1/5."""
     labels = np.array([[1, 0], [1, 0], [1, 1], [1, 0], [0, 0]])
-    assert row_weights(labels, "multi_label") == pytest.approx(np.sqrt([1, 1, 4, 1, 4]))
-    assert row_weights(np.zeros((3, 2), dtype=int), "multi_label") == pytest.approx(np.ones(3))
+    assert row_weights(flagged(labels)) == pytest.approx(np.sqrt([1, 1, 4, 1, 4]))
+    assert row_weights(flagged(np.zeros((3, 2), dtype=int))) == pytest.approx(np.ones(3))
 
 
 def test_rare_labels_are_shown_more_often():
     """Of a label with a share of 1% several times as often, and the mean over epochs is what the weights say."""
     generator = np.random.default_rng(0)
     labels = (generator.random((2000, 3)) < [0.5, 0.1, 0.01]).astype(int)
-    resampler = make_resampler(labels, "multi_label", "hybrid")
+    resampler = make_resampler(flagged(labels), "hybrid")
     counts = (
         sum(np.bincount(resampler.draw(0, epoch), minlength=2000) for epoch in range(400)) / 400
     )
@@ -99,7 +101,7 @@ def test_rare_labels_are_shown_more_often():
 
 def test_a_function_of_seed_and_epoch():
     labels = np.repeat([0, 1], [90, 10])
-    draw = make_resampler(labels, "single_label", "undersample").draw
+    draw = make_resampler(labels, "undersample").draw
     assert draw(1, 0).tolist() == draw(1, 0).tolist()
     assert draw(1, 0).tolist() != draw(1, 1).tolist()
     assert draw(1, 0).tolist() != draw(2, 0).tolist()
@@ -112,5 +114,5 @@ def test_a_million_rows_keep_their_sizes():
     labels = np.random.default_rng(0).choice(
         7, 1_000_000, p=[0.5, 0.3, 0.1, 0.05, 0.03, 0.015, 0.005]
     )
-    rows = make_resampler(labels, "single_label", "oversample").draw(0, 0)
+    rows = make_resampler(labels, "oversample").draw(0, 0)
     assert np.bincount(labels[rows]).tolist() == [np.bincount(labels).max()] * 7

@@ -43,7 +43,7 @@ def test_batches_hold_similar_lengths():
     assert sum(spreads) / len(spreads) < 10, "random batches of ten would spread over more than 80"
 
 
-BALANCED = make_resampler(np.repeat([0, 1, 2], [300, 30, 7]), "single_label", "hybrid")
+BALANCED = make_resampler(np.repeat([0, 1, 2], [300, 30, 7]), "hybrid")
 
 
 @pytest.mark.parametrize(

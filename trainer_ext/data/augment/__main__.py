@@ -21,8 +21,7 @@ from trainer_ext.data.augment.sentence import Splitter
 from trainer_ext.data.augment.thesaurus import own_thesaurus, read_thesaurus
 from trainer_ext.data.io.row_writer import RowWriter, check_paths, open_rows
 from trainer_ext.errors import ArgumentParser, UserError, check_range, did_you_mean, run_main
-
-TASKS = ("single_label", "multi_label", "multi_aspect", "regression", "joint")
+from trainer_ext.tasks import TASKS
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -49,7 +48,10 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--seed", type=int, default=42, help="the same seed gives the same file (default: 42)"
     )
     parser.add_argument(
-        "--task", choices=TASKS, default="single_label", help="joint: rows have tokens and slots"
+        "--task",
+        choices=tuple(TASKS),
+        default="single_label",
+        help="joint: rows have tokens and slots",
     )
     parser.add_argument("--text_column", default="text", help="default: text")
     parser.add_argument(
@@ -147,7 +149,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Augment one file."""
     args = parse(argv)
     splitter = Splitter(args.language)
-    rows = JointRows(splitter) if args.task == "joint" else TextRows(splitter, args.text_column)
+    reads_words = TASKS[args.task].reads_words
+    rows = JointRows(splitter) if reads_words else TextRows(splitter, args.text_column)
     job = Job(
         path=args.input,
         method=make_method(args),

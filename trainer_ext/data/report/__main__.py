@@ -80,7 +80,7 @@ def parse(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, DataAr
         data = DataArguments(**values)
     except ValueError as error:
         raise UserError(str(error)) from error
-    if data.task != "joint":
+    if not TASKS[data.task].reads_words:
         data.check(sorted({file_format(path, data) for path in args.files}))
     return args, data
 

@@ -45,12 +45,13 @@ class Profile:
         self.shape, self.flagged = ColumnShape(), Counter[int]()
         self.lengths = Lengths(count)
         self.exact, self.normal = TextIndex(), TextIndex()
-        names = data.label_names if data.task not in ("joint", "regression") else None
+        self.task = TASKS[data.task]
+        names = data.label_names if self.task.takes_label_names else None
         self.space = LabelSpace.from_names(data.label_columns[:1], names) if names else None
-        if data.task == "multi_label" and len(data.label_columns) > 1:
+        if self.task.takes_lists and len(data.label_columns) > 1:
             self.space = None
         if self.space is not None:
-            kinds = ["labels"] if data.task == "multi_label" else data.label_columns
+            kinds = ["labels"] if self.task.takes_lists else data.label_columns
             self.classes = {
                 column: Counter(dict.fromkeys(self.space.classes, 0)) for column in kinds
             }
@@ -79,7 +80,7 @@ class Profile:
         """Count one row; its text (tokens for joint), or None where there is none."""
         self.rows += 1
         self.columns.update(dict.fromkeys(row.values))
-        if self.data.task == "joint":
+        if self.task.reads_words:
             tokens, tags = tokens_and_tags(row)
             intent = raw_intent(row)
             self.count_class("intent", intent)
@@ -98,7 +99,7 @@ class Profile:
 
     def label_of(self, row: Row) -> tuple | None:
         """The row's labels, counted; None where one is missing."""
-        columns, task = self.data.label_columns, TASKS[self.data.task]
+        columns, task = self.data.label_columns, self.task
         raw = [row.values.get(column) for column in columns]
         whole = True
         for column, value in zip(columns, raw, strict=True):
@@ -107,7 +108,7 @@ class Profile:
             ):
                 self.gap(column, row)
                 whole = False
-            elif task.name == "regression":
+            elif not task.has_classes:
                 number = to_number(value)
                 if np.isfinite(number):
                     self.targets.setdefault(column, array("d")).append(number)

@@ -30,7 +30,7 @@ from trainer_ext.errors import ArgumentParser, UserError, check_range, run_main
 from trainer_ext.tables import table
 from trainer_ext.tasks import TASKS, Task
 
-BALANCED_TASKS = ("single_label", "multi_label", "multi_aspect")
+BALANCED_TASKS = tuple(name for name, task in TASKS.items() if task.can_balance)
 COPY = "copy"
 SHOWN = 20
 
@@ -71,10 +71,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     check_paths(args.input, args.output)
     check_range("seed", args.seed, 0)
-    if args.task == "single_label" and len(args.label_columns) != 1:
-        raise UserError(
-            f"single_label takes one label column, but label_columns names {len(args.label_columns)}"
-        )
+    TASKS[args.task].check_columns(args.label_columns)
     return args
 
 
@@ -125,15 +122,7 @@ def write_rows(args: argparse.Namespace, counts: np.ndarray) -> None:
 def summary(task: Task, labels: np.ndarray, rows: np.ndarray) -> str:
     """How often each label occurs before and after, the commonest first; of aspects the classes of all of them."""
     names = task.label_space.classes
-
-    def counts(chosen: np.ndarray) -> np.ndarray:
-        return (
-            chosen.sum(axis=0)
-            if task.name == "multi_label"
-            else np.bincount(chosen.ravel(), minlength=len(names))
-        )
-
-    before, after = counts(labels), counts(labels[rows])
+    before, after = task.count_labels(labels), task.count_labels(labels[rows])
     order = np.argsort(-before, kind="stable")[:SHOWN]
     rows = [[names[k], int(before[k]), int(after[k])] for k in order]
     return table(rows, ["label", "before", "after"])
@@ -143,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Balance one file."""
     args = parse(argv)
     task, labels = read_labels(args)
-    rows = make_resampler(labels, args.task, args.method).draw(args.seed, epoch=0)
+    rows = make_resampler(task.classes_to_balance(labels), args.method).draw(args.seed, epoch=0)
     write_rows(args, np.bincount(rows, minlength=len(labels)))
     print(
         f"{len(labels)} rows -> {len(rows)} rows in {args.output}\n\n{summary(task, labels, rows)}"

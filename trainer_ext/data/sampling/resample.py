@@ -22,27 +22,23 @@ import numpy as np
 METHODS = ("oversample", "undersample", "hybrid")
 
 
-def row_weights(labels: np.ndarray, task: str) -> np.ndarray:
-    """Relative weight of each row, (N,), at least 1 for some row.
+def row_weights(classes: np.ndarray) -> np.ndarray:
+    """Return the relative weight (N,) of each row, at least 1 for some row.
 
     Args:
-        labels: class indices (N,) for `single_label` and (N, A) for `multi_aspect`; flags (N, C) for `multi_label`. A
-            row without a flag counts as having the label "none".
-        task: the name of the task.
+        classes: indices (N,) of one class a row, or (N, K) of several, of which those below zero do not count; as
+            `task.classes_to_balance` gives them.
     """
-    if task == "single_label":
-        return len(labels) / np.bincount(labels)[labels]
-    rarest, commonest = np.full(len(labels), np.inf), 0.0
-    columns = labels.T if task == "multi_aspect" else [*labels.T, ~labels.any(axis=1)]
-    for (
-        column
-    ) in columns:  # one after the other: a million rows of twenty aspects need no matrix of shares
-        shares = np.bincount(column) / len(labels)
-        if task == "multi_aspect":
-            np.minimum(rarest, shares[column], out=rarest)
-        else:
-            shares = shares[1:]
-            np.minimum(rarest, shares.sum(), out=rarest, where=column.astype(bool))
+    if classes.ndim == 1:
+        return len(classes) / np.bincount(classes)[classes]
+    rarest = np.full(len(classes), np.inf)
+    commonest = 0.0
+    # One column after another: a million rows of twenty aspects need no matrix of shares.
+    for column in classes.T:
+        counted = column >= 0
+        own = column[counted]
+        shares = np.bincount(own) / len(classes)
+        rarest[counted] = np.minimum(rarest[counted], shares[own])
         commonest = max(commonest, shares.max(initial=0.0))
     return np.sqrt(commonest / rarest)  # the largest factor of a row's labels: that of its rarest
 
@@ -91,8 +87,7 @@ class Resampler:
         return np.repeat(np.arange(len(counts)), counts)
 
 
-def make_resampler(labels: np.ndarray, task: str, method: str) -> Resampler:
-    """For encoded labels of the training part, as `row_weights` takes them; `method` is one of `METHODS`."""
-    labels = np.asarray(labels)
-    groups = labels if task == "single_label" else None
-    return Resampler(repeats(row_weights(labels, task), method), groups)
+def make_resampler(classes: np.ndarray, method: str) -> Resampler:
+    """Return a resampler of the training part, whose classes `row_weights` takes; `method` is one of `METHODS`."""
+    groups = classes if classes.ndim == 1 else None
+    return Resampler(repeats(row_weights(classes), method), groups)
