@@ -9,7 +9,6 @@ from trainer_ext.inference.combine import (
     fit_weights,
     inverse_loss_weights,
     joint_task,
-    loss,
 )
 from trainer_ext.tasks import TASKS, Calibration, LabelSpace
 from trainer_ext.tasks.activations import sigmoid, softmax
@@ -134,7 +133,7 @@ def test_weights_fitted_on_the_same_rows():
     )
     weights = fit_weights([task("single_label")] * 2, [good, noise], labels)
     assert sum(weights) == pytest.approx(1) and weights[0] > 0.85
-    assert loss(whole, a, a + 2) == pytest.approx(4)
+    assert whole.ensemble_loss(a, a + 2) == pytest.approx(4)
 
 
 def test_weights_from_rows_of_their_own():
@@ -150,14 +149,14 @@ def test_the_mean_bias_counts_models_without_one_as_zero():
 def test_loss_of_calibrated_and_of_joint_outputs():
     """At the temperature; of intents and tags the sum, where labels that no training row has do not count."""
     logits = 2 * np.log(np.array([[2.0, 1.0, 1.0]]))
-    assert loss(task("single_label", temperature=2.0), logits, np.array([0])) == pytest.approx(
-        np.log(2)
-    )
+    assert task("single_label", temperature=2.0).ensemble_loss(
+        logits, np.array([0])
+    ) == pytest.approx(np.log(2))
     intents = np.log(np.array([[2.0, 1.0, 1.0], [8.0, 1.0, 1.0]]))
     tags = [np.log(np.array([[3.0, 1.0], [9.0, 1.0]])), np.log(np.array([[1.0, 15.0]]))]
     labels = (np.array([0, -1000]), [np.array([1, -1001]), np.array([0])])
     expected = np.log(2) + (np.log(4) + np.log(16)) / 2
-    assert loss(task("joint"), (intents, tags), labels) == pytest.approx(expected)
+    assert task("joint").ensemble_loss((intents, tags), labels) == pytest.approx(expected)
 
 
 def test_tags_are_voted_for_as_each_model_decides_them():

@@ -11,7 +11,6 @@ import numpy as np
 
 from trainer_ext.errors import UserError
 from trainer_ext.tasks import Calibration, Task
-from trainer_ext.tasks.activations import sigmoid, softmax
 from trainer_ext.tasks.label_space import outputs_of
 from trainer_ext.tasks.multi_label import THRESHOLD
 
@@ -75,74 +74,27 @@ def combine(
             probabilities with `weights`).
         weights: of each model, for weighted.
     """
-    weights = np.asarray(weights) / np.sum(weights) if how == "weighted" else None
-    if tasks[0].name == "joint":
-        heads = (combine_head(tasks, arrays, how, weights) for arrays in zip(*outputs, strict=True))
-        return tuple(heads)
-    return combine_head(tasks, outputs, how, weights)
+    shares = np.asarray(weights) / np.sum(weights) if how == "weighted" else None
+    divided = [task.heads(output) for task, output in zip(tasks, outputs, strict=True)]
+    combined = [combine_head(tasks, heads, how, shares) for heads in zip(*divided, strict=True)]
+    return tasks[0].from_heads(combined)
 
 
 def combine_head(
     tasks: Sequence[Task], heads: Sequence[np.ndarray], how: str, weights: np.ndarray | None
 ) -> np.ndarray:
     """`combine` for one array a model, classes in the last axis."""
-    if tasks[0].name == "regression":
-        return np.average(heads, axis=0, weights=weights)
+    whole = tasks[0]
     scaled = [head / task.calibration.temperature for task, head in zip(tasks, heads, strict=True)]
     if how == "logits":
         return np.mean(scaled, axis=0)
-    flags = tasks[0].name == "multi_label"
     if how == "vote":
-        scaled = [shifted(task, head) for task, head in zip(tasks, scaled, strict=True)]
-    p = np.average(
-        [sigmoid(head) if flags else softmax(head) for head in scaled], axis=0, weights=weights
-    )
+        scaled = [task.decision_logits(head) for task, head in zip(tasks, scaled, strict=True)]
+    values = np.average([whole.ensemble_values(head) for head in scaled], axis=0, weights=weights)
     if how == "vote":
-        votes = np.mean(
-            [decisions(task, head, flags) for task, head in zip(tasks, heads, strict=True)], axis=0
-        )
-        p = (votes + TIE_BREAK * p) / (1 + TIE_BREAK)
-    return to_logits(p, flags)
-
-
-def to_logits(p: np.ndarray, flags: bool) -> np.ndarray:
-    """Logits whose softmax (of flags: sigmoid) are these probabilities."""
-    p = p.clip(SMALLEST, 1 - SMALLEST)
-    return np.log(p) - np.log1p(-p) if flags else np.log(p)
-
-
-def shifted(task: Task, head: np.ndarray) -> np.ndarray:
-    """Logits (divided by the temperature) with the thresholds or the bias taken in: they decide without either."""
-    if task.calibration.thresholds:
-        return head - to_logits(np.array(task.calibration.thresholds), flags=True)
-    return head + np.array(task.calibration.bias or 0.0)
-
-
-def decisions(task: Task, head: np.ndarray, flags: bool) -> np.ndarray:
-    """What a model decides, as flags shaped as its logits."""
-    if flags:
-        return task.predictions(head)
-    if task.name == "joint":  # (intents,), or (words, tags)
-        chosen = head.argmax(axis=-1) if head.ndim == 1 else task.best_tags(head)
-    else:
-        chosen = task.predictions(head)
-    return np.eye(head.shape[-1])[chosen]
-
-
-def loss(task: Task, outputs: Any, labels: Any) -> float:
-    """What weights are fitted on: the mean squared error in regression, else the negative log-likelihood in nats."""
-    if task.name == "regression":
-        return float(((outputs - labels) ** 2).mean())
-    if task.name == "joint":
-        (intents, tags), (gold, gold_tags) = outputs, labels
-        tags, gold_tags = np.concatenate(list(tags)), np.concatenate(list(gold_tags))
-        known = [
-            task.nll(x[y >= 0], y[y >= 0], 1.0)
-            for x, y in ((intents, gold), (tags, gold_tags))
-            if (y >= 0).any()
-        ]
-        return float(np.sum(known))
-    return task.nll(outputs, labels, task.calibration.temperature)
+        votes = np.mean([task.votes(head) for task, head in zip(tasks, heads, strict=True)], axis=0)
+        values = (votes + TIE_BREAK * values) / (1 + TIE_BREAK)
+    return whole.from_ensemble_values(values)
 
 
 def inverse_loss_weights(losses: Sequence[float]) -> list[float]:
@@ -156,17 +108,18 @@ def fit_weights(
 ) -> list[float]:
     """The weights (at least 0, sum 1) of the smallest loss of the weighted mean, for models scored on the same rows.
 
-    SLSQP from equal weights; the problem is convex. `joint`, whose rows differ in length, takes 1 / loss instead.
+    SLSQP from equal weights; the problem is convex. 1 / loss instead where outputs of rows differ in shape (`joint`).
     """
-    if tasks[0].name == "joint":
-        return inverse_loss_weights(
-            [loss(task, out, labels) for task, out in zip(tasks, outputs, strict=True)]
-        )
+    if tasks[0].ragged_outputs:
+        losses = [task.ensemble_loss(out, labels) for task, out in zip(tasks, outputs, strict=True)]
+        return inverse_loss_weights(losses)
     from scipy.optimize import minimize
 
     whole, count = joint_task([""] * len(tasks), tasks), len(tasks)
     found = minimize(
-        lambda w: loss(whole, combine(tasks, outputs, "weighted", np.maximum(w, SMALLEST)), labels),
+        lambda w: whole.ensemble_loss(
+            combine(tasks, outputs, "weighted", np.maximum(w, SMALLEST)), labels
+        ),
         np.full(count, 1 / count),
         bounds=[(0, 1)] * count,
         constraints={"type": "eq", "fun": lambda w: w.sum() - 1},

@@ -53,7 +53,9 @@ def check_labels(path: Path, space: Any, task: str) -> None:
         if key in space and not is_list_of_text(space[key]):
             raise UserError(f"{path}: the label space is not readable: {key} is no list of names")
     classes = space.get("classes", [])
-    if len(classes) != len(space.get("values", classes)) or (not classes and task != "regression"):
+    if len(classes) != len(space.get("values", classes)) or (
+        not classes and TASKS[task].has_classes
+    ):
         counts = f"{len(classes)} classes with {len(space.get('values', ()))} values"
         raise UserError(f"{path}: the label space is not readable: {counts}")
 

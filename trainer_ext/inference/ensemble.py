@@ -149,8 +149,10 @@ def load_predictor(
     predictor = EnsemblePredictor(
         names, list(map(loader, names)), ensemble or "mean", weights, together
     )
-    if ensemble == "vote" and predictor.task.name == "regression":
-        raise UserError("ensemble vote is for classes, but the models are for regression; use mean")
+    if ensemble == "vote" and not predictor.task.has_classes:
+        raise UserError(
+            f"ensemble vote is for classes, but the models are for {predictor.task.name}; use mean"
+        )
     return predictor
 
 

@@ -9,8 +9,6 @@ from trainer_ext.data.io.readers import DEFAULTS, Row, names, read_rows
 from trainer_ext.errors import UserError
 from trainer_ext.tasks import Task
 
-BY_CLASS = ("single_label", "multi_label")  # tasks whose probabilities stand for one class each
-
 
 class Submission:
     """Answers as rows of a sample's columns.
@@ -41,13 +39,13 @@ class Submission:
     def writer_of(self, name: str, rows: Sequence[Row]) -> Callable[[dict[str, Any]], Any]:
         """The function from an answer to this column's cell."""
         space = self.task.label_space
-        columns = ("intent",) if self.task.reads_words else space.columns
+        columns = space.columns
         flags = self.task.takes_lists and len(columns) > 1  # a 0/1 column for each class
         if name in columns and not flags:
             return partial(label_in, column=name, task=self.task)
         by_class = (
             dict(zip(space.classes, space.classes, strict=True))
-            if self.task.name in BY_CLASS
+            if self.task.answers_by_class
             else {}
         )
         by_class |= dict(zip(columns, space.classes, strict=True)) if flags else {}

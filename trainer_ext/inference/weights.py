@@ -11,7 +11,7 @@ from trainer_ext.data.io.readers import Row
 from trainer_ext.data.labelled import raw_label
 from trainer_ext.errors import UserError
 from trainer_ext.files import read_json
-from trainer_ext.inference.combine import fit_weights, to_logits
+from trainer_ext.inference.combine import fit_weights
 from trainer_ext.inference.loading import read_pipeline
 from trainer_ext.inference.predictor import build_task
 from trainer_ext.tasks import Task
@@ -56,9 +56,9 @@ def folder_weights(folders: Sequence[Path], model: str) -> list[float]:
     """Weights of folders of folds; `model` is any of their models."""
     task = build_task(read_pipeline(Path(model)))
     task = type(task)(task.label_space)  # oof.csv is calibrated
-    if task.name == "joint":
+    if not task.oof_columns():
         raise UserError(
-            "ensemble weighted takes one folder for the task joint: oof.csv has no probabilities of tags"
+            f"ensemble weighted takes one folder for the task {task.name}: oof.csv does not have all probabilities"
         )
     ids, outputs, labels = zip(*(read_oof(folder, task) for folder in folders), strict=True)
     for folder, own, own_labels in zip(folders, ids, labels, strict=True):
@@ -83,10 +83,7 @@ def read_oof(folder: Path, task: Task) -> tuple[list[str], np.ndarray, np.ndarra
         raise UserError(
             f"ensemble weighted: {folder} has no oof.csv to weigh it against the others"
         )
-    columns, classes = task.label_space.columns, task.label_space.classes
-    names = [f"probability_{name}" for name in classes] or [f"pred_{name}" for name in columns]
-    if task.name == "multi_aspect":
-        names = [f"{column}_probability_{name}" for column in columns for name in classes]
+    columns, names = task.label_columns, task.oof_columns()
     with open(path, encoding="utf-8", newline="") as file:
         rows = [
             Row(record, f"{path}, row {number}")
@@ -97,9 +94,7 @@ def read_oof(folder: Path, task: Task) -> tuple[list[str], np.ndarray, np.ndarra
         labels = [task.encode([raw_label(row, column, task) for column in columns]) for row in rows]
     except (KeyError, ValueError) as error:
         raise UserError(f"{path} does not fit its models: {error}") from error
-    outputs = values.reshape(len(rows), *task.head_shape)
-    if task.name != "regression":
-        outputs = to_logits(outputs, flags=task.name == "multi_label")
+    outputs = task.from_ensemble_values(values.reshape(len(rows), *task.head_shape))
     return (
         [str(next(iter(row.values.values()))) for row in rows],
         outputs,

@@ -1,6 +1,7 @@
 """The objective that the flags describe."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,8 +22,7 @@ from trainer_ext.objectives.sigmoid_focal import SigmoidFocalTerm
 from trainer_ext.objectives.smooth_l1 import SmoothL1Term
 from trainer_ext.tasks import Task
 
-REGRESSION = {"rmse": RmseTerm, "mse": MSETerm, "smooth_l1": SmoothL1Term}
-RDROP = {"multi_label": BernoulliRDropTerm, "regression": SquaredRDropTerm}
+DISTANCES = {"rmse": RmseTerm, "mse": MSETerm, "smooth_l1": SmoothL1Term}
 
 
 def build_objective(
@@ -39,46 +39,95 @@ def build_objective(
     Raises:
         UserError: when `focal_alpha` or `class_weights` has not one value for each class.
     """
-    terms = [(1.0, main_term(args, task, np.asarray(labels), label_smoothing))]
+    family = FAMILIES[task.loss_family]
+    main = family.main_term(args, task, np.asarray(labels), label_smoothing)
+    terms: list[tuple[float, Term]] = [(1.0, main)]
     if args.rdrop_alpha:
-        terms.append((args.rdrop_alpha, RDROP.get(task.name, RDropTerm)()))
-    if task.token_classes and args.slot_loss_weight:
+        terms.append((args.rdrop_alpha, family.rdrop_term()))
+    if task.has_token_head and args.slot_loss_weight:
         terms += [(args.slot_loss_weight * weight, SlotTerm(term)) for weight, term in terms]
     return Objective(tuple(terms))
 
 
-def main_term(
+def categorical_term(
     args: ObjectiveArguments, task: Task, labels: np.ndarray, label_smoothing: float
 ) -> Term:
-    """RMSE or another distance; BCE or cross entropy; Focal Loss with `focal_gamma`."""
-    if task.name == "regression":
-        return REGRESSION[args.regression_loss]()
-    weights = weights_of("class_weights", args.class_weights, task, labels)
-    alpha = weights_of("focal_alpha", args.focal_alpha, task, labels)
-    if task.name == "multi_label":
-        if isinstance(args.focal_alpha, str):
-            alpha = alpha / (
-                1 + alpha
-            )  # alpha / (1 - alpha) is then the weight of positives over negatives
-        return SigmoidFocalTerm(args.focal_gamma, alpha) if args.focal_gamma else BCETerm(weights)
-    return (
-        FocalTerm(args.focal_gamma, alpha)
-        if args.focal_gamma
-        else CrossEntropyTerm(weights, label_smoothing)
-    )
+    """Return cross entropy, or Focal Loss with `focal_gamma`."""
+
+    def count_and_weigh(method: str) -> np.ndarray:
+        counts = count_classes(labels, len(task.label_space.classes))
+        return class_weights(counts, method)
+
+    if args.focal_gamma:
+        alpha = weights_of("focal_alpha", args.focal_alpha, task, count_and_weigh)
+        return FocalTerm(args.focal_gamma, alpha)
+    weights = weights_of("class_weights", args.class_weights, task, count_and_weigh)
+    return CrossEntropyTerm(weights, label_smoothing)
+
+
+def binary_term(
+    args: ObjectiveArguments, task: Task, labels: np.ndarray, label_smoothing: float
+) -> Term:
+    """Return binary cross entropy, or Focal Loss with `focal_gamma`."""
+
+    def count_and_weigh(method: str) -> np.ndarray:
+        return positive_weights(labels, method)
+
+    if args.focal_gamma:
+        alpha = weights_of("focal_alpha", args.focal_alpha, task, count_and_weigh)
+        if isinstance(args.focal_alpha, str) and alpha is not None:
+            # alpha / (1 - alpha) is then the weight of positives over negatives.
+            alpha = alpha / (1 + alpha)
+        return SigmoidFocalTerm(args.focal_gamma, alpha)
+    return BCETerm(weights_of("class_weights", args.class_weights, task, count_and_weigh))
+
+
+def distance_term(
+    args: ObjectiveArguments, task: Task, labels: np.ndarray, label_smoothing: float
+) -> Term:
+    """Return the distance that `regression_loss` names."""
+    return DISTANCES[args.regression_loss]()
+
+
+@dataclass(frozen=True)
+class Family:
+    """The terms of a kind of head, by `task.loss_family`."""
+
+    main_term: Callable[[ObjectiveArguments, Task, np.ndarray, float], Term]
+    rdrop_term: Callable[[], Term]
+
+
+FAMILIES = {
+    "cross_entropy": Family(categorical_term, RDropTerm),
+    "binary_cross_entropy": Family(binary_term, BernoulliRDropTerm),
+    "distance": Family(distance_term, SquaredRDropTerm),
+}
 
 
 def weights_of(
-    flag: str, value: str | list[float] | None, task: Task, labels: np.ndarray
+    flag: str,
+    value: str | list[float] | None,
+    task: Task,
+    count_and_weigh: Callable[[str], np.ndarray],
 ) -> Tensor | None:
-    """Weights of the classes (C,), (A, C) for aspects, or of positives (C,) for multi-label; None: not asked for."""
-    classes = len(task.label_space.classes)
+    """Return the weights that a flag asks for; None if it does not.
+
+    Args:
+        flag: its name.
+        value: a method of counting, or the weights themselves.
+        task: has the classes.
+        count_and_weigh: from the method, weights of the classes (C,), (A, C) for aspects, or of the positives of each
+            class (C,).
+
+    Raises:
+        UserError: for another number of weights than classes; `focal_alpha` may be a single one.
+    """
     if value is None:
         return None
-    if not isinstance(value, str):
-        if len(value) != classes and (len(value) != 1 or flag == "class_weights"):
-            raise UserError(f"{flag} has {len(value)} values, but there are {classes} classes")
-        return torch.tensor(value)
-    if task.name == "multi_label":
-        return torch.tensor(positive_weights(labels, value), dtype=torch.float32)
-    return torch.tensor(class_weights(count_classes(labels, classes), value), dtype=torch.float32)
+    if isinstance(value, str):
+        return torch.tensor(count_and_weigh(value), dtype=torch.float32)
+    classes = len(task.label_space.classes)
+    is_one_for_all = len(value) == 1 and flag == "focal_alpha"
+    if len(value) != classes and not is_one_for_all:
+        raise UserError(f"{flag} has {len(value)} values, but there are {classes} classes")
+    return torch.tensor(value)

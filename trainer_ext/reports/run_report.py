@@ -1,10 +1,9 @@
 """What stands in the output folder beside the model: metrics, plots and the model card."""
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from trainer_ext.arguments.groups import Arguments
 from trainer_ext.arguments.parser import resolved_yaml
@@ -12,6 +11,7 @@ from trainer_ext.files import write_text
 from trainer_ext.reports import plots
 from trainer_ext.reports.tables import code_span, table
 from trainer_ext.tasks import Task
+from trainer_ext.tasks.figures import ConfusionMatrix, Figure, Scatter, ScoreBars
 
 
 def write_plots(
@@ -25,37 +25,19 @@ def write_plots(
     plots.learning_curves(history, task.default_metric, best_step, folder / "learning_curves.png")
     if scored is None:
         return
-    classes = task.label_space.classes
-    if task.name == "joint":
-        intents, predicted = scored["labels"][0], scored["logits"][0].argmax(axis=-1)
-        seen = intents >= 0  # an intent that no training row has is no class
-        plots.confusion_matrix(
-            intents[seen], predicted[seen], classes, folder / "confusion_matrix.png"
-        )
-        return
-    labels, predicted = np.asarray(scored["labels"]), task.predictions(scored["logits"])
-    if task.name == "single_label":
-        plots.confusion_matrix(labels, predicted, classes, folder / "confusion_matrix.png")
-    elif task.name == "multi_aspect":
-        plots.confusion_matrix(
-            labels.ravel(), predicted.ravel(), classes, folder / "confusion_matrix.png"
-        )
-        metrics = scored["metrics"]
-        by_aspect = {name: metrics[f"f1_macro_{name}"] for name in task.label_space.columns}
-        plots.bars(
-            by_aspect,
-            metrics["f1_macro"],
-            "validation macro-F1 by aspect",
-            folder / "f1_by_aspect.png",
-        )
-    elif task.name == "multi_label":
-        metrics = scored["metrics"]
-        by_class = {name: metrics[f"f1_{name}"] for name in classes}
-        plots.bars(
-            by_class, metrics["f1_macro"], "validation F1 by class", folder / "f1_by_class.png"
-        )
-    elif task.name == "regression":
-        plots.scatter(labels, predicted, task.label_space.columns, folder / "predictions.png")
+    for figure in task.figures(scored["labels"], scored["logits"], scored["metrics"]):
+        draw(figure, task.label_space.classes, folder / figure.file_name)
+
+
+def draw(figure: Figure, classes: Sequence[str], path: Path) -> None:
+    """Draw what a task described."""
+    match figure:
+        case ConfusionMatrix():
+            plots.confusion_matrix(figure.true, figure.predicted, classes, path)
+        case ScoreBars():
+            plots.bars(figure.scores, figure.mean, figure.title, path)
+        case Scatter():
+            plots.scatter(figure.true, figure.predicted, figure.targets, path)
 
 
 def write_model_card(
@@ -78,8 +60,7 @@ def write_model_card(
     if is_best:
         by = args.training.metric_for_best_model or metric
         chosen = f"the weights of the step ({metrics['best_step']}) with the best `{by}` on"
-    what = "intents" if task.name == "joint" else "classes"
-    predicts = f"{len(space.columns)} label column(s), {len(space.classes)} {what}"
+    predicts = f"{len(space.columns)} label column(s), {len(space.classes)} {task.class_word}"
     if not space.classes:
         predicts = f"{len(space.columns)} target(s)"
     names = space.classes or space.columns
