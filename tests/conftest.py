@@ -15,8 +15,8 @@ os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", OMP_WAIT_P
 import pytest
 
 from tests.fork_server import ForkServer
+from trainer_ext import log
 from trainer_ext.arguments.precision import cpu_hardware
-from trainer_ext.cli import log
 
 ROOT = Path(__file__).resolve().parent.parent
 CLASSES = {

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from trainer_ext import log
 from trainer_ext.synonyms import other_name
 
 DEBUG = "TRAINER_EXT_DEBUG"  # set by --debug, also for child processes
@@ -178,6 +179,7 @@ def run_main(main: Callable[[], int | None]) -> None:
     traceback; it is taken off the command line here, so that every command has it, and is known to the processes that
     the command starts.
     """
+    log.configure()
     if take_debug(sys.argv):
         os.environ[DEBUG] = "1"
     if (

@@ -14,10 +14,10 @@ from trainer_ext.arguments.parser import parse
 from trainer_ext.cross_validation.tables import predicted_labels
 from trainer_ext.cross_validation.test_rows import read_test_rows
 from trainer_ext.data.fold_table import ROW
-from trainer_ext.data.io.csv_writer import CsvWriter
+from trainer_ext.data.io.csv_writer import open_csv
 from trainer_ext.data.provenance import DEFAULT_ID
 from trainer_ext.errors import run_main
-from trainer_ext.files import atomic_writer, write_json
+from trainer_ext.files import write_json
 from trainer_ext.inference import load_predictor
 
 
@@ -34,8 +34,7 @@ def submit(args: Arguments, models: Path, folder: Path) -> None:
     task = predictor.task
     rows, texts, labels = read_test_rows(data, task)
     kept = []
-    with atomic_writer(folder / "submission.csv", newline="") as file:
-        writer = CsvWriter(file, "submission.csv")
+    with open_csv(folder / "submission.csv") as writer:
         outputs = tqdm(predictor.logits_iter(texts), total=len(rows), desc="test", unit="row")
         id_column = data.id_column or (
             DEFAULT_ID if all(DEFAULT_ID in row.values for row in rows) else None
@@ -43,12 +42,9 @@ def submit(args: Arguments, models: Path, folder: Path) -> None:
         for number, (row, output) in enumerate(zip(rows, outputs, strict=True), 1):
             name = row.values[id_column] if id_column else number
             record = {id_column or ROW: name} | predicted_labels(task, output)
-            if number == 1:
-                writer.writerow(record)
-            writer.writerow(record.values())
+            writer.write_record(record)
             if labels is not None:
                 kept.append(output)
-    writer.say()
     if labels is not None:
         write_json(
             folder / "test_metrics.json",

@@ -12,10 +12,10 @@ from trainer_ext.cross_validation.cross_fit import cross_fitted, with_own_decisi
 from trainer_ext.cross_validation.outputs import load_outputs
 from trainer_ext.cross_validation.tables import given_labels, predicted_labels
 from trainer_ext.data.fold_table import ROW, FoldTable, row_ids, telling_id_column
-from trainer_ext.data.io.csv_writer import CsvWriter
+from trainer_ext.data.io.csv_writer import open_csv
 from trainer_ext.data.io.readers import Row
 from trainer_ext.data.labelled import texts_and_labels
-from trainer_ext.files import atomic_writer, read_json, write_json
+from trainer_ext.files import read_json, write_json
 from trainer_ext.inference.combine import (
     combine,
     fit_weights,
@@ -158,8 +158,7 @@ def over_models(metrics: dict[str, dict[str, float]], function) -> dict[str, flo
 
 def write_predictions(path: Path, scored: Scored, tasks: Sequence[Task], outputs: list) -> None:
     """A row per validated row, in the order of the file: id, fold, labels, `pred_<label>`, probabilities."""
-    with atomic_writer(path, newline="") as file:
-        writer = CsvWriter(file, path.name)
+    with open_csv(path) as writer:
         for k, (row, task, output) in enumerate(zip(scored.rows, tasks, outputs, strict=True)):
             fold = {} if scored.folds is None else {"fold": scored.folds[k]}
             predicted = {
@@ -167,7 +166,4 @@ def write_predictions(path: Path, scored: Scored, tasks: Sequence[Task], outputs
             }
             record = {scored.id_column or ROW: scored.ids[k]} | fold | given_labels(row, task)
             record |= predicted | task.probability_columns(output)
-            if k == 0:
-                writer.writerow(record)
-            writer.writerow(record.values())
-    writer.say()
+            writer.write_record(record)

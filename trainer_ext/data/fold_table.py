@@ -17,13 +17,13 @@ import numpy as np
 from trainer_ext.arguments.groups import DataArguments, FoldArguments
 from trainer_ext.data.dataset import load_rows
 from trainer_ext.data.duplicates import normalised
-from trainer_ext.data.io.csv_writer import CsvWriter
+from trainer_ext.data.io.csv_writer import open_csv
 from trainer_ext.data.io.readers import Row, require_columns
 from trainer_ext.data.labelled import is_missing, raw_label, texts_and_labels
 from trainer_ext.data.provenance import check_sources, made_from, row_ids, telling_id_column
 from trainer_ext.data.splits import deal, dealer, strata_of, units_of
 from trainer_ext.errors import UserError
-from trainer_ext.files import atomic_writer, write_json
+from trainer_ext.files import write_json
 from trainer_ext.tasks import Task
 
 ROW = "row"
@@ -106,8 +106,7 @@ def claim_folds(
         id_column, ids, divide(about, rows, ids, original, data, task), original, about
     )
     write_json(folder / "folds.json", about)
-    with atomic_writer(folder / "folds.csv", newline="") as file:
-        writer = CsvWriter(file, "folds.csv")
+    with open_csv(folder / "folds.csv") as writer:
         writer.writerow([id_column or ROW, *fold_columns(args.fold_repeats)])
         writer.writerows(zip(ids, *table.folds.tolist(), strict=True))
     return table

@@ -18,7 +18,7 @@ from trainer_ext.arguments.recipe import read_recipe
 from trainer_ext.data.io import open as opening
 from trainer_ext.data.io.open import check_file
 from trainer_ext.data.io.readers import Row, read_rows, require_columns
-from trainer_ext.data.io.row_writer import RowWriter
+from trainer_ext.data.io.row_writer import open_rows
 from trainer_ext.data.io.slot_files import read_slu
 from trainer_ext.errors import UserError
 from trainer_ext.files import read_json
@@ -74,8 +74,7 @@ def test_many_columns_take_no_square_of_time(tmp_path):
         csv.writer(file).writerows([names, ["x"] * len(names)])
     start = time.perf_counter()
     (row,) = rows_of(tmp_path / "a.csv")
-    with open(tmp_path / "b.csv", "w", newline="") as file:
-        writer = RowWriter(file, str(tmp_path / "b.csv"))
+    with open_rows(str(tmp_path / "b.csv")) as writer:
         writer.write(row.values)
     assert "... (100000 in all)" in refusal(require_columns, row, ["text"], "a.csv")
     assert time.perf_counter() - start < 10

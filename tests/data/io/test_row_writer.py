@@ -7,15 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer_ext.data.io.readers import read_rows
-from trainer_ext.data.io.row_writer import RowWriter, check_paths, open_rows
+from trainer_ext.data.io.row_writer import check_paths, open_rows
 from trainer_ext.errors import UserError
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
 
 
 def write(path, rows, extra=()) -> list[dict]:
-    with open_rows(str(path)) as file:
-        writer = RowWriter(file, str(path), extra)
+    with open_rows(str(path), extra) as writer:
         for row in rows:
             writer.write(row)
     return [row.values for row in read_rows(str(path))]

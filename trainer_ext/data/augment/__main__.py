@@ -19,7 +19,7 @@ from trainer_ext.data.augment.job import EXTRA_COLUMNS, Job, Method, summary
 from trainer_ext.data.augment.rows import JointRows, TextRows
 from trainer_ext.data.augment.sentence import Splitter
 from trainer_ext.data.augment.thesaurus import own_thesaurus, read_thesaurus
-from trainer_ext.data.io.row_writer import RowWriter, check_paths, open_rows
+from trainer_ext.data.io.row_writer import check_paths, open_rows
 from trainer_ext.errors import ArgumentParser, UserError, check_range, did_you_mean, run_main
 from trainer_ext.tasks import TASKS
 
@@ -163,10 +163,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         name=args.method,
     )
     bar = tqdm(total=args.target_size, desc="augmenting", unit="row", mininterval=0.5)
-    with open_rows(args.output) as file, bar:
-        writer = RowWriter(file, args.output, EXTRA_COLUMNS)
+    with open_rows(args.output, EXTRA_COLUMNS) as writer, bar:
         originals = job.run(writer, bar)
-    writer.say()
     print(tabulate(summary(job, originals), tablefmt="plain"))
     print(f"-> {args.output}", file=sys.stderr)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from trainer_ext.characters import on_screen
-from trainer_ext.data.io.csv_writer import CsvWriter
+from trainer_ext.data.io.csv_writer import open_csv
 from trainer_ext.errors import UserError
 from trainer_ext.files import atomic_writer, check_folder, json_text
 from trainer_ext.tables import table
@@ -75,15 +75,12 @@ def write_lines(file: TextIO, answers: Iterable[dict[str, Any]]) -> int:
 
 
 def write_table(path: str, rows: Iterable[dict[str, Any]]) -> int:
-    """A csv file whose columns are those of the first row; returns the number of rows."""
+    """Write a csv file whose columns are those of the first row; return the number of rows."""
     count = 0
-    with atomic_writer(path, newline="") as file:
-        writer = CsvWriter(file, path, csv.QUOTE_NONNUMERIC)
-        for count, row in enumerate(rows, 1):
-            if count == 1:
-                writer.writerow(row)
-            writer.writerow(row.values())
-    writer.say()
+    with open_csv(path, csv.QUOTE_NONNUMERIC) as writer:
+        for row in rows:
+            writer.write_record(row)
+            count += 1
     return count
 
 

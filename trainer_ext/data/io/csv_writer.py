@@ -1,68 +1,92 @@
-"""Writing csv. What a spreadsheet would run is written as it is, and said on the screen.
+"""Write csv. A cell that a spreadsheet would run is written as it is, and a note says so.
 
-A cell such as `=cmd|' /C calc'!A0` is a text like others for every reader of csv, this project's among them, and comes
-back unchanged only if nothing is put before it. Spreadsheets take it as a formula, so whoever opens the file in one has
-to know.
+A cell such as `=cmd|' /C calc'!A0` is plain text to every csv reader, this project's among them, and it comes back
+unchanged only if nothing is put before it. Spreadsheets take it as a formula, so whoever opens the file in one has to
+know.
 """
 
 import csv
+import logging
+import os
 import re
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TextIO
 
-# As DDE, functions and references to other sheets begin; `-1`, `@name` and `- a dash` run nothing.
+from trainer_ext.files import atomic_writer
+
+logger = logging.getLogger(__name__)
+
+# The way DDE, functions and references to other sheets begin; `-1`, `@name` and `- a dash` run nothing.
 FORMULA = re.compile(r"[\t\r ]*[=+\-@].*[(|!]", re.DOTALL)
 
 
 class CsvWriter:
-    """`csv.writer` that remembers cells which spreadsheets take as formulas.
+    """`csv.writer` that counts the cells which spreadsheets take as formulas.
 
     Args:
         file: opened with `newline=""`.
         path: named in the note.
-        quoting: as the csv module has it.
+        quoting: as in the csv module.
     """
 
     def __init__(self, file: TextIO, path: str, quoting: int = csv.QUOTE_MINIMAL):
-        self.writer = csv.writer(file, lineterminator="\n", quoting=quoting)
-        self.quoting_all = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
         self.path = path
-        self.rows = self.formulas = self.first = 0
+        self.writer = csv.writer(file, lineterminator="\n", quoting=quoting)
+        self.quoting_writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+        self.rows = 0
+        self.formulas = 0
+        self.first_formula = 0
 
     def writerow(self, cells: Iterable[Any]) -> None:
         """Write one row."""
         cells = list(cells)
-        found = sum(is_formula(cell) for cell in cells)
-        if found and not self.formulas:
-            self.first = self.rows
-        self.formulas += found
+        formulas = sum(map(is_formula, cells))
+        if formulas and not self.formulas:
+            self.first_formula = self.rows
+        self.formulas += formulas
         self.rows += 1
-        bare = any(
-            "\r" in cell for cell in cells if isinstance(cell, str)
-        )  # csv before 3.13 leaves it without quotes
-        (self.quoting_all if bare else self.writer).writerow(cells)
+        # Before Python 3.13 the csv module leaves a lone CR without quotes, and no reader gets past it.
+        if any(isinstance(cell, str) and "\r" in cell for cell in cells):
+            self.quoting_writer.writerow(cells)
+        else:
+            self.writer.writerow(cells)
 
-    def writerows(self, rows: Iterable[Sequence[Any]]) -> None:
-        """Write many."""
+    def writerows(self, rows: Iterable[Iterable[Any]]) -> None:
+        """Write many rows."""
         for row in rows:
             self.writerow(row)
 
-    def say(self) -> None:
-        """The note on stderr, where there is something to say; the first row is the header, row 0."""
-        if self.formulas:
-            cells = (
-                "1 cell that spreadsheets take as a formula"
-                if self.formulas == 1
-                else (f"{self.formulas} cells that spreadsheets take as formulas")
-            )
-            print(
-                f"note: {self.path} has {cells} (first in row {self.first}); they are written as they are: import "
-                "such columns as text",
-                file=sys.stderr,
-            )
+    def write_record(self, record: Mapping[str, Any]) -> None:
+        """Write one row of values by column; the columns of the first record are the header."""
+        if not self.rows:
+            self.writerow(record)
+        self.writerow(record.values())
+
+    def note_formulas(self) -> None:
+        """Log how many cells spreadsheets take as formulas, if any; rows count from the header, which is row 0."""
+        if not self.formulas:
+            return
+        cells = "1 cell that spreadsheets take as a formula"
+        if self.formulas > 1:
+            cells = f"{self.formulas} cells that spreadsheets take as formulas"
+        logger.info(
+            "%s has %s (first in row %d); they are written as they are: import such columns as text",
+            self.path,
+            cells,
+            self.first_formula,
+        )
+
+
+@contextmanager
+def open_csv(path: str | os.PathLike, quoting: int = csv.QUOTE_MINIMAL) -> Iterator[CsvWriter]:
+    """Open a csv file to write; it appears, and its note is logged, if the block ends without an error."""
+    with atomic_writer(path, newline="") as file:
+        writer = CsvWriter(file, os.fspath(path), quoting)
+        yield writer
+    writer.note_formulas()
 
 
 def is_formula(cell: Any) -> bool:
-    """Whether a spreadsheet would run a cell: a call, a link to another program or sheet."""
+    """Return whether a spreadsheet would run a cell: a call, or a link to another program or sheet."""
     return isinstance(cell, str) and FORMULA.match(cell) is not None

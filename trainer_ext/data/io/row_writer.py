@@ -1,16 +1,29 @@
-"""Rows of data back into a file, every column as it was read: jsonl, or csv by the ending."""
+"""Write rows of data back into a file, every column as it was read: jsonl, or csv by the file's ending."""
 
 import csv
-from typing import Any, TextIO
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol, TextIO
 
 from trainer_ext.data.io.answers import check_not_read, check_output
-from trainer_ext.data.io.csv_writer import CsvWriter
+from trainer_ext.data.io.csv_writer import CsvWriter, open_csv
 from trainer_ext.errors import UserError
 from trainer_ext.files import atomic_writer, json_text
 
 
+class RowWriter(Protocol):
+    """Writes one row after another into an open file."""
+
+    def write(self, values: Mapping[str, Any]) -> None:
+        """Write one row, values by column."""
+
+
 def check_paths(source: str, output: str) -> None:
-    """Raise `UserError` unless `output` has an ending that can be written and is not the file that is read."""
+    """Check that `output` can be written, and is not the file that is read.
+
+    Raises:
+        UserError: naming the flag and the file, otherwise.
+    """
     if output == "-":
         raise UserError("--output -: the rows go into a file; name one that ends in .jsonl or .csv")
     check_output(output)
@@ -21,50 +34,62 @@ def check_paths(source: str, output: str) -> None:
     check_not_read(output, source)
 
 
-def open_rows(path: str):
-    """`atomic_writer` with the line ends that `RowWriter` wants."""
-    return atomic_writer(path, newline="" if path.lower().endswith(".csv") else None)
+@contextmanager
+def open_rows(path: str, extra: tuple[str, ...] = ()) -> Iterator[RowWriter]:
+    """Open a file to write rows; it appears if the block ends without an error.
 
-
-class RowWriter:
-    """Writes rows into an open file.
-
-    In csv the columns are those of the first row, then `extra`; what a row lacks is empty, lists and numbers are JSON.
+    Args:
+        path: ends in `.csv`, or the rows are written as jsonl.
+        extra: columns that a csv file has behind those of the first row.
     """
+    if path.lower().endswith(".csv"):
+        with open_csv(path, csv.QUOTE_NONNUMERIC) as writer:
+            yield CsvRows(writer, extra)
+    else:
+        with atomic_writer(path) as file:
+            yield JsonRows(file)
 
-    def __init__(self, file: TextIO, path: str, extra: tuple[str, ...] = ()):
-        self.file, self.path, self.extra = file, path, extra
-        self.as_csv = path.lower().endswith(".csv")
+
+class JsonRows:
+    """Rows as JSON objects, one a line."""
+
+    def __init__(self, file: TextIO):
+        self.file = file
+
+    def write(self, values: Mapping[str, Any]) -> None:
+        """Write one row."""
+        self.file.write(json_text(values, default=str) + "\n")
+
+
+class CsvRows:
+    """Rows of csv, whose columns are those of the first row, then `extra`; a value that a row lacks is empty."""
+
+    def __init__(self, writer: CsvWriter, extra: tuple[str, ...]):
+        self.writer = writer
+        self.extra = extra
+        # Not a list: a header of 100,000 columns is looked up for every value.
         self.columns: dict[str, None] = {}
-        # Text is always quoted: csv modules before Python 3.13 leave a lone CR bare, which no reader gets past.
-        self.writer = CsvWriter(file, path, csv.QUOTE_NONNUMERIC)
 
-    def write(self, values: dict[str, Any]) -> None:
+    def write(self, values: Mapping[str, Any]) -> None:
         """Write one row.
 
         Raises:
-            UserError: for a column that the header of a csv file does not have.
+            UserError: for a column that the header does not have.
         """
-        if not self.as_csv:
-            self.file.write(json_text(values, default=str) + "\n")
-            return
         if not self.columns:
             self.columns = dict.fromkeys([*values, *self.extra])
-            self.writer.writerow(self.columns)
-        unknown = [column for column in values if column not in self.columns]
-        if unknown:
-            raise UserError(
-                f"{self.path}: a row has a column {unknown[0]!r} that the first row lacks; write .jsonl"
-            )
-        self.writer.writerow([cell(values.get(column, "")) for column in self.columns])
-
-    def say(self) -> None:
-        """What a reader of the file has to know, on stderr."""
-        self.writer.say()
+        for column in values:
+            if column not in self.columns:
+                raise UserError(
+                    f"{self.writer.path}: a row has a column {column!r} that the first row lacks; write .jsonl"
+                )
+        self.writer.write_record(
+            {column: csv_cell(values.get(column, "")) for column in self.columns}
+        )
 
 
-def cell(value: Any) -> Any:
-    """A value as a field of csv."""
+def csv_cell(value: Any) -> Any:
+    """Return a value as a csv field: text and numbers as they are, lists and truth values as JSON."""
     if value is None:
         return ""
     if isinstance(value, (str, int, float)) and not isinstance(value, bool):

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from trainer_ext.arguments.files import file_options
 from trainer_ext.data.io.readers import Row, read_rows
-from trainer_ext.data.io.row_writer import RowWriter, open_rows
+from trainer_ext.data.io.row_writer import open_rows
 from trainer_ext.data.llm.answers import schema_of
 from trainer_ext.data.llm.cache import Cache
 from trainer_ext.data.llm.client import Budget, Client
@@ -55,10 +55,8 @@ def run(args: argparse.Namespace) -> None:
     counts = Counter({"rows in": count})
     rejected_path = Path(args.output).with_suffix(".rejected.jsonl")
     bar = tqdm(total=count, desc=args.mode, unit="row", mininterval=0.5)
-    with atomic_writer(rejected_path) as left_out, open_rows(args.output) as file, bar:
-        writer = RowWriter(
-            file, args.output, (SOURCE_ID, OPERATION) if args.mode == "augment" else ()
-        )
+    extra = (SOURCE_ID, OPERATION) if args.mode == "augment" else ()
+    with atomic_writer(rejected_path) as left_out, open_rows(args.output, extra) as writer, bar:
         if args.mode == "augment":
             for row in read(args):
                 writer.write(row.values)
@@ -79,7 +77,6 @@ def run(args: argparse.Namespace) -> None:
                 else:
                     left_out.write(json_text(rejected(outcome, reason), default=str) + "\n")
     cache.close()
-    writer.say()
     report(counts, asker, rejected_path, args)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from trainer_ext.arguments.files import add_file_flags, file_options
 from trainer_ext.data.io.readers import require_columns, text_of
-from trainer_ext.data.io.row_writer import RowWriter, check_paths, open_rows
+from trainer_ext.data.io.row_writer import check_paths, open_rows
 from trainer_ext.data.labelled import encoded_labels, raw_label, read_labelled, space_of
 from trainer_ext.data.provenance import (
     DEFAULT_ID,
@@ -103,8 +103,7 @@ def read_labels(args: argparse.Namespace) -> tuple[Task, np.ndarray]:
 
 def write_rows(args: argparse.Namespace, counts: np.ndarray) -> None:
     """Write each row of the input as often as `counts` says."""
-    with open_rows(args.output) as file:
-        writer = RowWriter(file, args.output, extra=(SOURCE_ID, OPERATION))
+    with open_rows(args.output, extra=(SOURCE_ID, OPERATION)) as writer:
         named_by = args.id_column or DEFAULT_ID
         rows = named_rows(read_labelled(args.input, args.task, file_options(args)), args.id_column)
         for row, count in zip(rows, counts, strict=True):
@@ -116,7 +115,6 @@ def write_rows(args: argparse.Namespace, counts: np.ndarray) -> None:
                     if copy
                     else original
                 )
-    writer.say()
 
 
 def summary(task: Task, labels: np.ndarray, rows: np.ndarray) -> str:

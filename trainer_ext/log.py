@@ -1,7 +1,7 @@
-"""The one configuration of logging: what the library notes goes to standard error, as plain lines.
+"""The one configuration of logging: log records go to standard error as plain lines.
 
-Library code says what it has to say through `logging.getLogger(__name__)`. Commands call `configure`; a notebook does
-not, so that there only warnings show.
+Library code logs through `logging.getLogger(__name__)`. `errors.run_main` calls `configure` for every command; a
+notebook does not, so that only warnings show there. Imports the standard library only.
 """
 
 import logging
@@ -23,7 +23,7 @@ class StderrHandler(logging.StreamHandler):
 
 
 class PlainFormatter(logging.Formatter):
-    """Notes as they are; what is worse than a note begins with its level."""
+    """Notes as they are; a warning or an error begins with its level."""
 
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
