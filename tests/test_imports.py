@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from trainer_ext.tasks import CLASSES
+
 ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted((ROOT / "trainer_ext").rglob("*.py"))
 NAMES = [path.relative_to(ROOT).as_posix() for path in FILES]
@@ -220,6 +222,46 @@ def test_imports_go_one_way(name):
         part(module) for module in all_imports(name) if module.split(".")[0] == "trainer_ext"
     } - {own, ""}
     assert used <= ALLOWED[own], f"{name} imports {used - ALLOWED[own]}"
+
+
+def names_compared(tree: ast.AST) -> Iterator[int]:
+    """Lines that compare a task's name, look one up, or key a dictionary by it; `if`, `match` and tables alike."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare):
+            parts = [node.left, *node.comparators]
+        elif isinstance(node, ast.Dict):
+            parts = [key for key in node.keys if key is not None]
+        elif isinstance(node, ast.MatchValue):
+            parts = [node.value]
+        elif isinstance(node, ast.Subscript):
+            parts = [node.slice]
+        else:
+            continue
+        constants = [each for part in parts for each in ast.walk(part)]
+        if any(isinstance(each, ast.Constant) and each.value in CLASSES for each in constants):
+            yield node.lineno
+
+
+def test_the_rule_on_names_of_tasks_sees_every_form():
+    """Comparisons, tables, `match` and `TASKS["joint"]`."""
+    for code in (
+        "task.name == 'joint'",
+        "task in ('single_label', 'joint')",
+        "{'regression': 1}[task]",
+        "match task:\n case 'joint' | 'regression':\n  pass",
+        "TASKS['joint']",
+    ):
+        assert list(names_compared(ast.parse(code))), code
+    assert not list(names_compared(ast.parse("task: str = 'single_label'")))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tasks_speak_for_themselves(name):
+    """What differs by task is a method or an attribute of the task: a new one is a file in tasks/."""
+    if name.startswith("trainer_ext/tasks/"):
+        return
+    tree = ast.parse((ROOT / name).read_text(encoding="utf-8"))
+    assert list(names_compared(tree)) == []
 
 
 def test_the_table_is_one_way():
