@@ -16,7 +16,7 @@ from trainer_ext.arguments.training import TrainingArguments
 from trainer_ext.data.preprocessing.cleaning import Cleaning
 from trainer_ext.data.preprocessing.truncation import Truncation
 from trainer_ext.tasks import TASKS, LabelSpace
-from trainer_ext.training.build import build_trainer, note_late_start, tokenise
+from trainer_ext.training.build import build_trainer, tokenize_splits, warn_of_late_start
 
 
 def test_the_objective_is_smoothed_and_counts_classes_in_the_training_rows(tmp_path):
@@ -40,7 +40,7 @@ def test_the_objective_is_smoothed_and_counts_classes_in_the_training_rows(tmp_p
         "truncation": Truncation().to_dict(),
         "cleaning": Cleaning().to_dict(),
     }
-    tokens = tokenise(args, task, model, TOKENIZER, rows)
+    tokens = tokenize_splits(args, task, model, TOKENIZER, rows)
     ((weight, term),) = build_trainer(
         args, task, model, TOKENIZER, labels["train"], tokens
     ).objective.terms
@@ -67,5 +67,5 @@ def test_adversarial_training_that_never_starts(tmp_path, capsys, max_steps, row
     args = TrainingArguments(
         output_dir=str(tmp_path), report_to="none", max_steps=max_steps, **flags
     )
-    note_late_start(args, rows)
+    warn_of_late_start(args, rows)
     assert (said in capsys.readouterr().err) if said else not capsys.readouterr().err

@@ -110,7 +110,7 @@ def test_without_dropout_neither_batches_nor_padding_matter(setting, task, tmp_p
         assert loss == pytest.approx(whole, rel=1e-4, abs=1e-5), name
         for one, other in zip(gradients, others, strict=True):
             torch.testing.assert_close(other, one, rtol=1e-3, atol=2e-5)
-    for name, (total, _) in trainer._logged.items():
+    for name, (total, _) in trainer.term_means.sums.items():
         assert "rdrop" not in name or total == 0
 
 

@@ -13,7 +13,7 @@ from tests.training.test_trainer import SLU_TASK, make_data, make_joint_trainer,
 from trainer_ext.errors import RunError
 from trainer_ext.tasks import TASKS, LabelSpace
 from trainer_ext.training import nested
-from trainer_ext.training.nested import join, padded, to_arrays, to_tensors
+from trainer_ext.training.nested import join, pad, to_arrays, to_tensors
 
 
 def numbers_in(values) -> int:
@@ -137,7 +137,7 @@ def test_rows_of_different_lengths_become_tensors_and_are_joined():
         [6, -100, -100],
         [7, 8],
     ]
-    assert padded((intents, tags))[1].tolist() == [[3, 4, 5], [6, -100, -100], [7, 8, -100]]
+    assert pad((intents, tags))[1].tolist() == [[3, 4, 5], [6, -100, -100], [7, 8, -100]]
     assert to_arrays(torch.ones(2, dtype=torch.bfloat16)).dtype == np.float32
 
 

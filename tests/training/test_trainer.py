@@ -359,7 +359,7 @@ def test_of_a_run_that_was_over_the_best_weights_are_taken_up_not_the_last(tmp_p
         state = TrainerState(global_step=2, best_model_checkpoint=best)
         state.save_to_json(str(tmp_path / "checkpoint-2" / "trainer_state.json"))
         torch.nn.init.constant_(trainer.model.head.bias, 9)
-        trainer.take_up(str(tmp_path / "checkpoint-2"))
+        trainer.load_finished(str(tmp_path / "checkpoint-2"))
         assert trainer.state.global_step == 2 and trainer.model.head.bias.tolist() == [expected] * 3
         assert (trainer.holds_best, trainer.step_of_model) == (bool(best), expected)
     shutil.rmtree(tmp_path / "checkpoint-1")
@@ -369,7 +369,7 @@ def test_of_a_run_that_was_over_the_best_weights_are_taken_up_not_the_last(tmp_p
     with pytest.raises(
         UserError, match="the best model .* is that of step 1, which must lie beside it"
     ):
-        trainer.take_up(str(tmp_path / "checkpoint-2"))
+        trainer.load_finished(str(tmp_path / "checkpoint-2"))
 
 
 SLU_TASK = Joint(

@@ -62,7 +62,7 @@ from trainer_ext.runs.resume import check_flags, check_rows
 from trainer_ext.tasks import TASKS, Task
 from trainer_ext.tracking.artifacts.publish import publish, put_if_missing
 from trainer_ext.tracking.run import tracked_run
-from trainer_ext.training.build import build_trainer, check_hub, tokenise
+from trainer_ext.training.build import build_trainer, check_hub, tokenize_splits
 from trainer_ext.training.progress import library_bars
 from trainer_ext.training.ridge_head import start_from_ridge
 from trainer_ext.training.trainer import CustomTrainer
@@ -184,7 +184,7 @@ def prepare(args: Arguments, checkpoint: str | None) -> Prepared:
     model = build_model(args.model, data, task, tokenizer, pipeline, datasets["train"]["labels"])
     prepare_layers(model, args.model)
     return Prepared(
-        task, datasets, tokenizer, model, tokenise(args, task, model, tokenizer, datasets)
+        task, datasets, tokenizer, model, tokenize_splits(args, task, model, tokenizer, datasets)
     )
 
 
@@ -220,7 +220,7 @@ def train_model(
     ):
         if trainer.is_world_process_zero():
             print(f"{checkpoint} is at the end of its training: nothing is left to train")
-        trainer.take_up(checkpoint)
+        trainer.load_finished(checkpoint)
         return {"train_runtime": 0.0, "train_samples_per_second": 0.0}
     return trainer.train(resume_from_checkpoint=checkpoint).metrics
 

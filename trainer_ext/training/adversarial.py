@@ -4,8 +4,8 @@ Each micro-batch is run forward and backward once as it is and `steps` times mor
 gradient the optimizer sees is clean + adversarial: the two **add**, as in the published FGM code, so at epsilon 0 and
 without dropout it is exactly twice the clean one. The perturbation follows the gradient of *this* micro-batch, not the
 one accumulated so far; 8x1, 4x2 and 2x4 therefore perturb along 1, 2 and 4 directions and do not take the same step. A
-loss that is no mean over rows (RMSE) is, in a perturbed run, that of the step with this micro-batch perturbed and the
-others as they are.
+loss that is not a mean over rows (RMSE) is, in a perturbed run, that of the step with this micro-batch perturbed and
+the others as they are.
 """
 
 from abc import ABC, abstractmethod
@@ -15,6 +15,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from trainer_ext.arguments.optimisation import OptimisationArguments
 
@@ -22,7 +23,7 @@ from trainer_ext.arguments.optimisation import OptimisationArguments
 def ascend(
     delta: Tensor | float, gradient: Tensor, size: Tensor | float, radius: Tensor | float
 ) -> Tensor:
-    """The next perturbation: a step of length `size` along the gradient, then back onto the ball of `radius`.
+    """Return the next perturbation: a step of length `size` along the gradient, then back onto the ball of `radius`.
 
     FGM is one step of length epsilon from 0: r = epsilon g / ||g||_2 (Miyato et al., Adversarial Training Methods for
     Semi-Supervised Text Classification, arXiv:1605.07725, eq. 5). PGD repeats and projects (Madry et al., Towards Deep
@@ -34,8 +35,8 @@ def ascend(
         size, radius: L2 lengths over the whole tensor.
 
     Returns:
-        The new perturbation; the old one where the gradient is zero or not finite (an overflow under fp16, whose step
-        the grad scaler skips).
+        The new perturbation; the old one if the gradient is zero or not finite (an overflow under fp16, whose step the
+        grad scaler skips).
     """
     length = torch.linalg.vector_norm(gradient, dtype=torch.float32)
     usable = torch.isfinite(length) & (length > 0)
@@ -60,19 +61,19 @@ class Adversary(ABC):
         self.epsilon = epsilon
         self.steps = steps
         self.active = False
-        """Whether the parameters are being perturbed just now."""
+        """Whether the parameters are perturbed at the moment."""
 
     @abstractmethod
-    def targets(self, model: nn.Module) -> list[nn.Parameter]:
-        """The parameters to perturb."""
+    def targets(self, model: PreTrainedModel) -> list[nn.Parameter]:
+        """Return the parameters to perturb."""
 
     def radius(self, parameter: Tensor) -> Tensor | float:
-        """Radius of the ball around a parameter's value."""
+        """Return the radius of the ball around a parameter's value."""
         return self.epsilon
 
     @contextmanager
     def perturbing(self, targets: Sequence[nn.Parameter]) -> Iterator[Callable[[], None]]:
-        """Gives a function that moves `targets` one step along their `.grad`; their values are restored at the end.
+        """Yield a function that moves `targets` one step along their `.grad`; restore their values at the end.
 
         Restored are copies, bit for bit, also when an exception passes through: subtracting the perturbation again
         would leave rounding errors, and keeping a view instead of a copy would restore nothing.
@@ -80,13 +81,15 @@ class Adversary(ABC):
         original = [parameter.detach().clone() for parameter in targets]
         radii = [self.radius(value) for value in original]
         deltas: list[Tensor | float] = [0.0] * len(targets)
+        step_in_radii = min(self.step_length / self.steps, 1.0)
 
         @torch.no_grad()
         def step() -> None:
             for k, parameter in enumerate(targets):
                 if parameter.grad is not None:
-                    size = radii[k] * min(self.step_length / self.steps, 1.0)
-                    deltas[k] = ascend(deltas[k], parameter.grad, size, radii[k])
+                    deltas[k] = ascend(
+                        deltas[k], parameter.grad, step_in_radii * radii[k], radii[k]
+                    )
                     parameter.copy_(original[k] + deltas[k])
 
         self.active = True
@@ -106,13 +109,10 @@ class FGM(Adversary):
     perturbation of norm epsilon, which is what the widely used FGM code does and what works with any encoder.
     """
 
-    def targets(self, model: nn.Module) -> list[nn.Parameter]:
-        """The input embedding matrix."""
-        return [
-            parameter
-            for parameter in model.get_input_embeddings().parameters()
-            if parameter.requires_grad
-        ]
+    def targets(self, model: PreTrainedModel) -> list[nn.Parameter]:
+        """Return the input embedding matrix, unless it is frozen."""
+        embeddings = model.get_input_embeddings().parameters()
+        return [parameter for parameter in embeddings if parameter.requires_grad]
 
 
 class PGD(FGM):
@@ -133,24 +133,21 @@ class AWP(Adversary):
     authors' code. They step along the adversarial gradient alone, which here is added to the clean one as for FGM.
     """
 
-    def targets(self, model: nn.Module) -> list[nn.Parameter]:
-        """All trainable matrices, embeddings and head included."""
-        return [
-            parameter
-            for parameter in model.parameters()
-            if parameter.requires_grad and parameter.dim() > 1
-        ]
+    def targets(self, model: PreTrainedModel) -> list[nn.Parameter]:
+        """Return all trainable matrices, embeddings and head included."""
+        matrices = [parameter for parameter in model.parameters() if parameter.dim() > 1]
+        return [parameter for parameter in matrices if parameter.requires_grad]
 
     def radius(self, parameter: Tensor) -> Tensor:
-        """Relative to the norm of the parameter."""
+        """Return epsilon times the norm of the parameter."""
         return self.epsilon * torch.linalg.vector_norm(parameter, dtype=torch.float32)
 
 
-ADVERSARIES = {"fgm": FGM, "pgd": PGD, "awp": AWP}
+ADVERSARIES: dict[str, type[Adversary]] = {"fgm": FGM, "pgd": PGD, "awp": AWP}
 
 
 def build_adversary(args: OptimisationArguments) -> Adversary | None:
-    """The adversary that the flags describe; None without one."""
+    """Return the adversary that the flags describe; None for `adversarial none`."""
     if args.adversarial == "none":
         return None
     settings = args.adversarial_settings()
@@ -159,16 +156,16 @@ def build_adversary(args: OptimisationArguments) -> Adversary | None:
 
 def adversarial_backward(
     adversary: Adversary,
-    model: nn.Module,
+    model: PreTrainedModel,
     backward: Callable[[], Tensor],
     unsynchronised: Callable[[], AbstractContextManager] = nullcontext,
 ) -> tuple[Tensor, Tensor]:
-    """Run one micro-batch clean and perturbed; adds the sum of both gradients to what `.grad` held before.
+    """Run one micro-batch clean and perturbed, and add the sum of both gradients to the `.grad` there is.
 
     Args:
         model: the plain module (not wrapped for several devices).
         backward: forward and backward of the micro-batch; adds to `.grad` and returns the detached loss.
-        unsynchronised: gives the context in which gradients are not yet exchanged between devices. Only the last
+        unsynchronised: returns the context in which gradients are not yet exchanged between devices. Only the last
             backward exchanges them, for all of them: then clean gradients count once, and a perturbation is a device's
             own.
 
@@ -176,26 +173,35 @@ def adversarial_backward(
         The clean loss and the adversarial one.
     """
     targets = adversary.targets(model)
-    # One step needs the micro-batch's own gradient of the targets only; more steps make gradients to be thrown away.
-    aside = targets if adversary.steps == 1 else list(model.parameters())
-    earlier = take_gradients(aside)
+    # With one step only the targets' gradients must be those of this micro-batch alone. More steps make gradients that
+    # are thrown away, of all parameters.
+    set_aside = targets if adversary.steps == 1 else list(model.parameters())
+    earlier = take_gradients(set_aside)
     with unsynchronised():
         clean_loss = backward()
     with adversary.perturbing(targets) as step:
         step()
-        clean = take_gradients(aside)
+        clean = take_gradients(set_aside)
         for _ in range(adversary.steps - 1):
             with unsynchronised():
                 backward()
             step()
-            take_gradients(aside)
-        give_gradients(aside, earlier, clean)
+            take_gradients(set_aside)
+        give_gradients(set_aside, earlier, clean)
         adversarial_loss = backward()
     return clean_loss, adversarial_loss
 
 
+def keep_random_state_if_active(adversary: Adversary, backward: Callable[[], Tensor]) -> Tensor:
+    """Run `backward`; if the parameters are perturbed, leave the random state as it was before."""
+    if not adversary.active:
+        return backward()
+    with torch.random.fork_rng():
+        return backward()
+
+
 def take_gradients(parameters: Iterable[nn.Parameter]) -> list[Tensor | None]:
-    """The gradients, which the parameters then no longer have."""
+    """Remove the gradients from the parameters and return them."""
     gradients = []
     for parameter in parameters:
         gradients.append(parameter.grad)
@@ -210,4 +216,9 @@ def give_gradients(
 ) -> None:
     """Set each gradient to the sum of two that were taken, of which either may be missing."""
     for parameter, one, other in zip(parameters, first, second, strict=True):
-        parameter.grad = one if other is None else other if one is None else one.add_(other)
+        if one is None:
+            parameter.grad = other
+        elif other is None:
+            parameter.grad = one
+        else:
+            parameter.grad = one.add_(other)

@@ -1,8 +1,9 @@
-"""A `CustomTrainer` put together from the parsed flags."""
+"""Build a `CustomTrainer` from the parsed flags."""
 
+import logging
 import math
-import sys
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import torch
 from datasets import Dataset
@@ -12,6 +13,7 @@ from transformers import (
     PreTrainedTokenizerBase,
     PrinterCallback,
     ProgressCallback,
+    TrainerCallback,
 )
 
 from trainer_ext.arguments.groups import Arguments
@@ -34,34 +36,39 @@ from trainer_ext.tasks import Task
 from trainer_ext.training.progress import ShortProgress
 from trainer_ext.training.trainer import CustomTrainer
 
+logger = logging.getLogger(__name__)
 
-def tokenise(
+MAIN_METRICS = ("accuracy", "exact_match", "slot_f1")
+"""Shown with each evaluation beside the task's default metric, if the task has them."""
+
+Tokens: TypeAlias = Dataset | TokenStream
+
+
+def tokenize_splits(
     args: Arguments,
     task: Task,
     model: EncoderWithHead,
     tokenizer: PreTrainedTokenizerBase,
     datasets: Mapping[str, Dataset | StreamedDataset | None],
-) -> dict[str, Dataset | TokenStream | None]:
-    """The `train` and `validation` rows as the model reads them, now and in prediction."""
+) -> dict[str, Tokens | None]:
+    """Return the `train` and `validation` rows as the model reads them, in training and in prediction."""
     pipeline = model.config.pipeline
-    reading = {
+    settings = {
         "max_length": pipeline["max_length"],
         "truncation": Truncation.from_dict(pipeline["truncation"]),
         "cleaning": Cleaning.from_dict(pipeline["cleaning"]),
     }
     if task.token_classes:
         read_words_with_blanks(tokenizer)
-    tokens = {}
+    tokens: dict[str, Tokens | None] = {}
     for split in ("train", "validation"):
         rows = datasets[split]
         if isinstance(rows, StreamedDataset):
-            tokens[split] = TokenStream(
-                rows, encoder(tokenizer, **reading), data_seed(args.training)
-            )
+            encode = encoder(tokenizer, **settings)
+            tokens[split] = TokenStream(rows, encode, data_seed(args.training))
         elif rows:
-            tokens[split] = tokenize(
-                rows, tokenizer, num_proc=args.data.preprocessing_num_workers, **reading
-            )
+            workers = args.data.preprocessing_num_workers
+            tokens[split] = tokenize(rows, tokenizer, num_proc=workers, **settings)
         else:
             tokens[split] = None
     return tokens
@@ -73,23 +80,32 @@ def build_trainer(
     model: EncoderWithHead,
     tokenizer: PreTrainedTokenizerBase,
     labels: Sequence,
-    tokens: Mapping[str, Dataset | TokenStream | None],
+    tokens: Mapping[str, Tokens | None],
 ) -> CustomTrainer:
-    """Join rows as `tokenise` gives them with model, objective and callbacks; `labels` are the training rows'."""
+    """Return a trainer of the model on the rows of `tokenize_splits`, with the objective and callbacks of the flags.
+
+    Args:
+        labels: of the training rows.
+        tokens: the splits `train` and `validation`.
+    """
     training = args.training
-    callbacks = []
+    rows = tokens["train"]
+    assert rows is not None, "a run has training rows"
     if task.token_classes:
         training.label_names = ["labels", "token_labels"]
+    callbacks: list[TrainerCallback] = []
     if training.early_stopping_patience:
         callbacks.append(EarlyStoppingCallback(training.early_stopping_patience))
-        training.restore_callback_states_from_checkpoint = (
-            True  # else a resumed run forgets its patience
-        )
+        # Else a resumed run begins to count its patience anew.
+        training.restore_callback_states_from_checkpoint = True
     resampler = None
     if args.data.balance != "none":
         resampler = make_resampler(task.classes_to_balance(labels), args.data.balance)
-        print(
-            f"balance {args.data.balance}: an epoch shows {len(resampler)} rows, drawn from {len(tokens['train'])}"
+        logger.info(
+            "balance %s: an epoch shows %d rows, drawn from %d",
+            args.data.balance,
+            len(resampler),
+            len(rows),
         )
     trainer = CustomTrainer(
         model=model,
@@ -98,66 +114,69 @@ def build_trainer(
         task=task,
         resampler=resampler,
         flags=kept_flags(args),
-        train_dataset=tokens["train"],
+        train_dataset=rows,
         eval_dataset=tokens["validation"],
         processing_class=tokenizer,
         data_collator=Collator(tokenizer),
         callbacks=callbacks,
     )
-    note_idle_gpus(training)
-    note_late_start(training, len(resampler) if resampler else len(tokens["train"]))
+    warn_of_idle_gpus(training)
+    warn_of_late_start(training, len(rows) if resampler is None else len(resampler))
     if not training.disable_tqdm:
         trainer.remove_callback(ProgressCallback)
         trainer.remove_callback(PrinterCallback)
-        trainer.add_callback(
-            ShortProgress((task.default_metric, "accuracy", "exact_match", "slot_f1"))
-        )
+        trainer.add_callback(ShortProgress((task.default_metric, *MAIN_METRICS)))
     return trainer
 
 
 def data_seed(training: TrainingArguments) -> int:
-    """The seed of the rows' order."""
+    """Return the seed of the rows' order."""
     return training.seed if training.data_seed is None else training.data_seed
 
 
 def check_hub(training: TrainingArguments) -> None:
-    """Before anything else: whether the hub answers, and lets `push_to_hub` in.
+    """Check, before anything else, that the hub answers and accepts the token of `push_to_hub`.
 
     Raises:
-        UserError: in one line what it says, or that it says nothing.
+        UserError: with the hub's reason in one line, or that there was no answer.
     """
-    if training.push_to_hub:
-        try:
-            HfApi().whoami(token=training.hub_token)
-        except OSError as error:
-            raise UserError(f"push_to_hub: {describe_error(error)}") from error
+    if not training.push_to_hub:
+        return
+    try:
+        HfApi().whoami(token=training.hub_token)
+    except OSError as error:
+        raise UserError(f"push_to_hub: {describe_error(error)}") from error
 
 
-def note_idle_gpus(training: TrainingArguments) -> None:
-    """Say so where one process of several GPUs uses one."""
-    gpus = (
-        torch.cuda.device_count()
-        if training.device.type == "cuda" and training.world_size == 1
-        else 1
-    )
+def warn_of_idle_gpus(training: TrainingArguments) -> None:
+    """Warn if this is the only process and there are several GPUs."""
+    if training.device.type != "cuda" or training.world_size > 1:
+        return
+    gpus = torch.cuda.device_count()
     if gpus > 1:
-        print(
-            f"note: {gpus} GPUs are visible and one is used; `torchrun --nproc_per_node {gpus} train.py ...` trains on "
-            f"all (each with per_device_train_batch_size {training.per_device_train_batch_size})",
-            file=sys.stderr,
+        logger.warning(
+            "%d GPUs are visible and one is used; `torchrun --nproc_per_node %d train.py ...` trains on all (each with "
+            "per_device_train_batch_size %d)",
+            gpus,
+            gpus,
+            training.per_device_train_batch_size,
         )
 
 
-def note_late_start(training: TrainingArguments, rows: int) -> None:
-    """Say so where `max_steps` end before the epoch in which adversarial training starts."""
-    steps = math.ceil(
-        rows
-        / (training.train_batch_size * training.gradient_accumulation_steps * training.world_size)
+def warn_of_late_start(training: TrainingArguments, rows: int) -> None:
+    """Warn if `max_steps` is reached before the epoch in which adversarial training starts."""
+    if training.adversarial == "none" or training.max_steps <= 0:
+        return
+    rows_a_step = (
+        training.train_batch_size * training.gradient_accumulation_steps * training.world_size
     )
-    start = training.adversarial_settings().start_epoch if training.adversarial != "none" else 0
-    if 0 < training.max_steps <= start * steps:
-        print(
-            f"note: adversarial {training.adversarial} has no effect: it starts with epoch {start:g}, step "
-            f"{math.ceil(start * steps)}, but max_steps is {training.max_steps}",
-            file=sys.stderr,
+    steps_an_epoch = math.ceil(rows / rows_a_step)
+    start = training.adversarial_settings().start_epoch
+    if training.max_steps <= start * steps_an_epoch:
+        logger.warning(
+            "adversarial %s has no effect: it starts with epoch %g, step %d, but max_steps is %d",
+            training.adversarial,
+            start,
+            math.ceil(start * steps_an_epoch),
+            training.max_steps,
         )

@@ -1,31 +1,35 @@
-"""One array or one of each head: what models and batches hold, between torch and numpy, and joined over batches."""
+"""One array or one for each head: what models and batches hold, between torch and numpy, and joined over batches."""
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-Nested = Tensor | tuple[Tensor, ...]
+Nested: TypeAlias = Tensor | tuple[Tensor, ...]
+"""What a model with one head gives, or one with several."""
+
 PADDING = -100
 
 
 def as_tuple(values: Any) -> tuple:
-    """One of each head, also where there is only one."""
+    """Return one value for each head, as a tuple even if there is only one head."""
     return tuple(values) if isinstance(values, (tuple, list)) else (values,)
 
 
 def to_arrays(values: Nested) -> Any:
-    """Tensors as numpy arrays, which have no bfloat16."""
+    """Convert tensors to numpy arrays."""
     if isinstance(values, (tuple, list)):
-        return tuple(map(to_arrays, values))
+        return tuple(to_arrays(part) for part in values)
     values = values.detach().cpu()
-    return (values.float() if values.is_floating_point() else values).numpy()
+    if values.is_floating_point():
+        values = values.float()  # numpy has no bfloat16
+    return values.numpy()
 
 
-def to_tensors(values: Any, device: torch.device) -> Nested:
-    """Arrays, and lists of the rows' arrays, as tensors on a device; shorter rows are filled up."""
+def to_tensors(values: Any, device: torch.device) -> Any:
+    """Convert arrays, and lists of the rows' arrays, to tensors on a device; shorter rows are padded."""
     if isinstance(values, tuple):
         return tuple(to_tensors(part, device) for part in values)
     if isinstance(values, list):
@@ -34,17 +38,20 @@ def to_tensors(values: Any, device: torch.device) -> Nested:
     return torch.as_tensor(values).to(device)
 
 
-def join(batches: list) -> Any:
-    """A list of batches as one: an array, or a list of rows where batches were padded to different lengths."""
+def join(batches: Any) -> Any:
+    """Join a list of batches: to an array, or to a list of rows if batches were padded to different lengths."""
     if isinstance(batches[0], (tuple, list)):
         return tuple(join(list(parts)) for parts in zip(*batches, strict=True))
-    if len({batch.shape[1:] for batch in batches}) > 1:
-        return [row for batch in batches for row in batch]
-    return np.concatenate(batches)
+    shapes = {batch.shape[1:] for batch in batches}
+    if len(shapes) == 1:
+        return np.concatenate(batches)
+    return [row for batch in batches for row in batch]
 
 
-def padded(values: Any) -> Any:
-    """What `join` gives, with rows of different lengths filled up to one array."""
+def pad(values: Any) -> Any:
+    """Pad what `join` returns to one array (for each head)."""
     if isinstance(values, tuple):
-        return tuple(map(padded, values))
-    return to_tensors(values, torch.device("cpu")).numpy() if isinstance(values, list) else values
+        return tuple(pad(part) for part in values)
+    if isinstance(values, list):
+        return to_tensors(values, torch.device("cpu")).numpy()
+    return values

@@ -2,24 +2,54 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from typing import TypedDict
 
 from torch import nn
 
 from trainer_ext.arguments.optimisation import parse_parameter_groups
+from trainer_ext.arguments.training import TrainingArguments
 from trainer_ext.errors import UserError
+from trainer_ext.modeling import EncoderWithHead
 from trainer_ext.modeling.layers import number_of_layers, part_of
 
 
+class ParameterGroup(TypedDict):
+    """What an optimizer of torch takes as a group."""
+
+    params: list[nn.Parameter]
+    lr: float
+    weight_decay: float
+
+
+def groups_of_flags(
+    model: EncoderWithHead, args: TrainingArguments, decayed: Collection[str]
+) -> list[ParameterGroup] | None:
+    """Return the groups that the flags ask for; None if Trainer's own groups will do."""
+    if args.parameter_groups:
+        return explicit_groups(
+            model, args.parameter_groups, args.learning_rate, args.weight_decay, decayed
+        )
+    if args.layer_wise_lr_decay == 1 and args.head_lr_factor == 1:
+        return None
+    return parameter_groups(
+        model,
+        args.learning_rate,
+        args.weight_decay,
+        args.layer_wise_lr_decay,
+        args.head_lr_factor,
+        decayed,
+    )
+
+
 def parameter_groups(
-    model: nn.Module,
+    model: EncoderWithHead,
     learning_rate: float,
     weight_decay: float,
     layer_decay: float,
     head_factor: float,
     decayed: Collection[str],
-) -> list[dict[str, Any]]:
-    """Groups for an optimizer, one for each (learning rate, weight decay) that occurs, highest rate first.
+) -> list[ParameterGroup]:
+    """Return groups for an optimizer, one for each (learning rate, weight decay) that occurs, highest rate first.
 
     The top encoder layer learns at `learning_rate`, each layer below at `layer_decay` times the rate of the one above,
     embeddings at one factor less than the lowest layer, and the head at `head_factor` times `learning_rate`.
@@ -38,28 +68,28 @@ def parameter_groups(
             f"layer_wise_lr_decay {layer_decay} has no effect: no numbered layers are found in this encoder "
             f"({model.config.encoder.model_type})"
         )
-    return grouped(
-        model,
-        lambda name: learning_rate * rate_factor(name, depth, layer_decay, head_factor),
-        weight_decay,
-        decayed,
-    )
+
+    def rate(name: str) -> float:
+        return learning_rate * rate_factor(name, depth, layer_decay, head_factor)
+
+    return grouped(model, rate, weight_decay, decayed)
 
 
 def explicit_groups(
-    model: nn.Module,
+    model: EncoderWithHead,
     entries: Sequence[str],
     learning_rate: float,
     weight_decay: float,
     decayed: Collection[str],
-) -> list[dict[str, Any]]:
-    """Groups for an optimizer from `--parameter_groups`; parts that no entry names learn at `learning_rate`.
+) -> list[ParameterGroup]:
+    """Return groups for an optimizer from `--parameter_groups`; parts without an entry learn at `learning_rate`.
 
     Raises:
         UserError: when an entry has no effect (the model has no such layer, or it is frozen), or when entries name some
             layers but not all.
     """
     parsed = parse_parameter_groups(entries)
+    named_layers = [entry.text for entry in parsed if entry.part == "layers"]
     used = set()
 
     def rate(name: str) -> float:
@@ -68,10 +98,9 @@ def explicit_groups(
             if entry.part == part and entry.first <= layer <= entry.last:
                 used.add(entry)
                 return entry.rate
-        if part == "layers" and any(entry.part == part for entry in parsed):
-            named = [entry.text for entry in parsed if entry.part == part]
+        if part == "layers" and named_layers:
             raise UserError(
-                f"parameter_groups {' '.join(named)} leave out layer {layer} of {number_of_layers(model)}"
+                f"parameter_groups {' '.join(named_layers)} leave out layer {layer} of {number_of_layers(model)}"
             )
         return learning_rate
 
@@ -87,21 +116,24 @@ def explicit_groups(
 
 def grouped(
     model: nn.Module, rate_of: Callable[[str], float], weight_decay: float, decayed: Collection[str]
-) -> list[dict[str, Any]]:
-    """One group for each (rate, weight decay) of the trainable parameters, highest rate first."""
-    groups = defaultdict(list)
+) -> list[ParameterGroup]:
+    """Return one group for each (rate, weight decay) of the trainable parameters, highest rate first."""
+    members = defaultdict(list)
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            groups[rate_of(name), weight_decay if name in decayed else 0.0].append(parameter)
-    ordered = sorted(groups.items(), key=lambda item: item[0], reverse=True)
-    return [
-        {"params": params, "lr": rate, "weight_decay": decay} for (rate, decay), params in ordered
-    ]
+            decay = weight_decay if name in decayed else 0.0
+            members[rate_of(name), decay].append(parameter)
+    groups: list[ParameterGroup] = []
+    for rate, decay in sorted(members, reverse=True):
+        groups.append({"params": members[rate, decay], "lr": rate, "weight_decay": decay})
+    return groups
 
 
 def rate_factor(name: str, depth: int, layer_decay: float, head_factor: float) -> float:
-    """The multiple of the learning rate for a parameter of a model with `depth` encoder layers."""
+    """Return the multiple of the learning rate for a parameter of a model with `depth` encoder layers."""
     part, layer = part_of(name)
+    if part == "head":
+        return head_factor
     # Embeddings (of positions too) lie below the layers, a final norm above them.
     powers = {"layers": depth - 1 - layer, "embeddings": depth, "other": 0}
-    return head_factor if part == "head" else layer_decay ** powers[part]
+    return layer_decay ** powers[part]

@@ -1,20 +1,20 @@
 """A progress bar with one short line per log, instead of dictionaries with a hundred keys; or no bar at all."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import datasets.utils
 import huggingface_hub.utils
-from transformers import ProgressCallback
+from transformers import ProgressCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.utils import logging
 
 
 @contextmanager
 def library_bars(shown: bool) -> Iterator[None]:
-    """Silence the bars of datasets, the hub and transformers unless `shown`, and leave them as they were."""
+    """Silence the bars of datasets, the hub and transformers unless `shown`, and restore their settings."""
     libraries = (datasets.utils, huggingface_hub.utils)
-    silent = [library.are_progress_bars_disabled() for library in libraries]
-    of_transformers = logging.is_progress_bar_enabled()
+    were_disabled = [library.are_progress_bars_disabled() for library in libraries]
+    were_enabled_in_transformers = logging.is_progress_bar_enabled()
     if not shown:
         for library in libraries:
             library.disable_progress_bars()
@@ -22,37 +22,47 @@ def library_bars(shown: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        for library, was_silent in zip(libraries, silent, strict=True):
-            if not was_silent:
+        for library, was_disabled in zip(libraries, were_disabled, strict=True):
+            if not was_disabled:
                 library.enable_progress_bars()
-        if of_transformers:
+        if were_enabled_in_transformers:
             logging.enable_progress_bar()
 
 
 class ShortProgress(ProgressCallback):
-    """`ProgressCallback` that prints losses, learning rate and the task's main metrics only."""
+    """`ProgressCallback` that prints losses, learning rate and the task's main metrics only.
+
+    Args:
+        metrics: names without `eval_`, those to print of an evaluation.
+    """
 
     def __init__(self, metrics: tuple[str, ...]):
         super().__init__()
         self.metrics = metrics
 
-    def on_log(self, args, state, control, logs=None, **kwargs):
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Mapping[str, float] | None = None,
+        **kwargs,
+    ) -> None:
         """Write one line above the bar."""
-        if (
-            not state.is_world_process_zero
-            or self.training_bar is None
-            or "train_runtime" in (logs or {})
-        ):
+        is_summary = logs is not None and "train_runtime" in logs
+        if not logs or is_summary or self.training_bar is None or not state.is_world_process_zero:
             return
-        logs = logs or {}
-        shown = [
-            name
-            for name in logs
-            if name.startswith("loss") or name in ("learning_rate", "grad_norm")
-        ]
-        shown += [f"eval_{name}" for name in ("loss", *self.metrics) if f"eval_{name}" in logs]
-        if shown:
-            values = "  ".join(f"{name} {logs[name]:.4g}" for name in shown)
+        values = [f"{name} {logs[name]:.4g}" for name in self.chosen(logs)]
+        if values:
             self.training_bar.write(
-                f"step {state.global_step:>6}  epoch {logs.get('epoch', 0):5.2f}  {values}"
+                f"step {state.global_step:>6}  epoch {logs.get('epoch', 0):5.2f}  {'  '.join(values)}"
             )
+
+    def chosen(self, logs: Mapping[str, float]) -> list[str]:
+        """Return the names to print, losses first."""
+        names = []
+        for name in logs:
+            if name.startswith("loss") or name in ("learning_rate", "grad_norm"):
+                names.append(name)
+        of_evaluation = [f"eval_{name}" for name in ("loss", *self.metrics)]
+        return names + [name for name in of_evaluation if name in logs]

@@ -1,13 +1,19 @@
-"""A Trainer whose best model is the best, and which obeys its flags when it goes on from a checkpoint."""
+"""A Trainer whose best model is the best, and which obeys its flags when it resumes from a checkpoint."""
 
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import EarlyStoppingCallback, Trainer
+from datasets import Dataset
+from torch import nn
+from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, Trainer
+from transformers import TrainingArguments as HuggingFaceArguments
 from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import TrainOutput
 
+from trainer_ext.arguments.training import TrainingArguments
 from trainer_ext.files import write_json
+from trainer_ext.modeling import EncoderWithHead
 from trainer_ext.runs.checkpoints import PREFIX, best_beside, name_best, state_of
 from trainer_ext.runs.resume import FLAGS_FILE, ResumedCallback, check_position
 
@@ -21,22 +27,40 @@ class ResumableTrainer(Trainer):
       checkpoint. The best model so far is the one beside that checkpoint, not the one at a path kept in it.
 
     Args:
-        flags: what is trained and how, kept in each checkpoint for the run that goes on from it.
+        flags: what is trained and how, kept in each checkpoint for the run that resumes from it.
     """
+
+    args: TrainingArguments
+    model: EncoderWithHead
+    processing_class: PreTrainedTokenizerBase
+    train_dataset: Dataset
 
     def __init__(self, *args, flags: dict[str, Any] | None = None, **kwargs):
         super().__init__(*args, **kwargs)
         self.flags = flags or {}
 
-    def train(self, resume_from_checkpoint: str | None = None, **kwargs):
-        """`Trainer.train`; a checkpoint must be of steps as long as those asked for now."""
+    @property
+    def output_dir(self) -> Path:
+        """The folder of the run."""
+        assert self.args.output_dir is not None, "TrainingArguments fills it in"
+        return Path(self.args.output_dir)
+
+    def train(
+        self, resume_from_checkpoint: str | bool | None = None, *args, **kwargs
+    ) -> TrainOutput:
+        """`Trainer.train`, resuming only from a checkpoint whose optimizer steps are as long as those asked for now.
+
+        Raises:
+            UserError: if they are not.
+        """
         if resume_from_checkpoint:
-            check_position(Path(resume_from_checkpoint), self.args, self.steps()[0])
-            self.add_callback(ResumedCallback(Path(resume_from_checkpoint)))
-        return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+            checkpoint = Path(str(resume_from_checkpoint))
+            check_position(checkpoint, self.args, self.steps()[0])
+            self.add_callback(ResumedCallback(checkpoint))
+        return super().train(resume_from_checkpoint, *args, **kwargs)
 
     def steps(self) -> tuple[int, int]:
-        """Optimizer steps of an epoch, and of the whole training."""
+        """Return the optimizer steps of an epoch, and of the whole training."""
         with torch.random.fork_rng():  # making a loader draws a seed
             loader = self.get_train_dataloader()
         values = self.set_initial_training_values(
@@ -46,13 +70,13 @@ class ResumableTrainer(Trainer):
 
     def _inner_training_loop(
         self,
-        batch_size=None,
-        args=None,
-        resume_from_checkpoint=None,
-        trial=None,
-        ignore_keys_for_eval=None,
-    ):
-        """With the batch size asked for; `Trainer` hands over a checkpoint's, which is what auto_find found."""
+        batch_size: int | None = None,
+        args: HuggingFaceArguments | None = None,
+        resume_from_checkpoint: str | None = None,
+        trial: Any = None,
+        ignore_keys_for_eval: list[str] | None = None,
+    ) -> TrainOutput:
+        """Train with the batch size asked for; `Trainer` hands over the checkpoint's, for auto_find_batch_size."""
         if not self.args.auto_find_batch_size:
             batch_size = self.args.train_batch_size
         return super()._inner_training_loop(
@@ -60,29 +84,30 @@ class ResumableTrainer(Trainer):
         )
 
     def compare_trainer_and_checkpoint_args(self, training_args, trainer_state) -> None:
-        """Nothing: `Trainer` warns of flags that differ from the checkpoint's; here those asked for hold."""
+        """Do nothing: `Trainer` warns of flags that differ from the checkpoint's, but here those asked for hold."""
 
     def _load_callback_state(self) -> None:
-        """Of early stopping the count is the checkpoint's, the patience the one asked for."""
+        """Restore the count of early stopping from the checkpoint, but keep the patience asked for."""
         super()._load_callback_state()
         for callback in self.callback_handler.callbacks:
             if isinstance(callback, EarlyStoppingCallback):
                 callback.early_stopping_patience = self.args.early_stopping_patience
 
-    def _determine_best_metric(self, metrics: dict[str, float], trial) -> bool:
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
         """Save each new best, also between the steps that are saved anyway."""
-        better = super()._determine_best_metric(metrics, trial)
-        if better:
-            self.state.best_global_step = (
-                self.state.global_step
-            )  # left out by Trainer for save_strategy best
-            self.control.should_save |= self.args.load_best_model_at_end
-        return better
+        is_new_best = super()._determine_best_metric(metrics, trial)
+        if is_new_best:
+            # Trainer sets it only for save strategies other than `best`.
+            self.state.best_global_step = self.state.global_step
+            if self.args.load_best_model_at_end:
+                self.control.should_save = True
+        return is_new_best
 
-    def _save_checkpoint(self, model, trial) -> None:
-        """`Trainer`'s, where a folder of this name counts as torn until it is written to its end."""
-        folder = Path(self.args.output_dir) / f"{PREFIX}{self.state.global_step}"
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Write a checkpoint whose folder counts as incomplete until its last file, the state, is written."""
+        folder = self.output_dir / f"{PREFIX}{self.state.global_step}"
         if self.args.should_save:
+            # Of an earlier run in the same folder; with it a half-written checkpoint would pass for a complete one.
             (folder / TRAINER_STATE_NAME).unlink(missing_ok=True)
             if self.flags:
                 write_json(folder / FLAGS_FILE, self.flags)
@@ -90,8 +115,8 @@ class ResumableTrainer(Trainer):
             self.state.best_model_checkpoint = str(folder)
         super()._save_checkpoint(model, trial)
 
-    def take_up(self, checkpoint: str) -> None:
-        """The state of a run that had come to its end, and what it would have left, without training on."""
+    def load_finished(self, checkpoint: str) -> None:
+        """Load the state and the model that a run which had already ended would have left, without training on."""
         path = Path(checkpoint)
         self.state = state_of(path)
         best = best_beside(path, self.state) if self.args.load_best_model_at_end else None
@@ -100,10 +125,11 @@ class ResumableTrainer(Trainer):
 
     @property
     def holds_best(self) -> bool:
-        """Whether the model, now that training has ended, is the best one; else it is the last one."""
+        """Whether, after training, the model is the best one; else it is the last one."""
         return bool(self.args.load_best_model_at_end and self.state.best_model_checkpoint)
 
     @property
     def step_of_model(self) -> int:
-        """The step whose weights the model holds, now that training has ended."""
-        return self.state.best_global_step if self.holds_best else self.state.global_step
+        """The step whose weights the model holds after training."""
+        best = self.state.best_global_step
+        return best if self.holds_best and best is not None else self.state.global_step
