@@ -59,7 +59,7 @@ def main() -> int:
     from trainer_ext.export.members import export_members, members_table
     from trainer_ext.export.report import report_table
     from trainer_ext.export.run import ExportOptions, export_model
-    from trainer_ext.inference.ensemble import members_of
+    from trainer_ext.inference.members import members_of
     from trainer_ext.reports.tables import table
 
     names = [

@@ -123,15 +123,16 @@ def main() -> None:
     """Load the model, then answer or evaluate."""
     args = parse()
     from trainer_ext.inference import load_predictor
-    from trainer_ext.inference.ensemble import expand_braces
     from trainer_ext.inference.job import Form, answer_rows, rows_of
+    from trainer_ext.inference.members import expand_braces
     from trainer_ext.inference.submission import Submission
 
     models = [resolve_model(name) for model in args.model for name in expand_braces(model)]
     names = ("num_threads", "provider", "batch_size", "file_name", "ensemble", "trust_remote_code")
     predictor = load_predictor(models, **{name: getattr(args, name) for name in names})
-    runs = f"{predictor.session.file_name} on {predictor.session.provider}"
-    print(f"{', '.join(args.model)}: {predictor.task.name}, {runs}", file=sys.stderr)
+    print(
+        f"{', '.join(args.model)}: {predictor.task.name}, {predictor.description}", file=sys.stderr
+    )
     sample = Submission(args.submission_format, predictor.task) if args.submission_format else None
     if args.evaluate:
         evaluate(predictor, args)
@@ -167,7 +168,7 @@ def evaluate(predictor, args: argparse.Namespace) -> None:
     from trainer_ext.reports.tables import metrics_table
 
     task = predictor.task
-    text_column = args.text_column or predictor.pipeline["text_column"]
+    text_column = args.text_column or predictor.pipeline.text_column
     rows = list(
         labelled_rows(args.input, task, text_column, task.label_space.columns, file_options(args))
     )

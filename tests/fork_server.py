@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 IMPORTED = (
-    "trainer_ext.arguments.parser", "trainer_ext.cli.train", "trainer_ext.export.run", "trainer_ext.inference.ensemble",
+    "trainer_ext.arguments.parser", "trainer_ext.cli.train", "trainer_ext.export.run", "trainer_ext.inference.loading",
     "trainer_ext.data.report", "trainer_ext.data.balance", "trainer_ext.data.augment.__main__",
     "trainer_ext.data.llm.run", "trainer_ext.tracking.__main__", "onnxruntime", "optimum.exporters.onnx",
     "onnxruntime.quantization", "matplotlib.pyplot", "sklearn.metrics",

@@ -12,7 +12,7 @@ from trainer_ext.characters import broken_at, on_screen
 from trainer_ext.data.io.readers import read_rows
 from trainer_ext.data.sampling import balance
 from trainer_ext.errors import UserError
-from trainer_ext.inference.predictor import prepared
+from trainer_ext.inference.texts import prepare_texts
 from trainer_ext.reports.tables import code_span, table
 from trainer_ext.tasks import LabelSpace
 from trainer_ext.tasks.joint import Joint, JointLabelSpace
@@ -78,7 +78,7 @@ def test_texts_given_to_a_predictor():
         (Joint(JointLabelSpace(("intent",), ("a", "b"), ("a", "b"))), ["a", HALF]),
     ):
         with pytest.raises(UserError, match="text 2: holds a broken character"):
-            list(prepared(["fine", item], task))
+            list(prepare_texts(["fine", item], task))
 
 
 def test_rows_given_to_fit(tmp_path):

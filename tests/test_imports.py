@@ -144,7 +144,12 @@ LIGHT_FILES = [
     "data/joint",
     "data/labelled",
 ]
-LIGHT_FILES += ["data/provenance", "data/preprocessing/cleaning", "data/preprocessing/truncation"]
+LIGHT_FILES += [
+    "data/provenance",
+    "data/preprocessing/cleaning",
+    "data/preprocessing/truncation",
+    "data/preprocessing/pipeline",
+]
 LIGHT_FILES += [
     "data/sampling/balance",
     "data/sampling/resample",

@@ -9,7 +9,7 @@ from trainer_ext.errors import UserError
 from trainer_ext.export.members import export_members
 from trainer_ext.export.publish import publish
 from trainer_ext.export.run import ExportOptions
-from trainer_ext.inference.ensemble import members_of
+from trainer_ext.inference.members import members_of
 
 REPORT = {"passed": True, "metric_name": "f1", "instruction_set": "avx2", "notes": []}
 

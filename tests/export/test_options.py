@@ -98,7 +98,7 @@ def test_other_rows_in_the_recorded_file_are_noted(tmp_path, monkeypatch, capsys
     (tmp_path / "dev.csv").write_text(f"review,label\na b,{names[0]}\nb,{names[1]}\n")
     recipe(model, validation_file=str(tmp_path / "dev.csv"))
     for sha256, noted in ((None, False), ("0" * 64, True)):
-        predictor.pipeline["validation_data_sha256"] = sha256
+        predictor.pipeline.validation_data_sha256 = sha256
         texts, _ = evaluation_rows(
             ExportOptions(model, tmp_path / "x", None, 0.5, 1, False), predictor
         )

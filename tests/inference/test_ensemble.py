@@ -10,7 +10,9 @@ from tests.inference.conftest import CLASSES, expected_logits, save_model, save_
 from trainer_ext.errors import UserError
 from trainer_ext.evaluation.scoring import score
 from trainer_ext.inference import load_predictor
-from trainer_ext.inference.ensemble import EnsemblePredictor, expand_braces, free_memory, members_of
+from trainer_ext.inference.ensemble import EnsemblePredictor
+from trainer_ext.inference.members import expand_braces, members_of
+from trainer_ext.inference.memory import free_memory
 from trainer_ext.inference.weights import folder_weights
 from trainer_ext.tasks.activations import softmax
 
@@ -55,7 +57,7 @@ def test_weighted(cv, tmp_path):
     two = [save_model(tmp_path / name) for name in "ab"]
     with pytest.raises(UserError, match="weighted needs weights fitted on out-of-fold"):
         load_predictor(two, ensemble="weighted")
-    with pytest.raises(UserError, match="'median' is none of mean, logits"):
+    with pytest.raises(UserError, match="'median' is not one of mean, logits"):
         load_predictor(cv, ensemble="median")
 
 
@@ -126,8 +128,8 @@ def test_it_scores_and_streams(cv):
     predictor = load_predictor(cv, batch_size=2)
     assert next(predictor.predict_iter(iter(["good"] * 1000)))["probabilities"]
     assert predictor.logits(TEXTS).shape == (5, 3)
-    assert predictor.batch_size == 2 and predictor.session.provider == "cpu"
-    assert predictor.session.file_name == "model.onnx"
+    assert predictor.batch_size == 2
+    assert predictor.description == "model.onnx on cpu"
     assert score(predictor, TEXTS, [2, 0, 1, 1, 2])["metrics"]["accuracy"] >= 0
 
 

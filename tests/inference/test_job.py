@@ -120,7 +120,7 @@ def test_id_column(predictor, tmp_path):
 def test_id_column_of_the_training(tiny_model, tmp_path):
     """The column the model was trained with wins over `id`, where the file has it."""
     predictor = load_predictor(tiny_model)
-    predictor.pipeline["id_column"] = "nr"
+    predictor.pipeline.id_column = "nr"
     path = write(tmp_path / "a.csv", "nr,id,review\n1,x,good\n")
     assert answers(predictor, path)[0]["nr"] == "1" and "id" not in answers(predictor, path)[0]
     assert brief(answers(predictor, write(tmp_path / "b.csv", "id,review\nx,good\n"))) == [

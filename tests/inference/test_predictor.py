@@ -17,7 +17,7 @@ from tests.inference.conftest import WORDS, expected_logits, save_int8, save_mod
 from trainer_ext.errors import RunError, UserError
 from trainer_ext.evaluation.scoring import score
 from trainer_ext.inference import load_predictor
-from trainer_ext.inference.loading import chosen_file
+from trainer_ext.inference.folder import chosen_file
 from trainer_ext.inference.predictor import WINDOW
 from trainer_ext.tracking.artifacts.store import Store
 
@@ -143,14 +143,14 @@ def test_the_int8_model_shows_it(int8_model):
     """Else the test above would say nothing: in one run the same texts differ."""
     predictor = load_predictor(int8_model, 1, batch_size=8)
     expected = predictor.logits(LONG_AND_SHORT[:8])
-    predictor.session.one_text_a_run = False
+    predictor.session.batch_invariant = True
     assert np.abs(predictor.logits(LONG_AND_SHORT[:8]) - expected).max() > 0.01
 
 
 def test_int8_work_is_shared_out(int8_model, monkeypatch):
     """Over as many callers as there are threads, of one thread each; float runs have the threads themselves."""
     predictor, seen = load_predictor(int8_model, 3), set()
-    assert predictor.session.callers == 3
+    assert predictor.session.parallel_runs == 3
     assert predictor.session._session.get_session_options().intra_op_num_threads == 1
     run, together = predictor.session.run, threading.Barrier(3, timeout=30)
 
@@ -164,7 +164,7 @@ def test_int8_work_is_shared_out(int8_model, monkeypatch):
     predictor.logits(LONG_AND_SHORT[:3])
     assert len(seen) == 3
     float_session = load_predictor(int8_model, 3, file_name="model.onnx").session
-    assert float_session.callers == 1 and not float_session.one_text_a_run
+    assert float_session.parallel_runs == 1 and float_session.batch_invariant
     assert float_session._session.get_session_options().intra_op_num_threads == 3
 
 
@@ -271,7 +271,7 @@ def test_missing_folder_and_file(tmp_path):
         ("\xff", "config.json is not valid JSON"),
         ("[]", "lacks task, label_space, max_length"),
         ('{"pipeline": null}', "lacks task, label_space, max_length"),
-        ('{"model_type": "bert"}', "is no model of this project"),
+        ('{"model_type": "bert"}', "is not a model of this project"),
     ],
 )
 def test_broken_config(tmp_path, config, message):
@@ -284,7 +284,7 @@ def test_broken_config(tmp_path, config, message):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"task": "parsing"}, "task 'parsing' is none of single_label, multi_label"),
+        ({"task": "parsing"}, "task 'parsing' is not one of single_label, multi_label"),
         (
             {"label_space": {"columns": ["label"], "classes": ["a", "b"]}},
             "label space is not readable",

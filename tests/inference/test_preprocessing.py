@@ -1,5 +1,7 @@
 """What the model reads in prediction is what it was trained on: ids, masks and token types, for every policy."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from datasets import Dataset, disable_progress_bars
@@ -9,9 +11,10 @@ from transformers import AddedToken, PreTrainedTokenizerFast
 
 from tests.tasks.test_joint import SPACE
 from trainer_ext.data.preprocessing.cleaning import Cleaning
+from trainer_ext.data.preprocessing.pipeline import Pipeline
 from trainer_ext.data.preprocessing.tokenize import ModelTexts, tokenize
 from trainer_ext.data.preprocessing.truncation import Truncation
-from trainer_ext.inference.predictor import Predictor
+from trainer_ext.inference.single import SinglePredictor
 from trainer_ext.modeling.scratch import train_tokenizer
 
 TEXTS = [
@@ -40,7 +43,7 @@ CLEANINGS = {
 class Recorder:
     """A session that keeps what it is given."""
 
-    provider, file_name, one_text_a_run, callers = "none", "none", False, 1
+    provider, file_name, batch_invariant, parallel_runs = "none", "none", True, 1
 
     def __init__(self):
         self.rows: list[dict] = []
@@ -72,10 +75,11 @@ def tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=inner, model_input_names=columns, **names)
 
 
-def predictor_of(tokenizer, policy, cleaning, task="single_label", space=None) -> Predictor:
+def predictor_of(tokenizer, policy, cleaning, task="single_label", space=None) -> SinglePredictor:
     """As `load_predictor` makes one from a folder."""
-    pipeline = {
+    stored = {
         "task": task,
+        "text_column": "text",
         "label_space": space or {"columns": ["label"], "classes": ["a", "b"], "values": ["a", "b"]},
         "max_length": 24,
         "truncation": policy.to_dict(),
@@ -83,9 +87,9 @@ def predictor_of(tokenizer, policy, cleaning, task="single_label", space=None) -
         "pad_token_id": tokenizer.pad_token_id,
         "input_names": tokenizer.model_input_names,
     }
-    return Predictor(
-        Recorder(), Tokenizer.from_str(tokenizer.backend_tokenizer.to_str()), pipeline, batch_size=1
-    )
+    pipeline = Pipeline.parse(Path("config.json"), {"pipeline": stored})
+    own_tokenizer = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    return SinglePredictor(Recorder(), own_tokenizer, pipeline, batch_size=1)
 
 
 @pytest.mark.parametrize("cleaning", CLEANINGS.values(), ids=CLEANINGS)

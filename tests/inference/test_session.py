@@ -10,8 +10,8 @@ from tests.inference.conftest import save_int8, save_onnx
 from trainer_ext import cores
 from trainer_ext.cores import available_cores, cpu_quota
 from trainer_ext.errors import UserError
-from trainer_ext.inference import session
-from trainer_ext.inference.session import (
+from trainer_ext.inference import onnx_session
+from trainer_ext.inference.onnx_session import (
     OnnxSession,
     choose_provider,
     scales_at_run_time,
@@ -105,11 +105,13 @@ def test_cuda_that_is_not_there(offered):
     """An error naming what there is; `auto` takes the CPU."""
     offered("AzureExecutionProvider", "CPUExecutionProvider")
     with pytest.raises(
-        UserError, match="cuda is not there: .* AzureExecutionProvider, CPUExecutionProvider"
+        UserError, match="cuda is not available: .* AzureExecutionProvider, CPUExecutionProvider"
     ):
-        choose_provider("cuda", quantised=False)
+        choose_provider("cuda", dynamic_int8=False)
     assert (
-        choose_provider("auto", quantised=False) == choose_provider("cpu", quantised=False) == "cpu"
+        choose_provider("auto", dynamic_int8=False)
+        == choose_provider("cpu", dynamic_int8=False)
+        == "cpu"
     )
 
 
@@ -117,12 +119,14 @@ def test_cuda_that_is_there(offered):
     """`auto` takes it, but not for INT8."""
     offered("CUDAExecutionProvider", "CPUExecutionProvider")
     assert (
-        choose_provider("auto", quantised=False)
-        == choose_provider("cuda", quantised=False)
+        choose_provider("auto", dynamic_int8=False)
+        == choose_provider("cuda", dynamic_int8=False)
         == "cuda"
     )
     assert (
-        choose_provider("auto", quantised=True) == choose_provider("cpu", quantised=False) == "cpu"
+        choose_provider("auto", dynamic_int8=True)
+        == choose_provider("cpu", dynamic_int8=False)
+        == "cpu"
     )
 
 
@@ -135,13 +139,13 @@ def test_int8_on_cuda_is_refused(offered, providers):
     with pytest.raises(
         UserError, match="provider cuda cannot run the INT8 model: use model.onnx, or provider cpu"
     ):
-        choose_provider("cuda", quantised=True)
+        choose_provider("cuda", dynamic_int8=True)
 
 
 def test_unknown_provider():
     """With the ones there are."""
-    with pytest.raises(UserError, match="provider 'tensorrt' is none of auto, cpu, cuda"):
-        choose_provider("tensorrt", quantised=False)
+    with pytest.raises(UserError, match="provider 'tensorrt' is not one of auto, cpu, cuda"):
+        choose_provider("tensorrt", dynamic_int8=False)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x07" * 50])
@@ -156,8 +160,8 @@ def test_broken_file(tmp_path, content):
 @pytest.mark.parametrize("saturates", [True, False])
 def test_exact_int8_products_are_asked_for_where_they_saturate(monkeypatch, saturates):
     """Of every session, hence in the gate as in prediction."""
-    monkeypatch.setattr(session, "int8_saturates", lambda instructions: saturates)
-    options, key = session.session_options(1), "session.x64quantprecision"
+    monkeypatch.setattr(onnx_session, "int8_saturates", lambda instructions: saturates)
+    options, key = onnx_session.session_options(1), "session.x64quantprecision"
     if saturates:
         assert options.get_session_config_entry(key) == "1"
     else:

@@ -301,7 +301,7 @@ def splits_of(args: Arguments) -> list[str]:
 def rows_to_score(data: DataArguments, split: str, predictor: Predictor) -> list[Row]:
     """The rows of a split for a checkpoint; of its own training file only those that it was not trained on."""
     if split == "validation" and data.validation_split:
-        return rows_kept_back(data, predictor.task, predictor.pipeline.get("train_data_sha256", ""))
+        return rows_kept_back(data, predictor.task, predictor.pipeline.train_data_sha256)
     return load_rows(data, split)
 
 

@@ -26,7 +26,7 @@ from trainer_ext.data.io.readers import Row
 from trainer_ext.data.streaming import rows_of
 from trainer_ext.errors import UserError
 from trainer_ext.files import check_folder, read_json, write_json
-from trainer_ext.inference.ensemble import MEMBER
+from trainer_ext.inference.members import MEMBER
 from trainer_ext.locks import file_lock
 from trainer_ext.runs.checkpoints import checkpoints
 from trainer_ext.runs.output_dir import (

@@ -26,12 +26,11 @@ from trainer_ext.cross_validation.members import member_names
 from trainer_ext.data.dataset import build_dataset, data_hash, load_rows
 from trainer_ext.data.io.readers import Row
 from trainer_ext.data.labelled import texts_and_labels
+from trainer_ext.data.preprocessing.pipeline import Pipeline
 from trainer_ext.errors import UserError, run_main
 from trainer_ext.evaluation.scoring import score
 from trainer_ext.files import atomic_folder, read_json, share_weights, write_json, write_text
 from trainer_ext.inference import load_predictor
-from trainer_ext.inference.damage import check_pipeline
-from trainer_ext.inference.predictor import build_task
 from trainer_ext.tasks import TASKS
 
 Weights = dict[str, torch.Tensor]
@@ -121,7 +120,7 @@ def make_soup(args: Arguments, folder: Path) -> dict[str, Any]:
 def note_judges(folder: Path, args: Arguments, rows: list[Row]) -> None:
     """Say in a soup's config which rows judged it: its first member was validated on others."""
     config = read_json(folder / "config.json")
-    task = build_task(check_pipeline(folder / "config.json", config))
+    task = Pipeline.parse(folder / "config.json", config).task
     config["pipeline"]["validation_data_sha256"] = data_hash(build_dataset(rows, args.data, task))
     write_json(folder / "config.json", config)
 

@@ -22,8 +22,7 @@ from trainer_ext.inference.combine import (
     inverse_loss_weights,
     joint_task,
 )
-from trainer_ext.inference.loading import read_pipeline
-from trainer_ext.inference.predictor import build_task
+from trainer_ext.inference.folder import read_pipeline
 from trainer_ext.tasks import Task
 
 
@@ -68,7 +67,7 @@ def scored_by_seeds(names: Sequence[str], rows: list[Row], id_column: str | None
 def summarise(args: Arguments, scored: Scored, about: Mapping[str, Any]) -> dict[str, Any]:
     """Write `oof.csv` and `cv.json` (for seeds `validation.csv` and `cv.json`); returns the latter's content."""
     folder, names = Path(args.training.output_dir), list(scored.parts)
-    tasks = {name: build_task(read_pipeline(folder / name)) for name in names}
+    tasks = {name: read_pipeline(folder / name).task for name in names}
     whole = joint_task(names, list(tasks.values()))
     _, labels = texts_and_labels(scored.rows, args.data.text_column, whole)
     outputs = {name: load_outputs(folder / name, tasks[name]) for name in names}

@@ -110,9 +110,9 @@ def answer_rows(
     )
     by_tokens = predictor.task.reads_words and "tokens" in first.values and not text_column
     if not by_tokens:
-        text_column = text_column or find_text_column(first, predictor.pipeline["text_column"])
+        text_column = text_column or find_text_column(first, predictor.pipeline.text_column)
     id_column = id_column or next(
-        (name for name in (predictor.pipeline.get("id_column"), "id") if name in first.values), None
+        (name for name in (predictor.pipeline.id_column, "id") if name in first.values), None
     )
     kept = dict.fromkeys([*([id_column] if id_column else []), *form.keep])
     for_model, for_answer = tee(chain([first], rows))

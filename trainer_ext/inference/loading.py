@@ -1,23 +1,114 @@
-"""A predictor from one folder: which file it runs, and whether what lies there is whole."""
+"""From a name to something that answers: `load_predictor` for any models, `load_single` for one folder."""
 
-import sys
-from functools import cache
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from tokenizers import Tokenizer
-
-from trainer_ext.data.preprocessing.cleaning import Cleaning
-from trainer_ext.data.preprocessing.truncation import Truncation
 from trainer_ext.errors import UserError
-from trainer_ext.files import read_json
-from trainer_ext.inference.damage import check_pipeline
-from trainer_ext.inference.hardware import instruction_set
-from trainer_ext.inference.predictor import Predictor, Session, is_rusts
-from trainer_ext.inference.session import OnnxSession
-from trainer_ext.tasks import TASKS, Calibration
+from trainer_ext.inference.combine import WAYS
+from trainer_ext.inference.ensemble import EnsemblePredictor
+from trainer_ext.inference.folder import (
+    model_file,
+    read_pipeline,
+    read_tokenizer,
+    recorded_dynamic_int8,
+    warn_of_other_machine,
+)
+from trainer_ext.inference.members import expand_braces, members_of
+from trainer_ext.inference.memory import free_memory, model_size
+from trainer_ext.inference.onnx_session import OnnxSession
+from trainer_ext.inference.predictor import Predictor
+from trainer_ext.inference.session import Session
+from trainer_ext.inference.single import SinglePredictor
+from trainer_ext.inference.weights import ensemble_weights
 
-ONNX_FILES = ("model_quantized.onnx", "model.onnx")
+ModelName = str | os.PathLike[str]
+
+
+def load_predictor(
+    path: ModelName | Sequence[ModelName],
+    num_threads: int | None = None,
+    provider: str = "auto",
+    batch_size: int = 8,
+    file_name: str | None = None,
+    ensemble: str | None = None,
+    memory: int | None = None,
+    trust_remote_code: bool = False,
+) -> Predictor:
+    """Load a checkpoint, an ONNX folder, a folder of folds or seeds, or a list of any of these.
+
+    Args:
+        path: folders written by `train.py` or `export.py`, artifact:NAME:ALIAS of the local store, or
+            wandb:ENTITY/PROJECT/NAME:ALIAS; `name-{0..4}` stands for name-0 to name-4.
+        num_threads: None: the cores this process may use.
+        provider: auto, cpu or cuda.
+        batch_size: rows in one run.
+        file_name: which ONNX file; None: the one the export report chose.
+        ensemble: how several models answer together: mean (of probabilities, or scores; the default), logits, vote or
+            weighted (weights fitted on the out-of-fold predictions: of one folder those in its cv.json, of several by
+            their oof.csv).
+        memory: bytes that the models may take together; if they need more, they are loaded one after another for each
+            window of rows. None: half of what is free.
+        trust_remote_code: whether code that a checkpoint brings may be run.
+
+    Returns:
+        A predictor: `predict(texts)` returns a list of answers, `predict_iter(texts)` yields them one by one.
+
+    Raises:
+        UserError: if a folder is not there, not a model, or broken, or if models do not fit together.
+
+    Example:
+        >>> from trainer_ext.inference import load_predictor
+        >>> predictor = load_predictor("runs/topics")           # doctest: +SKIP
+        >>> predictor.predict(["the match ended 2:1"])          # doctest: +SKIP
+        [{'label': 'sports', 'score': 0.97, 'probabilities': {'sports': 0.97, ...}}]
+        >>> for answer in predictor.predict_iter(open("a.txt")):  # doctest: +SKIP
+        ...     print(answer["label"])
+    """
+    if ensemble is not None and ensemble not in WAYS:
+        raise UserError(f"ensemble {ensemble!r} is not one of {', '.join(WAYS)}")
+    names = model_names(path)
+    load = partial(
+        load_single,
+        num_threads=num_threads,
+        provider=provider,
+        batch_size=batch_size,
+        file_name=file_name,
+        trust_remote_code=trust_remote_code,
+    )
+    if len(names) == 1:
+        if ensemble is not None:
+            raise UserError(
+                f"ensemble {ensemble} is for several models, but there is only {names[0]}"
+            )
+        return load(names[0])
+    loaders: list[Callable[[], SinglePredictor]] = [partial(load, name) for name in names]
+    weights = ensemble_weights(names) if ensemble == "weighted" else None
+    needed = sum(model_size(Path(name), file_name) for name in names)
+    available = free_memory() / 2 if memory is None else memory
+    return EnsemblePredictor(names, loaders, ensemble or "mean", weights, needed <= available)
+
+
+def model_names(path: ModelName | Sequence[ModelName]) -> list[str]:
+    """Return the folders of all models that `path` stands for."""
+    given = [path] if isinstance(path, (str, os.PathLike)) else path
+    names: list[str] = []
+    for item in given:
+        for name in expand_braces(str(item)):
+            names += members_of(locate(name))
+    if not names:
+        raise UserError("no model: give at least one")
+    return names
+
+
+def locate(name: str) -> str:
+    """Return the folder of a model that is named by a reference; any other name as it is."""
+    if not name.startswith(("artifact:", "wandb:")):
+        return name
+    from trainer_ext.tracking.artifacts.resolve import resolve_model  # a folder needs no store
+
+    return str(resolve_model(name))
 
 
 def load_single(
@@ -27,8 +118,8 @@ def load_single(
     batch_size: int = 8,
     file_name: str | None = None,
     trust_remote_code: bool = False,
-) -> Predictor:
-    """A predictor from one checkpoint or ONNX folder; `load_predictor` takes several, too.
+) -> SinglePredictor:
+    """Load one checkpoint or ONNX folder.
 
     Args:
         path: folder written by `train.py` or `export.py`.
@@ -39,100 +130,17 @@ def load_single(
         trust_remote_code: whether code that a checkpoint brings may be run.
 
     Raises:
-        UserError: when the folder is not there, not a model, or broken.
+        UserError: if the folder is not there, not a model, or broken.
     """
     folder = Path(path)
-    if not folder.is_dir():
-        raise UserError(
-            f"model {path} does not exist"
-            if not folder.exists()
-            else f"model {path} is not a folder"
-        )
     pipeline = read_pipeline(folder)
-    file = folder / (file_name or chosen_file(folder))
-    if not file.is_file():
-        chosen = not file_name and (folder / "export_report.json").is_file()
-        raise UserError(
-            f"model {path} has no {file.name}"
-            + (", which its export report chose" if chosen else "")
-        )
+    file = model_file(folder, file_name)
+    session: Session
     if file.suffix == ".onnx":
-        note_other_machine(folder)
-        session: Session = OnnxSession(file, num_threads, provider)
+        warn_of_other_machine(folder)
+        session = OnnxSession(file, num_threads, provider, recorded_dynamic_int8(file))
     else:
-        from trainer_ext.modeling.session import TorchSession
+        from trainer_ext.modeling.session import TorchSession  # an ONNX folder needs no torch
 
         session = TorchSession(folder, num_threads, provider, trust_remote_code)
-    return Predictor(session, read_tokenizer(folder), pipeline, batch_size)
-
-
-def note_other_machine(folder: Path) -> None:
-    """Say once when a model was proven on a CPU of other instructions, on which INT8 may round and run otherwise."""
-    report = folder / "export_report.json"
-    content = read_json(report) if report.is_file() else {}
-    before, here = (
-        content.get("instruction_set") if isinstance(content, dict) else None,
-        instruction_set(),
-    )
-    if before and before != here:
-        say_once(
-            f"note: {folder.name} was proven on {before}, this CPU is {here}: export it here to be sure"
-        )
-
-
-@cache
-def say_once(note: str) -> None:
-    """Print a line, unless it was printed before."""
-    print(note, file=sys.stderr)
-
-
-def chosen_file(folder: Path) -> str:
-    """What to run: the export report's choice; without a report INT8, else ONNX, else the checkpoint's weights."""
-    report = folder / "export_report.json"
-    if report.is_file():
-        content = read_json(report)
-        try:
-            return next(
-                item["file"] for item in content["variants"] if item["name"] == content["chosen"]
-            )
-        except (TypeError, KeyError, StopIteration) as error:
-            raise UserError(f"{report} is no export report: it names no chosen variant") from error
-    return next((name for name in ONNX_FILES if (folder / name).is_file()), "model.safetensors")
-
-
-def read_pipeline(folder: Path) -> dict[str, Any]:
-    """What the config says about the use of the model, checked to be whole."""
-    path = folder / "config.json"
-    if not path.is_file():
-        raise UserError(
-            f"model {folder} has no config.json: it is neither a checkpoint nor an ONNX folder"
-        )
-    pipeline = check_pipeline(path, read_json(path))
-    space_class = TASKS[pipeline["task"]].label_space_class
-    readers = {
-        "label_space": space_class,
-        "calibration": Calibration,
-        "cleaning": Cleaning,
-        "truncation": Truncation,
-    }
-    for key, kind in readers.items():
-        try:
-            kind.from_dict(pipeline.get(key))
-        except (TypeError, ValueError, AttributeError, KeyError) as error:
-            raise UserError(
-                f"{path}: the {key.replace('_', ' ')} is not readable: {error}"
-            ) from error
-    return pipeline
-
-
-def read_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer in the folder's tokenizer.json."""
-    path = folder / "tokenizer.json"
-    if not path.is_file():
-        raise UserError(f"model {folder} has no tokenizer.json")
-    try:
-        return Tokenizer.from_file(str(path))
-    except BaseException as error:
-        if not is_rusts(error):
-            raise
-        raise UserError(f"{path} cannot be read: {error}") from error
+    return SinglePredictor(session, read_tokenizer(folder), pipeline, batch_size)

@@ -12,8 +12,7 @@ from trainer_ext.data.labelled import raw_label
 from trainer_ext.errors import UserError
 from trainer_ext.files import read_json
 from trainer_ext.inference.combine import fit_weights
-from trainer_ext.inference.loading import read_pipeline
-from trainer_ext.inference.predictor import build_task
+from trainer_ext.inference.folder import read_pipeline
 from trainer_ext.tasks import Task
 
 
@@ -54,7 +53,7 @@ def within(folder: Path, group: Sequence[str]) -> list[float]:
 
 def folder_weights(folders: Sequence[Path], model: str) -> list[float]:
     """Weights of folders of folds; `model` is any of their models."""
-    task = build_task(read_pipeline(Path(model)))
+    task = read_pipeline(Path(model)).task
     task = type(task)(task.label_space)  # oof.csv is calibrated
     if not task.oof_columns():
         raise UserError(

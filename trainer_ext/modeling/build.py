@@ -14,6 +14,7 @@ from transformers import (
 
 from trainer_ext.arguments.groups import DataArguments, ModelArguments
 from trainer_ext.data.preprocessing.cleaning import Cleaning
+from trainer_ext.data.preprocessing.pipeline import Pipeline
 from trainer_ext.data.preprocessing.truncation import Truncation
 from trainer_ext.errors import UserError
 from trainer_ext.modeling.configuration import EncoderWithHeadConfig
@@ -89,7 +90,7 @@ def build_model(
     data: DataArguments,
     task: Task,
     tokenizer: PreTrainedTokenizerBase,
-    pipeline: dict[str, Any],
+    pipeline: Pipeline,
     labels: Sequence = (),
 ) -> EncoderWithHead:
     """A model for `task`; its head is fresh unless `model_name_or_path` is a checkpoint with the same head.
@@ -134,7 +135,7 @@ def build_model(
         pooling=model.pooling or "cls",
         head_dropout=model.head_dropout,
         multi_sample_dropout=model.multi_sample_dropout,
-        pipeline=pipeline,
+        pipeline=pipeline.to_dict(),
         pad_token_id=tokenizer.pad_token_id,
         **for_pipelines(task),
         **task.head_scale(labels),
@@ -219,14 +220,14 @@ def short(values: Any) -> str:
 
 
 def continue_from(
-    name: str, config: EncoderWithHeadConfig, pipeline: dict[str, Any], own_code: bool
+    name: str, config: EncoderWithHeadConfig, pipeline: Pipeline, own_code: bool
 ) -> EncoderWithHead:
     """Train on from a checkpoint of this project, head and all."""
     try:
         model = EncoderWithHead.from_pretrained(name, config=config, own_code=own_code)
     except Exception as error:
         raise cannot_load(name, error) from error
-    model.config.pipeline = pipeline
+    model.config.pipeline = pipeline.to_dict()
     return model
 
 
@@ -248,24 +249,21 @@ def pipeline_of(
     cleaning: Cleaning,
     data_hash: str,
     validation_hash: str | None = None,
-) -> dict[str, Any]:
-    """What inference needs beside the weights; travels in the checkpoint's config."""
-    return {
-        "task": task.name,
-        "label_space": task.label_space.to_dict(),
-        "text_column": data.text_column,
-        "id_column": data.id_column,
-        "cleaning": cleaning.to_dict(),
-        "max_length": data.max_length,
-        "truncation": Truncation(
-            data.truncation, data.truncation_head_share, data.truncation_marker
-        ).to_dict(),
-        "input_names": list(tokenizer.model_input_names),
-        "pad_token_id": tokenizer.pad_token_id,
-        "train_data_sha256": data_hash,
-        "validation_data_sha256": validation_hash,
-        "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers")},
-    }
+) -> Pipeline:
+    """Describe what inference needs beside the weights; it travels in the checkpoint's config."""
+    return Pipeline(
+        task=task,
+        text_column=data.text_column,
+        id_column=data.id_column,
+        cleaning=cleaning,
+        max_length=data.max_length,
+        truncation=Truncation(data.truncation, data.truncation_head_share, data.truncation_marker),
+        input_names=tokenizer.model_input_names,
+        pad_token_id=tokenizer.pad_token_id,
+        train_data_sha256=data_hash,
+        validation_data_sha256=validation_hash,
+        versions={name: version(name) for name in ("torch", "transformers", "tokenizers")},
+    )
 
 
 def cannot_load(name: str | None, error: Exception) -> UserError:

@@ -25,8 +25,8 @@ class TorchSession:
     """
 
     file_name = "model.safetensors"
-    one_text_a_run = False
-    callers = 1
+    batch_invariant = True
+    parallel_runs = 1
 
     def __init__(
         self,

@@ -1,0 +1,131 @@
+"""What is read of one model's folder: pipeline, tokenizer, and what the export report says about its files."""
+
+import logging
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from trainer_ext.data.preprocessing.pipeline import Pipeline
+from trainer_ext.errors import UserError
+from trainer_ext.files import read_json
+from trainer_ext.inference.hardware import instruction_set
+from trainer_ext.inference.single import is_tokenizers_error
+
+WEIGHTS = "model.safetensors"
+# Without a report the smallest file is run.
+ONNX_FILES = ("model_quantized.onnx", "model.onnx")
+REPORT = "export_report.json"
+
+logger = logging.getLogger(__name__)
+
+
+def read_pipeline(folder: Path) -> Pipeline:
+    """Return what the config says about the use of the model, checked to be complete.
+
+    Raises:
+        UserError: if this is not a folder with a model, or its config is damaged.
+    """
+    if not folder.exists():
+        raise UserError(f"model {folder} does not exist")
+    if not folder.is_dir():
+        raise UserError(f"model {folder} is not a folder")
+    path = folder / "config.json"
+    if not path.is_file():
+        raise UserError(
+            f"model {folder} has no config.json: it is neither a checkpoint nor an ONNX folder"
+        )
+    return Pipeline.parse(path, read_json(path))
+
+
+def read_tokenizer(folder: Path) -> Tokenizer:
+    """Return the tokenizer in the folder's tokenizer.json; `UserError` if it is missing or damaged."""
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise UserError(f"model {folder} has no tokenizer.json")
+    try:
+        return Tokenizer.from_file(str(path))
+    except BaseException as error:
+        if not is_tokenizers_error(error):
+            raise
+        raise UserError(f"{path} cannot be read: {error}") from error
+
+
+def model_file(folder: Path, file_name: str | None = None) -> Path:
+    """Return the file to run: `file_name`, or the one that `chosen_file` names.
+
+    Raises:
+        UserError: if it is not there.
+    """
+    file = folder / (file_name or chosen_file(folder))
+    if not file.is_file():
+        chosen = not file_name and (folder / REPORT).is_file()
+        by_report = ", which its export report chose" if chosen else ""
+        raise UserError(f"model {folder} has no {file.name}{by_report}")
+    return file
+
+
+def chosen_file(folder: Path) -> str:
+    """Return what to run: the export report's choice; without a report INT8, else ONNX, else the checkpoint's weights.
+
+    Raises:
+        UserError: for a report that does not name a chosen file.
+    """
+    path = folder / REPORT
+    if not path.is_file():
+        for name in ONNX_FILES:
+            if (folder / name).is_file():
+                return name
+        return WEIGHTS
+    report = read_json(path)
+    try:
+        for variant in report["variants"]:
+            if variant["name"] == report["chosen"]:
+                return str(variant["file"])
+    except (TypeError, KeyError) as error:
+        raise UserError(f"{path} is not an export report: {error!r}") from error
+    raise UserError(f"{path} is not an export report: no variant is marked as chosen")
+
+
+def recorded_dynamic_int8(file: Path) -> bool | None:
+    """Return what the export report says of a file's activation scales; None if it says nothing about this file.
+
+    Looking into the file takes longer, as a float model has to be read to its end. Reports of older exports do not have
+    the entry, and a file of another size is not the one that was reported.
+    """
+    report = read_report(file.parent)
+    variants = report.get("variants")
+    if not isinstance(variants, list):
+        return None
+    for variant in variants:
+        if not isinstance(variant, Mapping) or variant.get("file") != file.name:
+            continue
+        recorded = variant.get("dynamic_int8")
+        if isinstance(recorded, bool) and variant.get("bytes") == file.stat().st_size:
+            return recorded
+    return None
+
+
+def warn_of_other_machine(folder: Path) -> None:
+    """Warn once if a model was proven on a CPU with other instructions, where INT8 may round and run differently."""
+    before = read_report(folder).get("instruction_set")
+    here = instruction_set()
+    if before and before != here:
+        warn_once(
+            f"{folder.name} was proven on {before}, this CPU is {here}: export it here to be sure"
+        )
+
+
+def read_report(folder: Path) -> Mapping[str, Any]:
+    """Return the export report of a folder; empty if it does not have one, or not an object."""
+    path = folder / REPORT
+    content = read_json(path) if path.is_file() else {}
+    return content if isinstance(content, Mapping) else {}
+
+
+@cache
+def warn_once(message: str) -> None:
+    """Log a warning, unless it was logged before: an ensemble would repeat it for each model."""
+    logger.warning(message)

@@ -1,0 +1,162 @@
+"""One model that answers: tokenizer, session and the task's decoding. Imports neither torch nor transformers."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from tokenizers import Encoding, Tokenizer
+
+from trainer_ext.data.preprocessing.pipeline import Pipeline
+from trainer_ext.data.preprocessing.truncation import Tokens
+from trainer_ext.errors import RunError, UserError
+from trainer_ext.inference.predictor import Predictor
+from trainer_ext.inference.session import Arrays, Session
+from trainer_ext.tasks.base import NOT_FINITE
+
+
+class SinglePredictor(Predictor):
+    """Answer with one model.
+
+    Args:
+        session: runs batches.
+        tokenizer: of the model; its padding and truncation are switched off here.
+        pipeline: from the model's config.
+        batch_size: rows in one run, if the session takes more than one.
+    """
+
+    def __init__(
+        self, session: Session, tokenizer: Tokenizer, pipeline: Pipeline, batch_size: int = 8
+    ):
+        self.session = session
+        self.pipeline = pipeline
+        self.batch_size = batch_size
+        self.task = pipeline.task
+        self.tokenizer = tokenizer
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        self.cutter = pipeline.truncation.cutter(
+            pipeline.max_length, tokenizer.num_special_tokens_to_add(False), self._marker_ids
+        )
+        if self.cutter is None:  # the tokenizer keeps the head itself, and faster
+            tokenizer.enable_truncation(pipeline.max_length)
+
+    @property
+    def description(self) -> str:
+        """Return the file and the provider it runs on."""
+        return f"{self.session.file_name} on {self.session.provider}"
+
+    def outputs(self, items: Sequence[Any]) -> list[Any]:
+        """Return the task's output for each prepared item, in order.
+
+        Raises:
+            UserError: if tokenizer or head do not belong to the labels of the config.
+            RunError: if the model's outputs are NaN or infinite.
+        """
+        encodings = self._encode(items)
+        batches = self._make_batches(encodings)
+        outputs: list[Any] = [None] * len(items)
+        for rows, arrays in zip(batches, self._run(encodings, batches), strict=True):
+            self._check_shape(arrays)
+            self._check_finite(arrays)
+            for position, row in enumerate(rows):
+                own = {name: array[position] for name, array in arrays.items()}
+                outputs[row] = self.task.row_output(own, encodings[row], items[row])
+        return outputs
+
+    def _marker_ids(self, marker: str) -> list[int]:
+        ids: list[int] = self.tokenizer.encode(marker, add_special_tokens=False).ids
+        return ids
+
+    def _encode(self, items: Sequence[Any]) -> list[Encoding | Tokens]:
+        """Clean, tokenise and cut each item.
+
+        Raises:
+            UserError: for a tokenizer whose parts do not fit together.
+        """
+        try:
+            encodings = self._tokenise(items)
+        except BaseException as error:
+            if not is_tokenizers_error(error):
+                raise
+            raise UserError(f"the model's tokenizer.json is damaged: {error}") from error
+        if self.cutter is None:
+            return encodings
+        return [self.cutter(encoding) for encoding in encodings]
+
+    def _tokenise(self, items: Sequence[Any]) -> list[Encoding]:
+        cleaning = self.pipeline.cleaning
+        encodings: list[Encoding]
+        if self.task.reads_words:
+            # encode_batch_fast does not record which word a piece belongs to.
+            words = [cleaning.by_word(item.words) for item in items]
+            encodings = self.tokenizer.encode_batch(words, is_pretokenized=True)
+        else:
+            encodings = self.tokenizer.encode_batch_fast([cleaning(text) for text in items])
+        return encodings
+
+    def _make_batches(self, encodings: Sequence[Encoding | Tokens]) -> list[list[int]]:
+        """Group row numbers into runs: rows of similar length, so that little is padded.
+
+        The longest come first: parallel runs then end at about the same time.
+        """
+        size = self.batch_size if self.session.batch_invariant else 1
+        lengths = [len(encoding.ids) for encoding in encodings]
+        by_length = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
+        return [by_length[start : start + size] for start in range(0, len(by_length), size)]
+
+    def _run(
+        self, encodings: Sequence[Encoding | Tokens], batches: Sequence[list[int]]
+    ) -> Iterator[Arrays]:
+        """Yield the session's arrays of each batch, in order, from as many threads as the session wants."""
+
+        def run(rows: list[int]) -> Arrays:
+            return self.session.run(self._pad([encodings[row] for row in rows]))
+
+        threads = min(self.session.parallel_runs, len(batches))
+        if threads <= 1:
+            yield from map(run, batches)
+            return
+        with ThreadPoolExecutor(threads) as pool:
+            yield from pool.map(run, batches)
+
+    def _pad(self, encodings: Sequence[Encoding | Tokens]) -> Arrays:
+        """Return int64 arrays (B, longest) by input name, padded on the right."""
+        shape = (len(encodings), max(len(encoding.ids) for encoding in encodings))
+        arrays = {
+            "input_ids": np.full(shape, self.pipeline.pad_token_id, dtype=np.int64),
+            "attention_mask": np.zeros(shape, dtype=np.int64),
+            "token_type_ids": np.zeros(shape, dtype=np.int64),
+        }
+        for row, encoding in enumerate(encodings):
+            length = len(encoding.ids)
+            arrays["input_ids"][row, :length] = encoding.ids
+            arrays["attention_mask"][row, :length] = 1
+            arrays["token_type_ids"][row, :length] = encoding.type_ids
+        return {name: arrays[name] for name in self.pipeline.input_names}
+
+    def _check_shape(self, arrays: Arrays) -> None:
+        """Raise `UserError` for a head of another size than the labels: they would be paired wrongly, or not at all."""
+        check_head("logits", arrays["logits"].shape[1:], tuple(self.task.head_shape))
+        if self.task.token_classes:
+            token_logits = arrays.get("token_logits", np.empty(0))
+            check_head("token_logits", token_logits.shape[2:], (self.task.token_classes,))
+
+    def _check_finite(self, arrays: Arrays) -> None:
+        """Raise `RunError` for NaN and infinity: the answer to NaN would be the first class."""
+        if not all(np.isfinite(array).all() for array in arrays.values()):
+            raise RunError(f"{self.session.file_name}: {NOT_FINITE}")
+
+
+def check_head(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    """Raise `UserError` unless a row's logits have the shape that the labels need."""
+    if shape != expected:
+        raise UserError(
+            f"the model's head gives {shape} numbers ({name}), but its config.json has labels for "
+            f"{expected}: they are not of the same model"
+        )
+
+
+def is_tokenizers_error(error: BaseException) -> bool:
+    """Tell whether the Rust side of `tokenizers` raised this: a bare Exception, or a panic, which is not one."""
+    return type(error) is Exception or type(error).__name__ == "PanicException"
