@@ -11,7 +11,7 @@ from trainer_ext.errors import UserError
 from trainer_ext.export.publish import publish
 from trainer_ext.export.to_onnx import copy_tokenizer
 from trainer_ext.inference import load_predictor
-from trainer_ext.inference.ensemble import members_of
+from trainer_ext.inference.members import members_of
 
 TEXTS = ["good food", "bad staff"]
 

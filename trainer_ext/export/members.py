@@ -9,7 +9,7 @@ from typing import Any
 from trainer_ext.errors import UserError
 from trainer_ext.export.run import ExportOptions, export_model
 from trainer_ext.files import write_json
-from trainer_ext.inference.ensemble import LISTS, MEMBER
+from trainer_ext.inference.members import LISTS, MEMBER
 from trainer_ext.reports.tables import table
 
 

@@ -128,7 +128,7 @@ def quantise_until_good(
 
 def evaluation_rows(options: ExportOptions, predictor: Predictor) -> tuple[list[str], list]:
     """Texts and labels from --eval_file, else from the validation file the checkpoint was chosen on."""
-    task, text_column = predictor.task, predictor.pipeline["text_column"]
+    task, text_column = predictor.task, predictor.pipeline.text_column
     if not options.eval_file and (
         rows := recorded_fold_rows(options.model, task) or kept_back(options.model, predictor)
     ):
@@ -153,7 +153,7 @@ def evaluation_rows(options: ExportOptions, predictor: Predictor) -> tuple[list[
     if not rows:
         raise UserError(f"{path} is empty: it has no rows")
     texts, labels = texts_and_labels(rows, text_column, task)
-    sha256 = predictor.pipeline.get("validation_data_sha256")
+    sha256 = predictor.pipeline.validation_data_sha256
     if not options.eval_file and sha256 and sha256 != hash_of(zip(texts, labels, strict=True)):
         print(
             f"note: {path} holds other rows now than those {options.model} was chosen on",
@@ -216,7 +216,7 @@ def kept_back(model: Path, predictor: Predictor) -> list[Row]:
     config = recorded_config(model)
     if config.get("validation_split") and config.get("train_file"):
         config["train_file"] = str(recorded_path(model, config, "train_file"))
-    return recorded_rows(config, predictor.task, predictor.pipeline.get("train_data_sha256", ""))
+    return recorded_rows(config, predictor.task, predictor.pipeline.train_data_sha256)
 
 
 def recorded_fold_rows(model: Path, task: Task) -> list[Row]:
