@@ -6,7 +6,7 @@ import io
 import pytest
 
 from trainer_ext.arguments.files import FileOptions
-from trainer_ext.data.io.encodings import guess
+from trainer_ext.data.io.encodings import detect_encoding, sample_of
 from trainer_ext.data.io.readers import read_rows
 from trainer_ext.data.io.slot_files import read_slu
 from trainer_ext.errors import UserError
@@ -48,7 +48,7 @@ def test_auto(tmp_path, text, encoding, capsys):
         assert rows == [row.values for row in read_rows(str(path))]
     expected = encoding.removesuffix("-sig")
     assert ("is read as " in capsys.readouterr().err) == (expected != "utf-8")
-    assert guess(io.BytesIO(text.encode(encoding))) == expected
+    assert detect_encoding(sample_of(io.BytesIO(text.encode(encoding)))) == expected
 
 
 @pytest.mark.parametrize("encoding", ["gb18030", "utf-16", "cp936"])

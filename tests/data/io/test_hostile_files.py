@@ -87,7 +87,7 @@ def test_many_columns_take_no_square_of_time(tmp_path):
 def test_a_line_without_end(tmp_path, name):
     """80 MB of one letter, in 80 kB."""
     (tmp_path / name).write_bytes(gzip.compress(b"a" * (80 << 20), 1))
-    assert "a line of more than 64 MiB is no row of text" in refusal(rows_of, tmp_path / name)
+    assert "a line of more than 64 MiB is not a row of text" in refusal(rows_of, tmp_path / name)
 
 
 def test_a_field_without_end(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer_ext.data.io.json_reader import Text
+from trainer_ext.data.io.json_reader import JsonText
 from trainer_ext.data.io.readers import read_rows
 from trainer_ext.errors import UserError
 
@@ -54,7 +54,7 @@ def test_any_array_comes_back(folder, records, indent, ascii, before):
 @given(RECORDS.filter(len), st.integers(1, 9))
 def test_any_cut_of_the_reading(records, size):
     """However few characters are in memory at a time."""
-    text = Text(io.StringIO(json.dumps(records, indent=1)))
+    text = JsonText(io.StringIO(json.dumps(records, indent=1)))
     text.read_on = lambda _=0, read=text.read_on: read(size)
     assert text.take() == "["
     for number, record in enumerate(records):

@@ -1,5 +1,6 @@
 """Files in numbered parts."""
 
+import builtins
 import gzip
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trainer_ext.arguments.files import FileOptions
 from trainer_ext.data.io.open import open_text
 from trainer_ext.data.io.readers import read_rows
 from trainer_ext.errors import UserError
@@ -67,3 +69,30 @@ def test_any_text_in_any_parts(folder, text, cuts, packed):
     data = text.encode()
     with open_text(write_parts(folder, data, cuts, packed), newline="") as file:
         assert file.read() == data.decode("utf-8-sig")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "auto", "gb18030"])
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("a.csv", "text,label\n好吃,1\n很差,0\n"),
+        ("a.csv.gz", "text,label\n好吃,1\n很差,0\n"),
+        ("a.jsonl", '{"text": "好吃", "label": "1"}\n'),
+        ("a.json", '[{"text": "好吃", "label": "1"}]'),
+        ("lines.json", '\n{"text": "好吃", "label": "1"}\n{"text": "很差", "label": "0"}\n'),
+    ],
+)
+def test_a_file_is_opened_once(tmp_path, monkeypatch, name, content, encoding):
+    """Also when its encoding is detected, or its first character says how it is read."""
+    data = content.encode("utf-8" if encoding == "utf-8" else "gb18030")
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    opened = []
+    real = builtins.open
+
+    def count(file, *args, **kwargs):
+        opened.append(str(file))
+        return real(file, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "open", count)
+    rows = list(read_rows(str(tmp_path / name), options=FileOptions(encoding=encoding)))
+    assert rows[0].values["text"] == "好吃" and opened.count(str(tmp_path / name)) == 1

@@ -1,4 +1,4 @@
-"""Opening what is read: text in UTF-8 or another encoding, BOM or not, packed or not, in one file or in numbered parts.
+"""Open what is read: text in UTF-8 or another encoding, with or without a BOM, packed or not, in one file or in parts.
 
 `rows.csv.part1.gz` is the first of the parts `rows.csv.part1.gz`, `rows.csv.part2.gz`, ... which are read as one file:
 only the first has the header, and a row or a character may be cut between two of them.
@@ -6,125 +6,141 @@ only the first has the header, and a row or a character may be cut between two o
 
 import gzip
 import io
+import logging
 import re
 import sys
 import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import IO
 
 from trainer_ext.arguments.files import PART, check_encoding
-from trainer_ext.data.io.encodings import codec, guess, is_utf8, telling_bytes
+from trainer_ext.data.io.encodings import codec_name, detect_encoding, is_utf8, sample_of
 from trainer_ext.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 BLOCK = 1 << 17
 LONGEST_LINE = 1 << 26  # bytes: a line is held in memory whole
 LONGEST_FIELD = LONGEST_LINE
-MOST_UNPACKED = (
-    1 << 30
-)  # bytes; beyond them a file that unpacks to RATIO times its size is taken for a trap
+# A file that unpacks to more bytes than this, and to RATIO times its size, is taken for a zip bomb.
+MOST_UNPACKED = 1 << 30
 RATIO = 100
-FEW = 20  # bytes that are not ASCII: so many may be UTF-8 by chance
+FEW = 20  # bytes that are not ASCII: this many may be UTF-8 by chance
 
 
 @contextmanager
-def open_text(
-    path: str, newline: str | None, encoding: str = "utf-8", longest_line: int | None = LONGEST_LINE
-) -> Iterator[IO[str]]:
-    """Open a text file (BOM dropped, gz unpacked, parts joined) or standard input.
+def open_text(path: str, newline: str | None, encoding: str = "utf-8") -> Iterator[IO[str]]:
+    """Open a text file (BOM dropped, gz unpacked, parts joined) or standard input; a file is opened once.
 
     Args:
         path: the file, or `-`.
-        newline: as `open` has it.
+        newline: as in `open`.
         encoding: its name; `auto` looks at the bytes.
-        longest_line: in bytes; None where lines are not read whole.
 
     Raises:
-        UserError: for a file that is not there, a line beyond the limit, and a packed file that is a trap.
+        UserError: for a file that does not exist, a line beyond the limit, and a packed file that is a zip bomb.
     """
     check_encoding(encoding)
     if path == "-":
-        yield standard_input(newline, encoding, longest_line)
+        yield standard_input(newline, encoding)
         return
-    if encoding == "auto" or codec(encoding) != "utf-8-sig":
-        with open_bytes(path) as file:
-            encoding = guessed(path, file) if encoding == "auto" else not_utf8(path, file, encoding)
-    with (
-        open_bytes(path, longest_line) as file,
-        io.TextIOWrapper(file, encoding=codec(encoding), newline=newline) as text,
-    ):
-        yield text
+    with PartsReader(parts_of(path)) as parts:
+        if encoding == "auto" or codec_name(encoding) != "utf-8-sig":
+            with unpacked(path, parts, longest_line=None) as file:
+                encoding = choose_encoding(path, sample_of(file), encoding)
+            parts.rewind()
+        with (
+            unpacked(path, parts, LONGEST_LINE) as file,
+            io.TextIOWrapper(file, encoding=codec_name(encoding), newline=newline) as text,
+        ):
+            yield text
 
 
-def standard_input(newline: str | None, encoding: str, longest_line: int | None) -> IO[str]:
-    """Standard input, read as a file is, whatever the locale says, and as it comes."""
+def standard_input(newline: str | None, encoding: str) -> IO[str]:
+    """Return standard input to be read as a file is, whatever the locale, and as it comes."""
+    # A notebook's or a test's standard input has no bytes beneath its text.
     if not isinstance(sys.stdin, io.TextIOWrapper):
         return sys.stdin
-    file = io.BufferedReader(Bounded("-", sys.stdin.buffer, None, longest_line), BLOCK)
-    encoding = guessed("-", file, peek=True) if encoding == "auto" else encoding
-    return io.TextIOWrapper(file, encoding=codec(encoding), newline=newline)
+    file = io.BufferedReader(LimitedReader("-", sys.stdin.buffer, None, LONGEST_LINE), BLOCK)
+    if encoding == "auto":
+        # It cannot be rewound: the sample is what has come so far.
+        sample = sample_of(io.BytesIO(file.peek(BLOCK)))
+        encoding = choose_encoding("-", sample, encoding)
+    return io.TextIOWrapper(file, encoding=codec_name(encoding), newline=newline)
 
 
-def guessed(path: str, file: io.BufferedReader, peek: bool = False) -> str:
-    """The encoding that `auto` stands for; says on stderr when it is not UTF-8."""
-    found = guess(io.BytesIO(file.peek(BLOCK))) if peek else guess(file)
+def allow_long_lines(file: IO[str]) -> None:
+    """Lift the limit on the lines of a file that `open_text` opened: JSON arrays are often one line."""
+    reader = getattr(getattr(file, "buffer", None), "raw", None)
+    if isinstance(reader, LimitedReader):
+        reader.longest_line = None
+
+
+def choose_encoding(path: str, sample: bytes, encoding: str) -> str:
+    """Return the encoding to read a file in, from its name or `auto`; log it if it may surprise.
+
+    Raises:
+        UserError: if it is `auto` and the bytes fit no encoding.
+    """
+    if encoding != "auto":
+        non_ascii = len(sample) - len(sample.decode("ascii", "ignore"))
+        if non_ascii > FEW and is_utf8(sample):
+            log_once(f"{path} is UTF-8, but is read as {encoding}, as --encoding says")
+        return encoding
+    found = detect_encoding(sample)
     if found is None:
         raise UserError(
             f"{path}: its encoding cannot be told from its bytes; name it with --encoding"
         )
     if found != "utf-8":
-        note_once(f"note: {path} is read as {found} (encoding auto)")
+        log_once(f"{path} is read as {found} (encoding auto)")
     return found
 
 
-def not_utf8(path: str, file: io.BufferedReader, encoding: str) -> str:
-    """The encoding that was named; says on stderr when the file is UTF-8, which many read as nonsense."""
-    sample = telling_bytes(file)
-    if len(sample.decode("ascii", "ignore")) + FEW < len(sample) and is_utf8(sample):
-        note_once(f"note: {path} is UTF-8, but is read as {encoding}, as --encoding says")
-    return encoding
-
-
 @cache
-def note_once(text: str) -> None:
-    """A line on stderr, once for a file however often it is opened."""
-    print(text, file=sys.stderr)
+def log_once(text: str) -> None:
+    """Log a note once, however often its file is opened."""
+    logger.info(text)
 
 
 @contextmanager
-def open_bytes(path: str, longest_line: int | None = None) -> Iterator[io.BufferedReader]:
-    """The unpacked bytes of a file in one or several parts."""
-    with ExitStack() as stack:
-        joined = Joined(parts_of(path))
-        raw = stack.enter_context(io.BufferedReader(joined))
-        packed = PART.sub("", path).endswith(".gz")
-        if packed:
-            raw = stack.enter_context(gzip.open(raw))
-        yield stack.enter_context(
-            io.BufferedReader(Bounded(path, raw, joined if packed else None, longest_line), BLOCK)
-        )
+def unpacked(
+    path: str, parts: "PartsReader", longest_line: int | None
+) -> Iterator[io.BufferedReader]:
+    """Yield a reader of the unpacked bytes; `parts` stays open."""
+    joined = io.BufferedReader(parts)
+    try:
+        if PART.sub("", path).endswith(".gz"):
+            reader = LimitedReader(
+                path, gzip.GzipFile(fileobj=joined, mode="rb"), parts, longest_line
+            )
+        else:
+            reader = LimitedReader(path, joined, None, longest_line)
+        yield io.BufferedReader(reader, BLOCK)
+    finally:
+        # A buffered reader closes what it reads from when it is freed, unless they are parted.
+        joined.detach()
 
 
 @contextmanager
 def reading_errors(path: str, encoding: str = "utf-8") -> Iterator[None]:
-    """What goes wrong when a text file is read, as one line that says how to read it."""
+    """Raise what goes wrong when a text file is read as a `UserError` that says how to read it."""
     try:
         yield
     except UnicodeDecodeError as error:
         name = "UTF-8" if encoding == "utf-8" else encoding
-        what = (
-            f"byte {error.object[error.start]:#04x} ({error.reason})"
-            if error.object[error.start :]
-            else error.reason
-        )
+        reason = error.reason
+        if error.start < len(error.object):
+            reason = f"byte {error.object[error.start]:#04x} ({error.reason})"
         raise UserError(
-            f"{path} is not {name} text: {what}{how_to_read(path, encoding)}"
+            f"{path} is not {name} text: {reason}{encoding_hint(path, encoding)}"
         ) from error
-    except UnicodeError as error:  # UTF-16 without a mark, where one is needed
+    except UnicodeError as error:  # UTF-16 without the BOM that it needs
         raise UserError(
-            f"{path} is not {encoding} text: {error}{how_to_read(path, encoding)}"
+            f"{path} is not {encoding} text: {error}{encoding_hint(path, encoding)}"
         ) from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UserError(f"{path} is not a whole gzip file: {error}") from error
@@ -132,41 +148,48 @@ def reading_errors(path: str, encoding: str = "utf-8") -> Iterator[None]:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def how_to_read(path: str, encoding: str) -> str:
-    """What the file probably is, and the flag that reads it."""
+def encoding_hint(path: str, encoding: str) -> str:
+    """Return what the file probably is, and the flag that reads it."""
+    hint = "; --encoding names another one"
     if path == "-":
-        return "; --encoding names another one"
-    with open_bytes(path) as file:
-        found = guess(file)
+        return hint
+    with PartsReader(parts_of(path)) as parts, unpacked(path, parts, None) as file:
+        found = detect_encoding(sample_of(file))
     if found is None or found == encoding:
-        return "; --encoding names another one"
+        return hint
     return f"; it is probably {found}: --encoding {found} reads it"
 
 
 def parts_of(path: str) -> list[str]:
-    """The file itself, or all parts in order when it is the first of them.
+    """Return the file itself, or all parts in order if it is the first of them.
 
     Raises:
-        UserError: when it is not there, is a later part (whose first row is no header), or a part is missing.
+        UserError: if it does not exist, is a later part (whose first row is not a header), or a part is missing.
     """
     check_file(path)
     found = PART.search(path)
     if found is None:
         return [path]
     before, after = path[: found.start()], path[found.end() :]
-    pattern = re.compile(re.escape(Path(before).name) + r"\.part(\d+)" + re.escape(after))
-    numbers = sorted(
-        int(match[1])
-        for file in Path(path).parent.iterdir()
-        if (match := pattern.fullmatch(file.name))
-    )
     if int(found[1]) != 1:
         raise UserError(
             f"{path} is part {found[1]} of a file: give {before}.part1{after}, which reads all parts"
         )
+    numbers = part_numbers(Path(before), after)
     if numbers != list(range(1, len(numbers) + 1)):
         raise UserError(f"{path}: a part is missing, there are only {', '.join(map(str, numbers))}")
     return [f"{before}.part{number}{after}" for number in numbers]
+
+
+def part_numbers(before: Path, after: str) -> list[int]:
+    """Return the numbers of the parts that exist of `BEFORE.partN AFTER`, ascending."""
+    pattern = re.compile(re.escape(before.name) + r"\.part(\d+)" + re.escape(after))
+    numbers = []
+    for file in before.parent.iterdir():
+        match = pattern.fullmatch(file.name)
+        if match:
+            numbers.append(int(match[1]))
+    return sorted(numbers)
 
 
 def check_file(path: str) -> None:
@@ -174,74 +197,118 @@ def check_file(path: str) -> None:
     place = Path(path)
     if place.is_file():
         return
-    if not place.exists():
+    if place.is_dir():
+        raise UserError(f"{path} is not a file")
+    if place.exists():
         raise UserError(
-            f"{path} does not exist" + " (a link that leads nowhere)" * place.is_symlink()
+            f"{path} is not a file (standard input, -, reads what comes through a pipe)"
         )
-    pipe = " (standard input, -, reads what comes through a pipe)" * (not place.is_dir())
-    raise UserError(f"{path} is not a file{pipe}")
+    if place.is_symlink():
+        raise UserError(f"{path} does not exist (a link that leads nowhere)")
+    raise UserError(f"{path} does not exist")
 
 
-class Bounded(io.RawIOBase):
-    """Bytes of which no line, and no packed file, is so large that reading it would fill the memory or the day."""
+class LimitedReader(io.RawIOBase):
+    """Bytes with a limit on their lines and on what they unpack to, so that no file fills the memory or the day.
+
+    Args:
+        path: named in errors.
+        source: what is read.
+        packed: the file that `source` unpacks; None for a file that is not packed.
+        longest_line: in bytes; None for no limit.
+    """
 
     def __init__(
         self,
         path: str,
         source: io.BufferedIOBase,
-        packed: "Joined | None",
+        packed: "PartsReader | None",
         longest_line: int | None,
     ):
-        self.path, self.source, self.packed, self.longest_line = path, source, packed, longest_line
-        self.total = self.line = 0
+        self.path = path
+        self.source = source
+        self.packed = packed
+        self.longest_line = longest_line
+        self.total = 0
+        self.line = 0
 
     def readable(self) -> bool:
-        """Always."""
+        """Return True."""
         return True
 
     def readinto(self, buffer) -> int:
-        """As `io.RawIOBase` has it."""
-        data = self.source.read1(
-            len(buffer)
-        )  # what is there: who writes into a pipe waits for answers
+        """Read as `io.RawIOBase.readinto` does.
+
+        Raises:
+            UserError: beyond a limit.
+        """
+        # `read1` gives what has come so far: whoever writes into a pipe line by line waits for answers.
+        data = self.source.read1(len(buffer))
         buffer[: len(data)] = data
-        self.total += len(data)
+        self.check_line(data)
+        self.check_size(data)
+        return len(data)
+
+    def check_line(self, data: bytes) -> None:
+        """Count the bytes since the last line break; raise `UserError` if there are too many."""
         end = data.rfind(b"\n")
-        self.line = self.line + len(data) if end < 0 else len(data) - end - 1
+        if end < 0:
+            self.line += len(data)
+        else:
+            self.line = len(data) - end - 1
         if self.longest_line is not None and self.line > self.longest_line:
             raise UserError(
-                f"{self.path}: a line of more than {self.longest_line >> 20} MiB is no row of text"
+                f"{self.path}: a line of more than {self.longest_line >> 20} MiB is not a row of text"
             )
-        if (
-            self.packed is not None
-            and self.total > MOST_UNPACKED
-            and self.total > RATIO * self.packed.total
-        ):
+
+    def check_size(self, data: bytes) -> None:
+        """Count the bytes; raise `UserError` for a packed file that unpacks to too many."""
+        self.total += len(data)
+        if self.packed is None or self.total <= MOST_UNPACKED:
+            return
+        if self.total > RATIO * self.packed.total:
             raise UserError(
                 f"{self.path} unpacks to more than {RATIO} times its size ({self.total >> 20} MiB and more): if that "
                 "is right, give the unpacked file"
             )
-        return len(data)
 
 
-class Joined(io.RawIOBase):
-    """The bytes of several files, one behind the other."""
+class PartsReader(io.RawIOBase):
+    """The bytes of several files, one after the other; `total` counts those that were read."""
 
     def __init__(self, paths: list[str]):
-        self.left, self.total = list(paths), 0
-        self.current = open(self.left.pop(0), "rb", buffering=0)  # noqa: SIM115 (closed in close)
+        self.paths = paths
+        self.open_part(0)
+        self.total = 0
+
+    def open_part(self, number: int) -> None:
+        """Go on with the part of this number, from 0."""
+        self.number = number
+        self.current = open(self.paths[number], "rb", buffering=0)  # noqa: SIM115 (closed in close)
 
     def readable(self) -> bool:
-        """Always."""
+        """Return True."""
         return True
 
     def readinto(self, buffer) -> int:
-        """As `io.RawIOBase` has it."""
-        while not (count := self.current.readinto(buffer)) and self.left:
+        """Read as `io.RawIOBase.readinto` does."""
+        count = self.current.readinto(buffer)
+        # A part may be empty, so the next one that has something counts.
+        while not count and self.number + 1 < len(self.paths):
             self.current.close()
-            self.current = open(self.left.pop(0), "rb", buffering=0)  # noqa: SIM115
+            self.open_part(self.number + 1)
+            count = self.current.readinto(buffer)
         self.total += count
         return count
+
+    def rewind(self) -> None:
+        """Go back to the start, with the first file still open if it is the current one."""
+        if self.number == 0:
+            self.current.seek(0)
+        else:
+            self.current.close()
+            self.open_part(0)
+        self.total = 0
 
     def close(self) -> None:
         """Close the file that is open."""
