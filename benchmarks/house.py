@@ -1,15 +1,20 @@
-"""Measure how easily the source reads, tree by tree: `python benchmarks/house.py [FOLDER_OR_COMMIT ...] [--json]`.
+"""Measure how easily the source reads, tree by tree: `python benchmarks/house.py [TREE ...]`.
 
-Each tree is a folder or a git commit, and gets one column. Without arguments they are commit 865a461, the last before
-the source was reorganised, and the working tree. Nothing of a tree is imported or run: its files are parsed, and ruff
-and mypy read them with the same settings for every tree, whatever its own configuration says.
+A tree is a folder or a git commit, and gets a column of the table; `--json` prints JSON instead.
+Without arguments they are commit 865a461, the last before the source was reorganised, and the
+working tree. Nothing of a tree is imported or run: its files are parsed, and ruff and mypy read
+them with the same settings for every tree, whatever its own configuration says.
 
-The figures of a code line count `trainer_ext`:
+What is counted by the line or in 1,000 lines is counted in `trainer_ext`:
 
 - code line: a line with a token that is neither a comment nor part of a docstring;
 - syntax node: a node of Python's syntax tree, without docstrings, operators and load or store marks.
 
-Complexity and type errors count the scripts beside the package as well. mypy takes most of the minute.
+A narrower page puts less on a line without being easier to read. `--line_length 100` breaks the
+code of every tree at that width before anything is counted by the line.
+
+Complexity and type errors count the scripts beside the package as well. mypy takes most of the
+minute.
 """
 
 import argparse
@@ -246,19 +251,32 @@ def count_type_errors(tree: Path, sources: list[str], cache: Path) -> int:
     return int(found.group(1)) if found else 0
 
 
-def measure_tree(tree: Path, cache: Path) -> Figures:
-    """Measure all figures of a tree."""
+def measure_tree(tree: Path, scratch: Path, line_length: int | None = None) -> Figures:
+    """Measure all figures of a tree; `scratch` is a folder for temporary files."""
     texts = read_package(tree / PACKAGE)
     if not texts:
         sys.exit(f"{tree} has no Python files in {PACKAGE}/")
+    if line_length:
+        texts = reformat(texts, scratch, line_length)
     scripts = sorted(path.name for path in tree.glob("*.py"))
     sources = [PACKAGE, *scripts]
     figures = measure_density(texts)
     figures[COMPLEX] = count_complex_functions(tree, sources)
-    figures[TYPE_ERRORS] = count_type_errors(tree, sources, cache)
+    figures[TYPE_ERRORS] = count_type_errors(tree, sources, scratch / ".mypy_cache")
     figures[TASK_NAMES] = count_task_comparisons(texts)
     figures |= measure_size(texts)
     return figures
+
+
+def reformat(texts: Texts, scratch: Path, line_length: int) -> Texts:
+    """Return the texts with their code broken at another width."""
+    folder = Path(tempfile.mkdtemp(dir=scratch))
+    for name, text in texts.items():
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    run_tool(folder, "ruff", "format", "--isolated", f"--line-length={line_length}", ".")
+    return read_package(folder)
 
 
 def extract_commit(commit: str, folder: Path) -> Path:
@@ -275,19 +293,19 @@ def extract_commit(commit: str, folder: Path) -> Path:
     return tree
 
 
-def measure_all(names: list[str]) -> dict[str, Figures]:
+def measure_all(names: list[str], line_length: int | None) -> dict[str, Figures]:
     """Measure the trees named by folder or commit, and return the figures by the title of their column."""
     measured: dict[str, Figures] = {}
     with tempfile.TemporaryDirectory() as temporary:
         scratch = Path(temporary)
         for name in names:
             print(f"measuring {name} ...", file=sys.stderr)
-            tree = Path(name)
+            tree = Path(name).resolve()
             if not tree.is_dir():
                 tree = extract_commit(name, scratch)
             # A title that is the same on every machine.
             title = "working tree" if tree == REPOSITORY else name
-            measured[title] = measure_tree(tree, cache=scratch / ".mypy_cache")
+            measured[title] = measure_tree(tree, scratch, line_length)
     return measured
 
 
@@ -323,8 +341,10 @@ def main() -> None:
     )
     parser.add_argument("trees", nargs="*", metavar="FOLDER_OR_COMMIT")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--line_length", type=int, help="break the code of all trees at this width")
     options = parser.parse_args()
-    measured = measure_all(options.trees or [BEFORE, str(REPOSITORY)])
+    trees = options.trees or [BEFORE, str(REPOSITORY)]
+    measured = measure_all(trees, options.line_length)
     if options.json:
         print(json.dumps(measured, indent=2))
     else:

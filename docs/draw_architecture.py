@@ -566,8 +566,10 @@ def draw_package(package: Path, output: Path) -> None:
 def main() -> None:
     """Read the command line and draw."""
     parser = argparse.ArgumentParser(description="Draw which room of trainer_ext imports which.")
-    parser.add_argument("--package", type=Path, default=DOCS.parent / "trainer_ext")
-    parser.add_argument("--output", type=Path, default=DOCS / "architecture.png")
+    source = DOCS.parent / "trainer_ext"
+    picture = DOCS / "architecture.png"
+    parser.add_argument("--package", type=Path, default=source)
+    parser.add_argument("--output", type=Path, default=picture)
     options = parser.parse_args()
     package = options.package.resolve()
     if not package.is_dir():
