@@ -38,46 +38,54 @@ SERVICE = {"好": "店员热情", "一般": "店员普通", "差": "店员冷淡
 STATIONS = ["Alder Bridge", "Moss Lane", "北门", "Fen Road"]
 HOURS = ["seven", "noon", "midnight"]
 
-TINY = [
-    *("--from_scratch", "tiny", "--vocab_size", "200", "--max_length", "16", "--report_to", "none"),
-    *("--config_overrides", "hidden_size=16,num_hidden_layers=1,intermediate_size=32,num_attention_heads=2,"
-                            "max_position_embeddings=24"),
-    *("--max_steps", "90", "--learning_rate", "2e-2", "--validation_split", "0.25", "--save_strategy", "no"),
-]  # fmt: skip
-ASPECT_FLAGS = [
-    "--task",
-    "multi_aspect",
-    "--train_file",
-    "meals.csv",
-    "--text_column",
-    "review",
-    "--id_column",
-    "id",
-]
-ASPECT_FLAGS += [
-    "--label_columns",
-    "dish",
-    "service",
-    "--label_names",
-    "none=-2",
-    "bad=-1",
-    "fair=0",
-    "good=1",
-]
-SINGLE_FLAGS = ["--task", "single_label", "--train_file", "topics.csv", "--label_columns", "topic"]
+ENCODER = "hidden_size=16,num_hidden_layers=1,intermediate_size=32,num_attention_heads=2"
+TINY = {
+    "from_scratch": "tiny",
+    "vocab_size": "200",
+    "config_overrides": f"{ENCODER},max_position_embeddings=24",
+    "max_length": "16",
+    "max_steps": "90",  # enough to be sure of its answers: near a tie, the last bit decides
+    "learning_rate": "2e-2",
+    "save_strategy": "no",
+    "report_to": "none",
+}
+SPLIT = {"validation_split": "0.25"}
+TOPIC = {"task": "single_label", "train_file": "topics.csv", "label_columns": "topic"}
+TAGS = {"task": "multi_label", "train_file": "tags.csv", "label_separator": ";"}
+MEALS = {
+    "task": "multi_aspect",
+    "train_file": "meals.csv",
+    "text_column": "review",
+    "id_column": "id",
+    "label_columns": "dish service",
+    "label_names": "none=-2 bad=-1 fair=0 good=1",
+}
+GRADES = {"task": "regression", "train_file": "grades.csv", "label_columns": "warmth price"}
+TRIPS = {"task": "joint", "train_file": "trips_rows.jsonl"}
+SHAPED = {"clean": "nfkc repeated", "truncation": "head_tail", "pooling": "mean"}
 TRAININGS = {
-    "single_label": [*SINGLE_FLAGS, "--clean", "nfkc", "repeated", "--truncation", "head_tail", "--pooling", "mean"],
-    "multi_label": ["--task", "multi_label", "--train_file", "tags.csv", "--label_separator", ";"],
-    "multi_aspect": ASPECT_FLAGS,
-    "regression": ["--task", "regression", "--train_file", "grades.csv", "--label_columns", "warmth", "price"],
-    "joint": ["--task", "joint", "--train_file", "trips_rows.jsonl"],
-    "calibrated": [*SINGLE_FLAGS, "--calibrate", "both", "--focal_gamma", "2"],
-    "calibrated_labels": [
-        *("--task", "multi_label", "--train_file", "tags.csv", "--label_separator", ";", "--calibrate", "both"),
-    ],
-    "label_attention": [*ASPECT_FLAGS, "--pooling", "label_attention"],
-    "seeds": [*SINGLE_FLAGS, "--seeds", "1", "2"],
-}  # fmt: skip
+    "single_label": TOPIC | SPLIT | SHAPED,
+    "multi_label": TAGS | SPLIT,
+    "multi_aspect": MEALS | SPLIT,
+    "regression": GRADES | SPLIT,
+    "joint": TRIPS | SPLIT,
+    "calibrated": TOPIC | SPLIT | {"calibrate": "both", "focal_gamma": "2"},
+    "calibrated_labels": TAGS | SPLIT | {"calibrate": "both"},
+    "label_attention": MEALS | SPLIT | {"pooling": "label_attention"},
+    "seeds": TOPIC | SPLIT | {"seeds": "1 2"},
+    "folds": TOPIC | {"folds": "2"},
+}
+UNFINISHED = {
+    "max_steps": "60",
+    "eval_strategy": "steps",
+    "eval_steps": "20",
+    "save_strategy": "steps",
+    "save_steps": "20",
+    "load_best_model_at_end": "true",
+    "metric_for_best_model": "f1_macro",
+    "early_stopping_patience": "5",
+    "output_dir": "unfinished",
+}
 EXPORTS = {"onnx": "single_label", "onnx_joint": "joint"}
 
 
@@ -86,6 +94,11 @@ def filled(words: list[str], generator: random.Random) -> str:
     chosen = words + generator.choices(FILLER, k=generator.randint(1, 6))
     generator.shuffle(chosen)
     return " ".join(chosen)
+
+
+def as_flags(values: dict[str, str]) -> list[str]:
+    """`--name value ...` for a command line."""
+    return [word for name, value in values.items() for word in (f"--{name}", *value.split())]
 
 
 def topic_rows(generator: random.Random) -> Iterator[dict]:
@@ -188,17 +201,18 @@ class Project:
         """`store`: the folder of the artifacts, from where a script runs; None: they are thrown away."""
         self.root = root.resolve()
         self.scratch = tempfile.mkdtemp(prefix="fixture-")
-        self.environment = {
-            **os.environ,
-            **{
-                "PYTHONPATH": str(self.root),
-                "OMP_NUM_THREADS": "1",
-                "TOKENIZERS_PARALLELISM": "false",
-            },
-            **{"HF_HUB_OFFLINE": "1", "HF_DATASETS_CACHE": self.scratch},
-            **{"TRAINER_EXT_ARTIFACTS": store or f"{self.scratch}/artifacts"},
-            **{"WANDB_MODE": "offline", "WANDB_DIR": self.scratch, "WANDB_CACHE_DIR": self.scratch},
-            **{"WANDB_DATA_DIR": self.scratch, "WANDB_SILENT": "true"},
+        self.environment = os.environ | {
+            "PYTHONPATH": str(self.root),
+            "OMP_NUM_THREADS": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+            "HF_HUB_OFFLINE": "1",
+            "HF_DATASETS_CACHE": self.scratch,
+            "TRAINER_EXT_ARTIFACTS": store or f"{self.scratch}/artifacts",
+            "WANDB_MODE": "offline",
+            "WANDB_SILENT": "true",
+            "WANDB_DIR": self.scratch,
+            "WANDB_CACHE_DIR": self.scratch,
+            "WANDB_DATA_DIR": self.scratch,
         }
 
     def start(self, folder: Path, script: str, *flags: str) -> subprocess.Popen:
@@ -219,24 +233,16 @@ class Project:
         if process.returncode:
             raise SystemExit(f"{script} ended with {process.returncode}: {printed[-3000:]}")
 
-    def answer(
-        self, folder: Path, model: str, name: str, *flags: str, texts: str = "topics"
-    ) -> None:
+    def train(self, folder: Path, values: dict[str, str]) -> None:
+        """Train inside `folder` with these flags."""
+        self.run(folder, "train.py", *as_flags(values))
+
+    def answer(self, folder: Path, model: str, name: str, texts: str = "topics") -> None:
         """Write `name`.txt and what `model` answers to it, `name`.jsonl."""
-        (folder / f"{name}.txt").write_text(
-            "".join(f"{text}\n" for text in TEXTS[texts]), encoding="utf-8"
-        )
-        self.run(
-            folder,
-            "predict.py",
-            "--model",
-            model,
-            "--input",
-            f"{name}.txt",
-            "--output",
-            f"{name}.jsonl",
-            *flags,
-        )
+        lines = [f"{text}\n" for text in TEXTS[texts]]
+        (folder / f"{name}.txt").write_text("".join(lines), encoding="utf-8")
+        values = {"model": model, "input": f"{name}.txt", "output": f"{name}.jsonl"}
+        self.run(folder, "predict.py", *as_flags(values))
 
 
 def write_rows(path: Path, rows: Iterator[dict]) -> None:
@@ -256,38 +262,24 @@ def make_runs(project: Project, folder: Path) -> None:
     write_rows(folder / "meals.csv", meal_rows(random.Random(3)))
     write_rows(folder / "grades.csv", grade_rows(random.Random(4)))
     write_rows(folder / "trips_rows.jsonl", trip_rows(random.Random(5)))
-    for name, flags in TRAININGS.items():
-        project.run(folder, "train.py", *flags, *TINY, "--output_dir", name)
-    fold_flags = [*SINGLE_FLAGS, *TINY, "--folds", "2"]
-    at = fold_flags.index("--validation_split")
-    del fold_flags[at : at + 2]  # a fold is validated on its own rows
-    project.run(folder, "train.py", *fold_flags, "--output_dir", "folds")
+    for name, values in TRAININGS.items():
+        project.train(folder, TINY | values | {"output_dir": name})
     for name, checkpoint in EXPORTS.items():
-        eval_file = next(
-            flag for flag in TRAININGS[checkpoint] if flag.endswith((".csv", ".jsonl"))
-        )
-        project.run(
-            folder,
-            "export.py",
-            checkpoint,
-            "--output_dir",
-            name,
-            "--eval_file",
-            eval_file,
-            "--max_metric_drop",
-            "20",
-        )
-    for name in (*TRAININGS, "folds", *EXPORTS):
+        eval_file = TRAININGS[checkpoint]["train_file"]
+        values = {"output_dir": name, "eval_file": eval_file, "max_metric_drop": "20"}
+        project.run(folder, "export.py", checkpoint, *as_flags(values))
+    for name in (*TRAININGS, *EXPORTS):
         project.answer(folder, name, name, texts=TEXTS_OF.get(name, "topics"))
 
 
 def make_work(project: Project, folder: Path) -> None:
     """Write a store of artifacts, and a training that was killed."""
     write_rows(folder / "topics.csv", topic_rows(random.Random(1)))
-    tracked = [*SINGLE_FLAGS, *TINY, "--run_name", "topics", "--output_dir", "tracked"]
-    tracked[tracked.index("none")] = "wandb"
-    project.run(folder, "train.py", *tracked)
-    project.run(folder, "train.py", *tracked, "--max_steps", "2", "--overwrite_output_dir", "true")
+    tracked = TINY | TOPIC | SPLIT | {"report_to": "wandb", "run_name": "topics"}
+    tracked |= {"output_dir": "tracked"}
+    project.train(folder, tracked)
+    worse = {"max_steps": "2", "overwrite_output_dir": "true"}
+    project.train(folder, tracked | worse)  # so that `best` and `latest` are two versions
     shutil.rmtree(folder / "tracked")
     project.answer(folder, "artifact:topics:best", "artifact_best")
     project.answer(folder, "artifact:topics:latest", "artifact_latest")
@@ -295,23 +287,13 @@ def make_work(project: Project, folder: Path) -> None:
 
 
 def make_unfinished(project: Project, folder: Path) -> None:
-    """Kill a training between two of its checkpoints; the answers are those of a copy that was resumed."""
-    recipe = dict(zip(TINY[::2], TINY[1::2], strict=True)) | {
-        **{"--task": "single_label", "--train_file": "topics.csv", "--label_columns": "[topic]"},
-        **{
-            "--max_steps": "60",
-            "--eval_strategy": "steps",
-            "--eval_steps": "20",
-            "--save_strategy": "steps",
-        },
-        **{
-            "--save_steps": "20",
-            "--load_best_model_at_end": "true",
-            "--metric_for_best_model": "f1_macro",
-        },
-        **{"--output_dir": "unfinished", "--early_stopping_patience": "5"},
-    }
-    lines = [f"{name.removeprefix('--')}: {value}\n" for name, value in recipe.items()]
+    """Kill a training after its first checkpoint; the answers are those of a copy that was resumed.
+
+    Raises:
+        SystemExit: when it was too fast to be killed.
+    """
+    recipe = TINY | TOPIC | SPLIT | UNFINISHED
+    lines = [f"{name}: {value}\n" for name, value in recipe.items()]
     (folder / "unfinished.yaml").write_text("".join(lines), encoding="utf-8")
     process = project.start(folder, "train.py", "unfinished.yaml")
     while process.poll() is None and not (folder / "unfinished" / "checkpoint-40").exists():
@@ -339,23 +321,16 @@ def prune(folder: Path) -> None:
 
 def main() -> None:
     """Make both folders."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--project", type=Path, required=True, help="the checkout whose scripts are run"
-    )
-    parser.add_argument(
-        "--output_dir", type=Path, required=True, help="where runs_of_0_1 and work_of_0_1 go"
-    )
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
+    parser.add_argument("--project", type=Path, required=True, help="the checkout that is run")
+    parser.add_argument("--output_dir", type=Path, required=True, help="where both folders go")
     args = parser.parse_args()
-    for name, make, store in (
-        ("runs_of_0_1", make_runs, None),
-        ("work_of_0_1", make_work, "artifacts"),
-    ):
+    stores = {"runs_of_0_1": None, "work_of_0_1": "artifacts"}
+    for name, make in (("runs_of_0_1", make_runs), ("work_of_0_1", make_work)):
         folder = args.output_dir / name
         folder.mkdir(parents=True)
-        project = Project(args.project, store)
+        project = Project(args.project, stores[name])
         make(project, folder)
         prune(folder)
         shutil.rmtree(project.scratch)
