@@ -2,13 +2,15 @@
 
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 import yaml
+from huggingface_hub import ModelCard
 
 from trainer_ext.arguments.parser import parse_values, resolved
 from trainer_ext.cross_validation.card import write_card
-from trainer_ext.reports.run_report import write_model_card
+from trainer_ext.reports.cards import card_metadata, fenced, write_model_card
 from trainer_ext.tasks import LabelSpace
 from trainer_ext.tasks.single_label import SingleLabel
 
@@ -78,3 +80,97 @@ def test_card_of_folds(folder, args):
     summary |= {"oof": {"f1_macro": 0.5}, "metric": "f1_macro", "validated_rows": 4}
     write_card(folder, args, summary | {"made": {"folds": 2, "fold_strategy": "stratified"}})
     check_card(folder, args)
+
+
+@pytest.fixture
+def odd_args(tmp_path):
+    """Flags of a run whose data and encoder come from the Hub, in a folder with a name that is markup."""
+    folder = tmp_path / "<b>*mine* `x`"
+    folder.mkdir()
+    flags = {
+        "dataset_name": "someone/reviews",
+        "model_name_or_path": "someone/encoder",
+        "output_dir": str(folder),
+    }
+    return parse_values(flags | {"save_strategy": "no"}, {})
+
+
+def test_the_hub_reads_the_metadata(odd_args):
+    """What is known is there as the Hub calls it; the loss, single classes and what is not finite are left out."""
+    folder = Path(odd_args.training.output_dir)
+    task = SingleLabel(LabelSpace(("label",), ("no", "yes"), ("no", "yes")))
+    metrics = {
+        "eval_loss": 0.7,
+        "eval_accuracy": 0.25,
+        "eval_f1_macro": 0.5,
+        "eval_f1_no": 0.1,
+        "eval_ece": float("nan"),
+        "test_accuracy": 0.75,
+        "best_step": 3,
+    }
+    counts = {"train": 4, "validation": 2, "test": 2}
+    write_model_card(folder, odd_args, task, metrics, counts, is_best=False)
+    card = ModelCard.load(folder / "README.md")
+    assert card.data.library_name == "trainer-ext"
+    assert card.data.pipeline_tag == "text-classification" and card.data.tags == ["single_label"]
+    assert card.data.base_model == "someone/encoder" and card.data.datasets == ["someone/reviews"]
+    assert card.data.metrics == ["accuracy", "f1"] and card.data.license is None
+    results = {
+        (result.dataset_split, result.metric_name): (result.metric_type, result.metric_value)
+        for result in card.data.eval_results
+    }
+    assert results == {
+        ("validation", "accuracy"): ("accuracy", 0.25),
+        ("validation", "f1_macro"): ("f1", 0.5),
+        ("test", "accuracy"): ("accuracy", 0.75),
+    }
+    assert {result.dataset_type for result in card.data.eval_results} == {"someone/reviews"}
+    assert card.data.model_name == folder.name
+
+
+def test_a_card_is_known_as_ours_by_its_first_lines(folder, args):
+    """`runs/output_dir.py` reads no further."""
+    task = SingleLabel(LabelSpace(("label",), ("no", "1_0"), ("no", "1_0")))
+    rows = {"train": 4, "validation": 2, "test": 0}
+    write_model_card(folder, args, task, {"best_step": 3}, rows, is_best=True)
+    lines = (folder / "README.md").read_text(encoding="utf-8").splitlines()
+    assert lines[:2] == ["---", "library_name: trainer-ext"]
+
+
+def test_names_from_data_are_no_markup(odd_args):
+    """In the title, in lists of classes and in what is to be copied."""
+    folder = Path(odd_args.training.output_dir)
+    names = ("<script>", "a|b", "``` x", "[x](y)")
+    task = SingleLabel(LabelSpace(("label",), names, names))
+    rows = {"train": 4, "validation": 2, "test": 0}
+    write_model_card(folder, odd_args, task, {"best_step": 3}, rows, is_best=True)
+    text = ModelCard.load(folder / "README.md").text
+    assert r"# \<b\>\*mine\* \`x\`" in text
+    assert "(`<script>`, `a|b`, ```` ``` x ````, `[x](y)`)" in text
+
+
+@pytest.mark.parametrize(
+    "header, expected",
+    [
+        ("language: zh\nlicense: apache-2.0", ("zh", "apache-2.0")),
+        ("language: [en]", ("en", None)),
+        ("language: [en, de]\nlicense: [1]", (None, None)),
+        ("language: '<b>'", (None, None)),
+        ("language: [", (None, None)),
+    ],
+)
+def test_language_and_licence_are_those_of_the_encoder_if_it_says_so(
+    tmp_path, folder, args, header, expected
+):
+    """Of one language, in a card that can be read."""
+    encoder = tmp_path / "encoder"
+    encoder.mkdir()
+    (encoder / "README.md").write_text(f"---\n{header}\n---\n# Encoder\n")
+    args.model.model_name_or_path = str(encoder)
+    data = card_metadata(folder, args, {})
+    assert (data.language, data.license, data.base_model) == (*expected, None)
+
+
+def test_a_block_ends_where_it_should():
+    """Though its text has a line that would end it."""
+    assert fenced("a\n```\nb\n", "yaml") == "````yaml\na\n```\nb\n````"

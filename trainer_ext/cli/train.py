@@ -55,7 +55,8 @@ from trainer_ext.processes import (
     on_main,
     only_main_speaks,
 )
-from trainer_ext.reports.run_report import write_model_card, write_plots
+from trainer_ext.reports.cards import write_model_card
+from trainer_ext.reports.run_report import write_plots
 from trainer_ext.reports.tables import metrics_table
 from trainer_ext.runs.output_dir import claim_output_dir, is_over, locked, mark, put_in_place
 from trainer_ext.runs.resume import check_flags, check_rows

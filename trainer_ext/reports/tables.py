@@ -1,40 +1,64 @@
-"""Tables of metrics on the screen."""
+"""Tables of metrics on the screen, and names from data in Markdown."""
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from trainer_ext.characters import on_screen
 from trainer_ext.tables import table
 
-__all__ = ["code_span", "metrics_table", "table"]
+__all__ = ["code_span", "is_of_one_class", "longest_run", "metrics_table", "table"]
+
+SPLITS = {"eval_": "validation", "test_": "test"}
 
 
-def metrics_table(metrics: Mapping[str, float]) -> str:
-    """Validation and test side by side (`eval_x`, `test_x`), then what has no prefix; scores of single classes last."""
-    prefixes = [
-        prefix for prefix in ("eval_", "test_") if any(name.startswith(prefix) for name in metrics)
-    ]
-    names = list(dict.fromkeys(name[5:] for name in metrics if name.startswith(tuple(prefixes))))
-    names.sort(key=lambda name: name.startswith("f1_") and name not in ("f1_macro", "f1_micro"))
-    scores = [[name, *(metrics.get(prefix + name, "") for prefix in prefixes)] for name in names]
-    text = table(
-        scores,
-        ["metric", *({"eval_": "validation", "test_": "test"}[prefix] for prefix in prefixes)],
-    )
-    rest = {name: value for name, value in metrics.items() if not name.startswith(tuple(prefixes))}
-    others = ", ".join(
-        f"{name} {value if isinstance(value, str) else f'{value:g}'}"
-        for name, value in rest.items()
-    )
-    return "\n\n".join(part for part in (text if scores else "", others) if part)
+def metrics_table(metrics: Mapping[str, Any]) -> str:
+    """Lay out the metrics of a run.
+
+    Validation and test (`eval_x`, `test_x`) are side by side, scores of single classes last; below the table is what
+    has no such prefix.
+    """
+    by_split: dict[str, dict[str, Any]] = {}
+    others = []
+    for full_name, value in metrics.items():
+        prefix = full_name[:5]
+        if prefix in SPLITS:
+            by_split.setdefault(prefix, {})[full_name[5:]] = value
+        else:
+            shown = value if isinstance(value, str) else f"{value:g}"
+            others.append(f"{full_name} {shown}")
+    prefixes = [prefix for prefix in SPLITS if prefix in by_split]
+    names: dict[str, None] = {}
+    for prefix in prefixes:
+        names |= dict.fromkeys(by_split[prefix])
+    rows = []
+    for name in sorted(names, key=is_of_one_class):
+        rows.append([name, *(by_split[prefix].get(name, "") for prefix in prefixes)])
+    parts = []
+    if rows:
+        parts.append(table(rows, ["metric", *(SPLITS[prefix] for prefix in prefixes)]))
+    if others:
+        parts.append(", ".join(others))
+    return "\n\n".join(parts)
+
+
+def is_of_one_class(metric: str) -> bool:
+    """Return whether a metric (without `eval_`) is the F1 of one class or aspect, not a mean over them."""
+    return metric.startswith("f1_") and metric not in ("f1_macro", "f1_micro")
 
 
 def code_span(text: str) -> str:
-    """A name from data in Markdown: as code, in which nothing is a tag, a link or a new line.
-
-    A span is closed by as many backticks as opened it, so there is one more of them than the name has in a row.
-    """
+    """Return a name from data as code in Markdown, so that nothing in it is a tag, a link or a new line."""
     line = on_screen(text)
-    longest = max((len(run) for run in re.findall("`+", line)), default=0)
+    longest = longest_run("`", line)
+    if not longest:
+        return f"`{line}`"
+    # A span is closed by as many backticks as opened it, so there must be one more than the name has in a row.
     fence = "`" * (longest + 1)
-    return f"{fence} {line} {fence}" if longest else f"{fence}{line}{fence}"
+    return f"{fence} {line} {fence}"
+
+
+def longest_run(character: str, text: str) -> int:
+    """Return how often a character stands in a row at most."""
+    runs = re.findall(f"{re.escape(character)}+", text)
+    return max(map(len, runs), default=0)

@@ -1,0 +1,224 @@
+"""Model cards: README.md with the metadata that the Hugging Face Hub reads, from a Jinja2 template."""
+
+import math
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+from huggingface_hub import EvalResult, ModelCard, ModelCardData, try_to_load_from_cache
+from huggingface_hub.repocard import metadata_load
+from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+from trainer_ext.arguments.groups import Arguments
+from trainer_ext.arguments.parser import resolved_yaml
+from trainer_ext.characters import on_screen
+from trainer_ext.files import write_text
+from trainer_ext.reports.tables import code_span, is_of_one_class, longest_run, table
+from trainer_ext.tasks import Task
+
+LIBRARY = "trainer-ext"
+PIPELINE_TAG = "text-classification"
+# `library_name` first: by it runs/output_dir.py knows a card from a README.md that somebody else wrote.
+ORDER = ["library_name", "pipeline_tag", "tags", "base_model", "datasets", "language", "license"]
+ORDER += ["metrics", "model_name", "eval_results"]
+IDENTIFIER = re.compile(r"[A-Za-z0-9][\w.-]{0,60}", re.ASCII)
+
+
+def plain(text: str) -> str:
+    """Escape a text for Markdown, so that nothing in it is markup, HTML or a new line."""
+    return re.sub(r"([\\`*_\[\]<>&|~#])", r"\\\1", on_screen(text))
+
+
+def fenced(text: str, language: str) -> str:
+    """Return a text as a code block of a language."""
+    # A line of backticks would end a block that began with as many of them.
+    fence = "`" * max(3, longest_run("`", text) + 1)
+    return f"{fence}{language}\n{text.rstrip()}\n{fence}"
+
+
+TEMPLATES = jinja2.Environment(
+    loader=jinja2.PackageLoader("trainer_ext.reports"),
+    undefined=jinja2.StrictUndefined,  # a misspelt name is an error, not a gap in the card
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+TEMPLATES.filters |= {
+    "code": code_span,
+    "fenced": fenced,
+    "plain": plain,
+    "python": repr,
+    "shell": shlex.quote,
+}
+
+
+def render_card(template: str, metadata: ModelCardData, **values: Any) -> str:
+    """Return a card from a file of `templates/`, with its metadata as YAML between two lines of `---`.
+
+    Args:
+        template: name of the file.
+        metadata: for the Hub; checked without a connection.
+        values: what the template refers to. Texts from data go through one of its filters (`code`, `plain`, `fenced`,
+            `shell`), or they could be markup.
+
+    Raises:
+        jinja2.UndefinedError: if the template refers to something else.
+    """
+    header = metadata.to_yaml(original_order=ORDER)
+    text = TEMPLATES.get_template(template).render(metadata=header, **values)
+    return str(ModelCard(text))
+
+
+def write_model_card(
+    folder: Path,
+    args: Arguments,
+    task: Task,
+    metrics: Mapping[str, Any],
+    rows: Mapping[str, int],
+    is_best: bool,
+) -> None:
+    """Write README.md: what the model does, how good it is, on what it was trained, how to use it.
+
+    Args:
+        folder: of the run.
+        args: its flags.
+        task: of the model.
+        metrics: content of metrics.json.
+        rows: their number by split.
+        is_best: whether the weights are those of the best checkpoint, not of the last step.
+    """
+    scores = {}
+    for name, value in metrics.items():
+        prefix, _, metric = name.partition("_")
+        if prefix in ("eval", "test") and not metric.startswith("f1_macro_"):
+            scores[name] = value
+    chosen_by = args.training.metric_for_best_model or task.default_metric
+    space = task.label_space
+    slots = {tag[2:] for tag in getattr(space, "tags", ())} - {""}
+    text = render_card(
+        "model_card.md.jinja",
+        card_metadata(
+            folder,
+            args,
+            {"validation": scores_of("eval", scores), "test": scores_of("test", scores)},
+        ),
+        name=card_name(folder),
+        task=task.name,
+        classes=space.classes,
+        columns=space.columns,
+        class_word=task.class_word,
+        slots=sorted(slots),
+        precision=args.training.precision,
+        rows=rows,
+        step=metrics["best_step"],
+        chosen_by=chosen_by if is_best else None,
+        metrics=table(list(scores.items()), ["metric", "value"]),
+        folder=str(folder),
+        recipe=resolved_yaml(args),
+        recipe_file=str(folder / "resolved_config.yaml"),
+    )
+    write_text(folder / "README.md", text)
+
+
+def scores_of(prefix: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metrics whose name has this prefix, without it."""
+    return {
+        name.removeprefix(f"{prefix}_"): value
+        for name, value in metrics.items()
+        if name.startswith(f"{prefix}_")
+    }
+
+
+def card_name(folder: Path) -> str:
+    """Return what the model of a folder is called."""
+    return folder.resolve().name or "model"
+
+
+def card_metadata(
+    folder: Path, args: Arguments, scores: Mapping[str, Mapping[str, Any]]
+) -> ModelCardData:
+    """Return what the Hub shows of a model and finds it by.
+
+    Args:
+        folder: of the run; its name is the model's.
+        args: say what was trained, on what.
+        scores: metrics by split.
+    """
+    results = eval_results(args, scores)
+    encoder = args.model.model_name_or_path
+    of_encoder = metadata_of(encoder)
+    return ModelCardData(
+        library_name=LIBRARY,
+        pipeline_tag=PIPELINE_TAG,
+        tags=[args.data.task],
+        base_model=encoder if is_hub_name(encoder) else None,
+        datasets=[args.data.dataset_name] if is_hub_name(args.data.dataset_name) else None,
+        # An encoder of several languages does not say which one the training rows are in.
+        language=one_identifier(of_encoder.get("language")),
+        license=one_identifier(of_encoder.get("license")),
+        metrics=sorted({result.metric_type for result in results}) or None,
+        model_name=on_screen(card_name(folder)),
+        eval_results=results or None,
+    )
+
+
+def eval_results(args: Arguments, scores: Mapping[str, Mapping[str, Any]]) -> list[EvalResult]:
+    """Return the scores for the `model-index` of the Hub, without the loss and those of single classes."""
+    source = args.data.dataset_name or args.data.train_file or "unknown"
+    results = []
+    for split, metrics in scores.items():
+        for name, value in metrics.items():
+            is_score = isinstance(value, (int, float)) and math.isfinite(value)
+            if not is_score or name == "loss" or is_of_one_class(name):
+                continue
+            results.append(
+                EvalResult(
+                    task_type=PIPELINE_TAG,
+                    dataset_type=source if is_hub_name(args.data.dataset_name) else "custom",
+                    dataset_name=on_screen(Path(source).name),
+                    dataset_split=split,
+                    metric_type="f1" if name.startswith("f1_") else name,
+                    metric_name=name,
+                    metric_value=round(value, 6),
+                )
+            )
+    return results
+
+
+def is_hub_name(name: str | None) -> bool:
+    """Return whether a model or data set comes from the Hub, not from a file or folder of this machine."""
+    if name is None or Path(name).exists():
+        return False
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return True
+
+
+def metadata_of(encoder: str | None) -> dict[str, Any]:
+    """Return the metadata of an encoder's own card; empty unless the card is on this machine."""
+    if encoder is None:
+        return {}
+    try:
+        card: Any = Path(encoder) / "README.md"
+        if not Path(encoder).is_dir():
+            card = try_to_load_from_cache(encoder, "README.md")
+        if not isinstance(card, (str, Path)):  # not in the cache, or known not to exist
+            return {}
+        return metadata_load(card) or {}
+    except (OSError, ValueError, yaml.YAMLError):  # whoever wrote it, a card is never worth a run
+        return {}
+
+
+def one_identifier(value: Any) -> str | None:
+    """Return a language code or licence id; None for several, and for anything else."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, str) and IDENTIFIER.fullmatch(value):
+        return value
+    return None
