@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import ROOT
 from trainer_ext.api import write_table
 from trainer_ext.arguments.groups import DataArguments
-from trainer_ext.characters import broken_at, on_screen
+from trainer_ext.characters import broken_at, on_screen, shorten
 from trainer_ext.data.io.readers import read_rows
 from trainer_ext.data.sampling import balance
 from trainer_ext.errors import UserError
@@ -92,6 +92,11 @@ def test_rows_given_to_fit(tmp_path):
 def test_label_names():
     with pytest.raises(ValueError, match="label_names: a name holds a broken character"):
         DataArguments(label_names=["a", HALF])
+
+
+def test_shorten():
+    assert shorten("x" * 61) == "x" * 57 + "..." and shorten("x" * 60) == "x" * 60
+    assert shorten("a\n b", 3) == "a b"
 
 
 def test_on_screen():

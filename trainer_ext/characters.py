@@ -10,17 +10,31 @@ STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069
 
 
 def broken_at(value: Any) -> int | None:
-    """Where the first text in a value (also in lists and mappings) has half of a surrogate pair; None: nowhere."""
+    """Return where the first text in a value has half of a surrogate pair, or None.
+
+    Texts in lists and mappings are looked through as well: JSON may hold such escapes at any depth.
+    """
     if isinstance(value, str):
         found = LONE_SURROGATE.search(value)
         return found.start() if found else None
     if isinstance(value, Mapping):
         value = [*value, *value.values()]
     if isinstance(value, (list, tuple, set, frozenset)):
-        return next((place for item in value if (place := broken_at(item)) is not None), None)
+        for item in value:
+            place = broken_at(item)
+            if place is not None:
+                return place
     return None
 
 
 def on_screen(text: Any) -> str:
-    """A text as a terminal may be given it: on one line, with what would steer it as its code."""
+    """Return a text as a terminal may show it: on one line, with what would steer it as its code."""
     return STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
+
+
+def shorten(text: str, width: int = 60) -> str:
+    """Return the start of a text on one line of at most `width` characters."""
+    line = " ".join(text.split())
+    if len(line) <= width:
+        return line
+    return line[: width - 3] + "..."

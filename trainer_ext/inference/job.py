@@ -13,7 +13,7 @@ from trainer_ext.data.io.readers import (
     check_characters,
     delimiter_hint,
     file_format,
-    names,
+    join_names,
     read_rows,
     require_columns,
     text_of,
@@ -162,5 +162,5 @@ def find_text_column(row: Row, trained_on: str) -> str:
         return name
     raise UserError(
         f"{row.where}: which column is the text? There is no {trained_on!r}; name one of "
-        f"{names(row.values)} with --text_column"
+        f"{join_names(row.values)} with --text_column"
     )

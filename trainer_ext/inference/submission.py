@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from trainer_ext.data.io.readers import DEFAULTS, Row, names, read_rows
+from trainer_ext.data.io.readers import DEFAULTS, Row, join_names, read_rows
 from trainer_ext.errors import UserError
 from trainer_ext.tasks import Task
 
@@ -56,7 +56,8 @@ class Submission:
             return partial(label_in, column=columns[0], task=self.task)
         raise UserError(
             f"{self.path}: column {name!r} is nothing that the model answers; it has the label columns "
-            f"{names(columns)}" + (f" and the classes {names(by_class)}" if by_class else "")
+            f"{join_names(columns)}"
+            + (f" and the classes {join_names(by_class)}" if by_class else "")
         )
 
     def write(self, answers: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:

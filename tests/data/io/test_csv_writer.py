@@ -1,7 +1,5 @@
 """Cells that spreadsheets run are written as they are, and named on the screen."""
 
-import csv
-
 import pytest
 
 from trainer_ext.data.io.answers import write_answers
@@ -43,7 +41,7 @@ def test_answers_come_back_and_the_note_says_where(tmp_path, capsys):
 
 
 def test_nothing_is_said_of_other_files(tmp_path, capsys):
-    with open_csv(tmp_path / "a.csv", csv.QUOTE_NONNUMERIC) as writer:
+    with open_csv(tmp_path / "a.csv", quote_text=True) as writer:
         writer.write_record({"text": "good", "score": 0.5})
         writer.write_record({"text": "bad", "score": 1})
     written = (tmp_path / "a.csv").read_text()

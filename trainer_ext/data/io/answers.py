@@ -1,6 +1,5 @@
-"""Answers to files and to the screen, one row per row."""
+"""Write answers to files and show them on the screen, one row per row."""
 
-import csv
 import os
 import stat
 import sys
@@ -10,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
-from trainer_ext.characters import on_screen
+from trainer_ext.characters import on_screen, shorten
 from trainer_ext.data.io.csv_writer import open_csv
 from trainer_ext.errors import UserError
 from trainer_ext.files import atomic_writer, check_folder, json_text
@@ -21,7 +20,11 @@ ON_SCREEN = 200  # answers
 
 
 def check_output(path: str) -> None:
-    """Raise `UserError` for an output file whose ending is none we write, or that cannot be made; `-` can."""
+    """Check that answers can be written to a file: its ending is one of `FORMATS`, and its folder can be written to.
+
+    Raises:
+        UserError: naming the flag and the file, if they cannot. Standard output, `-`, always can.
+    """
     if path == "-":
         return
     if Path(path).suffix.lower().removeprefix(".") not in FORMATS:
@@ -32,8 +35,13 @@ def check_output(path: str) -> None:
 
 
 def check_not_read(output: str | os.PathLike, source: str, what: str = "--output") -> None:
-    """Raise `UserError` when a file to be written is one that is read, also by another name (a link, a redirection)."""
-    with suppress(OSError, ValueError):  # one of them is not there, or standard input is no file
+    """Check that a file to be written is not one that is read, also by another name (a link, a redirection).
+
+    Raises:
+        UserError: naming both, if it is.
+    """
+    # One of them may not exist, and standard input may not be a file.
+    with suppress(OSError, ValueError):
         read = os.fstat(sys.stdin.fileno()) if source == "-" else os.stat(source)
         if stat.S_ISREG(read.st_mode) and os.path.samestat(read, os.stat(output)):
             raise UserError(
@@ -42,31 +50,34 @@ def check_not_read(output: str | os.PathLike, source: str, what: str = "--output
 
 
 def metrics_path(output: str | None, source: str) -> Path:
-    """Where `--evaluate` saves the metrics: beside the output, else in the current folder under the input's name."""
+    """Return where `--evaluate` saves the metrics: beside the output, or in the current folder by the input's name."""
     if output and output != "-":
         return Path(output).with_suffix(".metrics.json")
-    return Path(
-        (Path(source.removesuffix(".gz")).stem if source != "-" else "stdin") + ".metrics.json"
-    )
+    if source == "-":
+        return Path("stdin.metrics.json")
+    return Path(Path(source.removesuffix(".gz")).stem + ".metrics.json")
 
 
 def write_answers(
     path: str, answers: Iterable[dict[str, Any]], join: Callable[[list[str]], str] = ",".join
 ) -> int:
-    """Stream answers into a jsonl or csv file, which appears when it is complete; returns the number of rows.
+    """Stream answers into a jsonl or csv file, which appears when it is complete; return the number of rows.
 
-    `-` is standard output, as jsonl. `join` makes one cell of csv of a row's labels.
+    Args:
+        path: the file; `-` is standard output, as jsonl.
+        answers: one for each row.
+        join: makes one csv cell of a row's labels.
     """
     if path == "-":
         return write_lines(sys.stdout, answers)
     if path.lower().endswith(".csv"):
-        return write_table(path, (unique(flatten(answer, join=join)) for answer in answers))
+        return write_table(path, (flat_row(answer, join) for answer in answers))
     with atomic_writer(path) as file:
         return write_lines(file, answers)
 
 
 def write_lines(file: TextIO, answers: Iterable[dict[str, Any]]) -> int:
-    """One JSON object a line."""
+    """Write one JSON object a line; return the number of lines."""
     count = 0
     for answer in answers:
         file.write(json_text(answer, default=str) + "\n")
@@ -77,17 +88,21 @@ def write_lines(file: TextIO, answers: Iterable[dict[str, Any]]) -> int:
 def write_table(path: str, rows: Iterable[dict[str, Any]]) -> int:
     """Write a csv file whose columns are those of the first row; return the number of rows."""
     count = 0
-    with open_csv(path, csv.QUOTE_NONNUMERIC) as writer:
+    with open_csv(path, quote_text=True) as writer:
         for row in rows:
             writer.write_record(row)
             count += 1
     return count
 
 
-def unique(columns: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Columns by name; a `UserError` where two have the same, one of which would be lost."""
+def flat_row(answer: dict[str, Any], join: Callable[[list[str]], str]) -> dict[str, Any]:
+    """Return an answer's values by flat column.
+
+    Raises:
+        UserError: if two columns have the same name: one of them would be lost.
+    """
     values: dict[str, Any] = {}
-    for name, value in columns:
+    for name, value in flatten(answer, join=join):
         if name in values:
             raise UserError(
                 f"two columns of the answer are called {name!r}; write .jsonl, which keeps them apart"
@@ -99,77 +114,73 @@ def unique(columns: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 def flatten(
     answer: dict[str, Any], prefix: str = "", join: Callable[[list[str]], str] = ",".join
 ) -> Iterator[tuple[str, Any]]:
-    """An answer as flat columns.
+    """Yield an answer as flat columns.
 
     `{"label": "a", "probabilities": {"a": 1}}` -> label, probability_a; aspects: dish_taste, dish_taste_score,
     dish_taste_probability_positive, ...; scores: a column per target; labels: joined by `join`; slots and tags: JSON.
     """
+    before = f"{prefix}_" if prefix else ""
     for key, value in answer.items():
         if key == "aspects":
             for aspect, inner in value.items():
                 yield from flatten(inner, aspect)
         elif key == "probabilities":
-            yield from (
-                (f"{prefix}_probability_{name}".lstrip("_"), p) for name, p in value.items()
-            )
+            for name, probability in value.items():
+                yield f"{before}probability_{name}", probability
         elif key == "scores":
             yield from value.items()
         elif key == "labels" and isinstance(value, list):
             yield key, join(value)
         elif isinstance(value, list):
-            yield f"{prefix}_{key}".lstrip("_"), json_text(value)
+            yield f"{before}{key}", json_text(value)
         elif key == "label" and prefix:
             yield prefix, value
         else:
-            yield f"{prefix}_{key}".lstrip("_"), value
+            yield f"{before}{key}", value
 
 
 def print_answers(answers: Iterator[dict[str, Any]]) -> None:
-    """Tables on the screen; the first rows only of a long input."""
+    """Print tables of answers; only the first rows of a long input."""
     shown = list(islice(answers, ON_SCREEN))
-    aspects = [answer for answer in shown if "aspects" in answer]
-    for answer in aspects:
-        print(
-            f"\n{on_screen(answer['text'])}\n\n{table(screen_rows(answer), screen_headers(answer))}"
-        )
-    if shown and not aspects:
-        print(
-            table(
-                [row for answer in shown for row in screen_rows(answer)], screen_headers(shown[0])
-            )
-        )
+    if shown and "aspects" in shown[0]:
+        for answer in shown:
+            aspects = table(screen_rows(answer), screen_headers(answer))
+            print(f"\n{on_screen(answer['text'])}\n\n{aspects}")
+    elif shown:
+        rows = []
+        for answer in shown:
+            rows += screen_rows(answer)
+        print(table(rows, screen_headers(shown[0])))
     if next(answers, None) is not None:
         print(f"... and more: the first {ON_SCREEN} rows are shown; --output FILE.jsonl keeps all")
 
 
 def screen_rows(answer: dict[str, Any]) -> list[list]:
-    """Rows of a table for one answer: one per aspect, or one in all; its columns are `screen_headers`."""
+    """Return the table rows of one answer: one per aspect, or one in all; the columns are `screen_headers`."""
     if "aspects" in answer:
-        return [[name, inner["label"], inner["score"]] for name, inner in answer["aspects"].items()]
+        aspects = answer["aspects"].items()
+        return [[name, inner["label"], inner["score"]] for name, inner in aspects]
+    text = shorten(answer["text"])
     if "intent" in answer:
         slots = "; ".join(f"{slot['slot']}={slot['text']}" for slot in answer["slots"])
-        return [[shorten(answer["text"]), answer["intent"], answer["intent_score"], slots]]
+        return [[text, answer["intent"], answer["intent_score"], slots]]
     if "scores" in answer:
-        return [[shorten(answer["text"]), *answer["scores"].values()]]
+        return [[text, *answer["scores"].values()]]
     if "labels" in answer:
         probabilities = answer["probabilities"]
-        shown = [f"{name} {probabilities[name]:.4f}" for name in answer["labels"]]
-        return [[shorten(answer["text"]), ", ".join(shown) or "-"]]
-    return [[shorten(answer["text"]), answer["label"], answer["score"]]]
+        labels = [f"{name} {probabilities[name]:.4f}" for name in answer["labels"]]
+        return [[text, ", ".join(labels) or "-"]]
+    return [[text, answer["label"], answer["score"]]]
 
 
 def screen_headers(answer: dict[str, Any]) -> list[str]:
-    """The columns of the table that `screen_rows` fills."""
+    """Return the columns of the table that `screen_rows` fills."""
     if "aspects" in answer:
         return ["aspect", "label", "score"]
     if "scores" in answer:
         return ["text", *answer["scores"]]
     if "intent" in answer:
         return ["text", "intent", "score", "slots"]
-    return ["text", "labels"] if "labels" in answer else ["text", "label", "score"]
-
-
-def shorten(text: str, width: int = 60) -> str:
-    """The start of a text on one line."""
-    line = " ".join(text.split())
-    return line if len(line) <= width else line[: width - 3] + "..."
+    if "labels" in answer:
+        return ["text", "labels"]
+    return ["text", "label", "score"]

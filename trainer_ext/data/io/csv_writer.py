@@ -27,10 +27,11 @@ class CsvWriter:
     Args:
         file: opened with `newline=""`.
         path: named in the note.
-        quoting: as in the csv module.
+        quote_text: whether every text is quoted, not only where it must be.
     """
 
-    def __init__(self, file: TextIO, path: str, quoting: int = csv.QUOTE_MINIMAL):
+    def __init__(self, file: TextIO, path: str, quote_text: bool = False):
+        quoting = csv.QUOTE_NONNUMERIC if quote_text else csv.QUOTE_MINIMAL
         self.path = path
         self.writer = csv.writer(file, lineterminator="\n", quoting=quoting)
         self.quoting_writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
@@ -79,10 +80,10 @@ class CsvWriter:
 
 
 @contextmanager
-def open_csv(path: str | os.PathLike, quoting: int = csv.QUOTE_MINIMAL) -> Iterator[CsvWriter]:
+def open_csv(path: str | os.PathLike, quote_text: bool = False) -> Iterator[CsvWriter]:
     """Open a csv file to write; it appears, and its note is logged, if the block ends without an error."""
     with atomic_writer(path, newline="") as file:
-        writer = CsvWriter(file, os.fspath(path), quoting)
+        writer = CsvWriter(file, os.fspath(path), quote_text)
         yield writer
     writer.note_formulas()
 

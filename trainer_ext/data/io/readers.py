@@ -10,8 +10,8 @@ Formats, by the ending (before `.gz` or `.part1.gz`) or by `file_format`:
               With `column_names` a line is cut at the first delimiters, and the last column takes the rest.
 `-` is standard input, read as txt.
 
-A blank line is no row, unless `keep_blank` says that answers are to stay beside their lines: then one of txt, and one
-of csv and tsv with a single column, is a row of empty text. From standard input it always is. In jsonl it never is.
+A blank line is skipped, unless `keep_blank` asks for answers to stay beside their lines: then a blank line of txt, or
+of csv and tsv with a single column, is a row of empty text. From standard input it always is, in jsonl never.
 """
 
 import csv
@@ -27,12 +27,9 @@ from trainer_ext.data.io.open import LONGEST_FIELD, check_file, open_text, readi
 from trainer_ext.errors import UserError
 
 DEFAULTS = FileOptions()
-OTHERS = {
-    "semicolon": ";",
-    "tab": "\t",
-    "'|'": "|",
-    "comma": ",",
-}  # by the name that --delimiter takes
+SEPARATORS = {"csv": ",", "tsv": "\t"}
+# Separators that a header may hold by mistake, by the name that --delimiter takes.
+OTHER_SEPARATORS = {"semicolon": ";", "tab": "\t", "'|'": "|", "comma": ","}
 SHOWN = 20  # columns that a message names
 csv.field_size_limit(LONGEST_FIELD)
 
@@ -55,9 +52,9 @@ def read_rows(
 
     Args:
         path: the file, or `-` for standard input.
-        split_label: for txt: whether what follows the last tab is a label. None: lines are text as a whole.
-        options: how the file is written, where its ending does not say so.
-        keep_blank: whether a blank line is a row, where a line is a text.
+        split_label: for txt: whether what follows the last tab is a label. None: lines are texts as a whole.
+        options: how the file is written, if its ending does not say so.
+        keep_blank: whether a blank line is a row, if a line is a text.
 
     Raises:
         UserError: for a missing file, an unknown ending, or a record that cannot be read, with file and row.
@@ -65,32 +62,35 @@ def read_rows(
     kind = file_format(path, options)
     keep_blank = keep_blank or path == "-"
     with reading_errors(path, options.encoding):
-        if kind in ("csv", "tsv"):
-            yield from read_delimited(
-                path, options.separator or {"csv": ",", "tsv": "\t"}[kind], options, keep_blank
-            )
+        if kind in SEPARATORS:
+            yield from read_delimited(path, kind, options, keep_blank)
         elif kind == "txt":
-            yield from read_lines(path, split_label, options, keep_blank)
+            yield from read_txt(path, split_label, options, keep_blank)
         elif kind == "parquet":
-            yield from map(as_row, read_parquet(path))
+            yield from map(checked_row, read_parquet(path))
+        elif kind == "jsonl":
+            yield from map(checked_row, read_jsonl(path, options.encoding))
         else:
-            yield from map(
-                as_row, {"jsonl": read_jsonl, "json": read_json}[kind](path, options.encoding)
-            )
+            yield from map(checked_row, read_json(path, options.encoding))
 
 
-def as_row(record: Record) -> Row:
-    """A record, checked to be no header, and to hold only what can be written again, in every column."""
+def checked_row(record: Record) -> Row:
+    """Return a record as a row.
+
+    Raises:
+        UserError: for a header among the rows, and for text that cannot be written again, in any column.
+    """
     row = Row(*record)
     for column in row.values:
         check_characters(row, column)
         if broken_at(column) is not None:
             raise UserError(f"{row.where}: the name of column {column!r} holds a broken character")
-    return check_no_header(row)
+    refuse_header(row)
+    return row
 
 
 def file_format(path: str, options: FileOptions = DEFAULTS) -> str:
-    """The format that `options` name, else by the file's ending; standard input is txt."""
+    """Return the format that `options` name, or that of the file's ending; standard input is txt."""
     if options.file_format != "auto":
         return options.file_format
     if path == "-":
@@ -104,115 +104,149 @@ def file_format(path: str, options: FileOptions = DEFAULTS) -> str:
     return ending
 
 
-def read_delimited(
-    path: str, delimiter: str, options: FileOptions, keep_blank: bool
-) -> Iterator[Row]:
-    """csv and tsv; a record with more or fewer fields than the header is an error, never dropped or padded."""
+class QuotedRecords:
+    """The fields of csv records; `line` is where the last one ended, or could not be read."""
+
+    def __init__(self, file: IO[str], delimiter: str):
+        self.reader = csv.reader(file, delimiter=delimiter, strict=True)
+
+    @property
+    def line(self) -> int:
+        """Number of the last line that was read, from 1."""
+        return self.reader.line_num
+
+    def __iter__(self) -> Iterator[list[str]]:
+        return self.reader
+
+
+class UnquotedRecords:
+    """The fields of lines whose quotes are text, none for a blank line; `line` is the number of the last one."""
+
+    def __init__(self, file: IO[str], delimiter: str):
+        self.file = file
+        self.delimiter = delimiter
+        self.line = 0
+
+    def __iter__(self) -> Iterator[list[str]]:
+        for line in self.file:
+            self.line += 1
+            line = line.removesuffix("\n").removesuffix("\r")
+            if line:
+                yield line.split(self.delimiter)
+            else:
+                yield []
+
+
+def read_delimited(path: str, kind: str, options: FileOptions, keep_blank: bool) -> Iterator[Row]:
+    """Yield the rows of csv or tsv.
+
+    Raises:
+        UserError: for a record with more or fewer fields than the header, which is never cut or filled up.
+    """
+    delimiter = options.separator or SEPARATORS[kind]
     unquoted = options.quoting == "none"
     with open_text(path, "\n" if unquoted else "", options.encoding) as file:
-        records = (
-            split_lines(file, delimiter)
-            if unquoted
-            else csv.reader(file, delimiter=delimiter, strict=True)
-        )
-        number, line = 0, 0
-        lines = (lambda: line) if unquoted else (lambda: records.line_num)
+        records: QuotedRecords | UnquotedRecords
+        records = UnquotedRecords(file, delimiter) if unquoted else QuotedRecords(file, delimiter)
+        header = options.column_names
+        number = 0
         try:
-            header = options.column_names
-            for record in records:
-                line, fields = record if unquoted else (0, record)
-                if not fields and keep_blank and header is not None and len(header) == 1:
+            for fields in records:
+                if not fields:
+                    # A blank line is an empty text if rows are one text each; else it is skipped, as by csv.DictReader.
+                    if not keep_blank or header is None or len(header) != 1:
+                        continue
                     fields = [""]
-                if not fields:  # a blank line between records, as csv.DictReader skips it
-                    continue
                 if header is None:
-                    check_header(path, header := fields)
+                    check_header(path, fields)
+                    header = fields
                     continue
                 number += 1
-                where = f"{path}, row {number} (line {lines()})"
-                if len(fields) != len(header):
-                    expected = "column_names has" if options.column_names else "the header has"
-                    hint = delimiter_hint(header) or quoting_hint(fields, header, unquoted)
-                    raise UserError(
-                        f"{where}: {len(fields)} fields where {expected} {len(header)}{hint}"
-                    )
-                yield check_no_header(Row(dict(zip(header, fields, strict=True)), where))
+                where = f"{path}, row {number} (line {records.line})"
+                check_field_count(where, fields, header, options)
+                row = Row(dict(zip(header, fields, strict=True)), where)
+                refuse_header(row)
+                yield row
         except csv.Error as error:
             hint = "" if unquoted else " (--quoting none takes quotes as text, a line as a row)"
-            raise UserError(f"{path}, row {number + 1} (line {lines()}): {error}{hint}") from error
+            raise UserError(
+                f"{path}, row {number + 1} (line {records.line}): {error}{hint}"
+            ) from error
 
 
-def split_lines(file: IO[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Line numbers and fields of lines whose quotes are text; no fields for a blank line."""
-    for number, line in enumerate(file, 1):
-        line = line.removesuffix("\n").removesuffix("\r")
-        yield number, line.split(delimiter) if line else []
+def check_field_count(
+    where: str, fields: Sequence[str], header: Sequence[str], options: FileOptions
+) -> None:
+    """Raise `UserError`, with what may help, unless a record has as many fields as the header."""
+    if len(fields) == len(header):
+        return
+    expected = "column_names has" if options.column_names else "the header has"
+    hint = delimiter_hint(header)
+    if not hint and len(fields) > len(header) and options.quoting != "none":
+        hint = " (a field that holds the delimiter needs quotes; --delimiter names another one)"
+    raise UserError(f"{where}: {len(fields)} fields where {expected} {len(header)}{hint}")
 
 
 def check_header(path: str, header: list[str]) -> None:
-    """Raise `UserError` when two columns have the same name: one of them would be lost."""
-    twice = sorted(name for name, count in Counter(header).items() if count > 1)
-    if twice:
-        raise UserError(f"{path}: the header names {names(twice, repr)} more than once")
+    """Raise `UserError` if two columns have the same name: one of them would be lost."""
+    repeated = sorted(name for name, count in Counter(header).items() if count > 1)
+    if repeated:
+        raise UserError(f"{path}: the header names {join_names(repeated, repr)} more than once")
 
 
 def delimiter_hint(header: Sequence[str]) -> str:
-    """How to read a file whose header is one column that holds another separator; empty for other headers."""
-    for name, separator in OTHERS.items():
-        if len(header) == 1 and separator in str(header[0]):
-            return f"; the header {str(header[0])[:80]!r} holds another separator: --delimiter {name} cuts there"
+    """Return how to read a file whose header is one column that holds another separator; empty for other headers."""
+    if len(header) != 1:
+        return ""
+    column = str(header[0])
+    for name, separator in OTHER_SEPARATORS.items():
+        if separator in column:
+            return f"; the header {column[:80]!r} holds another separator: --delimiter {name} cuts there"
     return ""
 
 
-def quoting_hint(fields: Sequence[str], header: Sequence[str], unquoted: bool) -> str:
-    """What may help where a row has more fields than the header."""
-    if len(fields) < len(header) or unquoted:
-        return ""
-    return " (a field that holds the delimiter needs quotes; --delimiter names another one)"
-
-
-def names(columns: Iterable[Any], show: Callable[[Any], str] = str) -> str:
-    """The first names of columns."""
+def join_names(columns: Iterable[Any], show: Callable[[Any], str] = str) -> str:
+    """Return the first names of columns for a message."""
     columns = list(columns)
-    more = f", ... ({len(columns)} in all)" if len(columns) > SHOWN else ""
-    return ", ".join(map(show, columns[:SHOWN])) + more
+    shown = ", ".join(map(show, columns[:SHOWN]))
+    if len(columns) > SHOWN:
+        return f"{shown}, ... ({len(columns)} in all)"
+    return shown
 
 
-def check_no_header(row: Row) -> Row:
-    """The row, or a `UserError` when its values are the names of its columns, in any order and case.
+def refuse_header(row: Row) -> None:
+    """Raise `UserError` if a row's values are the names of its columns, in any order and case.
 
-    Two files put together leave the second one's header inside, whose label would be a class called "label".
+    Two files put together leave the second one's header inside, whose label would become a class called "label".
     """
     first = next(iter(row.values.values()), None)
     if not isinstance(first, str) or len(row.values) < 2:
-        return row
-    start = folded(first)
-    names = (
-        {folded(name) for name in row.values}
-        if any(folded(name) == start for name in row.values)
-        else ()
-    )
-    if names and all(folded(value) in names for value in row.values.values()):
+        return
+    # Nearly every row ends here, before the names are put into a set.
+    start = normalised_name(first)
+    if all(normalised_name(name) != start for name in row.values):
+        return
+    names = {normalised_name(name) for name in row.values}
+    if all(normalised_name(value) in names for value in row.values.values()):
+        columns = ", ".join(map(str, row.values))
         raise UserError(
-            f"{row.where}: is a header, not a row: its values are the names of the columns "
-            f"({', '.join(map(str, row.values))}); take it out"
+            f"{row.where}: is a header, not a row: its values are the names of the columns ({columns}); take it out"
         )
-    return row
 
 
-def folded(name: Any) -> str:
-    """A name without case, blanks around it, and the BOM of a file that stands behind another."""
+def normalised_name(name: Any) -> str:
+    """Return a name without case, the whitespace around it, and the BOM of a file that was put behind another."""
     return str(name).strip("\ufeff \t\r\n").casefold()
 
 
 def read_parquet(path: str) -> Iterator[Record]:
-    """Parquet in batches, so that memory does not grow with the file."""
+    """Yield the rows of a parquet file, read in batches so that memory does not grow with the file."""
     import pyarrow
     from pyarrow import parquet
 
     check_file(path)
+    number = 0
     try:
-        number = 0
         file = parquet.ParquetFile(path)
         check_header(path, file.schema_arrow.names)
         for batch in file.iter_batches(batch_size=1024):
@@ -223,17 +257,18 @@ def read_parquet(path: str) -> Iterator[Record]:
         raise UserError(f"{path} is not a parquet file: {error}") from error
 
 
-def python_rows(path: str, batch: Any, before: int) -> list[dict[str, Any]]:
-    """A batch's rows as Python has them.
+def python_rows(path: str, batch: Any, rows_before: int) -> list[dict[str, Any]]:
+    """Return a batch's rows as Python values.
 
     Raises:
-        UserError: naming row and column, for what Python has no value for: a date beyond the year 9999.
+        UserError: naming row and column, for a value that Python cannot hold: a date beyond the year 9999.
     """
     try:
         return batch.to_pylist()
     except (ValueError, OverflowError) as error:
+        # Arrow does not say which value it was, so they are tried one by one.
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
-            for number, value in enumerate(column, before + 1):
+            for number, value in enumerate(column, rows_before + 1):
                 try:
                     value.as_py()
                 except (ValueError, OverflowError) as cause:
@@ -243,43 +278,47 @@ def python_rows(path: str, batch: Any, before: int) -> list[dict[str, Any]]:
         raise
 
 
-def read_lines(
+def read_txt(
     path: str, split_label: Callable[[str], bool] | None, options: FileOptions, keep_blank: bool
 ) -> Iterator[Row]:
-    """txt: with `column_names` cut at the first delimiters, else at the last one."""
+    """Yield the rows of txt: with `column_names` cut at the first delimiters, else at the last one."""
     delimiter = options.separator or "\t"
-    lines = lines_of(path, keep_blank, options.encoding)
-    if options.column_names:
-        yield from read_columns(lines, delimiter, options.column_names)
-    else:
-        yield from read_txt(lines, split_label, delimiter)
-
-
-def read_txt(
-    lines: Iterable[tuple[str, str]], split_label: Callable[[str], bool] | None, delimiter: str
-) -> Iterator[Row]:
-    """`text` or `text<TAB>label` a line, cut at the last delimiter."""
+    lines = read_lines(path, keep_blank, options.encoding)
     for where, line in lines:
-        text, found, tail = line.rpartition(delimiter)
-        if found and split_label is not None and split_label(tail):
-            yield check_no_header(Row({"text": text, "label": tail}, where))
+        if options.column_names:
+            row = Row(split_columns(where, line, delimiter, options.column_names), where)
         else:
-            yield Row({"text": line}, where)
+            row = Row(split_text(line, delimiter, split_label), where)
+        refuse_header(row)
+        yield row
 
 
-def read_columns(
-    lines: Iterable[tuple[str, str]], delimiter: str, columns: Sequence[str]
-) -> Iterator[Row]:
-    """A line cut at the first delimiters; the last column takes the rest, delimiters and all."""
-    for where, line in lines:
-        fields = line.split(delimiter, len(columns) - 1) if line.strip() else [""] * len(columns)
-        if len(fields) != len(columns):
-            raise UserError(f"{where}: {len(fields)} fields where column_names has {len(columns)}")
-        yield check_no_header(Row(dict(zip(columns, fields, strict=True)), where))
+def split_text(
+    line: str, delimiter: str, split_label: Callable[[str], bool] | None
+) -> dict[str, Any]:
+    """Return `text`, or `text<TAB>label` cut at the last delimiter, by column."""
+    text, found, tail = line.rpartition(delimiter)
+    if found and split_label is not None and split_label(tail):
+        return {"text": text, "label": tail}
+    return {"text": line}
 
 
-def lines_of(path: str, keep_blank: bool, encoding: str = "utf-8") -> Iterator[tuple[str, str]]:
-    """Place and content of each line, blank ones included or not."""
+def split_columns(where: str, line: str, delimiter: str, columns: Sequence[str]) -> dict[str, Any]:
+    """Return a line cut at the first delimiters, by column; the last one takes the rest, delimiters and all.
+
+    Raises:
+        UserError: for too few fields, unless the line is blank.
+    """
+    if not line.strip():
+        return dict.fromkeys(columns, "")
+    fields = line.split(delimiter, len(columns) - 1)
+    if len(fields) != len(columns):
+        raise UserError(f"{where}: {len(fields)} fields where column_names has {len(columns)}")
+    return dict(zip(columns, fields, strict=True))
+
+
+def read_lines(path: str, keep_blank: bool, encoding: str = "utf-8") -> Iterator[tuple[str, str]]:
+    """Yield place and content of each line, blank ones included or not."""
     with open_text(path, "\n", encoding) as file:
         number = 0
         for line_number, line in enumerate(file, 1):
@@ -287,28 +326,30 @@ def lines_of(path: str, keep_blank: bool, encoding: str = "utf-8") -> Iterator[t
             if not line.strip() and not keep_blank:
                 continue
             number += 1
-            yield (
-                f"{path}, row {number}"
-                + (f" (line {line_number})" if number != line_number else ""),
-                line,
-            )
+            where = f"{path}, row {number}"
+            if number != line_number:
+                where += f" (line {line_number})"
+            yield where, line
 
 
 def require_columns(row: Row, columns: Sequence[str], path: str) -> None:
     """Raise `UserError` naming the first column the row lacks, those it has, and what may help."""
     for column in columns:
         if column not in row.values:
-            help = (
-                delimiter_hint(list(row.values))
-                or "; --text_column, --label_columns and --id_column name others"
-            )
+            hint = delimiter_hint(list(row.values))
+            if not hint:
+                hint = "; --text_column, --label_columns and --id_column name others"
             raise UserError(
-                f"{path}: there is no column {column!r}; the columns are {names(row.values)}{help}"
+                f"{path}: there is no column {column!r}; the columns are {join_names(row.values)}{hint}"
             )
 
 
 def text_of(row: Row, column: str, allow_empty: bool = False) -> str:
-    """The row's text; an error with file and row when it is missing or (unless allowed) empty."""
+    """Return the row's text.
+
+    Raises:
+        UserError: with file and row, if it is missing or (unless allowed) empty.
+    """
     text = row.values.get(column)
     if not isinstance(text, str):
         raise UserError(f"{row.where}: column {column!r} must hold text, got {text!r}")

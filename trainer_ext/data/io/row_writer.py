@@ -1,6 +1,5 @@
 """Write rows of data back into a file, every column as it was read: jsonl, or csv by the file's ending."""
 
-import csv
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol, TextIO
@@ -43,7 +42,7 @@ def open_rows(path: str, extra: tuple[str, ...] = ()) -> Iterator[RowWriter]:
         extra: columns that a csv file has behind those of the first row.
     """
     if path.lower().endswith(".csv"):
-        with open_csv(path, csv.QUOTE_NONNUMERIC) as writer:
+        with open_csv(path, quote_text=True) as writer:
             yield CsvRows(writer, extra)
     else:
         with atomic_writer(path) as file:
