@@ -2,7 +2,7 @@
 
 Writes to --output_dir the best model, metrics.json, resolved_config.yaml, README.md (model card) and plots/.
 With --do_train false it evaluates the checkpoint at --model_name_or_path (or in --output_dir) instead.
-The stages of a run stand in trainer_ext/cli/train.py.
+The steps of a run are in trainer_ext/training/job.py.
 """
 
 import os

@@ -14,7 +14,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import trainer_ext.cli.train
+import trainer_ext.training.job
 from tests.settings import ALL, SETTINGS, Setting
 from tests.test_settings_table import flags_of, make_encoder, rows_of
 from tests.two_processes import train
@@ -60,7 +60,7 @@ def check(seen: dict[str, Any]) -> str:
 
 def train_table(folder: Path) -> None:
     """What each process of the launch does; the first writes down what came of it."""
-    trainer_ext.cli.train.write_plots = lambda *args: None
+    trainer_ext.training.job.write_plots = lambda *args: None
     for setting in SETTINGS:
         for task in setting.tasks:
             line = {

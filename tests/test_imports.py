@@ -61,7 +61,7 @@ ALLOWED = {
     "tracking": {"arguments", "tasks", *SMALL},
     # modeling: for a checkpoint's session, tracking: for a reference to a model; both inside functions
     "inference": {"arguments", "data", "tasks", "modeling", "tracking", *SMALL},
-    "evaluation": {"inference", "tasks", *SMALL},
+    "evaluation": {"arguments", "data", "inference", "reports", "tasks", *SMALL},
     "reports": {"arguments", "tasks", *SMALL},
     "export": {
         "arguments",
@@ -76,8 +76,11 @@ ALLOWED = {
     "training": {
         "arguments",
         "data",
+        "evaluation",
+        "inference",
         "modeling",
         "objectives",
+        "reports",
         "runs",
         "tasks",
         "tracking",

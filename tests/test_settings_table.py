@@ -20,7 +20,7 @@ import pandas
 import pytest
 from transformers import BertConfig, BertModel
 
-import trainer_ext.cli.train
+import trainer_ext.training.job
 from tests import settings
 from tests.conftest import ASPECTS, CLASSES, FILLER, ROOT
 from tests.settings import (
@@ -140,7 +140,7 @@ def make_encoder(folder: Path) -> Path:
 def short_runs():
     """Without the plots, which have tests of their own, and with fast garbage collection: most of the time else."""
     patch = pytest.MonkeyPatch()
-    patch.setattr(trainer_ext.cli.train, "write_plots", lambda *args: None)
+    patch.setattr(trainer_ext.training.job, "write_plots", lambda *args: None)
     gc.collect()
     gc.freeze()
     yield

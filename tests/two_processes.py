@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import trainer_ext.cli.train
+import trainer_ext.training.job
 from tests.settings import FGM
 from trainer_ext import fit
 from trainer_ext.arguments.parser import parse_values
@@ -152,7 +153,7 @@ def status_of_script(flags: Flags) -> int:
 
 def main(folder: Path) -> None:
     """Train every case; then twice with `fit`, and train.py itself with a folder that holds a run."""
-    trainer_ext.cli.train.write_plots = lambda *args: (
+    trainer_ext.training.job.write_plots = lambda *args: (
         None
     )  # they take most of the time, and have tests of their own
     seen: dict[str, Any] = {}

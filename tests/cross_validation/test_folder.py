@@ -4,14 +4,17 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.cross_validation.conftest import TINY, topic_rows
 from trainer_ext.api import write_table
 from trainer_ext.arguments.parser import parse_values
-from trainer_ext.cli.train import train_member
-from trainer_ext.cross_validation.folder import claim_for_member
+from trainer_ext.cross_validation.folder import take_folder
+from trainer_ext.cross_validation.member_job import splits_of, train_member
 from trainer_ext.cross_validation.run import prepare
+from trainer_ext.data.fold_table import read_folds
+from trainer_ext.data.training_data import load_training_data
 from trainer_ext.errors import UserError
 
 
@@ -23,10 +26,10 @@ class Begun(Exception):
 def begin(tmp_path, monkeypatch):
     """`begin(rows, validation, **flags)` takes up the folder `cv` as train.py does, and trains nothing."""
 
-    def not_trained(args, seen):
+    def not_trained(args, *given):
         raise Begun
 
-    monkeypatch.setattr("trainer_ext.cli.train.train", not_trained)
+    monkeypatch.setattr("trainer_ext.cross_validation.member_job.train_model", not_trained)
 
     def run(rows: list[dict], validation: list[dict] | None = None, **flags) -> None:
         write_table(rows, tmp_path / "train.jsonl", "")
@@ -41,7 +44,7 @@ def begin(tmp_path, monkeypatch):
         args = parse_values({}, flags)
         if "fold" in flags or len(flags.get("seeds", [0, 0])) == 1:
             with pytest.raises(Begun):
-                train_member(args, lambda trainer: None)
+                train_member(args)
         else:
             prepare(args)
 
@@ -74,8 +77,13 @@ def test_seeds_of_other_rows_are_refused(begin, tmp_path):
 
 
 def test_no_seed_stays_that_is_not_part_of_the_whole(begin, tmp_path):
-    """They may become more, one by one only as long as they have not been joined."""
+    """They become more when all are named; one by itself must be among them."""
     begin(ROWS, DEV, seeds=[1])
+    with pytest.raises(
+        UserError, match="cv holds the seeds 1: name all, --seeds 1 2. Give another"
+    ):
+        begin(ROWS, DEV, seeds=[2])
+    begin(ROWS, DEV, seeds=[1, 2])
     begin(ROWS, DEV, seeds=[2])
     assert json.loads((tmp_path / "cv/seeds.json").read_text())["seeds"] == [1, 2]
     with pytest.raises(
@@ -83,7 +91,6 @@ def test_no_seed_stays_that_is_not_part_of_the_whole(begin, tmp_path):
     ):
         begin(ROWS, DEV, seeds=[3, 4])
     begin(ROWS, DEV, seeds=[1, 2, 3])
-    (tmp_path / "cv/cv.json").write_text("{}")
     begin(ROWS, DEV, seeds=[3])
     with pytest.raises(UserError, match="cv holds the seeds 1, 2, 3: name all, --seeds 1 2 3 7"):
         begin(ROWS, DEV, seeds=[7])
@@ -146,25 +153,24 @@ def test_every_test_row_is_read_before_the_training(begin, tmp_path):
         begin(ROWS, **tests, overwrite_output_dir=True)
 
 
-def test_seeds_that_begin_at_the_same_time_are_all_kept(begin, tmp_path):
+def test_folds_that_begin_at_the_same_time_are_of_one_division(tmp_path):
     """What one reads, checks and writes, no other does meanwhile; the lock is gone afterwards."""
     write_table(ROWS, tmp_path / "train.jsonl", "")
-    write_table(DEV, tmp_path / "dev.jsonl", "")
-    files = {
-        "train_file": str(tmp_path / "train.jsonl"),
-        "validation_file": str(tmp_path / "dev.jsonl"),
-    }
     for attempt in range(3):
         folder = tmp_path / f"several-{attempt}" / "cv"
-        runs = [
-            parse_values({}, TINY | files | {"output_dir": str(folder), "seeds": [seed]})
-            for seed in range(6)
-        ]
+        flags = {"train_file": str(tmp_path / "train.jsonl"), "output_dir": str(folder)}
+        runs = [parse_values({}, TINY | flags | {"folds": 6, "fold": fold}) for fold in range(6)]
+
+        def take(args):
+            return take_folder(args, load_training_data(args.data, splits_of(args)))
+
         with ThreadPoolExecutor(6) as pool:
-            list(pool.map(claim_for_member, runs))
-        assert sorted(json.loads((folder / "seeds.json").read_text())["seeds"]) == list(range(6))
+            tables = list(pool.map(take, runs))
+        written = read_folds(folder / "folds.csv", tables[0].division)
+        assert all(np.array_equal(table.folds, written) for table in tables)
         assert sorted(path.name for path in folder.iterdir()) == [
             ".trainer_ext.json",
+            "folds.csv",
+            "folds.json",
             "resolved_config.yaml",
-            "seeds.json",
         ]

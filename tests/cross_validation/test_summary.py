@@ -13,7 +13,7 @@ from trainer_ext.arguments.parser import parse_values
 from trainer_ext.cross_validation.cross_fit import cross_fitted
 from trainer_ext.cross_validation.outputs import OUTPUTS, load_history, load_outputs, save_outputs
 from trainer_ext.cross_validation.summary import Scored, scored_by_folds, summarise
-from trainer_ext.data.fold_table import FoldTable
+from trainer_ext.data.fold_table import Division, FoldTable
 from trainer_ext.data.io.readers import Row
 from trainer_ext.errors import UserError
 from trainer_ext.tasks import TASKS, LabelSpace
@@ -144,9 +144,8 @@ def test_weights_are_one_over_the_loss_of_each_fold(tmp_path):
 
 def test_augmented_rows_between_the_others_take_no_place():
     ids, original = ["1", "2", "3", "4"], np.array([True, False, True, True])
-    table = FoldTable(
-        None, ids, np.array([[0, 0, 1, 0]]), original, {"folds": 2, "fold_repeats": 1}
-    )
+    division = Division("", 4, 2, "stratified", None, 1, 42)
+    table = FoldTable(None, ids, np.array([[0, 0, 1, 0]]), original, division)
     scored = scored_by_folds(table, [Row({"text": name}, "x") for name in ids])
     assert [row.values["text"] for row in scored.rows] == scored.ids == [
         "1",

@@ -6,7 +6,7 @@ import pytest
 from tests.conftest import ASPECTS
 from trainer_ext.arguments.groups import DataArguments
 from trainer_ext.data.class_names import named
-from trainer_ext.data.dataset import build_dataset, data_hash, load_rows
+from trainer_ext.data.dataset import build_dataset, dataset_sha256, load_rows
 from trainer_ext.data.labelled import label_space
 from trainer_ext.errors import UserError
 from trainer_ext.tasks import TASKS
@@ -89,8 +89,8 @@ def test_a_data_set_by_name_with_class_labels(tmp_path):
 def test_the_hash_depends_on_texts_labels_and_order_only():
     one = datasets.Dataset.from_dict({"text": ["a", "b"], "labels": [0, 1]})
     same = datasets.Dataset.from_dict({"labels": [0, 1], "text": ["a", "b"], "id": ["x", "y"]})
-    assert data_hash(one) == data_hash(same)
+    assert dataset_sha256(one) == dataset_sha256(same)
     for texts, labels in ((["a", "c"], [0, 1]), (["a", "b"], [1, 1]), (["b", "a"], [1, 0])):
-        assert data_hash(
+        assert dataset_sha256(
             datasets.Dataset.from_dict({"text": texts, "labels": labels})
-        ) != data_hash(one)
+        ) != dataset_sha256(one)

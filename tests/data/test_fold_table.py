@@ -9,7 +9,7 @@ import pytest
 from trainer_ext.arguments.groups import DataArguments, FoldArguments
 from trainer_ext.data.augment.__main__ import main as augment
 from trainer_ext.data.dataset import load_rows
-from trainer_ext.data.fold_table import claim_folds
+from trainer_ext.data.fold_table import fold_table_in
 from trainer_ext.data.io.readers import Row
 from trainer_ext.errors import UserError
 from trainer_ext.tasks import TASKS, LabelSpace
@@ -27,7 +27,7 @@ def rows_of(count: int, **columns) -> list[Row]:
 
 
 def claim(folder, rows, data=DATA, **flags):
-    return claim_folds(folder, FoldArguments(**{"folds": 3, **flags}), data, rows, TASK, 42)
+    return fold_table_in(folder, FoldArguments(**{"folds": 3, **flags}), data, rows, TASK, 42)
 
 
 def test_written_once_and_reused(tmp_path):

@@ -13,16 +13,11 @@ from tests.conftest import ROOT
 from tests.data.preprocessing.test_tokenize import make_tokenizer
 from trainer_ext.arguments.groups import DataArguments
 from trainer_ext.arguments.parser import parse
-from trainer_ext.data.dataset import build_dataset, data_hash, load_rows
+from trainer_ext.data.dataset import build_dataset, dataset_sha256, load_rows
 from trainer_ext.data.labelled import label_space
 from trainer_ext.data.preprocessing.tokenize import Collator, encoder
-from trainer_ext.data.streaming import (
-    StreamedDataset,
-    StreamedRows,
-    TokenStream,
-    build_split,
-    rows_of,
-)
+from trainer_ext.data.streaming import StreamedDataset, StreamedRows, TokenStream
+from trainer_ext.data.training_data import build_split, load_training_data
 from trainer_ext.errors import UserError
 from trainer_ext.tasks import TASKS
 
@@ -52,7 +47,7 @@ def test_the_same_rows_as_in_memory(tmp_path):
     stream = streamed(str(tmp_path / "a.jsonl"), id_column="n")
     memory = build_dataset(load_rows(stream.data, "train"), stream.data, stream.task)
     assert list(stream.examples()) == memory.to_list()
-    assert len(stream) == 2500 and data_hash(stream) == data_hash(memory)
+    assert len(stream) == 2500 and dataset_sha256(stream) == dataset_sha256(memory)
     assert list(stream["text"]) == list(stream["text"]) == list(memory["text"])
     assert stream["labels"] == list(memory["labels"])
 
@@ -61,7 +56,9 @@ def test_the_same_tagged_rows_as_in_memory(tmp_path):
     (tmp_path / "a.txt").write_text("play O\nmoon B-song\nplay\n\nstop O\nstop\n\ngo O\nplay\n\n")
     stream = streamed(str(tmp_path / "a.txt"), task="joint")
     memory = build_dataset(load_rows(stream.data, "train"), stream.data, stream.task)
-    assert list(stream.examples()) == memory.to_list() and data_hash(stream) == data_hash(memory)
+    assert list(stream.examples()) == memory.to_list() and dataset_sha256(stream) == dataset_sha256(
+        memory
+    )
     tokens = list(TokenStream(stream, encoder(make_tokenizer(), 8), buffer_size=1))
     assert [row["token_labels"] for row in tokens] == [
         [-100, 0, 1, -100],
@@ -110,11 +107,12 @@ def test_batches_have_a_length(tmp_path):
 def test_only_the_training_rows_are_streamed(tmp_path):
     path = make_file(tmp_path / "a.txt", 6)
     data = DataArguments(train_file=path, validation_file=path, streaming=True)
-    assert isinstance(rows_of(data, "train"), StreamedRows)
-    assert len(rows_of(data, "validation")) == 6 and rows_of(data, "test") == []
-    task = TASKS["single_label"](label_space(rows_of(data, "train"), ["label"], None))
-    assert build_split([], data, task) is None
-    assert len(build_split(rows_of(data, "validation"), data, task)) == 6
+    loaded = load_training_data(data)
+    assert isinstance(loaded.train, StreamedRows)
+    assert len(loaded.validation) == 6 and loaded.rows["test"] == []
+    assert loaded.task.label_space == label_space(loaded.train, ["label"], None)
+    assert build_split([], data, loaded.task) is None
+    assert len(build_split(loaded.validation, data, loaded.task)) == 6
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,14 @@ from trainer_ext.arguments.groups import DataArguments
 from trainer_ext.arguments.parser import parse
 from trainer_ext.data.dataset import (
     build_dataset,
-    data_hash,
+    dataset_sha256,
     load_rows,
     recorded_rows,
     rows_kept_back,
     training_task,
 )
 from trainer_ext.data.io.readers import Row
-from trainer_ext.data.streaming import rows_by_split
+from trainer_ext.data.training_data import read_splits
 from trainer_ext.data.validation_split import by_class, by_flags, split_rows
 from trainer_ext.errors import UserError
 
@@ -166,12 +166,12 @@ def file(tmp_path):
 def test_the_same_rows_wherever_they_are_asked_for(file):
     """At once, one part alone, and by what a checkpoint records."""
     data = data_of(0.2, seed=7, train_file=file, max_eval_samples=5)
-    both = rows_by_split(data, ["train", "validation", "test"])
+    both = read_splits(data, ["train", "validation", "test"])
     assert [len(both[name]) for name in both] == [32, 5, 0]
     for split, rows in both.items():
         assert load_rows(data, split) == rows
     task = training_task(both["train"], data)
-    sha256 = data_hash(build_dataset(both["train"], data, task))
+    sha256 = dataset_sha256(build_dataset(both["train"], data, task))
     config = {
         "train_file": file,
         "validation_split": 0.2,
@@ -196,7 +196,7 @@ def test_the_same_rows_wherever_they_are_asked_for(file):
 
 def test_max_train_samples_come_first(file):
     data = data_of(0.5, train_file=file, max_train_samples=10)
-    parts = rows_by_split(data, ["train", "validation"])
+    parts = read_splits(data, ["train", "validation"])
     assert sorted(row.values["id"] for part in parts.values() for row in part) == list(range(10))
 
 

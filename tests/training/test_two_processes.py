@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import trainer_ext.cli.train
+import trainer_ext.training.job
 from tests.conftest import ROOT
 from tests.test_settings_table import rows_of
 from tests.two_processes import DROPOUT, NO_DROPOUT, RECIPE, SAME_STEPS, alone, files
@@ -52,7 +52,7 @@ def launch(tmp_path_factory) -> dict[str, Any]:
     write_rows(folder)
     begun = DROPOUT | {"config_overrides": NO_DROPOUT, "per_device_train_batch_size": 8}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer_ext.cli.train, "write_plots", lambda *args: None)
+        patch.setattr(trainer_ext.training.job, "write_plots", lambda *args: None)
         one = {name: train_alone(folder, name, alone(name)) for name in SAME_STEPS}
         one["begun by one"] = train_alone(folder, "begun by one", begun)
     command = [

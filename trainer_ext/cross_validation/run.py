@@ -1,20 +1,20 @@
 """All folds (or seeds) of a run, from the fold file to the table of scores."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from trainer_ext.arguments.groups import Arguments
 from trainer_ext.cross_validation.card import summary_table, write_card
-from trainer_ext.cross_validation.folder import claim, training_rows
+from trainer_ext.cross_validation.folder import take_folder
 from trainer_ext.cross_validation.members import member_names
 from trainer_ext.cross_validation.outputs import load_history
 from trainer_ext.cross_validation.summary import Scored, scored_by_folds, scored_by_seeds, summarise
 from trainer_ext.cross_validation.test_rows import read_test_rows
 from trainer_ext.cross_validation.train_members import run_module, train_members
-from trainer_ext.data.dataset import load_rows
 from trainer_ext.data.duplicates import normalised
-from trainer_ext.data.fold_table import fold_strategy
 from trainer_ext.data.io.readers import Row
+from trainer_ext.data.training_data import load_training_data
 from trainer_ext.errors import UserError
 from trainer_ext.files import read_json, write_json
 from trainer_ext.reports import plots
@@ -71,23 +71,25 @@ def run_members(args: Arguments) -> dict[str, float]:
 
 
 def prepare(args: Arguments) -> tuple[Scored, dict[str, Any]]:
-    """Check every row, claim the folder, and say which rows each model is validated on."""
-    data, (rows, task) = args.data, training_rows(args)
-    judges = load_rows(data, "validation") if args.folds.seeds or args.folds.soup else []
+    """Read and check every row, take the folder, and return which rows each model is validated on."""
+    data, folds = args.data, args.folds
+    splits = ["train"]
+    if folds.seeds or folds.soup:
+        splits.append("validation")
+    loaded = load_training_data(data, splits)
     if data.test_file:
-        read_test_rows(data, task)
-    if args.folds.seeds:
-        scored = scored_by_seeds(member_names(args), judges, data.id_column)
-        claim(args, rows, judges, task)
-        return scored, {"seeds": args.folds.seeds}
-    if args.folds.soup:
-        check_unseen(rows, judges, task.required_columns(data.text_column, ())[0])
-    table = claim(args, rows, judges, task)
-    print(
-        f"{len(rows)} rows in {args.folds.folds} folds ({fold_strategy(args.folds, task)})",
-        flush=True,
-    )
-    return scored_by_folds(table, rows), table.about
+        read_test_rows(data, loaded.task)
+    if folds.seeds:
+        scored = scored_by_seeds(member_names(args), loaded.validation, data.id_column)
+        take_folder(args, loaded)
+        return scored, {"seeds": folds.seeds}
+    rows = list(loaded.train)
+    if folds.soup:
+        text_column = loaded.task.required_columns(data.text_column, ())[0]
+        check_unseen(rows, loaded.validation, text_column)
+    table = take_folder(args, loaded)
+    print(f"{len(rows)} rows in {folds.folds} folds ({table.division.fold_strategy})", flush=True)
+    return scored_by_folds(table, rows), asdict(table.division)
 
 
 def check_unseen(rows: list[Row], judges: list[Row], column: str) -> None:

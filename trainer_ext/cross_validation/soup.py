@@ -23,7 +23,7 @@ from trainer_ext.arguments.files import FileOptions
 from trainer_ext.arguments.groups import Arguments
 from trainer_ext.arguments.parser import parse, resolved
 from trainer_ext.cross_validation.members import member_names
-from trainer_ext.data.dataset import build_dataset, data_hash, load_rows
+from trainer_ext.data.dataset import build_dataset, dataset_sha256, load_rows
 from trainer_ext.data.io.readers import Row
 from trainer_ext.data.labelled import texts_and_labels
 from trainer_ext.data.preprocessing.pipeline import Pipeline
@@ -121,7 +121,8 @@ def note_judges(folder: Path, args: Arguments, rows: list[Row]) -> None:
     """Say in a soup's config which rows judged it: its first member was validated on others."""
     config = read_json(folder / "config.json")
     task = Pipeline.parse(folder / "config.json", config).task
-    config["pipeline"]["validation_data_sha256"] = data_hash(build_dataset(rows, args.data, task))
+    judged_on = build_dataset(rows, args.data, task)
+    config["pipeline"]["validation_data_sha256"] = dataset_sha256(judged_on)
     write_json(folder / "config.json", config)
 
 

@@ -1,25 +1,32 @@
 """From files (or a hub data set) to labelled `datasets.Dataset`s, every row checked."""
 
-import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
-from itertools import chain, islice
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 from datasets import Dataset
 
 from trainer_ext.arguments.groups import DataArguments
 from trainer_ext.data.class_names import class_names, named
-from trainer_ext.data.io.readers import Row, require_columns
-from trainer_ext.data.labelled import label_space, labelled_rows, texts_and_labels
+from trainer_ext.data.io.readers import Row
+from trainer_ext.data.labelled import (
+    check_first_row,
+    label_space,
+    labelled_rows,
+    texts_and_labels,
+)
 from trainer_ext.data.provenance import originals_only
+from trainer_ext.data.row_hash import examples_sha256
 from trainer_ext.data.validation_split import Parts, split_rows
 from trainer_ext.errors import UserError, describe_error
 from trainer_ext.tasks import TASKS, Task
 
+Group = TypeVar("Group")
+
 
 def load_rows(data: DataArguments, split: str) -> list[Row]:
-    """All rows of one split; an empty list when it is not given.
+    """Return all rows of one split; an empty list for a split without a file.
 
     Raises:
         UserError: for an empty file or a missing column, before any row is used; for rows to evaluate on that were made
@@ -33,10 +40,10 @@ def load_rows(data: DataArguments, split: str) -> list[Row]:
 
 
 def load_parts(data: DataArguments) -> Parts:
-    """The rows of the training file, of which `validation_split` keeps a share back; each part up to its limit.
+    """Return the rows of the training file, divided by `validation_split`; each part up to its limit.
 
     Raises:
-        UserError: as `split_rows`, and for a hub data set that has validation rows of its own.
+        UserError: as `split_rows` does, and for a hub data set that has validation rows of its own.
     """
     if data.dataset_name and next(hub_rows(data, "validation"), None) is not None:
         raise UserError(
@@ -48,14 +55,15 @@ def load_parts(data: DataArguments) -> Parts:
 
 
 def rows_kept_back(data: DataArguments, task: Task, train_data_sha256: str) -> list[Row]:
-    """The rows that a checkpoint's training kept back by `validation_split`.
+    """Return the rows that a checkpoint's training kept back by `validation_split`.
 
     Raises:
         UserError: when the others are not those that the checkpoint was trained on, so that it may have seen these.
     """
     parts = load_parts(data)
     try:
-        sha256 = hash_of(zip(*texts_and_labels(parts.train, data.text_column, task), strict=True))
+        texts, labels = texts_and_labels(parts.train, data.text_column, task)
+        sha256 = examples_sha256(zip(texts, labels, strict=True))
     except UserError:  # labels that the checkpoint does not know
         sha256 = ""
     if sha256 != train_data_sha256:
@@ -68,49 +76,73 @@ def rows_kept_back(data: DataArguments, task: Task, train_data_sha256: str) -> l
 
 
 def recorded_rows(config: dict[str, Any], task: Task, train_data_sha256: str) -> list[Row]:
-    """The rows that a checkpoint with this resolved configuration kept back; none where it has another validation.
+    """Return the rows that a checkpoint with this resolved configuration kept back; none without `validation_split`.
 
     Raises:
         UserError: when they cannot be found any more.
     """
     if not config.get("validation_split"):
         return []
-    known = {spec.name for spec in fields(DataArguments) if spec.init}
-    data = DataArguments(**{key: value for key, value in config.items() if key in known})
+    data = group_from(DataArguments, config)
     data.split_seed = config.get("seed", data.split_seed)
     return rows_kept_back(data, task, train_data_sha256)
 
 
+def group_from(group: type[Group], config: Mapping[str, Any]) -> Group:
+    """Return a group of flags, with those values of a resolved configuration that belong to it."""
+    known = {spec.name for spec in fields(group) if spec.init}  # type: ignore[arg-type]  # no bound names a dataclass
+    return group(**{name: value for name, value in config.items() if name in known})
+
+
 def stream_rows(data: DataArguments, split: str) -> Iterator[Row]:
-    """The same one by one, for a split that is given."""
-    path, task = getattr(data, f"{split}_file"), TASKS[data.task]
+    """Yield the rows of a split that has a file (or comes from the hub), one by one.
+
+    Raises:
+        UserError: as `load_rows` does.
+    """
+    task = TASKS[data.task]
+    extra = [data.id_column] if data.id_column else []
     if data.dataset_name:
-        source, rows = f"{data.dataset_name}[{split}]", hub_rows(data, split)
+        source = f"{data.dataset_name}[{split}]"
+        needed = [*task.required_columns(data.text_column, data.label_columns), *extra]
+        rows = check_first_row(hub_rows(data, split), needed, source)
     else:
-        source, rows = path, labelled_rows(path, task, data.text_column, data.label_columns, data)
+        path = getattr(data, f"{split}_file")
+        rows = labelled_rows(path, task, data.text_column, data.label_columns, data, extra)
+        rows = refuse_empty(rows, path)
     if split != "train":
         rows = originals_only(rows)
-    first = next(rows, None)
-    if first is None and not data.dataset_name:
-        raise UserError(f"{source} is empty: it has no rows")
-    if first is not None:
-        needed = task.required_columns(data.text_column, data.label_columns)
-        require_columns(first, [*needed, *filter(None, [data.id_column])], source)
-        limits = {
-            "train": data.max_train_samples,
-            "validation": data.max_eval_samples,
-        }  # never of test rows
-        yield from islice(chain([first], rows), limits.get(split))
+    # Test rows are never cut short: their metrics would not compare with anybody else's.
+    limits = {"train": data.max_train_samples, "validation": data.max_eval_samples}
+    yield from islice(rows, limits.get(split))
+
+
+def refuse_empty(rows: Iterable[Row], path: str) -> Iterator[Row]:
+    """Yield the rows.
+
+    Raises:
+        UserError: when there are none.
+    """
+    is_empty = True
+    for row in rows:
+        is_empty = False
+        yield row
+    if is_empty:
+        raise UserError(f"{path} is empty: it has no rows")
 
 
 def training_task(rows: Iterable[Row], data: DataArguments) -> Task:
-    """The task, with the classes that are in the training rows (or named)."""
+    """Return the task with the classes that are in the training rows (or named)."""
     kind = TASKS[data.task]
     return kind(label_space(rows, data.label_columns, data.label_names, kind, data.label_separator))
 
 
 def hub_rows(data: DataArguments, split: str) -> Iterator[Row]:
-    """Rows of a split of a hub data set; none when it has no such split."""
+    """Yield the rows of a split of a hub data set; none if it has no such split.
+
+    Raises:
+        UserError: when it cannot be loaded, or has no training rows.
+    """
     from datasets import load_dataset
 
     try:
@@ -119,38 +151,35 @@ def hub_rows(data: DataArguments, split: str) -> Iterator[Row]:
         raise UserError(
             f"dataset_name {data.dataset_name} cannot be loaded: {describe_error(error)}"
         ) from error
-    if split == "train" and split not in splits:
-        raise UserError(
-            f"dataset_name {data.dataset_name} has no split 'train'; it has {', '.join(splits)}"
-        )
     if split not in splits:
+        if split == "train":
+            raise UserError(
+                f"dataset_name {data.dataset_name} has no split 'train'; it has {', '.join(splits)}"
+            )
         return
     names = class_names(splits[split].features)
+    columns = [column for column in data.label_columns if column in names]
     for number, values in enumerate(splits[split], 1):
-        labels = {
-            column: named(values[column], names[column])
-            for column in data.label_columns
-            if column in names
-        }
+        labels = {column: named(values[column], names[column]) for column in columns}
         yield Row(values | labels, f"{data.dataset_name}[{split}], row {number}")
 
 
 def build_dataset(rows: list[Row], data: DataArguments, task: Task) -> Dataset:
-    """Columns `text`, `labels` (and `id` with `id_column`), one row per row, in order.
+    """Return columns `text`, `labels` (and `id` with `id_column`), one row per row, in order.
 
-    Where the task reads words there are `words` too, and `token_labels`, one for each word.
+    If the task reads words there are `words` too, and `token_labels`, one for each word.
     """
     return Dataset.from_dict(columns_of(rows, data, task))
 
 
 def columns_of(rows: Sequence[Row], data: DataArguments, task: Task) -> dict[str, Sequence]:
-    """The columns of `build_dataset`, every row checked."""
+    """Return the columns of `build_dataset`, every row checked."""
     texts, labels = texts_and_labels(rows, data.text_column, task)
-    columns = {"text": texts, "labels": labels}
+    columns: dict[str, Sequence] = {"text": texts, "labels": labels}
     if task.reads_words:
         intents, tags = zip(*labels, strict=True)
         columns = {
-            "text": [" ".join(t) for t in texts],
+            "text": [" ".join(words) for words in texts],
             "words": texts,
             "labels": intents,
             "token_labels": tags,
@@ -161,22 +190,14 @@ def columns_of(rows: Sequence[Row], data: DataArguments, task: Task) -> dict[str
 
 
 def inputs_and_labels(dataset: Dataset) -> tuple[list, list]:
-    """What `texts_and_labels` made the data set from."""
+    """Return what `texts_and_labels` made the data set from."""
     if "words" not in dataset.column_names:
         return dataset["text"], dataset["labels"]
     return dataset["words"], list(zip(dataset["labels"], dataset["token_labels"], strict=True))
 
 
-def data_hash(dataset: Dataset) -> str:
-    """sha256 over texts and labels in order: equal for equal training data, wherever it is stored."""
+def dataset_sha256(dataset: Any) -> str:
+    """Return `examples_sha256` of a data set; a streamed one has hashed its rows while it counted them."""
     if not isinstance(dataset, Dataset):
-        return dataset.sha256  # a streamed one counted and hashed its rows in one go
-    return hash_of(zip(*inputs_and_labels(dataset), strict=True))
-
-
-def hash_of(pairs: Iterable[tuple]) -> str:
-    """The same over (text, labels) pairs."""
-    digest = hashlib.sha256()
-    for text, labels in pairs:
-        digest.update(f"{text}\x1f{labels}\x1e".encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()
+        return dataset.sha256
+    return examples_sha256(zip(*inputs_and_labels(dataset), strict=True))

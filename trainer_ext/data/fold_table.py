@@ -1,26 +1,26 @@
 """The fold file: which row is in which fold, written once for a data set, reused, and refused when the data changed.
 
 `folds.csv` has a row per row of the training file, in its order: the id (or the number of the row, from 1), `fold`, and
-with repeats `fold_2`, `fold_3`, ... `folds.json` beside it says from which data and how the folds were made.
+with repeats `fold_2`, `fold_3`, ... `folds.json` beside it records from which data and how the folds were made.
 """
 
 import csv
-import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from trainer_ext.arguments.groups import DataArguments, FoldArguments
-from trainer_ext.data.dataset import load_rows
+from trainer_ext.data.dataset import group_from, load_rows
 from trainer_ext.data.duplicates import normalised
 from trainer_ext.data.io.csv_writer import open_csv
 from trainer_ext.data.io.readers import Row, require_columns
-from trainer_ext.data.labelled import is_missing, raw_label, texts_and_labels
+from trainer_ext.data.labelled import is_missing, texts_and_labels
 from trainer_ext.data.provenance import check_sources, made_from, row_ids, telling_id_column
+from trainer_ext.data.row_hash import raw_rows_sha256
 from trainer_ext.data.splits import deal, dealer, strata_of, units_of
 from trainer_ext.errors import UserError
 from trainer_ext.files import write_json
@@ -30,39 +30,62 @@ ROW = "row"
 
 
 @dataclass(frozen=True)
-class FoldTable:
-    """The division of a data set.
+class Division:
+    """From which rows, and how, folds are made; the content of folds.json.
 
     Attributes:
-        id_column: the column of the ids; None where rows are numbered.
+        data_sha256: hash of the rows, as `raw_rows_sha256` has it.
+        rows: their number.
+        folds: in each repeat.
+        fold_strategy: kfold, stratified, multilabel_stratified or group.
+        group_column: whose values stay together; None without.
+        fold_repeats: how often all rows are divided.
+        seed: of the first repeat; each next one has the next seed.
+    """
+
+    data_sha256: str
+    rows: int
+    folds: int
+    fold_strategy: str
+    group_column: str | None
+    fold_repeats: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class FoldTable:
+    """Which row is in which fold.
+
+    Attributes:
+        id_column: the column of the ids; None if rows are numbered.
         ids: (N) of each row.
         folds: (repeats, N).
         original: (N,) false for augmented rows, which are trained on with their source and never validated on.
-        about: what folds.json holds: `data_sha256`, `folds`, `fold_strategy`, ...
+        division: how the folds were made.
     """
 
     id_column: str | None
     ids: list[str]
     folds: np.ndarray
     original: np.ndarray
-    about: dict[str, Any]
+    division: Division
 
     @property
     def models(self) -> int:
         """Number of models: folds times repeats."""
-        return self.about["folds"] * self.about["fold_repeats"]
+        return self.division.folds * self.division.fold_repeats
 
     def held_out(self, fold: int) -> np.ndarray:
-        """(N,) whether each row is in model `fold`'s own fold, augmented rows included."""
-        repeat, part = divmod(fold, self.about["folds"])
+        """Return (N,) whether each row is in model `fold`'s own fold, augmented rows included."""
+        repeat, part = divmod(fold, self.division.folds)
         return self.folds[repeat] == part
 
     def validation_rows(self, fold: int) -> np.ndarray:
-        """Indices of the rows that model `fold` is validated on, in order."""
+        """Return the indices of the rows that model `fold` is validated on, in order."""
         return np.flatnonzero(self.held_out(fold) & self.original)
 
     def training_rows(self, fold: int) -> np.ndarray:
-        """Indices of the rows that model `fold` is trained on, in order."""
+        """Return the indices of the rows that model `fold` is trained on, in order."""
         return np.flatnonzero(~self.held_out(fold))
 
 
@@ -71,7 +94,7 @@ def fold_strategy(args: FoldArguments, task: type[Task] | Task) -> str:
     return args.fold_strategy or task.default_fold_strategy
 
 
-def claim_folds(
+def fold_table_in(
     folder: Path,
     args: FoldArguments,
     data: DataArguments,
@@ -79,7 +102,7 @@ def claim_folds(
     task: Task,
     seed: int,
 ) -> FoldTable:
-    """The table in `folder`, made and written when there is none yet.
+    """Return the table in `folder`; without one the rows are divided, and it is written.
 
     Raises:
         UserError: when the rows, or the way to divide them, are not those the file was made for.
@@ -88,83 +111,89 @@ def claim_folds(
     ids = row_ids(rows, id_column)
     original = np.array([not made_from(row) for row in rows])
     check_sources(rows, ids, original, id_column)
-    about = {
-        "data_sha256": rows_hash(rows, ids, data, task, args.group_column),
-        "rows": len(rows),
-        "folds": args.folds,
-        "fold_strategy": fold_strategy(args, task),
-        "group_column": args.group_column,
-        "fold_repeats": args.fold_repeats,
-        "seed": seed,
-    }
-    if (folder / "folds.csv").is_file() and (folder / "folds.json").is_file():
-        check_same(folder, about)
-        return FoldTable(
-            id_column, ids, read_folds(folder / "folds.csv", len(rows), args), original, about
-        )
-    table = FoldTable(
-        id_column, ids, divide(about, rows, ids, original, data, task), original, about
+    division = Division(
+        data_sha256=raw_rows_sha256(rows, ids, data, task, args.group_column),
+        rows=len(rows),
+        folds=args.folds,
+        fold_strategy=fold_strategy(args, task),
+        group_column=args.group_column,
+        fold_repeats=args.fold_repeats,
+        seed=seed,
     )
-    write_json(folder / "folds.json", about)
-    with open_csv(folder / "folds.csv") as writer:
-        writer.writerow([id_column or ROW, *fold_columns(args.fold_repeats)])
-        writer.writerows(zip(ids, *table.folds.tolist(), strict=True))
+    if (folder / "folds.csv").is_file() and (folder / "folds.json").is_file():
+        check_same(folder, division)
+        folds = read_folds(folder / "folds.csv", division)
+        return FoldTable(id_column, ids, folds, original, division)
+    folds = divide(division, rows, ids, original, data, task)
+    table = FoldTable(id_column, ids, folds, original, division)
+    write_table(folder, table)
     return table
 
 
+def write_table(folder: Path, table: FoldTable) -> None:
+    """Write folds.json and folds.csv."""
+    write_json(folder / "folds.json", asdict(table.division))
+    with open_csv(folder / "folds.csv") as writer:
+        writer.writerow([table.id_column or ROW, *fold_columns(table.division.fold_repeats)])
+        writer.writerows(zip(table.ids, *table.folds.tolist(), strict=True))
+
+
 def validation_rows_of(folder: Path, config: dict[str, Any], task: Task) -> list[Row]:
-    """The rows that the fold with this resolved configuration was validated on, from the fold file in `folder`.
+    """Return the rows that the fold with this resolved configuration was validated on; none without a fold file.
 
     Raises:
         UserError: when the training file is not the one that the folds were made for.
     """
     if not (folder / "folds.csv").is_file():
         return []
-    groups = []
-    for group in (DataArguments, FoldArguments):
-        names = {spec.name for spec in fields(group)}
-        groups.append(group(**{key: value for key, value in config.items() if key in names}))
-    data, args = groups
+    data = group_from(DataArguments, config)
+    args = group_from(FoldArguments, config)
     rows = load_rows(data, "train")
-    table = claim_folds(folder, args, data, rows, task, config["seed"])
+    table = fold_table_in(folder, args, data, rows, task, config["seed"])
     return [rows[k] for k in table.validation_rows(args.fold)]
 
 
 def divide(
-    about: dict[str, Any],
+    division: Division,
     rows: Sequence[Row],
     ids: Sequence[str],
     original: np.ndarray,
     data: DataArguments,
     task: Task,
 ) -> np.ndarray:
-    """(repeats, N) folds. Rows of the same text (`normalised`) stay together, augmented ones with their source."""
+    """Return (repeats, N) folds. Rows of the same text stay together, augmented ones with their source."""
     texts, labels = texts_and_labels(rows, data.text_column, task)
-    keys = [[("text", normalised(task.as_text(text)))] for text in texts]
-    for key, row, name in zip(keys, rows, ids, strict=True):
+    keys = []
+    for row, name, text in zip(rows, ids, texts, strict=True):
+        key = [("text", normalised(task.as_text(text)))]
         key.append(("id", made_from(row) or name))
-        if about["fold_strategy"] == "group":
-            key.append(("group", group_of(row, about["group_column"])))
+        if division.fold_strategy == "group":
+            key.append(("group", group_of(row, division.group_column)))
+        keys.append(key)
     units = units_of(keys)
-    strata = strata_of(task, labels, about["fold_strategy"])
+    strata = strata_of(task, labels, division.fold_strategy)[first_rows(units, original)]
+    repeats = []
+    for seed in range(division.seed, division.seed + division.fold_repeats):
+        how = dealer(division.fold_strategy, division.folds, seed, strata)
+        repeats.append(deal(units, original, division.folds, how))
+    return np.stack(repeats)
+
+
+def first_rows(units: np.ndarray, original: np.ndarray) -> np.ndarray:
+    """Return (U,) the first original row of each unit, whose labels stand for the unit."""
     own = np.flatnonzero(original)
     first = np.zeros(units.max() + 1, dtype=int)
-    first[units[own[::-1]]] = own[::-1]  # a unit counts as its first row
-    return np.stack(
-        [
-            deal(
-                units,
-                original,
-                about["folds"],
-                dealer(about["fold_strategy"], about["folds"], seed, strata[first]),
-            )
-            for seed in range(about["seed"], about["seed"] + about["fold_repeats"])
-        ]
-    )
+    # Written backwards, so that the first row of a unit is the one that stays.
+    first[units[own[::-1]]] = own[::-1]
+    return first
 
 
 def group_of(row: Row, column: str) -> str:
-    """The row's group."""
+    """Return the row's group.
+
+    Raises:
+        UserError: with file and row, when there is no such column or it is empty.
+    """
     require_columns(row, [column], row.where)
     value = row.values[column]
     if is_missing(value):
@@ -172,60 +201,52 @@ def group_of(row: Row, column: str) -> str:
     return str(value)
 
 
-def rows_hash(
-    rows: Sequence[Row],
-    ids: Sequence[str],
-    data: DataArguments,
-    task: Task,
-    group_column: str | None,
-) -> str:
-    """sha256 over what folds depend on: ids, texts, labels as they stand, groups and sources, in order."""
-    columns = task.fixed_columns or (data.text_column,)
-    labels = () if task.fixed_columns else data.label_columns
-    digest = hashlib.sha256()
-    for name, row in zip(ids, rows, strict=True):
-        parts = [name, *(row.values.get(column) for column in columns)]
-        parts += [raw_label(row, column, task) for column in labels]
-        parts += [row.values.get(group_column) if group_column else None, made_from(row)]
-        digest.update(json.dumps(parts, default=str).encode() + b"\n")
-    return digest.hexdigest()
-
-
-def check_same(folder: Path, about: dict[str, Any]) -> None:
-    """Raise `UserError` naming the first thing that differs from what folds.json says."""
+def check_same(folder: Path, division: Division) -> None:
+    """Raise `UserError` naming what differs from folds.json."""
     try:
         before = json.loads((folder / "folds.json").read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{folder / 'folds.json'} is not valid JSON: {error}") from error
-    differs = next((key for key in reversed(about) if before.get(key) != about[key]), None)
-    what = {"data_sha256": "other data", "rows": f"{before.get('rows')} rows"}.get(
-        differs, f"{differs} {before.get(differs)}"
+    now = asdict(division)
+    # Backwards: a flag that was changed is named before the hash and the count of rows.
+    differing = [key for key in reversed(now) if before.get(key) != now[key]]
+    if not differing:
+        return
+    key = differing[0]
+    made_for, changed = f"{key} {before.get(key)}", f"now {key} is {now[key]}"
+    if key == "rows":
+        made_for = f"{before.get('rows')} rows"
+    elif key == "data_sha256":
+        made_for, changed = "other data", "the rows changed"
+    raise UserError(
+        f"{folder / 'folds.csv'} was made for {made_for}, and {changed}: folds of different divisions must not be "
+        "mixed. Give another output_dir, or --overwrite_output_dir true to begin anew"
     )
-    if differs:
-        now = (
-            "the rows changed" if differs == "data_sha256" else f"now {differs} is {about[differs]}"
-        )
-        raise UserError(
-            f"{folder / 'folds.csv'} was made for {what}, and {now}: folds of different divisions must not be mixed. "
-            "Give another output_dir, or --overwrite_output_dir true to begin anew"
-        )
 
 
-def read_folds(path: Path, rows: int, args: FoldArguments) -> np.ndarray:
-    """(repeats, N) of a folds.csv, checked."""
+def read_folds(path: Path, division: Division) -> np.ndarray:
+    """Return (repeats, N) of a folds.csv.
+
+    Raises:
+        UserError: when it is not a whole one.
+    """
     with open(path, encoding="utf-8", newline="") as file:
         records = list(csv.DictReader(file))
+    columns = []
     try:
-        folds = np.array(
-            [[int(record[name]) for record in records] for name in fold_columns(args.fold_repeats)]
-        )
+        for name in fold_columns(division.fold_repeats):
+            columns.append([int(record[name]) for record in records])
+        folds = np.array(columns)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is damaged: {error}") from error
-    if folds.shape[1] != rows or folds.min() < 0 or folds.max() >= args.folds:
-        raise UserError(f"{path} is damaged: expected {rows} rows of folds 0 to {args.folds - 1}")
+    in_range = folds.size and folds.min() >= 0 and folds.max() < division.folds
+    if folds.shape[1] != division.rows or not in_range:
+        raise UserError(
+            f"{path} is damaged: expected {division.rows} rows of folds 0 to {division.folds - 1}"
+        )
     return folds
 
 
 def fold_columns(repeats: int) -> list[str]:
-    """`fold`, `fold_2`, ..., one for each repeat."""
+    """Return `fold`, `fold_2`, ..., one for each repeat."""
     return ["fold", *(f"fold_{number}" for number in range(2, repeats + 1))]

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
 from typing import Any
 
 from trainer_ext.arguments.files import FileOptions, ending_of
@@ -36,21 +35,30 @@ def labelled_rows(
     text_column: str,
     label_columns: Sequence[str],
     options: FileOptions = DEFAULTS,
+    more_columns: Sequence[str] = (),
 ) -> Iterator[Row]:
-    """The same with the columns looked for, and with `drop_missing` without the rows that have no text or label.
+    """Yield the rows of a labelled file; with `drop_missing` without those that have no text or label.
 
     Raises:
-        UserError: for a column that is not there.
+        UserError: for a column that the first row lacks, one of `more_columns` included.
     """
-    rows = read_labelled(path, task.name, options)
-    first = next(rows, None)
-    if first is None:
-        return
-    require_columns(first, task.required_columns(text_column, label_columns), path)
-    rows = chain([first], rows)
-    yield from (
-        drop_missing(rows, task, text_column, label_columns, path) if options.drop_missing else rows
-    )
+    columns = [*task.required_columns(text_column, label_columns), *more_columns]
+    rows = check_first_row(read_labelled(path, task.name, options), columns, path)
+    if options.drop_missing:
+        rows = drop_missing(rows, task, text_column, label_columns, path)
+    yield from rows
+
+
+def check_first_row(rows: Iterable[Row], columns: Sequence[str], source: str) -> Iterator[Row]:
+    """Yield the rows.
+
+    Raises:
+        UserError: before the first row, when it lacks a column; `source` is named.
+    """
+    for number, row in enumerate(rows):
+        if number == 0:
+            require_columns(row, columns, source)
+        yield row
 
 
 def drop_missing(

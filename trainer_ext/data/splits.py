@@ -18,19 +18,23 @@ Deal = Callable[[np.ndarray], np.ndarray]
 
 
 def units_of(keys: Sequence[Sequence[Hashable]]) -> np.ndarray:
-    """(N,) number of the unit of each row: rows that share any key (directly, or through others) are one unit."""
-    parent = list(range(len(keys)))
+    """Return (N,) the number of each row's unit: rows that share any key, directly or through others, are one unit."""
+    import pandas
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
 
-    def root(k: int) -> int:
-        while parent[k] != k:
-            parent[k] = k = parent[parent[k]]
-        return k
-
-    first: dict[Hashable, int] = {}
+    numbers: dict[Hashable, int] = {}
+    rows, columns = [], []
     for row, names in enumerate(keys):
         for name in names:
-            parent[root(row)] = root(first.setdefault(name, row))
-    return np.unique([root(k) for k in range(len(keys))], return_inverse=True)[1]
+            rows.append(row)
+            # Keys are further nodes of the graph, behind the rows: one edge per key instead of one per pair of rows.
+            columns.append(len(keys) + numbers.setdefault(name, len(numbers)))
+    size = len(keys) + len(numbers)
+    edges = coo_array((np.ones(len(rows)), (rows, columns)), shape=(size, size))
+    _, components = connected_components(edges, directed=False)
+    # Numbered by their first row: the draw of validation_split is made again from these numbers.
+    return pandas.factorize(components[: len(keys)])[0]
 
 
 def deal(units: np.ndarray, counted: np.ndarray, folds: int, how: Deal | None) -> np.ndarray:

@@ -1,23 +1,17 @@
 """Training rows that are read from their file again and again and never all in memory (`--streaming`)."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
 from typing import Any
 
 import torch
-from datasets import Dataset, IterableDataset
+from datasets import IterableDataset
 
 from trainer_ext.arguments.groups import DataArguments
-from trainer_ext.data.dataset import (
-    build_dataset,
-    columns_of,
-    hash_of,
-    load_parts,
-    load_rows,
-    stream_rows,
-)
+from trainer_ext.data.dataset import columns_of, stream_rows
 from trainer_ext.data.io.readers import Row
+from trainer_ext.data.row_hash import examples_sha256
 from trainer_ext.tasks import Task
 
 BATCH = 1000
@@ -44,8 +38,9 @@ class StreamedDataset:
 
     def __init__(self, data: DataArguments, task: Task):
         self.data, self.task = data, task
-        self.rows, self.labels = 0, []
-        self.sha256 = hash_of(self._counted())
+        self.rows = 0
+        self.labels: list[Any] = []
+        self.sha256 = examples_sha256(self._count())
 
     def __len__(self) -> int:
         return self.rows
@@ -61,7 +56,7 @@ class StreamedDataset:
             for values in zip(*columns.values(), strict=True):
                 yield dict(zip(columns, values, strict=True))
 
-    def _counted(self) -> Iterator[tuple]:
+    def _count(self) -> Iterator[tuple]:
         for example in self.examples():
             self.rows += 1
             labels = example["labels"]
@@ -117,25 +112,3 @@ class TokenStream(torch.utils.data.IterableDataset):
     def set_epoch(self, epoch: int) -> None:
         """Called by the data loader at the start of each epoch."""
         self.stream.set_epoch(epoch)
-
-
-def rows_of(data: DataArguments, split: str) -> list[Row] | StreamedRows:
-    """All rows of a split; with `--streaming` the training rows only as something to go through."""
-    return StreamedRows(data) if data.streaming and split == "train" else load_rows(data, split)
-
-
-def rows_by_split(
-    data: DataArguments, splits: Sequence[str]
-) -> dict[str, list[Row] | StreamedRows]:
-    """The rows of each split; with `--validation_split` the training file is read and divided once."""
-    divided = load_parts(data)._asdict() if data.validation_split else {}
-    return {split: divided[split] if split in divided else rows_of(data, split) for split in splits}
-
-
-def build_split(
-    rows: list[Row] | StreamedRows, data: DataArguments, task: Task
-) -> Dataset | StreamedDataset | None:
-    """The data set of a split's rows; None for no rows."""
-    if isinstance(rows, StreamedRows):
-        return StreamedDataset(data, task)
-    return build_dataset(rows, data, task) if rows else None

@@ -11,10 +11,11 @@ from typing import Any
 import yaml
 
 from trainer_ext.arguments.files import FileOptions
-from trainer_ext.data.dataset import hash_of, recorded_rows
+from trainer_ext.data.dataset import recorded_rows
 from trainer_ext.data.fold_table import validation_rows_of
 from trainer_ext.data.io.readers import Row
 from trainer_ext.data.labelled import labelled_rows, texts_and_labels
+from trainer_ext.data.row_hash import examples_sha256
 from trainer_ext.errors import UserError, check_range
 from trainer_ext.export import gate
 from trainer_ext.export.latency import latency_table
@@ -153,8 +154,9 @@ def evaluation_rows(options: ExportOptions, predictor: Predictor) -> tuple[list[
     if not rows:
         raise UserError(f"{path} is empty: it has no rows")
     texts, labels = texts_and_labels(rows, text_column, task)
-    sha256 = predictor.pipeline.validation_data_sha256
-    if not options.eval_file and sha256 and sha256 != hash_of(zip(texts, labels, strict=True)):
+    recorded = predictor.pipeline.validation_data_sha256
+    found = examples_sha256(zip(texts, labels, strict=True))
+    if not options.eval_file and recorded and recorded != found:
         print(
             f"note: {path} holds other rows now than those {options.model} was chosen on",
             file=sys.stderr,

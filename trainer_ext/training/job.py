@@ -1,0 +1,297 @@
+"""Train one model: prepare, train, save, score, and write what belongs beside the model.
+
+The job knows nothing of folds. Whoever trains a model as one of several hands over that model's rows, folder and seed,
+and what else to keep before the model counts as finished.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase, set_seed
+
+from trainer_ext.arguments.groups import Arguments
+from trainer_ext.arguments.parser import write_resolved
+from trainer_ext.data.dataset import dataset_sha256, inputs_and_labels
+from trainer_ext.data.preprocessing.cleaning import Cleaning
+from trainer_ext.data.preprocessing.tokenize import ModelTexts
+from trainer_ext.data.report.summary import print_summary
+from trainer_ext.data.training_data import SPLITS, Datasets, TrainingData, load_training_data
+from trainer_ext.errors import UserError, stage
+from trainer_ext.evaluation.calibrate import calibrate
+from trainer_ext.evaluation.scoring import score
+from trainer_ext.files import check_folder, scratch_folder, write_json
+from trainer_ext.inference import Predictor, load_predictor
+from trainer_ext.modeling import EncoderWithHead
+from trainer_ext.modeling.build import build_model, build_tokenizer, pipeline_of
+from trainer_ext.modeling.layers import prepare_layers
+from trainer_ext.processes import entered_by_main, main_first, on_main, only_main_speaks
+from trainer_ext.reports.cards import write_model_card
+from trainer_ext.reports.run_report import write_plots
+from trainer_ext.reports.tables import metrics_table
+from trainer_ext.runs.output_dir import claim_output_dir, is_over, locked, mark, put_in_place
+from trainer_ext.runs.resume import check_flags, check_rows
+from trainer_ext.tasks import Task
+from trainer_ext.tracking.artifacts.publish import publish
+from trainer_ext.tracking.run import tracked_run
+from trainer_ext.training.build import build_trainer, check_hub, tokenize_splits
+from trainer_ext.training.ridge_head import start_from_ridge
+from trainer_ext.training.trainer import CustomTrainer
+
+PREFIXES = {"validation": "eval", "test": "test"}  # of the metrics' names, by split
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A model that was saved and scored, shortly before metrics.json says so.
+
+    Attributes:
+        folder: its output folder.
+        task: with the calibration that was fitted.
+        scores: by split, what `evaluation.scoring.score` returns.
+        history: the Trainer's log.
+    """
+
+    folder: Path
+    task: Task
+    scores: dict[str, dict[str, Any]]
+    history: list[dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a process trains with.
+
+    Attributes:
+        task: with the classes of the training rows.
+        datasets: the labelled rows by split; None for a split without rows.
+        tokenizer: of the model.
+        model: freshly built, or loaded.
+        tokens: the rows of `train` and `validation` as the model reads them.
+    """
+
+    task: Task
+    datasets: Datasets
+    tokenizer: PreTrainedTokenizerBase
+    model: EncoderWithHead
+    tokens: dict[str, Any]
+
+
+def nothing(_: Any) -> None:
+    """Do nothing: the default of the callbacks."""
+
+
+def train_alone(
+    args: Arguments, on_trainer: Callable[[CustomTrainer], None] = nothing
+) -> dict[str, float]:
+    """Train one model in a folder that no other process trains in meanwhile; returns what metrics.json holds."""
+    folder = Path(args.training.output_dir)
+    on_main(partial(check_folder, "output_dir", folder))
+    with entered_by_main(partial(locked, folder)):
+        return train_model(args, partial(load_training_data, args.data), on_trainer)
+
+
+def train_model(
+    args: Arguments,
+    load: Callable[[], TrainingData],
+    on_trainer: Callable[[CustomTrainer], None] = nothing,
+    before_done: Callable[[Finished], None] = nothing,
+) -> dict[str, float]:
+    """Claim the folder, load rows, tokenizer and model, train, save the best model, score it, write the rest.
+
+    Under a launcher the main process claims and finishes; each process loads what it trains with, the main one first.
+
+    Args:
+        args: of this model; `training.output_dir` is its folder, which the caller holds locked.
+        load: returns the rows; called once in each process, when the folder is known to be free.
+        on_trainer: is handed the trainer before it trains.
+        before_done: is handed the scored model before metrics.json, which marks a finished run, is written.
+
+    Returns:
+        What metrics.json holds; empty on other processes than the main one.
+    """
+    checkpoint = on_main(partial(claim, args))
+    with stage("while reading the rows and building the model"):
+        prepared = main_first(partial(prepare, args, load, checkpoint))
+    folder = Path(args.training.output_dir)
+    on_main(partial(mark, folder))
+    with tracked_run(args, goes_on=lies_in(checkpoint, folder)) as run:
+        trainer = trainer_for(args, prepared)
+        on_trainer(trainer)
+        with stage("while training"):
+            speed = train_from(args, trainer, checkpoint)
+        with stage("while saving the model"):
+            save(args, trainer)
+        if not trainer.is_world_process_zero():
+            return {}
+        with stage("while scoring the model and writing the files beside it"):
+            finished = score_saved(args, trainer, prepared.datasets)
+            metrics = collect_metrics(args, trainer, finished, speed)
+            write_reports(args, trainer, prepared.datasets, finished, metrics)
+            before_done(finished)
+            write_json(folder / "metrics.json", metrics)
+            publish_model(args, run, prepared.datasets, finished, metrics)
+        print_result(folder, metrics, trainer.holds_best)
+        return metrics
+
+
+def claim(args: Arguments) -> str | None:
+    """Take the output folder, and return the checkpoint to resume from; None to begin at the start."""
+    for note in args.training.precision_notes:
+        print(note)
+    check_hub(args.training)
+    checkpoint = claim_output_dir(args.training)
+    check_flags(checkpoint, args)
+    return checkpoint
+
+
+def lies_in(checkpoint: str | None, folder: Path) -> bool:
+    """Return whether a checkpoint is of the run in `folder`, which then goes on, rather than of another one."""
+    if checkpoint is None:
+        return False
+    return Path(checkpoint).resolve().parent == folder.resolve()
+
+
+def prepare(args: Arguments, load: Callable[[], TrainingData], checkpoint: str | None) -> Prepared:
+    """Load and check every row, build tokenizer and model, and tokenise."""
+    data, training = args.data, args.training
+    loaded = load()
+    task, datasets = loaded.task, loaded.build_datasets()
+    if training.eval_strategy != "no" and not datasets["validation"]:
+        raise UserError(
+            f"eval_strategy {training.eval_strategy.value} needs validation rows, but there are none"
+        )
+    train_sha256 = dataset_sha256(datasets["train"])
+    validation_sha256 = dataset_sha256(datasets["validation"]) if datasets["validation"] else None
+    check_rows(checkpoint, train_sha256, validation_sha256, training.load_best_model_at_end)
+    # Before the model is built: a fresh head takes its weights from this generator.
+    set_seed(training.seed)
+    cleaning = Cleaning.from_flags(data.clean, data.stopwords_file)
+    tokenizer = build_tokenizer(args.model, data, ModelTexts(datasets["train"], cleaning))
+    print_summary(datasets, tokenizer, data.max_length)
+    pipeline = pipeline_of(data, task, tokenizer, cleaning, train_sha256, validation_sha256)
+    model = build_model(args.model, data, task, tokenizer, pipeline, datasets["train"]["labels"])
+    prepare_layers(model, args.model)
+    tokens = tokenize_splits(args, task, model, tokenizer, datasets)
+    return Prepared(task, datasets, tokenizer, model, tokens)
+
+
+def trainer_for(args: Arguments, prepared: Prepared) -> CustomTrainer:
+    """Return the trainer; under a launcher only the main process prints what it notes."""
+    labels = prepared.datasets["train"]["labels"]
+    with only_main_speaks():
+        return build_trainer(
+            args, prepared.task, prepared.model, prepared.tokenizer, labels, prepared.tokens
+        )
+
+
+def train_from(args: Arguments, trainer: CustomTrainer, checkpoint: str | None) -> dict[str, float]:
+    """Train, from a checkpoint if there is one; returns what the Trainer measured of its speed."""
+    if args.model.head_init == "ridge" and not checkpoint:
+        start_from_ridge(trainer)
+    last_step = trainer.steps()[1]
+    if checkpoint and is_over(checkpoint, args.training.early_stopping_patience, last_step):
+        if trainer.is_world_process_zero():
+            print(f"{checkpoint} is at the end of its training: nothing is left to train")
+        trainer.load_finished(checkpoint)
+        return {"train_runtime": 0.0, "train_samples_per_second": 0.0}
+    return trainer.train(resume_from_checkpoint=checkpoint).metrics
+
+
+def save(args: Arguments, trainer: CustomTrainer) -> None:
+    """Save the model into its folder, all of it or nothing that answers."""
+    training, folder = args.training, Path(args.training.output_dir)
+    with scratch_folder(folder / "model") as beside:
+        # On every process, not only the main one: weights that are split (FSDP) are gathered here.
+        trainer.save_model(str(beside), _internal_call=True)
+        if trainer.is_world_process_zero():
+            put_in_place(beside, folder)
+            write_resolved(args, folder)
+    if training.push_to_hub:
+        trainer.push_to_hub(commit_message="Model save", revision=training.hub_revision)
+
+
+def score_saved(args: Arguments, trainer: CustomTrainer, datasets: Datasets) -> Finished:
+    """Calibrate and score the model as it was saved, not as it is in memory."""
+    folder, task = Path(args.training.output_dir), trainer.task
+    shows_bar = not args.training.disable_tqdm
+    if args.model.calibrate != "none":
+        rows = datasets["validation"]
+        task.calibration = calibrate(
+            folder,
+            rows["text"],
+            rows["labels"],
+            args.model.calibrate,
+            args.training.per_device_eval_batch_size,
+            shows_bar,
+            args.model.trust_remote_code,
+        )
+    scores = {}
+    for split in PREFIXES:
+        if datasets[split]:
+            predictor = load_saved(args, folder)
+            scores[split] = score(predictor, *inputs_and_labels(datasets[split]), split, shows_bar)
+    return Finished(folder, task, scores, trainer.state.log_history)
+
+
+def load_saved(args: Arguments, folder: Path) -> Predictor:
+    """Load a checkpoint as `predict.py` does."""
+    return load_predictor(
+        folder,
+        batch_size=args.training.per_device_eval_batch_size,
+        trust_remote_code=args.model.trust_remote_code,
+    )
+
+
+def collect_metrics(
+    args: Arguments, trainer: CustomTrainer, finished: Finished, speed: dict[str, float]
+) -> dict[str, float]:
+    """Return the content of metrics.json."""
+    metrics: dict[str, Any] = {}
+    for split, scored in finished.scores.items():
+        for name, value in scored["metrics"].items():
+            metrics[f"{PREFIXES[split]}_{name}"] = value
+    for name in ("train_runtime", "train_samples_per_second"):
+        if name in speed:
+            metrics[name] = speed[name]
+    metrics["best_step"] = trainer.step_of_model
+    metrics["global_step"] = trainer.state.global_step
+    metrics["precision"] = args.training.precision
+    return metrics
+
+
+def write_reports(
+    args: Arguments,
+    trainer: CustomTrainer,
+    datasets: Datasets,
+    finished: Finished,
+    metrics: dict[str, float],
+) -> None:
+    """Write the plots and the model card."""
+    marked = trainer.step_of_model if trainer.holds_best else None
+    validated = finished.scores.get("validation")
+    write_plots(finished.folder / "plots", finished.task, finished.history, marked, validated)
+    counts = {split: len(datasets[split] or ()) for split in SPLITS}
+    write_model_card(finished.folder, args, finished.task, metrics, counts, trainer.holds_best)
+
+
+def publish_model(
+    args: Arguments, run: Any, datasets: Datasets, finished: Finished, metrics: dict[str, float]
+) -> None:
+    """Put the model into the artifact store, and its validation predictions on W&B when there are any."""
+    rows = datasets["validation"]
+    validation = None
+    if rows:
+        validation = (finished.task, inputs_and_labels(rows)[0], finished.scores["validation"])
+    publish(args, run, metrics, validation)
+
+
+def print_result(folder: Path, metrics: dict[str, float], holds_best: bool) -> None:
+    """Print the table of metrics, and where everything is."""
+    kind = "best" if holds_best else "last"
+    print(
+        f"\n{metrics_table(metrics)}\n\nThe {kind} model (step {metrics['best_step']}), metrics.json, README.md and "
+        f"plots/ are in {folder}"
+    )
