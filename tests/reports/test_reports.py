@@ -196,3 +196,13 @@ def test_a_picture_that_fails_is_a_warning(tmp_path, capsys, monkeypatch):
         ["warning", f"no picture {tmp_path / name}"] for name in ("a.png", "file/b.png", "c.png")
     ]
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_cells_of_a_confusion_matrix_are_counts_coloured_by_the_share_of_their_row(monkeypatch):
+    figures = []
+    monkeypatch.setattr(plots, "save", lambda figure, path: figures.append(figure))
+    labels, predicted = np.array([0, 0, 0, 0, 1]), np.array([0, 0, 0, 1, 1])
+    plots.confusion_matrix(labels, predicted, ["a", "b"], None)
+    axis = figures[0].axes[0]
+    assert [text.get_text() for text in axis.texts] == ["3", "1", "", "1"]
+    assert axis.images[0].get_array().tolist() == [[0.75, 0.25], [0, 1]]

@@ -1,86 +1,109 @@
 """PNG plots of a run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from sklearn import metrics
 
 from trainer_ext.figures import numbers, picture, plt, save, short, shown
 
 MOST_CLASSES = 80  # in a confusion matrix
-MOST_BARS, MOST_TARGETS = 80, 30
+MOST_BARS = 80
+MOST_TARGETS = 30
+MOST_IN_LEGEND = 12
 WITH_COUNTS = 25  # classes up to which there is room for numbers
+
+History = Sequence[Mapping[str, Any]]
+"""What the Trainer logged: entries with a `step` and the values that were logged then."""
 
 
 @picture
-def learning_curves(
-    history: Sequence[dict], metric: str, best_step: int | None, path: Path
-) -> None:
-    """Training loss and its terms on the left, validation loss and metric on the right, by optimizer step."""
+def learning_curves(history: History, metric: str, best_step: int | None, path: Path) -> None:
+    """Draw training loss and its terms on the left, validation loss and metric on the right, by optimizer step."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
-    names = sorted({key for entry in history for key in entry if key.startswith("loss")})
-    for name in names:
-        points = [(entry["step"], entry[name]) for entry in history if name in entry]
-        plot(left, points, label=name, linewidth=2 if name == "loss" else 1)
-    left.set(xlabel="step", title="training")
-    twin = right.twinx()
-    for axis, key, color in (
-        (right, f"eval_{metric}", "tab:blue"),
-        (twin, "eval_loss", "tab:gray"),
-    ):
-        points = [(entry["step"], entry[key]) for entry in history if key in entry]
-        if points:
-            plot(axis, points, color=color, marker="o", markersize=3, label=short(key))
-        axis.set_ylabel(short(key), color=color)
+    draw_losses(left, history)
+    draw_validation(right, history, metric)
     if best_step:
-        right.axvline(
-            best_step,
-            color="tab:green",
-            linestyle="--",
-            linewidth=1,
-            label=f"best: step {best_step}",
-        )
+        label = f"best: step {best_step}"
+        right.axvline(best_step, color="tab:green", linestyle="--", linewidth=1, label=label)
         right.legend(loc="lower right")
-    right.set(xlabel="step", title="validation")
-    if names:
-        left.legend()
-    else:
-        say(left, "nothing was logged:\nlogging_steps is more than the steps")
-    if not any(key.startswith("eval_") for entry in history for key in entry):
-        say(right, "nothing was evaluated while training:\neval_strategy is no")
     figure.tight_layout()
     save(figure, path)
 
 
-def plot(axis, points: Sequence[tuple[float, float]], **style) -> None:
-    """A line through (x, y), with gaps where y is not finite."""
+def draw_losses(axis: Axes, history: History) -> None:
+    """Draw a line for the training loss and one for each of its terms."""
+    axis.set(xlabel="step", title="training")
+    names = [name for name in sorted(logged(history)) if name.startswith("loss")]
+    for name in names:
+        width = 2 if name == "loss" else 1
+        plot(axis, points(history, name), label=name, linewidth=width)
+    if names:
+        axis.legend()
+    else:
+        write_in_the_middle(axis, "nothing was logged:\nlogging_steps is more than the steps")
+
+
+def draw_validation(axis: Axes, history: History, metric: str) -> None:
+    """Draw the validation metric, and the validation loss on an axis of its own to the right."""
+    axis.set(xlabel="step", title="validation")
+    panels = [(axis, f"eval_{metric}", "tab:blue"), (axis.twinx(), "eval_loss", "tab:gray")]
+    for panel, name, color in panels:
+        found = points(history, name)
+        if found:
+            plot(panel, found, color=color, marker="o", markersize=3, label=short(name))
+        panel.set_ylabel(short(name), color=color)
+    if not any(name.startswith("eval_") for name in logged(history)):
+        write_in_the_middle(axis, "nothing was evaluated while training:\neval_strategy is no")
+
+
+def logged(history: History) -> set[str]:
+    """Return the names of all values that were logged."""
+    names: set[str] = set()
+    for entry in history:
+        names.update(entry)
+    return names
+
+
+def points(history: History, name: str) -> list[tuple[float, float]]:
+    """Return (step, value) of each entry that has the value."""
+    return [(entry["step"], entry[name]) for entry in history if name in entry]
+
+
+def plot(axis: Axes, points: Sequence[tuple[float, float]], **style: Any) -> None:
+    """Draw a line through (x, y), with gaps at values that are not finite."""
     x, y = zip(*points, strict=True)
     axis.plot(x, numbers(y), **style)
 
 
-def say(axis, text: str) -> None:
-    """In the middle of a panel that has nothing to show."""
+def write_in_the_middle(axis: Axes, text: str) -> None:
+    """Explain a panel that has nothing to show."""
     axis.text(0.5, 0.5, text, transform=axis.transAxes, ha="center", va="center")
 
 
 @picture
-def fold_curves(histories: dict[str, Sequence[dict]], metric: str, path: Path) -> None:
-    """Training loss and validation metric (what was logged of them) by optimizer step; a line for each model."""
-    logged = {key for history in histories.values() for entry in history for key in entry}
-    keys = [key for key in ("loss", f"eval_{metric}") if key in logged]
-    if not keys:
+def fold_curves(histories: Mapping[str, History], metric: str, path: Path) -> None:
+    """Draw training loss and validation metric by optimizer step, if they were logged; a line for each model."""
+    names = set()
+    for history in histories.values():
+        names |= logged(history)
+    panels = [name for name in ("loss", f"eval_{metric}") if name in names]
+    if not panels:
         return
-    figure, axes = plt.subplots(1, len(keys), figsize=(5.5 * len(keys), 4), squeeze=False)
+    size = (5.5 * len(panels), 4)
+    figure, axes = plt.subplots(1, len(panels), figsize=size, squeeze=False)
     colors = plt.get_cmap("viridis")(np.linspace(0, 0.9, len(histories)))
-    for axis, key in zip(axes.flat, keys, strict=True):
-        for color, (name, history) in zip(colors, histories.items(), strict=True):
-            points = [(entry["step"], entry[key]) for entry in history if key in entry]
-            if points:
-                plot(axis, points, color=color, marker="o", markersize=3, linewidth=1, label=name)
-        axis.set(
-            xlabel="step", title="training loss" if key == "loss" else f"validation {short(metric)}"
-        )
-    if len(histories) <= 12:
+    for axis, name in zip(axes.flat, panels, strict=True):
+        title = "training loss" if name == "loss" else f"validation {short(metric)}"
+        axis.set(xlabel="step", title=title)
+        for color, (model, history) in zip(colors, histories.items(), strict=True):
+            found = points(history, name)
+            if found:
+                plot(axis, found, color=color, marker="o", markersize=3, linewidth=1, label=model)
+    if len(histories) <= MOST_IN_LEGEND:
         axes.flat[-1].legend(fontsize=8)
     figure.tight_layout()
     save(figure, path)
@@ -90,88 +113,96 @@ def fold_curves(histories: dict[str, Sequence[dict]], metric: str, path: Path) -
 def confusion_matrix(
     labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str], path: Path
 ) -> None:
-    """Counts (rows: true class, columns: predicted), coloured by the share of the row.
+    """Draw counts (rows: true class, columns: predicted), coloured by the share of the row.
 
     Of many classes those with the most errors are drawn, and the title says so.
     """
     kept = most_confused(labels, predicted, len(classes))
-    place = np.full(len(classes), -1)
-    place[kept] = np.arange(len(kept))
-    counts = np.zeros((len(kept), len(kept)), dtype=int)
-    rows_of = np.bincount(labels, minlength=len(classes))[kept]
-    inside = (place[labels] >= 0) & (place[predicted] >= 0)
-    np.add.at(counts, (place[labels][inside], place[predicted][inside]), 1)
-    share = counts / rows_of[:, None].clip(min=1)
+    counts = metrics.confusion_matrix(labels, predicted, labels=kept)
+    # Of all rows of a class, also those predicted as a class that is not drawn.
+    rows = np.bincount(labels, minlength=len(classes))[kept]
+    share = counts / rows[:, None].clip(min=1)
+    names, family = shown(classes)
     size = min(20.0, 2.5 + 0.5 * len(kept))
     figure, axis = plt.subplots(figsize=(size, size))
-    axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    drawn, family = shown(classes)
-    ticks, names = range(len(kept)), [drawn[k] for k in kept]
-    axis.set_xticks(ticks, names, rotation=60, ha="right", family=family)
-    axis.set_yticks(ticks, names, family=family)
+    display = metrics.ConfusionMatrixDisplay(share, display_labels=[names[k] for k in kept])
+    display.plot(
+        ax=axis,
+        cmap="Blues",
+        include_values=len(kept) <= WITH_COUNTS,
+        colorbar=False,
+        im_kw={"vmin": 0, "vmax": 1},
+        text_kw={"fontsize": 8},
+    )
+    if display.text_ is not None:
+        for text, count in zip(display.text_.flat, counts.flat, strict=True):
+            text.set_text(str(count) if count else "")
     axis.set(xlabel="predicted", ylabel="true")
+    plt.setp(axis.get_xticklabels(), rotation=60, ha="right", family=family)
+    plt.setp(axis.get_yticklabels(), family=family)
     if len(kept) < len(classes):
         axis.set_title(f"the {len(kept)} of {len(classes)} classes with the most errors")
-    if len(kept) <= WITH_COUNTS:
-        for i, j in np.ndindex(*counts.shape):
-            if counts[i, j]:
-                color = "white" if share[i, j] > 0.5 else "black"
-                axis.text(j, i, counts[i, j], ha="center", va="center", color=color, fontsize=8)
     save(figure, path)
 
 
-def most_confused(labels: np.ndarray, predicted: np.ndarray, count: int) -> np.ndarray:
-    """The classes (indices, in order) that take part in the most errors, at most `MOST_CLASSES`; of equal ones those
-    with more rows."""
-    if count <= MOST_CLASSES:
-        return np.arange(count)
-    wrong = labels != predicted
-    errors = np.bincount(labels[wrong], minlength=count) + np.bincount(
-        predicted[wrong], minlength=count
-    )
-    order = np.lexsort((np.arange(count), -np.bincount(labels, minlength=count), -errors))
+def most_confused(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """Return the classes (indices, in order) that take part in the most errors, at most `MOST_CLASSES`.
+
+    Of classes with equally many errors those with more rows come first.
+    """
+    if classes <= MOST_CLASSES:
+        return np.arange(classes)
+    is_wrong = labels != predicted
+    errors = np.bincount(labels[is_wrong], minlength=classes)
+    errors += np.bincount(predicted[is_wrong], minlength=classes)
+    rows = np.bincount(labels, minlength=classes)
+    # The last key of lexsort counts first.
+    order = np.lexsort((np.arange(classes), -rows, -errors))
     return np.sort(order[:MOST_CLASSES])
 
 
 @picture
 def scatter(labels: np.ndarray, predicted: np.ndarray, targets: Sequence[str], path: Path) -> None:
-    """Predicted over true score, (N, T) each, one panel a target, with the diagonal on which they are equal."""
-    count, targets = len(targets), targets[:MOST_TARGETS]
-    columns = min(3, len(targets))
-    rows = -(-len(targets) // columns)
+    """Draw predicted over true scores, (N, T) each: one panel a target, with the diagonal on which they are equal."""
+    drawn = targets[:MOST_TARGETS]
+    columns = min(3, len(drawn))
+    rows = -(-len(drawn) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(4 * columns, 4 * rows), squeeze=False)
-    for axis in axes.flat[len(targets) :]:
+    for axis in axes.flat[len(drawn) :]:
         axis.axis("off")
-    names, family = shown(targets)
+    names, family = shown(drawn)
     for k, name in enumerate(names):
-        axis, true = axes.flat[k], numbers(labels[:, k])
+        axis = axes.flat[k]
+        true = numbers(labels[:, k])
         axis.scatter(true, numbers(predicted[:, k]), s=8, alpha=0.4)
-        ends = true[~np.isnan(true)]
-        if len(ends):
-            ends = [ends.min(), ends.max()]
+        if not np.isnan(true).all():
+            ends = [np.nanmin(true), np.nanmax(true)]
             axis.plot(ends, ends, color="tab:green", linestyle="--", linewidth=1)
         axis.set(xlabel="true", ylabel="predicted")
         axis.set_title(name, family=family)
     figure.tight_layout()
-    if len(targets) < count:
-        figure.suptitle(f"the first {len(targets)} of {count} targets", y=1, va="bottom")
+    if len(drawn) < len(targets):
+        title = f"the first {len(drawn)} of {len(targets)} targets"
+        figure.suptitle(title, y=1, va="bottom")
     save(figure, path)
 
 
 @picture
-def bars(scores: dict[str, float], mean: float, title: str, path: Path) -> None:
-    """One horizontal bar per name, lowest at the bottom, with a line at the mean; of many names the lowest."""
-    drawn, family = shown(list(scores))
-    lengths = np.nan_to_num(numbers(scores.values()))
+def bars(scores: Mapping[str, float], mean: float, title: str, path: Path) -> None:
+    """Draw a horizontal bar for each name, lowest at the bottom, with a line at the mean; of many names the lowest."""
+    names, family = shown(list(scores))
+    values = np.array(list(scores.values()), dtype=float)
+    lengths = np.nan_to_num(numbers(values))
     order = np.argsort(lengths, kind="stable")[:MOST_BARS]
-    names, values = [drawn[k] for k in order], list(np.array(list(scores.values()))[order])
-    figure, axis = plt.subplots(figsize=(8, 1 + 0.3 * len(names)))
-    axis.barh(range(len(names)), lengths[order], color="tab:blue")
-    axis.set_yticks(range(len(names)), names, family=family)
+    figure, axis = plt.subplots(figsize=(8, 1 + 0.3 * len(order)))
+    axis.barh(range(len(order)), lengths[order], color="tab:blue")
+    axis.set_yticks(range(len(order)), [names[k] for k in order], family=family)
     axis.axvline(numbers([mean])[0], color="tab:green", linestyle="--", label=f"mean {mean:.3f}")
-    for row, (length, value) in enumerate(zip(lengths[order], values, strict=True)):
-        axis.text(length, row, f" {value:.3f}", va="center", fontsize=8)
-    lowest = f" (the lowest {len(names)} of {len(scores)})" if len(names) < len(scores) else ""
-    axis.set(xlim=(0, 1.1), title=title + lowest)
+    for row, k in enumerate(order):
+        # The value as it is: a NaN has a bar of no length, but it is not a score of 0.
+        axis.text(lengths[k], row, f" {values[k]:.3f}", va="center", fontsize=8)
+    if len(order) < len(scores):
+        title += f" (the lowest {len(order)} of {len(scores)})"
+    axis.set(xlim=(0, 1.1), title=title)
     axis.legend(loc="lower right")
     save(figure, path)
