@@ -11,7 +11,7 @@ import pytest
 from transformers import AutoModelForSequenceClassification
 
 from tests.conftest import CLASSES, FILLER, run_ok, run_script
-from trainer_ext.data.io.slot_files import read_slu
+from trainer_ext.data.io.slot_files import read_slot_file
 from trainer_ext.data.joint import words_and_labels
 from trainer_ext.inference import load_predictor
 
@@ -110,7 +110,7 @@ def token_rows(file: Path, path: Path) -> list[tuple[list[str], list[str], str]]
     """The rows of a labelled file, and `path` with their tokens as jsonl."""
     rows = [
         tuple(row.values[name] for name in ("tokens", "slots", "intent"))
-        for row in read_slu(str(file))
+        for row in read_slot_file(str(file))
     ]
     lines = [json.dumps({"id": k, "tokens": tokens}) for k, (tokens, _, _) in enumerate(rows)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -228,7 +228,7 @@ def test_the_export_is_proven_on_both_heads(slu_checkpoint, slu_export, slu_file
     ]
     # on rows the gate has not seen, in batches of other sizes
     first = load_predictor(slu_checkpoint, batch_size=3)
-    items, _ = words_and_labels(read_slu(str(slu_files["test"])), first.task)
+    items, _ = words_and_labels(read_slot_file(str(slu_files["test"])), first.task)
     second = load_predictor(slu_export, batch_size=7, file_name="model.onnx")
     (a, b), (c, d) = first.logits(items), second.logits(items)
     assert np.abs(a - c).max() < 1e-4

@@ -13,7 +13,7 @@ from trainer_ext.data.io.readers import (
     require_columns,
     text_of,
 )
-from trainer_ext.data.io.slot_files import read_slu
+from trainer_ext.data.io.slot_files import read_slot_file
 from trainer_ext.data.io.smp import read_smp
 from trainer_ext.data.joint import joint_label_space, words_and_labels
 from trainer_ext.errors import UserError
@@ -26,7 +26,7 @@ def read_labelled(path: str, task: str, options: FileOptions = DEFAULTS) -> Iter
     if task != Joint.name:
         return read_rows(path, options=options)
     kind = ending_of(path) if options.file_format == "auto" else options.file_format
-    return read_smp(path, options.encoding) if kind == "json" else read_slu(path, options)
+    return read_smp(path, options.encoding) if kind == "json" else read_slot_file(path, options)
 
 
 def labelled_rows(

@@ -18,7 +18,7 @@ from trainer_ext.data.io.readers import (
     require_columns,
     text_of,
 )
-from trainer_ext.data.io.slot_files import is_slu, read_slu
+from trainer_ext.data.io.slot_files import detect_intents, read_slot_file
 from trainer_ext.data.joint import tokens_of
 from trainer_ext.data.labelled import read_labelled
 from trainer_ext.errors import UserError
@@ -45,13 +45,13 @@ def rows_of(
     if words and labelled:
         return read_labelled(path, predictor.task.name, options)
     if path != "-" and file_format(path, options) == "txt" and not options.column_names:
-        intents = is_slu(path, options)
+        intents = detect_intents(path, options)
         if intents is not None and not words:
             raise UserError(
                 f"{path} holds tokens and tags, but the model takes texts (--column_names text reads a line as one)"
             )
         if intents is not None:
-            return read_slu(path, options, intents_inside=intents)
+            return read_slot_file(path, options, intents_inside=intents)
     return read_rows(path, None if words else predictor.task.is_label, options, keep_blank=True)
 
 

@@ -8,7 +8,7 @@ import pytest
 from trainer_ext.arguments.files import FileOptions
 from trainer_ext.data.io.encodings import detect_encoding, sample_of
 from trainer_ext.data.io.readers import read_rows
-from trainer_ext.data.io.slot_files import read_slu
+from trainer_ext.data.io.slot_files import read_slot_file
 from trainer_ext.errors import UserError
 
 CHINESE = "text,label\n好吃,1\n很差,0\n"
@@ -74,13 +74,13 @@ def test_token_lines(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes("好 O\n吃 B-x\nfood\n\n".encode("gb18030"))
     with pytest.raises(UserError, match="--encoding gb18030 reads it"):
-        list(read_slu(str(path)))
-    (row,) = read_slu(str(path), FileOptions(encoding="gb18030"))
+        list(read_slot_file(str(path)))
+    (row,) = read_slot_file(str(path), FileOptions(encoding="gb18030"))
     assert row.values["tokens"] == ["好", "吃"]
     (tmp_path / "b.txt").write_text("好 O\n\n", encoding="utf-8")
     (tmp_path / "b.txt.intent").write_bytes("食物\n".encode("gb18030"))
     with pytest.raises(UserError, match="b.txt.intent is not UTF-8"):
-        list(read_slu(str(tmp_path / "b.txt")))
+        list(read_slot_file(str(tmp_path / "b.txt")))
 
 
 def test_standard_input(monkeypatch):

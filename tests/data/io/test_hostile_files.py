@@ -19,7 +19,7 @@ from trainer_ext.data.io import open as opening
 from trainer_ext.data.io.open import check_file
 from trainer_ext.data.io.readers import Row, read_rows, require_columns
 from trainer_ext.data.io.row_writer import open_rows
-from trainer_ext.data.io.slot_files import read_slu
+from trainer_ext.data.io.slot_files import read_slot_file
 from trainer_ext.errors import UserError
 from trainer_ext.files import read_json
 from trainer_ext.tasks import LabelSpace
@@ -50,9 +50,11 @@ def test_damaged_gz_of_tokens_and_tags(tmp_path, cut):
     )
     packed[cut : cut + 30] = b"\x55" * len(packed[cut : cut + 30])
     (tmp_path / "a.txt.gz").write_bytes(packed)
-    assert "a.txt.gz" in refusal(lambda: list(read_slu(str(tmp_path / "a.txt.gz"))))
+    assert "a.txt.gz" in refusal(lambda: list(read_slot_file(str(tmp_path / "a.txt.gz"))))
     (tmp_path / "a.txt.gz").write_bytes(gzip.compress(b"play O\nPlay\n\n" * 500)[:-9])
-    assert "is not a whole gzip file" in refusal(lambda: list(read_slu(str(tmp_path / "a.txt.gz"))))
+    assert "is not a whole gzip file" in refusal(
+        lambda: list(read_slot_file(str(tmp_path / "a.txt.gz")))
+    )
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from trainer_ext.data.io.readers import Row
 from trainer_ext.data.io.slot_files import (
     parse_inline,
     read_inline,
-    read_slu,
+    read_slot_file,
     read_token_lines,
     tag_characters,
 )
@@ -38,7 +38,8 @@ def write(path: Path, content: str) -> str:
 
 def values(path: str) -> list[tuple]:
     return [
-        (row.values["tokens"], row.values["slots"], row.values["intent"]) for row in read_slu(path)
+        (row.values["tokens"], row.values["slots"], row.values["intent"])
+        for row in read_slot_file(path)
     ]
 
 
@@ -62,7 +63,7 @@ def test_token_lines_with_tabs_and_a_token_with_a_blank(tmp_path):
 
 def test_inline_sessions(tmp_path):
     path = write(tmp_path / "a.tsv", SESSIONS)
-    rows = list(read_slu(path))
+    rows = list(read_slot_file(path))
     assert values(path) == [
         (["播", "放", "花", "心"], ["O", "O", "B-song", "I-song"], "music.play"),
         (["取", "消"], ["O", "O"], "OTHERS"),
@@ -230,7 +231,7 @@ ROWS = st.lists(st.tuples(st.lists(st.tuples(WORD, TAG), min_size=1, max_size=5)
 
 
 def numbered(text: str):
-    """As `read_slu` hands lines to a reader."""
+    """As `read_slot_file` hands lines to a reader."""
     return iter([(k, line) for k, line in enumerate(text.split("\n"), 1)])
 
 
@@ -355,7 +356,7 @@ COUNTS = {  # from the READMEs in shared/data
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"the corpora are not at {DATA}")
 @pytest.mark.parametrize("name", COUNTS)
 def test_row_counts_of_the_corpora(name):
-    rows = [row.values for row in read_slu(str(DATA / name))]
+    rows = [row.values for row in read_slot_file(str(DATA / name))]
     assert len(rows) == COUNTS[name]
     assert all(len(row["tokens"]) == len(row["slots"]) > 0 for row in rows)
 
@@ -368,10 +369,11 @@ def test_row_counts_of_smp(year, count):
 
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"the corpora are not at {DATA}")
 def test_classes_of_the_corpora():
-    intents = [row.values["intent"] for row in read_slu(str(DATA / "snips/dev.txt"))]
+    intents = [row.values["intent"] for row in read_slot_file(str(DATA / "snips/dev.txt"))]
     assert len(set(intents)) == 7 and all(intents.count(name) == 100 for name in set(intents))
     intents = [
-        row.values["intent"] for row in read_slu(str(DATA / "nlpcc2018_task4/corpus.train.txt"))
+        row.values["intent"]
+        for row in read_slot_file(str(DATA / "nlpcc2018_task4/corpus.train.txt"))
     ]
     assert (intents.count("OTHERS"), intents.count("music.prev"), len(set(intents))) == (
         6598,

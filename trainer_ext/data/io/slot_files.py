@@ -1,10 +1,10 @@
-"""Readers of intent and slot files. Every row has `tokens`, `slots` (a tag a token) and `intent`.
+"""Read intent and slot files. Every row has `tokens`, `slots` (a tag a token) and `intent`.
 
 Formats:
     jsonl, parquet:  columns of these names;
     token per line:  `token tag` (one blank or tab between), after the last token a line with the intent alone, then an
-                     empty line (SNIPS and ATIS as published with Stack-Propagation, SMP's merge files). Where
-                     FILE.intent lies beside FILE the intents are its lines, one for each row, and FILE has none (CAIS).
+                     empty line (SNIPS and ATIS as published with Stack-Propagation, SMP's merge files). If there is a
+                     FILE.intent beside FILE, the intents are its lines, one for each row, and FILE has none (CAIS).
                      A blank as a token (CAIS has some) is left out with its tag;
     inline tags:     four columns, session, utterance, intent, `<slot>...</slot>` in the utterance; empty lines between
                      sessions (NLPCC 2018 task 4). A corrected value `<song>heard||right</song>` is the heard one, which
@@ -18,6 +18,7 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import chain, zip_longest
 from pathlib import Path
+from typing import NamedTuple
 
 from trainer_ext.arguments.files import FileOptions, ending_of
 from trainer_ext.data.io.open import open_text, reading_errors
@@ -27,32 +28,42 @@ from trainer_ext.tasks.entities import OUTSIDE, check_tag
 
 MARK = re.compile(r"<(/?)([A-Za-z_][\w.-]*)>")
 CORRECTION = "||"
-LONGEST_RECORD = 1000  # lines, by which a file is told to hold tokens and tags
+INLINE_TABS = 3  # between the four columns of a line with inline tags
+LONGEST_RECORD = 1000  # lines that are read to tell whether a file holds tokens and tags
 
 
-def read_slu(
+class Span(NamedTuple):
+    """A slot in a text: character offsets, end exclusive, and its name."""
+
+    start: int
+    end: int
+    slot: str
+
+
+def read_slot_file(
     path: str, options: FileOptions = DEFAULTS, intents_inside: bool = True
 ) -> Iterator[Row]:
-    """Yield every row of a labelled file, in order; `options` may say that it is jsonl or parquet.
+    """Yield every row of a labelled file, in order.
 
-    `intents_inside`: whether token lines without a file of intents have them; rows to predict need none.
+    Args:
+        path: the file.
+        options: may say that it is jsonl or parquet.
+        intents_inside: whether token lines without a file of intents have them; rows to predict need none.
 
     Raises:
         UserError: for a file that cannot be read or a malformed row, with file, row, line and value.
     """
-    if (ending_of(path) if options.file_format == "auto" else options.file_format) in (
-        "jsonl",
-        "parquet",
-    ):
+    kind = ending_of(path) if options.file_format == "auto" else options.file_format
+    if kind in ("jsonl", "parquet"):
         yield from read_rows(path, options=options)
         return
     with reading_errors(path, options.encoding), open_text(path, "\n", options.encoding) as file:
-        lines = numbered(file)
-        first = next((item for item in lines if item[1].strip()), None)
+        lines = from_first_text(numbered(file))
+        first = next(lines, None)
         if first is None:
             return
         lines = chain([first], lines)
-        if first[1].count("\t") == 3:
+        if first[1].count("\t") == INLINE_TABS:
             yield from read_inline(path, lines)
         elif Path(intent_path(path)).is_file():
             rows = read_token_lines(path, lines, intents_inside=False)
@@ -62,54 +73,84 @@ def read_slu(
 
 
 def numbered(file: Iterable[str]) -> Iterator[tuple[int, str]]:
-    """Lines without their ends, and their numbers."""
-    return ((number, line.rstrip("\r\n")) for number, line in enumerate(file, 1))
+    """Yield the number of each line, and the line without its end."""
+    for number, line in enumerate(file, 1):
+        yield number, line.rstrip("\r\n")
+
+
+def from_first_text(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """Yield the lines from the first one that is not blank."""
+    for number, line in lines:
+        if line.strip():
+            yield number, line
+            break
+    yield from lines
 
 
 def intent_path(path: str) -> str:
-    """Where the intents of a file without intents are."""
+    """Return where the intents of a file without intents are."""
     return path.removesuffix(".gz") + ".intent"
 
 
 def with_intents(rows: Iterator[Row], path: str, encoding: str) -> Iterator[Row]:
-    """Rows with the intents of another file."""
+    """Yield the rows with the intents of another file."""
     with reading_errors(path, encoding), open_text(path, "\n", encoding) as file:
         yield from join_intents(rows, path, file)
 
 
-def is_slu(path: str, options: FileOptions = DEFAULTS) -> bool | None:
-    """Whether a text file holds tokens and tags instead of a text a line, by its first record.
+def detect_intents(path: str, options: FileOptions = DEFAULTS) -> bool | None:
+    """Tell by its first record whether a text file holds tokens and tags instead of a text a line, and has intents.
 
     Returns:
-        Whether it has intents (in it or beside it), where it holds tokens and tags; None where it does not.
+        Whether it has intents (in it or beside it); None if it does not hold tokens and tags.
     """
-    with reading_errors(path, options.encoding), open_text(path, "\n", options.encoding) as file:
-        lines = (line for _, line in numbered(file))
-        record = []
-        for line in chain([next((line for line in lines if line.strip()), "")], lines):
-            if not line.strip() or len(record) == LONGEST_RECORD:
-                break
-            record.append(line)
-    if record and record[0].count("\t") == 3:
+    record = first_record(path, options)
+    if record and record[0].count("\t") == INLINE_TABS:
         return True if is_inline(record[0]) else None
     if len(record) < 2 or not all(map(is_tagged, record[:-1])):
         return None
-    if is_tagged(record[-1]):
+    last = record[-1]
+    if is_tagged(last):
         return Path(intent_path(path)).is_file()
-    return True if len(record[-1].split()) == 1 else None
+    # An intent is one word: `token tag` lines followed by several are perhaps texts of two words.
+    return True if len(last.split()) == 1 else None
+
+
+def first_record(path: str, options: FileOptions) -> list[str]:
+    """Return the lines up to the first blank one, at most `LONGEST_RECORD`; those before the first text are skipped."""
+    record: list[str] = []
+    with reading_errors(path, options.encoding), open_text(path, "\n", options.encoding) as file:
+        for _, line in from_first_text(numbered(file)):
+            if not line.strip() or len(record) == LONGEST_RECORD:
+                break
+            record.append(line)
+    return record
+
+
+def split_tagged(line: str) -> tuple[str, str] | None:
+    """Return token and tag of a line, or None if it has no tag.
+
+    A tab parts them if there is one: then the token may hold blanks.
+    """
+    token, separator, tag = line.rpartition("\t" if "\t" in line else " ")
+    if not separator or not tag:
+        return None
+    return token, tag
 
 
 def is_tagged(line: str) -> bool:
-    """Whether a line is `token tag`."""
-    _, separator, tag = line.rpartition("\t" if "\t" in line else " ")
+    """Return whether a line is `token tag`."""
+    tagged = split_tagged(line)
+    if tagged is None:
+        return False
     try:
-        return bool(separator and check_tag(tag))
+        return bool(check_tag(tagged[1]))
     except UserError:
         return False
 
 
 def is_inline(line: str) -> bool:
-    """Whether a line of four columns has its utterance in the last one again, with tags."""
+    """Return whether a line of four columns has its utterance in the last one again, with tags."""
     _, utterance, _, tagged = line.split("\t")
     try:
         return parse_inline(tagged)[0] == utterance
@@ -117,50 +158,86 @@ def is_inline(line: str) -> bool:
         return False
 
 
+class Sentence:
+    """The tokens and tags of one row, as its lines are read."""
+
+    def __init__(self) -> None:
+        self.tokens: list[str] = []
+        self.tags: list[str] = []
+
+    def add(self, where: str, token: str, tag: str) -> None:
+        """Add a token.
+
+        Raises:
+            UserError: with the place, for a malformed tag, and for an empty token inside a slot.
+        """
+        check_tag_at(where, tag)
+        if token.strip():
+            self.tokens.append(token)
+            self.tags.append(tag)
+        elif tag[0] in "BES":
+            # Without it the slot would have no beginning, or no end.
+            raise UserError(f"{where}: the token before the tag {tag!r} is empty")
+
+    def row(self, where: str, intent: str | None = None) -> Row:
+        """Return the row."""
+        values: dict[str, list[str] | str] = {"tokens": self.tokens, "slots": self.tags}
+        if intent is not None:
+            values["intent"] = intent
+        return Row(values, where)
+
+
 def read_token_lines(
     path: str, lines: Iterator[tuple[int, str]], intents_inside: bool = True
 ) -> Iterator[Row]:
-    """`token tag` lines, closed by a line with the intent, or by an empty line where intents are not in the file."""
-    tokens: list[str] = []
-    tags: list[str] = []
-    number = line_number = 0
+    """Yield the rows of `token tag` lines.
+
+    A row ends with a line that holds the intent alone, or with a blank line if intents are not in the file.
+
+    Raises:
+        UserError: with file, row and line, for a row that is not so.
+    """
+    sentence = Sentence()
+    number = 1
+    line_number = 0
     for line_number, line in lines:
-        where = f"{path}, row {number + 1} (line {line_number})"
-        token, separator, tag = line.rpartition("\t" if "\t" in line else " ")
-        if separator and tag:
-            check_tag_at(where, tag)
-            if token.strip():
-                tokens.append(token)
-                tags.append(tag)
-            elif tag[0] in "BES":
-                raise UserError(f"{where}: the token before the tag {tag!r} is empty")
-        elif line.strip():
-            if not intents_inside:
-                raise UserError(
-                    f"{where}: {line!r} has no tag, and the intents are in another file"
-                )
-            if not tokens:
-                raise UserError(f"{where}: the intent {line!r} follows no tokens")
+        where = f"{path}, row {number} (line {line_number})"
+        tagged = split_tagged(line)
+        if tagged is not None:
+            sentence.add(where, *tagged)
+            continue
+        intent = line if line.strip() else None
+        check_end(where, sentence, intent, intents_inside)
+        if sentence.tokens:
+            yield sentence.row(where, intent)
+            sentence = Sentence()
             number += 1
-            yield Row({"tokens": tokens, "slots": tags, "intent": line}, where)
-            tokens, tags = [], []
-        elif tokens and not intents_inside:
-            number += 1
-            yield Row({"tokens": tokens, "slots": tags}, where)
-            tokens, tags = [], []
-        elif tokens:
-            raise UserError(
-                f"{where}: an empty line, but no line with the intent after the token {tokens[-1]!r}"
-            )
-    where = f"{path}, row {number + 1} (line {line_number})"
-    if tokens and intents_inside:
-        raise UserError(f"{where}: the file ends before the row's intent")
-    if tokens:
-        yield Row({"tokens": tokens, "slots": tags}, where)
+    if sentence.tokens:
+        where = f"{path}, row {number} (line {line_number})"
+        if intents_inside:
+            raise UserError(f"{where}: the file ends before the row's intent")
+        yield sentence.row(where)
+
+
+def check_end(where: str, sentence: Sentence, intent: str | None, intents_inside: bool) -> None:
+    """Raise `UserError` if a row cannot end with this intent, or without one."""
+    if intent is not None and not intents_inside:
+        raise UserError(f"{where}: {intent!r} has no tag, and the intents are in another file")
+    if intent is not None and not sentence.tokens:
+        raise UserError(f"{where}: the intent {intent!r} follows no tokens")
+    if intent is None and sentence.tokens and intents_inside:
+        last = sentence.tokens[-1]
+        raise UserError(
+            f"{where}: an empty line, but no line with the intent after the token {last!r}"
+        )
 
 
 def join_intents(rows: Iterator[Row], intent_path: str, lines: Iterable[str]) -> Iterator[Row]:
-    """Rows with the intents of another file, one a line."""
+    """Yield the rows with the intents of another file, one a line.
+
+    Raises:
+        UserError: if there are more rows than intents, or fewer.
+    """
     intents = (line.strip() for line in lines if line.strip())
     for number, (row, intent) in enumerate(zip_longest(rows, intents), 1):
         if row is None:
@@ -183,7 +260,11 @@ def check_tag_at(where: str, tag: str) -> None:
 
 
 def read_inline(path: str, lines: Iterator[tuple[int, str]]) -> Iterator[Row]:
-    """Tab-separated sessions with tags inside the fourth column."""
+    """Yield the rows of tab-separated sessions with tags inside the fourth column.
+
+    Raises:
+        UserError: with file, row and line, for a line that is not so.
+    """
     number = 0
     for line_number, line in lines:
         if not line.strip():
@@ -191,7 +272,7 @@ def read_inline(path: str, lines: Iterator[tuple[int, str]]) -> Iterator[Row]:
         number += 1
         where = f"{path}, row {number} (line {line_number})"
         fields = line.split("\t")
-        if len(fields) != 4:
+        if len(fields) != INLINE_TABS + 1:
             raise UserError(
                 f"{where}: {len(fields)} columns; expected session, utterance, intent, tagged utterance"
             )
@@ -213,46 +294,48 @@ def read_inline(path: str, lines: Iterator[tuple[int, str]]) -> Iterator[Row]:
         yield row
 
 
-def parse_inline(tagged: str) -> tuple[str, list[tuple[int, int, str]]]:
-    """The utterance without its tags, and (start, end, slot) of each slot.
+def parse_inline(tagged: str) -> tuple[str, list[Span]]:
+    """Return the utterance without its tags, and its slots.
 
     Raises:
         UserError: for tags that are nested, not closed, closed twice, or around nothing.
     """
-    text, spans, position = "", [], 0
+    text = ""
+    spans = []
+    position = 0
     opened: tuple[str, int] | None = None
     for mark in MARK.finditer(tagged):
         piece = tagged[position : mark.start()]
         position = mark.end()
         closing, name = mark[1], mark[2]
-        if closing:
-            if opened is None or opened[0] != name:
-                raise UserError(f"</{name}> closes nothing in {tagged!r}")
-            text += piece.partition(CORRECTION)[0]
-            if not text[opened[1] :].strip():
-                raise UserError(f"<{name}> holds no text in {tagged!r}")
-            spans.append((opened[1], len(text), name))
-            opened = None
-        elif opened is not None:
-            raise UserError(f"<{name}> stands inside <{opened[0]}> in {tagged!r}")
-        else:
+        if not closing:
+            if opened is not None:
+                raise UserError(f"<{name}> stands inside <{opened[0]}> in {tagged!r}")
             text += piece
             opened = (name, len(text))
+            continue
+        if opened is None or opened[0] != name:
+            raise UserError(f"</{name}> closes nothing in {tagged!r}")
+        # Of a value and its correction the first stands in the utterance.
+        text += piece.partition(CORRECTION)[0]
+        start = opened[1]
+        if not text[start:].strip():
+            raise UserError(f"<{name}> holds no text in {tagged!r}")
+        spans.append(Span(start, len(text), name))
+        opened = None
     if opened is not None:
         raise UserError(f"<{opened[0]}> is never closed in {tagged!r}")
     return text + tagged[position:], spans
 
 
-def tag_characters(text: str, spans: list[tuple[int, int, str]]) -> tuple[list[str], list[str]]:
-    """The characters of a text that are no blanks, and their BIO tags."""
+def tag_characters(text: str, spans: Iterable[Span]) -> tuple[list[str], list[str]]:
+    """Return the characters of a text that are not whitespace, and their BIO tags."""
     tags = [OUTSIDE] * len(text)
-    for start, end, name in spans:
-        inside = [position for position in range(start, end) if not text[position].isspace()]
-        for position in inside:
-            tags[position] = f"{'B' if position == inside[0] else 'I'}-{name}"
-    kept = [
-        (character, tag)
-        for character, tag in zip(text, tags, strict=True)
-        if not character.isspace()
-    ]
-    return [character for character, _ in kept], [tag for _, tag in kept]
+    for start, end, slot in spans:
+        prefix = "B"
+        for position in range(start, end):
+            if not text[position].isspace():
+                tags[position] = f"{prefix}-{slot}"
+                prefix = "I"
+    kept = [place for place, character in enumerate(text) if not character.isspace()]
+    return [text[place] for place in kept], [tags[place] for place in kept]

@@ -1,72 +1,88 @@
-"""SMP ECDT's JSON to rows for the task `joint`, which reads a .json file so; as a script it writes them out:
+"""Convert SMP ECDT's JSON to rows for the task `joint`, which reads .json files so; as a script, write them to a file:
 
     python -m trainer_ext.data.io.smp IN.json OUT.jsonl
 
 IN is a JSON array of `{"text", "domain", "intent", "slots": {name: value or list of values}}`; each line of OUT is
 `{"text", "tokens", "slots", "intent"}` with the text's characters (no blanks) as tokens, BIO tags, and
 `domain/intent` as the intent, since intents such as QUERY occur in many domains. The file says which values, not where
-they stand: longer values take their place first, each the first place in the text that is still free. A value
-that stands only inside a longer one cannot be tagged beside it: it is left out, and named on the screen.
+they stand: longer values are placed first, each at the first place in the text that is still free. A value that stands
+only inside a longer one cannot be tagged beside it: it is left out, and a note names it.
 """
 
 import argparse
-import sys
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
 
 from trainer_ext.arguments.files import FileOptions
 from trainer_ext.data.io.readers import Row, read_rows
-from trainer_ext.data.io.slot_files import tag_characters
+from trainer_ext.data.io.slot_files import Span, tag_characters
 from trainer_ext.errors import ArgumentParser, UserError, run_main
 from trainer_ext.files import atomic_writer, json_text
 
+logger = logging.getLogger(__name__)
+
+KEYS = {"text": str, "domain": str, "intent": str, "slots": dict}
+
 
 def read_smp(path: str, encoding: str = "utf-8") -> Iterator[Row]:
-    """The converted rows, in order.
+    """Yield the converted rows, in order.
 
     Raises:
         UserError: for a record without these keys, or a value that is not in its text, with file, row and value.
     """
     for row in read_rows(path, options=FileOptions(file_format="json", encoding=encoding)):
         values = row.values
-        for key, kind in (("text", str), ("domain", str), ("intent", str), ("slots", dict)):
+        for key, kind in KEYS.items():
             if not isinstance(values.get(key), kind):
                 raise UserError(
                     f"{row.where}: {key!r} must be a {kind.__name__}, got {values.get(key)!r:.80}"
                 )
-        tokens, tags = tag_characters(
-            values["text"], locate(row.where, values["text"], values["slots"])
-        )
+        text = values["text"]
+        tokens, tags = tag_characters(text, locate(row.where, text, values["slots"]))
         intent = f"{values['domain']}/{values['intent']}"
-        yield Row(
-            {"text": values["text"], "tokens": tokens, "slots": tags, "intent": intent}, row.where
-        )
+        yield Row({"text": text, "tokens": tokens, "slots": tags, "intent": intent}, row.where)
 
 
-def locate(where: str, text: str, slots: dict[str, str | list[str]]) -> list[tuple[int, int, str]]:
-    """(start, end, slot) of each value, none overlapping."""
-    values = [
-        (v, name)
-        for name, value in slots.items()
-        for v in (value if isinstance(value, list) else [value])
-    ]
-    spans: list[tuple[int, int, str]] = []
-    for value, name in sorted(values, key=lambda pair: -len(pair[0])):
-        starts = [k for k in range(len(text)) if value.strip() and text.startswith(value, k)]
-        free = [
-            k for k in starts if all(k + len(value) <= start or k >= end for start, end, _ in spans)
-        ]
+def locate(where: str, text: str, slots: Mapping[str, str | list[str]]) -> list[Span]:
+    """Return where each value stands in the text, none overlapping, in order.
+
+    Raises:
+        UserError: for a value that does not occur in the text.
+    """
+    spans: list[Span] = []
+    for name, value in longest_first(slots):
+        starts = occurrences(text, value)
         if not starts:
             raise UserError(
                 f"{where}: the value {value!r} of slot {name!r} does not occur in {text!r}"
             )
+        free = [start for start in starts if is_free(start, start + len(value), spans)]
         if free:
-            spans.append((free[0], free[0] + len(value), name))
+            spans.append(Span(free[0], free[0] + len(value), name))
         else:
-            print(
-                f"{where}: left out {name} {value!r}, inside a longer slot of {text!r}",
-                file=sys.stderr,
-            )
+            logger.info("%s: left out %s %r, inside a longer slot of %r", where, name, value, text)
     return sorted(spans)
+
+
+def longest_first(slots: Mapping[str, str | list[str]]) -> list[tuple[str, str]]:
+    """Return (slot, value) of each value, the longest first."""
+    pairs = []
+    for name, values in slots.items():
+        for value in values if isinstance(values, list) else [values]:
+            pairs.append((name, value))
+    return sorted(pairs, key=lambda pair: len(pair[1]), reverse=True)
+
+
+def occurrences(text: str, value: str) -> list[int]:
+    """Return where a value begins in the text; nowhere if it is blank."""
+    if not value.strip():
+        return []
+    return [start for start in range(len(text)) if text.startswith(value, start)]
+
+
+def is_free(start: int, end: int, spans: list[Span]) -> bool:
+    """Return whether a stretch overlaps none of the spans."""
+    return all(end <= span.start or start >= span.end for span in spans)
 
 
 def main() -> None:
@@ -77,8 +93,11 @@ def main() -> None:
     parser.add_argument("input", help="SMP's JSON")
     parser.add_argument("output", help="where the jsonl goes")
     args = parser.parse_args()
+    count = 0
     with atomic_writer(args.output) as file:
-        count = sum(bool(file.write(json_text(row.values) + "\n")) for row in read_smp(args.input))
+        for row in read_smp(args.input):
+            file.write(json_text(row.values) + "\n")
+            count += 1
     print(f"{count} rows -> {args.output}")
 
 
