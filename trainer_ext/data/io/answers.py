@@ -17,6 +17,8 @@ from trainer_ext.tables import table
 
 FORMATS = ("jsonl", "csv")
 ON_SCREEN = 200  # answers
+Answer = dict[str, Any]
+Join = Callable[[list[str]], str]  # makes one csv cell of a row's labels
 
 
 def check_output(path: str) -> None:
@@ -58,15 +60,13 @@ def metrics_path(output: str | None, source: str) -> Path:
     return Path(Path(source.removesuffix(".gz")).stem + ".metrics.json")
 
 
-def write_answers(
-    path: str, answers: Iterable[dict[str, Any]], join: Callable[[list[str]], str] = ",".join
-) -> int:
+def write_answers(path: str, answers: Iterable[Answer], join: Join = ",".join) -> int:
     """Stream answers into a jsonl or csv file, which appears when it is complete; return the number of rows.
 
     Args:
         path: the file; `-` is standard output, as jsonl.
         answers: one for each row.
-        join: makes one csv cell of a row's labels.
+        join: of the model's task: the separator may stand in a label.
     """
     if path == "-":
         return write_lines(sys.stdout, answers)
@@ -76,7 +76,7 @@ def write_answers(
         return write_lines(file, answers)
 
 
-def write_lines(file: TextIO, answers: Iterable[dict[str, Any]]) -> int:
+def write_lines(file: TextIO, answers: Iterable[Answer]) -> int:
     """Write one JSON object a line; return the number of lines."""
     count = 0
     for answer in answers:
@@ -85,7 +85,7 @@ def write_lines(file: TextIO, answers: Iterable[dict[str, Any]]) -> int:
     return count
 
 
-def write_table(path: str, rows: Iterable[dict[str, Any]]) -> int:
+def write_table(path: str, rows: Iterable[Answer]) -> int:
     """Write a csv file whose columns are those of the first row; return the number of rows."""
     count = 0
     with open_csv(path, quote_text=True) as writer:
@@ -95,13 +95,13 @@ def write_table(path: str, rows: Iterable[dict[str, Any]]) -> int:
     return count
 
 
-def flat_row(answer: dict[str, Any], join: Callable[[list[str]], str]) -> dict[str, Any]:
+def flat_row(answer: Answer, join: Join) -> Answer:
     """Return an answer's values by flat column.
 
     Raises:
         UserError: if two columns have the same name: one of them would be lost.
     """
-    values: dict[str, Any] = {}
+    values: Answer = {}
     for name, value in flatten(answer, join=join):
         if name in values:
             raise UserError(
@@ -111,9 +111,7 @@ def flat_row(answer: dict[str, Any], join: Callable[[list[str]], str]) -> dict[s
     return values
 
 
-def flatten(
-    answer: dict[str, Any], prefix: str = "", join: Callable[[list[str]], str] = ",".join
-) -> Iterator[tuple[str, Any]]:
+def flatten(answer: Answer, prefix: str = "", join: Join = ",".join) -> Iterator[tuple[str, Any]]:
     """Yield an answer as flat columns.
 
     `{"label": "a", "probabilities": {"a": 1}}` -> label, probability_a; aspects: dish_taste, dish_taste_score,
@@ -139,9 +137,10 @@ def flatten(
             yield f"{before}{key}", value
 
 
-def print_answers(answers: Iterator[dict[str, Any]]) -> None:
+def print_answers(answers: Iterator[Answer]) -> None:
     """Print tables of answers; only the first rows of a long input."""
     shown = list(islice(answers, ON_SCREEN))
+    # Aspects fill a table for each text; everything else is one row of one table.
     if shown and "aspects" in shown[0]:
         for answer in shown:
             aspects = table(screen_rows(answer), screen_headers(answer))
@@ -155,7 +154,7 @@ def print_answers(answers: Iterator[dict[str, Any]]) -> None:
         print(f"... and more: the first {ON_SCREEN} rows are shown; --output FILE.jsonl keeps all")
 
 
-def screen_rows(answer: dict[str, Any]) -> list[list]:
+def screen_rows(answer: Answer) -> list[list]:
     """Return the table rows of one answer: one per aspect, or one in all; the columns are `screen_headers`."""
     if "aspects" in answer:
         aspects = answer["aspects"].items()
@@ -173,7 +172,7 @@ def screen_rows(answer: dict[str, Any]) -> list[list]:
     return [[text, answer["label"], answer["score"]]]
 
 
-def screen_headers(answer: dict[str, Any]) -> list[str]:
+def screen_headers(answer: Answer) -> list[str]:
     """Return the columns of the table that `screen_rows` fills."""
     if "aspects" in answer:
         return ["aspect", "label", "score"]

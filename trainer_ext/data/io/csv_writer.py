@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 from trainer_ext.files import atomic_writer
 
@@ -31,7 +31,7 @@ class CsvWriter:
     """
 
     def __init__(self, file: TextIO, path: str, quote_text: bool = False):
-        quoting = csv.QUOTE_NONNUMERIC if quote_text else csv.QUOTE_MINIMAL
+        quoting: Literal[0, 2] = csv.QUOTE_NONNUMERIC if quote_text else csv.QUOTE_MINIMAL
         self.path = path
         self.writer = csv.writer(file, lineterminator="\n", quoting=quoting)
         self.quoting_writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)

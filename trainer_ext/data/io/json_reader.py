@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from itertools import chain, islice
 from typing import IO, Any
 
-from trainer_ext.data.io.open import allow_long_lines, open_text
+from trainer_ext.data.io.open import allow_long_lines, open_text, row_place
 from trainer_ext.errors import UserError
 
 CHUNK = 1 << 16
 LONGEST_VALUE = 1 << 26  # characters: one row is held in memory whole
 NO_ROWS = "json holds an array of objects, [{...}, ...], one for each row (pandas: to_json(orient='records'))"
-Record = tuple[dict[str, Any], str]
+Values = dict[str, Any]
+Record = tuple[Values, str]
 
 
 def read_jsonl(path: str, encoding: str = "utf-8") -> Iterator[Record]:
@@ -29,7 +30,7 @@ def read_lines(path: str, lines: Iterable[str]) -> Iterator[Record]:
         if not line.strip():
             continue
         number += 1
-        where = f"{path}, row {number} (line {line_number})"
+        where = row_place(path, number, line_number)
         with json_errors(where):
             values = json.loads(line.rstrip())
         yield as_object(values, where), where
@@ -40,6 +41,7 @@ def read_json(path: str, encoding: str = "utf-8") -> Iterator[Record]:
     with open_text(path, "\n", encoding) as file:
         start = first_character(file)
         if start.endswith("["):
+            # Many programs write an array as one line, of which a row at a time is held in memory.
             allow_long_lines(file)
             yield from read_array(path, JsonText(file, path, start))
         else:
@@ -69,6 +71,7 @@ def check_rows(path: str, records: Iterator[Record]) -> Iterator[Record]:
         raise UserError(f"{error} ({NO_ROWS})") from error
     if len(head) == 1:
         values = head[0][0]
+        # One object of scalars is a file of one row.
         if values and all(isinstance(value, (dict, list)) for value in values.values()):
             keys = ", ".join(map(repr, list(values)[:5]))
             raise UserError(f"{path} is one JSON object with {keys}: {NO_ROWS}")
@@ -82,10 +85,10 @@ def read_array(path: str, text: "JsonText") -> Iterator[Record]:
     Raises:
         UserError: with file, row and line, for what is not an array of objects.
     """
-    text.take()
+    text.take()  # the bracket
     number = 0
     while text.next() != "]":
-        where = f"{path}, row {number + 1} (line {text.line})"
+        where = row_place(path, number + 1, text.line)
         if number:
             separator = text.take()
             if separator != ",":
@@ -93,9 +96,9 @@ def read_array(path: str, text: "JsonText") -> Iterator[Record]:
                 raise UserError(
                     f"{where}: not JSON: expected ',' or ']' behind an object, got {found!r}"
                 )
-        text.next()
+        text.next()  # so that `text.line` is that of the object, not of the comma
         number += 1
-        where = f"{path}, row {number} (line {text.line})"
+        where = row_place(path, number, text.line)
         with json_errors(where, column=False):
             values = text.take_value()
         yield as_object(values, where), where
@@ -191,7 +194,7 @@ def json_errors(where: str, column: bool = True) -> Iterator[None]:
         raise UserError(f"{where}: JSON that cannot be read: {error}") from error
 
 
-def as_object(values: Any, where: str) -> dict[str, Any]:
+def as_object(values: Any, where: str) -> Values:
     """Return the value, or raise `UserError` if it is not an object."""
     if isinstance(values, dict):
         return values

@@ -160,6 +160,11 @@ def encoding_hint(path: str, encoding: str) -> str:
     return f"; it is probably {found}: --encoding {found} reads it"
 
 
+def row_place(path: str, row: int, line: int) -> str:
+    """Return where a row stands, for messages; both numbers count from 1, and blank lines are not rows."""
+    return f"{path}, row {row} (line {line})"
+
+
 def parts_of(path: str) -> list[str]:
     """Return the file itself, or all parts in order if it is the first of them.
 

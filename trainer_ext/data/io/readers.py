@@ -23,14 +23,16 @@ from typing import IO, Any
 from trainer_ext.arguments.files import FORMATS, FileOptions, ending_of
 from trainer_ext.characters import broken_at
 from trainer_ext.data.io.json_reader import Record, read_json, read_jsonl
-from trainer_ext.data.io.open import LONGEST_FIELD, check_file, open_text, reading_errors
+from trainer_ext.data.io.open import LONGEST_FIELD, check_file, open_text, reading_errors, row_place
 from trainer_ext.errors import UserError
 
 DEFAULTS = FileOptions()
 SEPARATORS = {"csv": ",", "tsv": "\t"}
 # Separators that a header may hold by mistake, by the name that --delimiter takes.
 OTHER_SEPARATORS = {"semicolon": ";", "tab": "\t", "'|'": "|", "comma": ","}
+SplitLabel = Callable[[str], bool]
 SHOWN = 20  # columns that a message names
+# The csv module's own limit, 128 KiB, is less than a long text.
 csv.field_size_limit(LONGEST_FIELD)
 
 
@@ -44,7 +46,7 @@ class Row:
 
 def read_rows(
     path: str,
-    split_label: Callable[[str], bool] | None = lambda tail: True,
+    split_label: SplitLabel | None = lambda tail: True,
     options: FileOptions = DEFAULTS,
     keep_blank: bool = False,
 ) -> Iterator[Row]:
@@ -66,6 +68,7 @@ def read_rows(
             yield from read_delimited(path, kind, options, keep_blank)
         elif kind == "txt":
             yield from read_txt(path, split_label, options, keep_blank)
+        # These have columns of their own in every record, so each is checked for its own.
         elif kind == "parquet":
             yield from map(checked_row, read_parquet(path))
         elif kind == "jsonl":
@@ -145,7 +148,9 @@ def read_delimited(path: str, kind: str, options: FileOptions, keep_blank: bool)
     """
     delimiter = options.separator or SEPARATORS[kind]
     unquoted = options.quoting == "none"
-    with open_text(path, "\n" if unquoted else "", options.encoding) as file:
+    # Inside quotes the csv module needs line breaks as they are; without quotes only LF ends a line.
+    newline = "\n" if unquoted else ""
+    with open_text(path, newline, options.encoding) as file:
         records: QuotedRecords | UnquotedRecords
         records = UnquotedRecords(file, delimiter) if unquoted else QuotedRecords(file, delimiter)
         header = options.column_names
@@ -162,7 +167,7 @@ def read_delimited(path: str, kind: str, options: FileOptions, keep_blank: bool)
                     header = fields
                     continue
                 number += 1
-                where = f"{path}, row {number} (line {records.line})"
+                where = row_place(path, number, records.line)
                 check_field_count(where, fields, header, options)
                 row = Row(dict(zip(header, fields, strict=True)), where)
                 refuse_header(row)
@@ -170,7 +175,7 @@ def read_delimited(path: str, kind: str, options: FileOptions, keep_blank: bool)
         except csv.Error as error:
             hint = "" if unquoted else " (--quoting none takes quotes as text, a line as a row)"
             raise UserError(
-                f"{path}, row {number + 1} (line {records.line}): {error}{hint}"
+                f"{row_place(path, number + 1, records.line)}: {error}{hint}"
             ) from error
 
 
@@ -279,12 +284,11 @@ def python_rows(path: str, batch: Any, rows_before: int) -> list[dict[str, Any]]
 
 
 def read_txt(
-    path: str, split_label: Callable[[str], bool] | None, options: FileOptions, keep_blank: bool
+    path: str, split_label: SplitLabel | None, options: FileOptions, keep_blank: bool
 ) -> Iterator[Row]:
     """Yield the rows of txt: with `column_names` cut at the first delimiters, else at the last one."""
     delimiter = options.separator or "\t"
-    lines = read_lines(path, keep_blank, options.encoding)
-    for where, line in lines:
+    for where, line in read_lines(path, keep_blank, options.encoding):
         if options.column_names:
             row = Row(split_columns(where, line, delimiter, options.column_names), where)
         else:
@@ -293,9 +297,7 @@ def read_txt(
         yield row
 
 
-def split_text(
-    line: str, delimiter: str, split_label: Callable[[str], bool] | None
-) -> dict[str, Any]:
+def split_text(line: str, delimiter: str, split_label: SplitLabel | None) -> dict[str, Any]:
     """Return `text`, or `text<TAB>label` cut at the last delimiter, by column."""
     text, found, tail = line.rpartition(delimiter)
     if found and split_label is not None and split_label(tail):
@@ -326,10 +328,10 @@ def read_lines(path: str, keep_blank: bool, encoding: str = "utf-8") -> Iterator
             if not line.strip() and not keep_blank:
                 continue
             number += 1
-            where = f"{path}, row {number}"
-            if number != line_number:
-                where += f" (line {line_number})"
-            yield where, line
+            if number == line_number:
+                yield f"{path}, row {number}", line
+            else:
+                yield row_place(path, number, line_number), line
 
 
 def require_columns(row: Row, columns: Sequence[str], path: str) -> None:

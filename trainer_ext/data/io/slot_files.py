@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trainer_ext.arguments.files import FileOptions, ending_of
-from trainer_ext.data.io.open import open_text, reading_errors
+from trainer_ext.data.io.open import open_text, reading_errors, row_place
 from trainer_ext.data.io.readers import DEFAULTS, Row, check_characters, read_rows
 from trainer_ext.errors import UserError
 from trainer_ext.tasks.entities import OUTSIDE, check_tag
@@ -30,6 +30,7 @@ MARK = re.compile(r"<(/?)([A-Za-z_][\w.-]*)>")
 CORRECTION = "||"
 INLINE_TABS = 3  # between the four columns of a line with inline tags
 LONGEST_RECORD = 1000  # lines that are read to tell whether a file holds tokens and tags
+Lines = Iterator[tuple[int, str]]  # their numbers, and the lines without their ends
 
 
 class Span(NamedTuple):
@@ -65,6 +66,7 @@ def read_slot_file(
         lines = chain([first], lines)
         if first[1].count("\t") == INLINE_TABS:
             yield from read_inline(path, lines)
+        # A file of intents beside it decides, since a sentence without its intent looks like one with it.
         elif Path(intent_path(path)).is_file():
             rows = read_token_lines(path, lines, intents_inside=False)
             yield from with_intents(rows, intent_path(path), options.encoding)
@@ -72,13 +74,13 @@ def read_slot_file(
             yield from read_token_lines(path, lines, intents_inside)
 
 
-def numbered(file: Iterable[str]) -> Iterator[tuple[int, str]]:
+def numbered(file: Iterable[str]) -> Lines:
     """Yield the number of each line, and the line without its end."""
     for number, line in enumerate(file, 1):
         yield number, line.rstrip("\r\n")
 
 
-def from_first_text(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+def from_first_text(lines: Lines) -> Lines:
     """Yield the lines from the first one that is not blank."""
     for number, line in lines:
         if line.strip():
@@ -93,7 +95,7 @@ def intent_path(path: str) -> str:
 
 
 def with_intents(rows: Iterator[Row], path: str, encoding: str) -> Iterator[Row]:
-    """Yield the rows with the intents of another file."""
+    """Yield the rows with the intents of another file, which is read along with them."""
     with reading_errors(path, encoding), open_text(path, "\n", encoding) as file:
         yield from join_intents(rows, path, file)
 
@@ -106,6 +108,7 @@ def detect_intents(path: str, options: FileOptions = DEFAULTS) -> bool | None:
     """
     record = first_record(path, options)
     if record and record[0].count("\t") == INLINE_TABS:
+        # Any text may be written in four columns; the last one repeats the second only where tags are inside.
         return True if is_inline(record[0]) else None
     if len(record) < 2 or not all(map(is_tagged, record[:-1])):
         return None
@@ -187,9 +190,7 @@ class Sentence:
         return Row(values, where)
 
 
-def read_token_lines(
-    path: str, lines: Iterator[tuple[int, str]], intents_inside: bool = True
-) -> Iterator[Row]:
+def read_token_lines(path: str, lines: Lines, intents_inside: bool = True) -> Iterator[Row]:
     """Yield the rows of `token tag` lines.
 
     A row ends with a line that holds the intent alone, or with a blank line if intents are not in the file.
@@ -201,7 +202,7 @@ def read_token_lines(
     number = 1
     line_number = 0
     for line_number, line in lines:
-        where = f"{path}, row {number} (line {line_number})"
+        where = row_place(path, number, line_number)
         tagged = split_tagged(line)
         if tagged is not None:
             sentence.add(where, *tagged)
@@ -213,7 +214,7 @@ def read_token_lines(
             sentence = Sentence()
             number += 1
     if sentence.tokens:
-        where = f"{path}, row {number} (line {line_number})"
+        where = row_place(path, number, line_number)
         if intents_inside:
             raise UserError(f"{where}: the file ends before the row's intent")
         yield sentence.row(where)
@@ -259,7 +260,7 @@ def check_tag_at(where: str, tag: str) -> None:
         raise UserError(f"{where}: {error}") from None
 
 
-def read_inline(path: str, lines: Iterator[tuple[int, str]]) -> Iterator[Row]:
+def read_inline(path: str, lines: Lines) -> Iterator[Row]:
     """Yield the rows of tab-separated sessions with tags inside the fourth column.
 
     Raises:
@@ -270,7 +271,7 @@ def read_inline(path: str, lines: Iterator[tuple[int, str]]) -> Iterator[Row]:
         if not line.strip():
             continue
         number += 1
-        where = f"{path}, row {number} (line {line_number})"
+        where = row_place(path, number, line_number)
         fields = line.split("\t")
         if len(fields) != INLINE_TABS + 1:
             raise UserError(

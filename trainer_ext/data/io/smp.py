@@ -21,6 +21,7 @@ from trainer_ext.files import atomic_writer, json_text
 
 logger = logging.getLogger(__name__)
 
+Slots = Mapping[str, str | list[str]]
 KEYS = {"text": str, "domain": str, "intent": str, "slots": dict}
 
 
@@ -43,13 +44,14 @@ def read_smp(path: str, encoding: str = "utf-8") -> Iterator[Row]:
         yield Row({"text": text, "tokens": tokens, "slots": tags, "intent": intent}, row.where)
 
 
-def locate(where: str, text: str, slots: Mapping[str, str | list[str]]) -> list[Span]:
+def locate(where: str, text: str, slots: Slots) -> list[Span]:
     """Return where each value stands in the text, none overlapping, in order.
 
     Raises:
         UserError: for a value that does not occur in the text.
     """
     spans: list[Span] = []
+    # A short value may stand inside a long one, whose place it would take away.
     for name, value in longest_first(slots):
         starts = occurrences(text, value)
         if not starts:
@@ -64,11 +66,12 @@ def locate(where: str, text: str, slots: Mapping[str, str | list[str]]) -> list[
     return sorted(spans)
 
 
-def longest_first(slots: Mapping[str, str | list[str]]) -> list[tuple[str, str]]:
+def longest_first(slots: Slots) -> list[tuple[str, str]]:
     """Return (slot, value) of each value, the longest first."""
     pairs = []
     for name, values in slots.items():
-        for value in values if isinstance(values, list) else [values]:
+        # One value, or a list if the slot occurs more than once.
+        for value in [values] if isinstance(values, str) else values:
             pairs.append((name, value))
     return sorted(pairs, key=lambda pair: len(pair[1]), reverse=True)
 
