@@ -2,14 +2,14 @@
 
 import json
 import threading
+import time
 from email.utils import formatdate
 
-import openai
 import pytest
 
 from tests.data.llm.conftest import Reply
 from trainer_ext.data.llm.answers import Judgement
-from trainer_ext.data.llm.client import Budget, BudgetSpent, Client, NoAnswer, retry_after
+from trainer_ext.data.llm.client import Budget, BudgetSpent, Client, NoAnswer
 from trainer_ext.errors import UserError
 
 GOOD = '{"keep": true, "score": 0.9, "reason": "ok"}'
@@ -91,17 +91,42 @@ def test_a_model_that_never_answers_validly_has_answered(server):
 
 def test_waits(server, monkeypatch):
     """What Retry-After says, as seconds or as a date; else doubling, up to a minute."""
+    client, waits = client_of(server, retry_wait=1.0, max_retries=11), []
+    monkeypatch.setattr(client.stopped, "wait", lambda seconds: waits.append(seconds) or False)
+    past, future = formatdate(usegmt=True), formatdate(time.time() + 300, usegmt=True)
+    asked = ("7", "0.25", "100000", "-3", past, future)
+    replies = [Reply(status=429, headers={"Retry-After": after}) for after in asked]
+    script(
+        server,
+        *replies,
+        *[Reply(status=500)] * 4,
+        Reply(status=500, headers={"Retry-After": "soon"}),
+        Reply(GOOD),
+    )
+    client.ask(CHAT, Judgement)
+    assert waits[:5] == [7, 0.25, 600, 0, 0]
+    assert 290 < waits[5] <= 300
+    assert len(waits[6:]) == 5 and all(30 <= wait <= 60 for wait in waits[6:])
+
+
+def test_waits_double(server, monkeypatch):
     client, waits = client_of(server, retry_wait=1.0, max_retries=8), []
     monkeypatch.setattr(client.stopped, "wait", lambda seconds: waits.append(seconds) or False)
-    asked = [Reply(status=429, headers={"Retry-After": after}) for after in ("7", "0.25", "100000")]
-    script(server, *asked, *[Reply(status=500)] * 5, Reply(GOOD))
+    script(server, *[Reply(status=500)] * 8, Reply(GOOD))
     client.ask(CHAT, Judgement)
-    assert waits[:3] == [7, 0.25, 600]
-    for wait, full in zip(waits[3:], (8, 16, 32, 60, 60), strict=True):
+    for wait, full in zip(waits, (1, 2, 4, 8, 16, 32, 60, 60), strict=True):
         assert full / 2 <= wait <= full
-    assert retry_after(formatdate(usegmt=True)) == 0 == retry_after("-3")
-    assert retry_after("Wed, 21 Oct 2099 07:28:00 GMT") > 3500
-    assert retry_after(None) is None and retry_after("soon") is None
+
+
+def test_a_stopped_job_does_not_wait(server):
+    """Else one wrong key would keep the others waiting for a minute."""
+    client = client_of(server, retry_wait=60.0)
+    script(server, Reply(status=500))
+    threading.Timer(0.2, client.stopped.set).start()
+    began = time.monotonic()
+    with pytest.raises(BudgetSpent):
+        client.ask(CHAT, Judgement)
+    assert time.monotonic() - began < 10 and len(server.requests) == 1
 
 
 def test_looser_formats_where_the_server_refuses(server):
@@ -209,10 +234,25 @@ def test_the_budget_in_tokens(server, usage, tokens):
     assert len(server.requests) == 2
 
 
-def test_the_clients_own_retries_are_off(server):
-    """Else requests would be sent that the budget does not count."""
-    script(server, Reply(status=500))
-    assert client_of(server).client.max_retries == 0
-    with pytest.raises(openai.InternalServerError):
-        client_of(server).send(CHAT, Judgement)
-    assert json.dumps(server.requests[0]) and len(server.requests) == 1
+def test_every_request_sent_counts(server):
+    """Also those that the client repeats by itself, and those of a body that is not a completion."""
+    bad = Reply(body=b'{"error": "overloaded", "choices": null}')
+    script(server, Reply(status=500), bad, Reply("no"), Reply(status=503), Reply(GOOD))
+    budget = Budget()
+    assert client_of(server, budget=budget, max_retries=4).ask(CHAT, Judgement) == GOOD
+    assert budget.requests == len(server.requests) == 5
+    assert budget.tokens == 10 + 10 + 30 // 3
+
+
+def test_a_row_is_asked_for_no_more_often_than_allowed(server):
+    """Repetitions of a request count as tries for a valid answer."""
+    script(server, *[Reply(status=500)] * 3, Reply("no"), Reply(GOOD))
+    assert client_of(server, max_retries=3).ask(CHAT, Judgement) == "no"
+    assert len(server.requests) == 4
+
+
+def test_a_body_that_is_never_a_completion_is_named(server):
+    script(server, Reply(body=b"<html>sign in</html>"))
+    with pytest.raises(NoAnswer, match="the body is not JSON"):
+        client_of(server, max_retries=1).ask(CHAT, Judgement)
+    assert len(server.requests) == 2

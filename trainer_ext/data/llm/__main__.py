@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         run(args)
     except ModuleNotFoundError as error:
-        if error.name not in ("openai", "pydantic"):
+        if error.name not in ("httpx2", "openai", "pydantic"):
             raise
         raise UserError(f"{error.name} is not installed: pip install -e .[llm]") from None
     except KeyboardInterrupt:

@@ -1,10 +1,8 @@
-"""One chat request after the other to an OpenAI-compatible endpoint, until the answer is valid or the tries are used
-up.
+"""Ask an OpenAI-compatible endpoint until its reply is a valid answer or the tries are used up.
 
-The `openai` client sends; retrying is done here, because a reply that is no valid answer is retried as well, and
-because every request counts against the budget. Retried: 408, 409, 429, 5xx, timeouts, cut connections, replies
-against the schema (the model is told what was wrong). `Retry-After` is honoured; else the wait doubles from try to
-try.
+The `openai` client sends the requests, and repeats those that got no reply: 408, 409, 429, 5xx, timeouts, cut
+connections. Hooks of its HTTP client count every request, repetitions included, against the budget. A reply that breaks
+the schema is asked for again here, and the model is told what was wrong.
 
 The key comes from OPENAI_API_KEY and goes into the request's header alone.
 """
@@ -12,30 +10,47 @@ The key comes from OPENAI_API_KEY and goes into the request's header alone.
 import os
 import random
 import threading
-import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Literal, TypedDict, cast
+
+import httpx2
+import openai
+from openai.types.chat import ChatCompletionMessageParam
 
 from trainer_ext.data.llm.answers import Answer, BadReply, parse, printable
+from trainer_ext.data.llm.completion import (
+    Completion,
+    NotACompletion,
+    estimate_tokens,
+    read_completion,
+)
 from trainer_ext.errors import UserError
 from trainer_ext.redaction import HIDDEN, SHORTEST
 
-RETRIED = (408, 409, 429)
+# Status codes that no repetition and no other row can change: a wrong key, model or address.
 FATAL = (401, 403, 404)
+TRANSIENT = (408, 409, 429)
 LONGEST_WAIT = 60.0
 LONGEST_RETRY_AFTER = 600.0
 FAILURES_IN_A_ROW = 10
-LONGEST_ECHO = (
-    2000  # characters of a bad reply that the model is shown again; thoughts may be much longer
-)
-CUT = (
-    "length",
-    "model_length",
-    "max_tokens",
-    "content_filter",
-)  # `finish_reason` of a reply that is not whole
-CHARACTERS_PER_TOKEN = 3  # an estimate, for servers that do not count
+LONGEST_ERROR = 300
+# Characters of a bad reply that the model is shown again; its thoughts may be much longer.
+LONGEST_ECHO = 2000
+# `finish_reason` of a reply that the server did not let the model finish.
+CUT = ("length", "model_length", "max_tokens", "content_filter")
+
+Message = dict[str, str]
+ResponseFormat = Literal["json_schema", "json_object", "none"]
+STRICTEST_FIRST: tuple[ResponseFormat, ...] = ("json_schema", "json_object", "none")
+
+
+class Parameters(TypedDict, total=False):
+    """What goes into every request beside the messages; all of it decides the answer."""
+
+    model: str
+    temperature: float
+    max_tokens: int
 
 
 class BudgetSpent(Exception):
@@ -52,8 +67,10 @@ class CutOff(BadReply):
 
 @dataclass
 class Budget:
-    """Counts requests and tokens over all threads; None: no limit. Tokens are known afterwards: requests under way may
-    take the sum beyond the limit."""
+    """Count requests and tokens over all threads; None means no limit.
+
+    Tokens are known afterwards, so requests that are under way may take the sum beyond the limit.
+    """
 
     max_requests: int | None = None
     max_tokens: int | None = None
@@ -71,161 +88,210 @@ class Budget:
             self.requests += 1
 
     def add(self, tokens: int) -> None:
-        """Count the tokens of a reply."""
+        """Count the tokens of a request and its reply."""
         with self.lock:
             self.tokens += tokens
 
 
+class RepeatingClient(openai.OpenAI):
+    """The `openai` client with the waits of `--retry_wait`, which it has no option for.
+
+    By itself it waits 0.5 s, doubling up to 8 s, and gives up when Retry-After asks for more than two minutes.
+
+    Args:
+        retry_wait: seconds before the first repetition, doubled before each further one.
+        stopped: ends a wait, and the request with it.
+        options: of `openai.OpenAI`.
+    """
+
+    def __init__(self, retry_wait: float, stopped: threading.Event, **options: Any):
+        super().__init__(**options)
+        self.retry_wait = retry_wait
+        self.stopped = stopped
+
+    def _should_retry(self, response: httpx2.Response) -> bool:
+        return response.status_code in TRANSIENT or response.status_code >= 500
+
+    def _sleep_for_retry(
+        self,
+        *,
+        retries_taken: int,
+        max_retries: int,
+        options: object,
+        response: httpx2.Response | None,
+    ) -> None:
+        """Wait before a repetition.
+
+        Raises:
+            BudgetSpent: if the job was stopped meanwhile.
+        """
+        headers = None if response is None else response.headers
+        asked = self._parse_retry_after_header(headers)
+        if asked is None:
+            wait = min(self.retry_wait * 2**retries_taken, LONGEST_WAIT)
+            # Threads that failed together must not come back together.
+            wait *= random.uniform(0.5, 1)
+        else:
+            wait = max(0.0, min(asked, LONGEST_RETRY_AFTER))
+        if self.stopped.wait(wait):
+            raise BudgetSpent
+
+
 class Client:
-    """Asks one endpoint; may be used from several threads.
+    """Ask one endpoint; may be used from several threads.
 
     Args:
         base_url: e.g. `http://localhost:8000/v1`.
-        parameters: `model`, and what else goes into every request (`temperature`, `max_tokens`).
+        parameters: `model`, and what else goes into every request.
         budget: what may be sent.
         timeout: seconds without a sign of life after which a request is given up.
-        max_retries: how often a request is repeated.
+        max_retries: how often a request is repeated, and how often an invalid answer is asked for again.
         retry_wait: seconds before the first repetition.
     """
 
     def __init__(
         self,
         base_url: str,
-        parameters: dict[str, Any],
+        parameters: Parameters,
         budget: Budget,
         timeout: float = 60.0,
         max_retries: int = 5,
         retry_wait: float = 1.0,
     ):
-        import openai
-
-        self.openai, self.base_url, self.parameters, self.budget = (
-            openai,
-            base_url,
-            parameters,
-            budget,
-        )
-        self.max_retries, self.retry_wait = max_retries, retry_wait
-        self.key = (
-            os.environ.get("OPENAI_API_KEY", "").strip() or "none"
-        )  # local servers want a header, whatever it says
-        self.client = openai.OpenAI(
-            base_url=base_url, api_key=self.key, timeout=timeout, max_retries=0
-        )
-        self.formats = [
-            "json_schema",
-            "json_object",
-            "none",
-        ]  # those the server was not seen to refuse, best first
-        self.failures = 0
+        self.base_url = base_url
+        self.parameters = parameters
+        self.budget = budget
+        self.max_retries = max_retries
+        # Local servers need no key, but the client wants one.
+        self.key = os.environ.get("OPENAI_API_KEY", "").strip() or "none"
         self.stopped = threading.Event()
         self.lock = threading.Lock()
+        self.failures = 0
+        # Those that the server did not refuse so far, strictest first.
+        self.formats: Sequence[ResponseFormat] = STRICTEST_FIRST
+        hooks: dict[str, list[Callable[..., Any]]] = {
+            "request": [self.before_request],
+            "response": [self.after_response],
+        }
+        self.client = RepeatingClient(
+            retry_wait,
+            self.stopped,
+            base_url=base_url,
+            api_key=self.key,
+            timeout=timeout,
+            max_retries=max_retries,
+            http_client=openai.DefaultHttpxClient(event_hooks=hooks),
+        )
 
-    def ask(self, messages: list[dict[str, str]], schema: type[Answer]) -> str:
-        """The reply to a chat. It follows `schema`, unless no try gave one that does.
+    def ask(self, messages: list[Message], schema: type[Answer]) -> str:
+        """Return the reply to a chat. It follows `schema`, unless no try gave one that does.
 
         Raises:
-            NoAnswer: when the server gave no reply at all.
-            CutOff: when it did not let the model finish.
-            BudgetSpent: when a request would go beyond the budget.
-            UserError: when it makes no sense to ask on: a wrong key, model or address, or ten rows in a row without
-            reply.
+            NoAnswer: if the server gave no reply at all.
+            CutOff: if it did not let the model finish.
+            BudgetSpent: if a request would go beyond the budget.
+            UserError: if it makes no sense to ask on: a wrong key, model or address, or ten rows in a row without
+                reply.
         """
-        chat, reply, problem, cut = messages, None, "", None
-        for attempt in range(self.max_retries + 1):
-            wait, cut = 0.0, None
-            try:
-                reply, finish_reason = self.send(chat, schema)
-                if finish_reason in CUT:
-                    cut = CutOff(
-                        f"the reply was cut off (finish_reason {finish_reason!r}); --max_tokens allows longer ones"
-                    )
-                    raise cut
-                parse(reply, schema)
+        chat = messages
+        requests = 0
+        while True:
+            completion, repetitions = self.complete(chat, schema)
+            requests += 1 + repetitions
+            fault = fault_of(completion, schema)
+            if fault is None or requests > self.max_retries:
                 break
-            except BadReply as error:
-                complaint = printable(
-                    f"This is no valid answer ({error}). Answer again, with the JSON object alone."
-                )
-                said = printable(reply)[:LONGEST_ECHO]
-                chat = [
-                    *messages,
-                    {"role": "assistant", "content": said},
-                    {"role": "user", "content": complaint},
-                ]
-            except self.openai.APIError as error:
-                reply, problem = None, self.describe(error)
-                self.check_fatal(error, problem)
-                if not is_transient(error):
-                    break
-                wait = self.wait_for(error, attempt)
-            if attempt < self.max_retries and self.stopped.wait(wait):
-                raise BudgetSpent
-        self.count_failure(reply is None, problem)
-        if reply is None:
-            raise NoAnswer(problem)
-        if cut:
-            raise cut
-        return reply
+            # Not added to the chat so far: it would grow from try to try.
+            chat = [*messages, *complaint(completion.text, fault)]
+        if isinstance(fault, CutOff):
+            raise fault
+        return completion.text
 
-    def send(self, messages: list[dict[str, str]], schema: type[Answer]) -> tuple[str, str | None]:
-        """One reply, and why it ended; in the strictest form the server takes.
+    def complete(self, messages: list[Message], schema: type[Answer]) -> tuple[Completion, int]:
+        """Return one completion, and how often its request was repeated.
 
-        400 and 422 are tried again with a looser one.
+        Raises:
+            NoAnswer, BudgetSpent, UserError: see `ask`.
         """
-        for name in list(self.formats):
-            if self.stopped.is_set():
-                raise BudgetSpent
-            self.budget.take()
-            try:
-                completion = self.client.chat.completions.create(
-                    messages=messages, **self.parameters, **response_format(name, schema)
-                )
-            except (self.openai.BadRequestError, self.openai.UnprocessableEntityError):
-                if name == "none":
-                    raise
-                continue
-            except ValueError as error:  # a body that is no JSON: cut, or not from such a server
-                self.budget.add(estimate(messages, ""))
-                raise self.openai.APIError(
-                    f"the body is not JSON: {error}", None, body=None
-                ) from error
-            with self.lock:
-                self.formats = (
-                    self.formats[self.formats.index(name) :]
-                    if name in self.formats
-                    else self.formats
-                )
-            return self.content(completion, messages)
-        raise AssertionError("the last format raises")
-
-    def content(self, completion: Any, messages: list[dict[str, str]]) -> tuple[str, str | None]:
-        """The text of a completion (what a server gives as `reasoning_content` is none) and why it ended; counts its
-        tokens."""
         try:
-            choice = completion.choices[0]
-            reply, finish_reason = (
-                self.without_key(text_of(choice.message.content)),
-                choice.finish_reason,
-            )
-        except (AttributeError, IndexError, KeyError, TypeError):
-            self.budget.add(estimate(messages, ""))
-            raise self.openai.APIError("the reply has no choices", None, body=None) from None
-        usage = getattr(completion, "usage", None)
-        self.budget.add(getattr(usage, "total_tokens", None) or estimate(messages, reply))
-        return reply, finish_reason
-
-    def check_fatal(self, error: Exception, problem: str) -> None:
-        """Raise `UserError` for what no repetition and no other row can change."""
-        if getattr(error, "status_code", None) in FATAL:
-            raise UserError(
-                f"{self.base_url} refuses model {self.parameters['model']!r}: {problem}"
-            ) from None
-
-    def count_failure(self, failed: bool, problem: str) -> None:
-        """Raise `UserError` when many rows in a row got no reply: the server is gone."""
+            completion, repetitions = self.send(messages, schema)
+        except openai.APIError as error:
+            problem = self.describe(error)
+            self.check_fatal(error, problem)
+            self.count_failure(problem)
+            raise NoAnswer(problem) from error
         with self.lock:
-            self.failures = self.failures + 1 if failed else 0
+            self.failures = 0
+        return completion, repetitions
+
+    def send(self, messages: list[Message], schema: type[Answer]) -> tuple[Completion, int]:
+        """Send a chat in the strictest response format the server takes: 400 and 422 are tried with a looser one.
+
+        Raises:
+            openai.APIError: if the server gave no reply.
+            BudgetSpent: see `ask`.
+        """
+        *strict, loosest = self.formats
+        for name in strict:
+            try:
+                return self.send_as(name, messages, schema)
+            except (openai.BadRequestError, openai.UnprocessableEntityError):
+                continue
+        return self.send_as(loosest, messages, schema)
+
+    def send_as(
+        self, name: ResponseFormat, messages: list[Message], schema: type[Answer]
+    ) -> tuple[Completion, int]:
+        """Send a chat in one response format; if the server takes it, stricter ones are not tried again."""
+        response = self.client.chat.completions.with_raw_response.create(
+            messages=cast(Iterable[ChatCompletionMessageParam], messages),
+            **self.parameters,
+            **response_format(name, schema),
+        )
+        # Not when one was refused: a request that no format helps (too long) says nothing about formats.
+        with self.lock:
+            if name in self.formats:
+                self.formats = self.formats[self.formats.index(name) :]
+        completion = read_completion(response.http_response)
+        text = self.without_key(completion.text)
+        return Completion(text, completion.finish_reason, completion.tokens), response.retries_taken
+
+    def before_request(self, request: httpx2.Request) -> None:
+        """Count a request, first ones and repetitions alike.
+
+        Raises:
+            BudgetSpent: if it may not be sent.
+        """
+        if self.stopped.is_set():
+            raise BudgetSpent
+        self.budget.take()
+
+    def after_response(self, response: httpx2.Response) -> None:
+        """Count the tokens of a response.
+
+        Raises:
+            NotACompletion: if it is not an answer to the request, so that the request is repeated.
+        """
+        if not response.is_success:
+            return
+        response.read()
+        try:
+            completion = read_completion(response)
+        except NotACompletion:
+            self.budget.add(estimate_tokens(response.request, ""))
+            raise
+        self.budget.add(completion.tokens)
+
+    def check_fatal(self, error: openai.APIError, problem: str) -> None:
+        """Raise `UserError` if no repetition and no other row can change the error."""
+        if isinstance(error, openai.APIStatusError) and error.status_code in FATAL:
+            model = self.parameters["model"]
+            raise UserError(f"{self.base_url} refuses model {model!r}: {problem}") from None
+
+    def count_failure(self, problem: str) -> None:
+        """Raise `UserError` if many rows in a row got no reply: the server is gone."""
+        with self.lock:
+            self.failures += 1
             if self.failures < FAILURES_IN_A_ROW:
                 return
         raise UserError(
@@ -233,64 +299,53 @@ class Client:
             "are in the cache: the same command goes on"
         )
 
-    def wait_for(self, error: Exception, attempt: int) -> float:
-        """Seconds until the next try: what the server asks for, else doubling, with chance so that threads spread."""
-        response = getattr(error, "response", None)
-        asked = retry_after(response.headers.get("retry-after")) if response is not None else None
-        if asked is not None:
-            return min(asked, LONGEST_RETRY_AFTER)
-        return min(self.retry_wait * 2**attempt, LONGEST_WAIT) * random.uniform(0.5, 1)
-
     def without_key(self, text: str) -> str:
-        """A text of a server, which may repeat the key, as it may be shown and kept; `EMPTY` is no secret."""
-        return text.replace(self.key, HIDDEN) if len(self.key) >= SHORTEST else text
+        """Hide the key in a text of the server, which may repeat it."""
+        # A short key is a placeholder of a local server (`EMPTY`), and may be a word of any answer.
+        if len(self.key) < SHORTEST:
+            return text
+        return text.replace(self.key, HIDDEN)
 
     def describe(self, error: Exception) -> str:
-        """An error in one line, without the key."""
+        """Return an error in one line, without the key."""
+        # The client says "Connection error." for it.
+        shown = error.__cause__ if isinstance(error.__cause__, NotACompletion) else error
+        line = " ".join(str(shown).split())
+        # The key goes first: cut in two, it would not be found.
+        text = self.without_key(line)[:LONGEST_ERROR] or type(error).__name__
         status = getattr(error, "status_code", None)
-        text = self.without_key(" ".join(str(error).split()))[:300] or type(error).__name__
-        return text if status is None or str(status) in text else f"HTTP {status}: {text}"
+        if status is None or str(status) in text:
+            return text
+        return f"HTTP {status}: {text}"
 
 
-def text_of(content: Any) -> str:
-    """The text of a message; some servers send a list of parts, of which thoughts are one."""
-    if isinstance(content, list):
-        return "".join(part["text"] for part in content if part["type"] == "text")
-    return (content or "") + ""
+def fault_of(completion: Completion, schema: type[Answer]) -> BadReply | None:
+    """Return why a completion is not a valid answer, or None if it is one."""
+    if completion.finish_reason in CUT:
+        return CutOff(
+            f"the reply was cut off (finish_reason {completion.finish_reason!r}); --max_tokens allows longer ones"
+        )
+    try:
+        parse(completion.text, schema)
+    except BadReply as error:
+        return error
+    return None
 
 
-def response_format(name: str, schema: type[Answer]) -> dict[str, Any]:
-    """The request's `response_format`, by name."""
+def complaint(reply: str, fault: BadReply) -> list[Message]:
+    """Return what follows a chat when its reply was not valid: the reply, and what is wrong with it."""
+    wrong = f"This is no valid answer ({fault}). Answer again, with the JSON object alone."
+    return [
+        {"role": "assistant", "content": printable(reply)[:LONGEST_ECHO]},
+        {"role": "user", "content": printable(wrong)},
+    ]
+
+
+def response_format(name: ResponseFormat, schema: type[Answer]) -> dict[str, Any]:
+    """Return the request's `response_format` by name."""
     if name == "none":
         return {}
     if name == "json_object":
         return {"response_format": {"type": "json_object"}}
     described = {"name": schema.__name__, "schema": schema.model_json_schema(), "strict": True}
     return {"response_format": {"type": "json_schema", "json_schema": described}}
-
-
-def is_transient(error: Exception) -> bool:
-    """Whether the same request may succeed later."""
-    status = getattr(error, "status_code", None)
-    return status is None or status in RETRIED or status >= 500
-
-
-def retry_after(header: str | None) -> float | None:
-    """Seconds from a `Retry-After` header: a number, or a date."""
-    if not header:
-        return None
-    try:
-        return max(0.0, float(header))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
-    except ValueError:
-        return None
-
-
-def estimate(messages: list[dict[str, str]], reply: str) -> int:
-    """Tokens of a request and its reply, where the server does not say."""
-    return (
-        sum(len(message["content"]) for message in messages) + len(reply)
-    ) // CHARACTERS_PER_TOKEN
