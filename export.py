@@ -56,48 +56,42 @@ def main() -> int:
     args.model = resolve_model(args.model)
     if not args.model.is_dir():
         raise UserError(f"model {args.model} does not exist")
-    from trainer_ext.export.members import export_members, members_table
-    from trainer_ext.export.report import report_table
-    from trainer_ext.export.run import ExportOptions, export_model
+    from trainer_ext.export.members import export_members
+    from trainer_ext.export.options import ExportOptions
+    from trainer_ext.export.report import latency_table, members_table, report_table
+    from trainer_ext.export.run import export_model
     from trainer_ext.inference.members import members_of
-    from trainer_ext.reports.tables import table
 
-    names = [
-        field.name for field in fields(ExportOptions) if field.name not in ("files", "replaced")
-    ]
+    names = [field.name for field in fields(ExportOptions) if field.name != "files"]
     options = ExportOptions(
         **{name: getattr(args, name) for name in names}, files=file_options(args)
     )
     members = [Path(name) for name in members_of(str(args.model))]
     if members != [args.model]:
-        whole = export_members(options, members)
-        print(f"\n{members_table(whole)}\n")
-        for name, report in whole["models"].items():
+        joint = export_members(options, members)
+        print(f"\n{members_table(joint)}\n")
+        for name, report in joint.models.items():
             print_notes(report, f"{name}: ")
-        print(
-            f"{'Passed' if whole['passed'] else 'NOT passed'}. Use {args.output_dir} (all models together)"
-        )
-        return 0 if whole["passed"] else 1
+        verdict = "Passed" if joint.passed else "NOT passed"
+        print(f"{verdict}. Use {args.output_dir} (all models together)")
+        return 0 if joint.passed else 1
     report = export_model(options)
     print(f"\n{report_table(report)}\n")
     print_notes(report)
-    if args.benchmark:
-        print(
-            table([list(row.values()) for row in report["latency"]], list(report["latency"][0])),
-            "\n",
-        )
-    chosen = next(variant for variant in report["variants"] if variant["name"] == report["chosen"])
-    where = args.model if chosen["name"] == "pytorch" else args.output_dir
+    if report.latency:
+        print(latency_table(report.latency), "\n")
+    where = args.model if report.chosen == "pytorch" else args.output_dir
     print(
-        f"{'Passed' if report['passed'] else 'NOT passed'} on {report['eval_rows']} rows "
-        f"({report['instruction_set']}, {report['threads']} thread). Use {where / chosen['file']}"
+        f"{'Passed' if report.passed else 'NOT passed'} on {report.eval_rows} rows "
+        f"({report.instruction_set}, {report.threads} thread). "
+        f"Use {where / report.variant(report.chosen).file}"
     )
-    return 0 if report["passed"] else 1
+    return 0 if report.passed else 1
 
 
-def print_notes(report: dict, of: str = "") -> None:
-    """What the report says beside its verdict."""
-    for note in report["notes"]:
+def print_notes(report, of: str = "") -> None:
+    """Print what the report says beside its verdict."""
+    for note in report.notes:
         print(f"note: {of}{note}")
 
 

@@ -18,7 +18,8 @@ from runs import run_script, spread
 
 from trainer_ext.cross_validation.cross_fit import cross_fitted
 from trainer_ext.evaluation.scoring import score
-from trainer_ext.export.run import ExportOptions, evaluation_rows
+from trainer_ext.export.eval_rows import evaluation_rows
+from trainer_ext.export.options import ExportOptions
 from trainer_ext.inference import load_predictor
 from trainer_ext.tables import table
 

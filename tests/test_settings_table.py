@@ -35,7 +35,8 @@ from tests.settings import (
 from trainer_ext import fit, load_predictor
 from trainer_ext.arguments.parser import parse_values
 from trainer_ext.errors import UserError
-from trainer_ext.export.run import ExportOptions, export_model
+from trainer_ext.export.options import ExportOptions
+from trainer_ext.export.run import export_model
 from trainer_ext.modeling.scratch import train_tokenizer
 
 if missing := uncovered(method_flags()):
@@ -254,9 +255,9 @@ def check_export(folder: Path) -> None:
     """ONNX equals PyTorch (the gate's tolerance), INT8 is judged, and the chosen file answers."""
     out = folder.parent / "onnx"
     report = export_model(ExportOptions(folder, out, None, 100.0, None, False))
-    onnx = report["variants"][1]
+    onnx = report.variants[1]
     assert onnx["name"] == "onnx" and onnx["good"] and onnx["label_agreement"] == 1, onnx
-    assert report["passed"], report
+    assert report.passed, report
     assert load_predictor(out).predict(["a new goal"])
 
 

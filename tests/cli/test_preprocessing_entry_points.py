@@ -10,7 +10,8 @@ from tests.conftest import run_ok
 from trainer_ext import fit, load_predictor
 from trainer_ext.data.sampling.resample import Resampler
 from trainer_ext.errors import UserError
-from trainer_ext.export.run import ExportOptions, export_model
+from trainer_ext.export.options import ExportOptions
+from trainer_ext.export.run import export_model
 from trainer_ext.training.trainer import CustomTrainer
 
 FILLER = "the ＦＵＬＬ <b>width</b> middle of every text&#33;!!!!! "
@@ -126,7 +127,7 @@ def test_a_fresh_process_and_the_export_answer_alike(shaped, tmp_path):
     onnx = tmp_path / "onnx"
     validation = run.output_dir / "data/validation.jsonl"
     report = export_model(ExportOptions(run.output_dir, onnx, str(validation), 50.0, None, False))
-    assert report["passed"]
+    assert report.passed
     exported = load_predictor(onnx, file_name="model.onnx")
     assert np.abs(exported.logits(texts) - plain).max() < 1e-4
     cleaned = [

@@ -18,7 +18,8 @@ from trainer_ext.data.dataset import load_rows
 from trainer_ext.data.labelled import labelled_rows
 from trainer_ext.data.report.summary import summary_lines
 from trainer_ext.errors import UserError
-from trainer_ext.export.run import ExportOptions, evaluation_rows
+from trainer_ext.export.eval_rows import evaluation_rows
+from trainer_ext.export.options import ExportOptions
 from trainer_ext.inference import load_predictor
 from trainer_ext.tasks.single_label import SingleLabel
 

@@ -12,7 +12,7 @@ from trainer_ext.cross_validation.run import check_unseen
 from trainer_ext.cross_validation.soup import greedy_soup, judging_flags, mean_with, write_model
 from trainer_ext.data.io.readers import Row
 from trainer_ext.errors import UserError
-from trainer_ext.export.run import recorded_validation_file
+from trainer_ext.export.eval_rows import recorded_validation_file
 
 
 def models(*values: float) -> list[dict[str, torch.Tensor]]:

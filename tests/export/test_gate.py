@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 from trainer_ext.export import run as export_run
 from trainer_ext.export.gate import Variant, choose, judge_int8, judge_onnx, run_variant
 from trainer_ext.export.latency import latencies_ms
-from trainer_ext.export.quantise import SETTINGS, Int8Setting, product_weights, quantise
+from trainer_ext.export.quantise import SETTINGS, Int8Setting, matmul_weights, quantise
 from trainer_ext.export.report import build_report, report_table
 from trainer_ext.tasks import TASKS, LabelSpace
 
@@ -54,8 +54,8 @@ def variants(
 def test_verdicts(changes, chosen, passed):
     found = variants(**changes)
     report = build_report(found, "f1_macro", 100, 0.5, 1)
-    assert choose(found) == report["chosen"] == chosen
-    assert report["passed"] is passed
+    assert choose(found) == report.chosen == chosen
+    assert report.passed is passed
     text = report_table(report)
     assert "chosen" in text and ("more than" in text) is not passed
 
@@ -197,7 +197,7 @@ def test_settings_are_tried_until_one_passes(tmp_path, monkeypatch, task, metric
     monkeypatch.setattr(
         export_run, "quantise", lambda model, folder, setting: seen.append(setting.name) or model
     )
-    monkeypatch.setattr(export_run, "load_predictor", lambda *args, **kwargs: predictor)
+    monkeypatch.setattr(export_run, "load_single", lambda *args, **kwargs: predictor)
     scored = lambda name, file, *args: (Variant(name, file.name, 1, metrics[len(seen) - 1]), None)  # noqa: E731
     monkeypatch.setattr(export_run.gate, "run_variant", scored)
     pytorch, better = Variant("pytorch", "x", 1, 0.9), predictor.task.greater_is_better
@@ -249,18 +249,18 @@ def test_weights_of_products(tmp_path):
         "with_constant": (2, 2),
         "attention": None,
     }
-    assert product_weights(tmp_path / "model.onnx") == weights
+    assert matmul_weights(tmp_path / "model.onnx") == weights
 
 
 @pytest.mark.parametrize(
-    ("narrowing_in_float", "in_float"),
+    ("keep_down_projections_fp32", "in_float"),
     [(False, {"attention"}), (True, {"attention", "with_narrow"})],
 )
-def test_what_stays_in_float(tmp_path, narrowing_in_float, in_float):
+def test_what_stays_in_float(tmp_path, keep_down_projections_fp32, in_float):
     """Products of activations always, those that narrow where they are told to."""
     save_products(tmp_path / "model.onnx", wide=[2, 8], narrow=[8, 2])
     path = quantise(
-        tmp_path / "model.onnx", tmp_path, Int8Setting("x", ("MatMul",), narrowing_in_float)
+        tmp_path / "model.onnx", tmp_path, Int8Setting("x", ("MatMul",), keep_down_projections_fp32)
     )
     assert {
         node.name for node in onnx.load(path).graph.node if node.op_type == "MatMul"

@@ -6,12 +6,14 @@ import pytest
 
 from tests.inference.conftest import save_model
 from trainer_ext.errors import UserError
+from trainer_ext.export.gate import Variant
 from trainer_ext.export.members import export_members
+from trainer_ext.export.options import ExportOptions
 from trainer_ext.export.publish import publish
-from trainer_ext.export.run import ExportOptions
+from trainer_ext.export.report import build_report
 from trainer_ext.inference.members import members_of
 
-REPORT = {"passed": True, "metric_name": "f1", "instruction_set": "avx2", "notes": []}
+REPORT = build_report([Variant("pytorch", "model.safetensors", 1, 0.9)], "f1", 1, 0.5, 1)
 
 
 @pytest.fixture
@@ -19,12 +21,12 @@ def export(tmp_path, monkeypatch):
     """`export(until)` exports both folds of `cv` and is killed before the model called `until`."""
 
     def run(until: str | None = None, output: str = "onnx") -> None:
-        def one(options):
+        def one(options, replaced):
             if options.model.name == until:
                 raise KeyboardInterrupt
             stage = save_model(tmp_path / "stage")
-            (stage / "export_report.json").write_text(json.dumps(REPORT))
-            publish(stage, options.output_dir, options.replaced)
+            (stage / "export_report.json").write_text(json.dumps(REPORT.to_dict()))
+            publish(stage, options.output_dir, replaced)
             return REPORT
 
         monkeypatch.setattr("trainer_ext.export.members.export_model", one)

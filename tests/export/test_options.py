@@ -7,12 +7,12 @@ import yaml
 
 from tests.inference.conftest import save_model
 from trainer_ext.errors import UserError
-from trainer_ext.export.run import (
-    ExportOptions,
+from trainer_ext.export.eval_rows import (
     evaluation_rows,
     recorded_fold_rows,
     recorded_validation_file,
 )
+from trainer_ext.export.options import ExportOptions
 from trainer_ext.inference import load_predictor
 
 

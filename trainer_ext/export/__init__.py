@@ -1,1 +1,88 @@
-"""Checkpoint to ONNX and INT8, through a gate that proves them equal."""
+"""Checkpoint to ONNX and INT8, through a gate that proves them equal.
+
+The package is callable: `from trainer_ext import export; export("runs/topics", "onnx")`.
+"""
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trainer_ext.export.report import ExportReport, MembersReport
+
+
+def export(
+    model: str | Path,
+    output_dir: str | Path,
+    *,
+    eval_file: str | Path | None = None,
+    max_metric_drop: float = 0.5,
+    max_eval_samples: int | None = None,
+    benchmark: bool = False,
+    trust_remote_code: bool = False,
+    **file_flags: Any,
+) -> "ExportReport | MembersReport":
+    """Export a model to ONNX and INT8, and prove both on labelled rows, as `python export.py` does.
+
+    Args:
+        model: a checkpoint, a folder of folds or seeds, artifact:NAME:ALIAS or wandb:ENTITY/PROJECT/NAME:ALIAS.
+        output_dir: gets model.onnx, model_quantized.onnx, tokenizer, config.json and export_report.json; of a folder of
+            folds a folder for each model.
+        eval_file: labelled rows for the gate; None: the rows the checkpoint was chosen on.
+        max_metric_drop: points of the task's metric that INT8 may lose.
+        max_eval_samples: use only the first rows; None: all.
+        benchmark: measure latencies for batches of 1, 8 and 32.
+        trust_remote_code: run code that the checkpoint brings along.
+        **file_flags: how `eval_file` is written (`encoding`, `delimiter`, ...), as for `train.py`.
+
+    Returns:
+        The report. `report.passed` tells whether every variant is good, `report.chosen` which one to use; of a folder
+        of folds `report.models` has the report on each model.
+
+    Raises:
+        UserError: if the model cannot be loaded or exported, or there are no rows to prove it on.
+
+    Example:
+        >>> from trainer_ext import export, load_predictor
+        >>> report = export("runs/topics", "onnx/topics")  # doctest: +SKIP
+        >>> report.passed, report.chosen  # doctest: +SKIP
+        (True, 'int8')
+        >>> load_predictor("onnx/topics").predict(["the match ended 2:1"])  # doctest: +SKIP
+    """
+    # Inside the function: importing the package must not load torch.
+    from trainer_ext.arguments.files import FileOptions
+    from trainer_ext.export.members import export_members
+    from trainer_ext.export.options import ExportOptions
+    from trainer_ext.export.run import export_model
+    from trainer_ext.inference.loading import locate
+    from trainer_ext.inference.members import members_of
+
+    folder = Path(locate(str(model)))
+    options = ExportOptions(
+        model=folder,
+        output_dir=Path(output_dir),
+        eval_file=str(eval_file) if eval_file is not None else None,
+        max_metric_drop=max_metric_drop,
+        max_eval_samples=max_eval_samples,
+        benchmark=benchmark,
+        trust_remote_code=trust_remote_code,
+        files=FileOptions(**file_flags),
+    )
+    members = [Path(name) for name in members_of(str(folder))]
+    if members == [folder]:
+        return export_model(options)
+    return export_members(options, members)
+
+
+class CallablePackage(ModuleType):
+    """Let `trainer_ext.export` be called.
+
+    As soon as anything imports `trainer_ext.export.run`, Python binds the name `export` in `trainer_ext` to this
+    package, whatever it was before. So the package itself has to be the function.
+    """
+
+    __call__ = staticmethod(export)
+
+
+sys.modules[__name__].__class__ = CallablePackage

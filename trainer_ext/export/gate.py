@@ -1,6 +1,7 @@
 """The gate: the same labelled rows through PyTorch, ONNX and INT8. Nothing is exported on trust."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -15,18 +16,30 @@ from trainer_ext.tasks import Task
 # Logit differences are judged in units of the logits' spread (their standard deviation; in regression each target's, of
 # scores or labels, whichever is larger), so that neither the labels' unit nor a model's confidence decides.
 ONNX_TOLERANCE = 1e-3  # of the largest difference: float32 ONNX computes the same
-INT8_TOLERANCE = 0.1  # of the root mean square: no row or two decide; good INT8 has 0.005 to 0.08, overflowing more
-FLOAT32_STEPS = (
-    1e-3  # of the largest logit: the least spread, as rounding grows with the size of a number
-)
+# Of the root mean square, so that no row or two decide. Measured: good INT8 has 0.005 to 0.08, overflowing INT8 more.
+INT8_TOLERANCE = 0.1
+# Of the largest logit: the least spread that counts, as rounding grows with the size of a number.
+FLOAT32_STEPS = 1e-3
 LATENCY_TEXTS = 60
 
 
 @dataclass
 class Variant:
-    """One line of the report. Differences and agreement are against PyTorch; latency is p50 at batch 1, 1 thread.
+    """One line of the report: a file, what it scores, and how far its logits are from PyTorch's.
 
-    The relative differences are in units of the spread of PyTorch's logits, of the worst head or target.
+    Attributes:
+        name: `pytorch`, `onnx` or `int8`.
+        file: its name in the export's folder (of `pytorch` in the checkpoint's).
+        bytes: its size.
+        metric: the task's default metric on the evaluation rows.
+        max_logit_diff, mean_logit_diff: absolute.
+        max_relative_diff, rms_relative_diff: in units of the spread of PyTorch's logits, of the worst head or target.
+        label_agreement: share of answers that are PyTorch's.
+        latency_ms_p50: at batch 1, one thread.
+        setting: how it was quantised.
+        dynamic_int8: whether activations are scaled at run time, so that prediction runs one text at a time.
+        good: the verdict.
+        why: the reason if it is not good.
     """
 
     name: str
@@ -40,55 +53,83 @@ class Variant:
     label_agreement: float = 1.0
     latency_ms_p50: float = 0.0
     setting: str = ""
+    dynamic_int8: bool = False
     good: bool = True
     why: str = ""
 
-    def to_dict(self) -> dict[str, Any]:
-        """As it stands in export_report.json."""
-        return asdict(self)
+    def reject(self, why: str) -> None:
+        """Mark the variant as not good."""
+        self.good = False
+        self.why = why
 
 
 def run_variant(
-    name: str, file: Path, predictor: Predictor, rows: tuple[list, list], reference: Any
+    name: str,
+    file: Path,
+    predictor: Predictor,
+    rows: tuple[list[Any], list[Any]],
+    reference: Any,
 ) -> tuple[Variant, Any]:
-    """Score one variant on (texts, labels) and compare its logits (of all heads) with the reference's; returns both."""
-    task: Task = predictor.task
-    scored = score(predictor, *rows, description=f"gate: {name}")
+    """Score one variant and compare its logits with the reference.
+
+    Args:
+        name: of the variant.
+        file: that the predictor runs.
+        predictor: answers with the variant.
+        rows: texts and encoded labels.
+        reference: PyTorch's logits of all heads on these rows; None for PyTorch itself.
+
+    Returns:
+        The variant, not yet judged, and its logits.
+    """
+    task = predictor.task
+    texts, labels = rows
+    scored = score(predictor, texts, labels, description=f"gate: {name}")
     logits = scored["logits"]
-    variant = Variant(name, file.name, file.stat().st_size, scored["metrics"][task.default_metric])
+    metric = scored["metrics"][task.default_metric]
+    variant = Variant(name, file.name, file.stat().st_size, metric)
     if reference is not None:
-        difference = np.abs(task.flat(logits) - task.flat(reference))
-        variant.max_logit_diff = float(difference.max())
-        variant.mean_logit_diff = float(difference.mean())
-        variant.label_agreement = task.agreement(logits, reference)
-        relative = relative_differences(task, logits, reference, scored["labels"])
-        variant.max_relative_diff = max(float(part.max()) for part in relative)
-        variant.rms_relative_diff = max(float(np.sqrt((part**2).mean())) for part in relative)
+        compare_logits(variant, task, logits, reference, scored["labels"])
     return variant, logits
 
 
+def compare_logits(variant: Variant, task: Task, logits: Any, reference: Any, labels: Any) -> None:
+    """Fill in the differences between a variant's logits (N, *head_shape) and the reference's."""
+    difference = np.abs(task.flat(logits) - task.flat(reference))
+    variant.max_logit_diff = float(difference.max())
+    variant.mean_logit_diff = float(difference.mean())
+    variant.label_agreement = task.agreement(logits, reference)
+    relative = relative_differences(task, logits, reference, labels)
+    # The worst part counts: a wrong head of few logits must not disappear beside a large one. np.max keeps NaN.
+    variant.max_relative_diff = float(np.max([part.max() for part in relative]))
+    variant.rms_relative_diff = float(np.max([np.sqrt((part**2).mean()) for part in relative]))
+
+
 def relative_differences(task: Task, logits: Any, reference: Any, labels: Any) -> list[np.ndarray]:
-    """|logits - reference| over the spread, for each part of the logits that has a scale of its own."""
+    """Return |logits - reference| over the spread, for each part of the logits that has a scale of its own."""
+    differences = []
     parts = zip(
         task.parts(logits), task.parts(reference), task.spreads(reference, labels), strict=True
     )
-    return [
-        np.abs(own - other) / at_least_rounding(spread, other)
-        for own, other, spread in parts
-        if other.size
-    ]
+    for own, other, spread in parts:
+        if other.size:
+            differences.append(np.abs(own - other) / at_least_rounding(spread, other))
+    return differences
 
 
 def at_least_rounding(spread: float, values: np.ndarray) -> float:
-    """The spread, or what float32 can tell apart in numbers of this size; 1 where all are 0."""
-    return max(spread, FLOAT32_STEPS * float(np.abs(values).max())) or 1.0
+    """Return the spread, or what float32 can tell apart in numbers of this size; 1 if all are 0."""
+    rounding = FLOAT32_STEPS * float(np.abs(values).max())
+    return max(spread, rounding) or 1.0
+
+
+# Both comparisons below are `not x <= limit`, because NaN must fail and every comparison with it is false.
 
 
 def judge_onnx(variant: Variant) -> None:
-    """ONNX must equal PyTorch."""
+    """Reject ONNX unless it equals PyTorch."""
     if not variant.max_relative_diff <= ONNX_TOLERANCE:
-        variant.good = False
-        variant.why = (
+        variant.reject(
             f"logits differ from PyTorch by {variant.max_relative_diff:.2g} of their spread, "
             f"more than {ONNX_TOLERANCE:g}"
         )
@@ -101,32 +142,47 @@ def judge_int8(
     greater_is_better: bool = True,
     unit: float = 1.0,
 ) -> None:
-    """INT8 may lose `max_metric_drop` points of the task's metric, and its logits must be near to PyTorch's.
+    """Reject INT8 if it loses more than `max_metric_drop` points of the task's metric, or its logits are far off.
 
-    A point is a hundredth of `unit`, what the metric is measured in: 1 for shares, the labels' standard deviation for
-    errors, which lose by growing.
+    Both count: on few rows a bad model may score as before by luck.
+
+    Args:
+        variant: INT8, scored and compared.
+        pytorch: what it is compared with.
+        max_metric_drop: in points, hundredths of `unit`.
+        greater_is_better: False for errors, which lose by growing.
+        unit: what the metric is measured in: 1 for shares, the labels' standard deviation for errors.
     """
-    drop = 100 * (pytorch.metric - variant.metric) / unit * (1 if greater_is_better else -1)
     if not variant.rms_relative_diff <= INT8_TOLERANCE:
-        variant.good = False
-        variant.why = (
-            f"logits differ from PyTorch by {variant.rms_relative_diff:.2g} of their spread (root mean square), "
-            f"more than {INT8_TOLERANCE:g}"
+        variant.reject(
+            f"logits differ from PyTorch by {variant.rms_relative_diff:.2g} of their spread "
+            f"(root mean square), more than {INT8_TOLERANCE:g}"
         )
-    if not drop <= max_metric_drop:
-        variant.good = False
-        verb = "drops" if greater_is_better else "grows"
-        variant.why = f"the metric {verb} by {drop:.2f} points, more than {max_metric_drop:g}"
+    loss = pytorch.metric - variant.metric
+    verb = "drops"
+    if not greater_is_better:
+        loss = -loss
+        verb = "grows"
+    points = 100 * loss / unit
+    if not points <= max_metric_drop:
+        variant.reject(f"the metric {verb} by {points:.2f} points, more than {max_metric_drop:g}")
 
 
-def add_latencies(variants: list[Variant], predictors: dict[str, Predictor], texts: list) -> None:
+def add_latencies(
+    variants: Sequence[Variant], predictors: Mapping[str, Predictor], texts: Sequence[Any]
+) -> None:
     """Fill in p50 at batch 1, measured side by side over a spread of the texts."""
     step = max(1, len(texts) // LATENCY_TEXTS)
-    times = latencies_ms(predictors, [[text] for text in texts[::step][:LATENCY_TEXTS]])
+    sample = texts[::step][:LATENCY_TEXTS]
+    times = latencies_ms(predictors, [[text] for text in sample])
     for variant in variants:
         variant.latency_ms_p50 = round(float(np.median(times[variant.name])), 3)
 
 
-def choose(variants: list[Variant]) -> str:
-    """The last (smallest) variant of those before the first that is not good: each is made of the one before it."""
-    return list(takewhile(lambda variant: variant.good, variants))[-1].name
+def choose(variants: Sequence[Variant]) -> str:
+    """Return the name of the last (smallest) variant before the first that is not good.
+
+    Each variant is made of the one before it, so that none is better than its predecessor.
+    """
+    good = list(takewhile(lambda variant: variant.good, variants))
+    return good[-1].name

@@ -2,46 +2,61 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from trainer_ext.inference import Predictor
 
-WARM_UP = 5
+WARM_UP = 5  # batches; the first runs allocate memory and fill caches
+BATCH_SIZES = (1, 8, 32)
+MOST_BATCHES = 40  # of each size
+
+
+@dataclass(frozen=True)
+class LatencyRow:
+    """Times of one variant at one batch size; tokenising is included."""
+
+    variant: str
+    batch_size: int
+    ms_p50: float
+    ms_p95: float
+    texts_per_second: float
 
 
 def latencies_ms(
-    predictors: Mapping[str, Predictor], batches: Sequence[Sequence[str]]
+    predictors: Mapping[str, Predictor], batches: Sequence[Sequence[Any]]
 ) -> dict[str, np.ndarray]:
-    """Milliseconds per batch (tokenising included), by variant; the order of the variants turns with each batch."""
+    """Return the milliseconds of each batch, by variant.
+
+    A machine that slows down for a while, slows all variants down; and the one that goes first, with cold caches, is
+    another one for each batch.
+    """
     names = list(predictors)
+    warm_up = batches[:WARM_UP]
     times: dict[str, list[float]] = {name: [] for name in names}
-    for turn, texts in enumerate([*batches[:WARM_UP], *batches]):
-        for k in range(len(names)):
-            name = names[(turn + k) % len(names)]
+    for turn, texts in enumerate([*warm_up, *batches]):
+        first = turn % len(names)
+        for name in names[first:] + names[:first]:
             start = time.perf_counter()
             predictors[name].logits(texts)
-            if turn >= min(WARM_UP, len(batches)):
-                times[name].append(1000 * (time.perf_counter() - start))
+            elapsed = time.perf_counter() - start
+            if turn >= len(warm_up):
+                times[name].append(1000 * elapsed)
     return {name: np.array(values) for name, values in times.items()}
 
 
-def latency_table(predictors: Mapping[str, Predictor], texts: Sequence[str]) -> list[dict]:
-    """For `--benchmark`: p50 and p95 per batch and texts a second, for batches of 1, 8 and 32."""
+def measure_latency(predictors: Mapping[str, Predictor], texts: Sequence[Any]) -> list[LatencyRow]:
+    """Measure p50 and p95 of a batch and the throughput, for batches of 1, 8 and 32 texts."""
     rows = []
-    for size in (1, 8, 32):
-        batches = [texts[k : k + size] for k in range(0, min(len(texts), 40 * size), size)]
+    for size in BATCH_SIZES:
+        stop = min(len(texts), MOST_BATCHES * size)
+        batches = [texts[start : start + size] for start in range(0, stop, size)]
         for predictor in predictors.values():
             predictor.batch_size = size
         for name, times in latencies_ms(predictors, batches).items():
-            p50, p95 = np.percentile(times, [50, 95])
-            rows.append(
-                {
-                    "variant": name,
-                    "batch_size": size,
-                    "ms_p50": round(float(p50), 3),
-                    "ms_p95": round(float(p95), 3),
-                    "texts_per_second": round(1000 * size / float(p50), 1),
-                }
-            )
+            p50, p95 = np.percentile(times, [50, 95]).tolist()
+            per_second = 1000 * size / p50
+            rows.append(LatencyRow(name, size, round(p50, 3), round(p95, 3), round(per_second, 1)))
     return rows

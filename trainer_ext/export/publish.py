@@ -1,53 +1,58 @@
-"""An export's files into its folder, which answers only when it is whole: as it was, or as it is now."""
+"""Put an export's files into its folder, which answers only when it is complete: as it was, or as it is now."""
 
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
-MARK = "config.json"  # prediction takes no folder without it: removed first, written last
+# Prediction refuses a folder without it: removed first, written last.
+LAST_FILE = "config.json"
 TOKENIZER_FILES = (
-    *(
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "special_tokens_map.json",
-        "added_tokens.json",
-        "chat_template.jinja",
-    ),
-    *(
-        "vocab.txt",
-        "vocab.json",
-        "merges.txt",
-        "spiece.model",
-        "sentencepiece.bpe.model",
-        "tokenizer.model",
-    ),
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
 )
-# What an earlier export may have left that a new one does not write: it would be read beside the new files.
-OF_AN_EXPORT = (
+# Files of an earlier export that a new one may not write: they would be read together with the new ones.
+EXPORT_FILES = (
     "model.onnx",
     "model.onnx_data",
     "model_quantized.onnx",
     "export_report.json",
     *TOKENIZER_FILES,
 )
+# What prediction needs of one model, or (the weights of an ensemble) of several.
+REQUIRED_FILES = (LAST_FILE, "export_report.json", "cv.json", "oof.csv")
 
 
 def publish(stage: Path, folder: Path, replaced: Iterable[Path] = ()) -> None:
-    """Move the files of `stage` into `folder`; a kill at any point leaves a folder that is refused.
+    """Move the files of `stage` into `folder`; if the process is killed, the folder is refused, not half new.
 
-    `replaced`: other folders that are made unusable with it, since they belong to the export that this one replaces.
+    Args:
+        stage: has the new files.
+        folder: may have those of an earlier export.
+        replaced: other folders of the earlier export, which become unusable with it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for path in (folder, *replaced):
-        make_unusable(path)
+    make_unusable(folder)
+    for other in replaced:
+        make_unusable(other)
     names = {path.name for path in stage.iterdir()}
-    for name in set(OF_AN_EXPORT) - names:
-        (folder / name).unlink(missing_ok=True)
-    for name in sorted(names, key=lambda name: name == MARK):
+    for name in EXPORT_FILES:
+        if name not in names:
+            (folder / name).unlink(missing_ok=True)
+    for name in sorted(names - {LAST_FILE}):
         os.replace(stage / name, folder / name)
+    os.replace(stage / LAST_FILE, folder / LAST_FILE)
 
 
 def make_unusable(folder: Path) -> None:
-    """Take away what prediction requires, of one model or (cv.json has an ensemble's weights) of several."""
-    for name in (MARK, "export_report.json", "cv.json", "oof.csv"):
+    """Remove the files without which prediction refuses a folder."""
+    for name in REQUIRED_FILES:
         (folder / name).unlink(missing_ok=True)

@@ -1,6 +1,8 @@
 """Dynamic INT8 through Optimum: per-channel weights, and only products with constant weights."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,29 +16,33 @@ class Int8Setting:
     """One way to quantise.
 
     Attributes:
-        operators: of ONNX.
-        narrowing_in_float: whether products that narrow (the second of a feed-forward pair, heads) stay in float. What
-            goes into them has a few large values, which take most of the 256 steps of a tensor. Source: Bondarenko et
-            al., Understanding and Overcoming the Challenges of Efficient Transformer Quantization (arXiv:2109.12948).
+        name: for the report.
+        operators: ONNX operators that are quantised.
+        keep_down_projections_fp32: leave MatMuls whose output is narrower than their input (the second of a
+            feed-forward pair, heads) in FP32. Their inputs have outliers, which take up most of the 256 levels of a
+            tensor. Source: Bondarenko et al., Understanding and Overcoming the Challenges of Efficient Transformer
+            Quantization (arXiv:2109.12948), section 3.
     """
 
     name: str
     operators: tuple[str, ...]
-    narrowing_in_float: bool = False
+    keep_down_projections_fp32: bool = False
 
 
-# Smallest first (of a pretrained encoder, whose embeddings are large); the gate goes on to the next one when accuracy
-# drops too far.
+# Smallest file first: a pretrained encoder's embeddings (Gather) are most of it. The gate goes on to the next setting
+# if accuracy drops too far, and every step keeps more in FP32.
 SETTINGS = (
-    Int8Setting("8-bit embeddings and products", ("MatMul", "Gather")),
+    Int8Setting("INT8 embeddings and MatMuls", ("MatMul", "Gather")),
     Int8Setting(
-        "8-bit embeddings, narrowing products in float",
+        "INT8 embeddings and MatMuls, FP32 down-projections",
         ("MatMul", "Gather"),
-        narrowing_in_float=True,
+        keep_down_projections_fp32=True,
     ),
-    Int8Setting("float embeddings, 8-bit products", ("MatMul",)),
+    Int8Setting("INT8 MatMuls, FP32 embeddings", ("MatMul",)),
     Int8Setting(
-        "float embeddings, narrowing products in float", ("MatMul",), narrowing_in_float=True
+        "INT8 MatMuls, FP32 embeddings and down-projections",
+        ("MatMul",),
+        keep_down_projections_fp32=True,
     ),
 )
 
@@ -44,39 +50,61 @@ SETTINGS = (
 def quantise(model_path: Path, folder: Path, setting: Int8Setting) -> Path:
     """Write `model_quantized.onnx` into `folder` and return its path.
 
-    Signed 8-bit weights with a scale per output channel; activations are scaled at run time. Products of two
-    activations (attention scores) stay in float: quantising them costs accuracy and, without VNNI, time.
+    Signed 8-bit weights with a scale per output channel; activations are scaled at run time.
     """
-    logging.getLogger("root").setLevel(
-        logging.ERROR
-    )  # onnxruntime advises pre-processing, which Optimum's export did
-    weights = product_weights(model_path)
-    in_float = [name for name, shape in weights.items() if shape is None]
-    if setting.narrowing_in_float:
-        in_float += [name for name, shape in weights.items() if shape and shape[0] > shape[-1]]
     config = AutoQuantizationConfig.avx512_vnni(
         is_static=False,
         per_channel=True,
         operators_to_quantize=list(setting.operators),
-        nodes_to_exclude=in_float,
+        nodes_to_exclude=fp32_matmuls(model_path, setting),
     )
     target = folder / "model_quantized.onnx"
     target.unlink(missing_ok=True)
-    ORTQuantizer.from_pretrained(folder, file_name=model_path.name).quantize(
-        save_dir=folder, quantization_config=config
-    )
+    quantizer = ORTQuantizer.from_pretrained(folder, file_name=model_path.name)
+    with only_errors_logged():
+        quantizer.quantize(save_dir=folder, quantization_config=config)
+    # Optimum's own record: export_report.json has the setting.
     (folder / "ort_config.json").unlink(missing_ok=True)
     return target
 
 
-def product_weights(model_path: Path) -> dict[str, tuple[int, ...] | None]:
-    """The shape (inputs, outputs) of the constant in each MatMul node, by its name; None where there is no constant."""
+def fp32_matmuls(model_path: Path, setting: Int8Setting) -> list[str]:
+    """Return the names of the MatMul nodes that are not quantised."""
+    names = []
+    for name, shape in matmul_weights(model_path).items():
+        if shape is None:
+            # A product of two activations (attention scores): INT8 costs accuracy and, without VNNI, time.
+            names.append(name)
+        elif setting.keep_down_projections_fp32 and shape[0] > shape[-1]:
+            names.append(name)
+    return names
+
+
+def matmul_weights(model_path: Path) -> dict[str, tuple[int, ...] | None]:
+    """Return the shape (inputs, outputs) of each MatMul node's constant, by the node's name; None without one."""
+    # The shapes are in the graph: the weights of a large model stay on the disk.
     graph = onnx.load(model_path, load_external_data=False).graph
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    constants = [node for node in graph.node if node.op_type == "Constant"]
-    shapes |= {node.output[0]: tuple(node.attribute[0].t.dims) for node in constants}
-    return {
-        node.name: next((shapes[name] for name in node.input if name in shapes), None)
-        for node in graph.node
-        if node.op_type == "MatMul"
-    }
+    constants: dict[str, tuple[int, ...]] = {}
+    for tensor in graph.initializer:
+        constants[tensor.name] = tuple(tensor.dims)
+    for node in graph.node:
+        if node.op_type == "Constant":
+            constants[node.output[0]] = tuple(node.attribute[0].t.dims)
+    shapes: dict[str, tuple[int, ...] | None] = {}
+    for node in graph.node:
+        if node.op_type == "MatMul":
+            known = [constants[name] for name in node.input if name in constants]
+            shapes[node.name] = known[0] if known else None
+    return shapes
+
+
+@contextmanager
+def only_errors_logged() -> Iterator[None]:
+    """Silence the root logger, on which onnxruntime advises a pre-processing that Optimum's export has done."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)

@@ -1,71 +1,207 @@
-"""export_report.json and its table."""
+"""export_report.json and its tables."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import Any
 
 from trainer_ext.export.gate import INT8_TOLERANCE, ONNX_TOLERANCE, Variant, choose
+from trainer_ext.export.latency import LatencyRow
 from trainer_ext.inference.hardware import instruction_set
-from trainer_ext.reports.tables import table
+from trainer_ext.tables import table
+
+LIBRARIES = ("torch", "transformers", "optimum", "onnx", "onnxruntime")
+
+
+@dataclass
+class ExportReport:
+    """What the gate found; the fields are the keys of export_report.json.
+
+    Attributes:
+        passed: whether every variant is good.
+        chosen: name of the variant to use.
+        metric_name: the task's default metric.
+        max_metric_drop: points INT8 was allowed to lose.
+        eval_rows: number of rows the variants were run on.
+        tolerances: of the logit differences, by name.
+        notes: what a reader should know in either case.
+        threads: of the latencies.
+        instruction_set: of this CPU; on another one INT8 may round and run differently.
+        versions: of the libraries.
+        variants: PyTorch, ONNX and INT8, in this order.
+        latency: for `benchmark`; None otherwise.
+    """
+
+    passed: bool
+    chosen: str
+    metric_name: str
+    max_metric_drop: float
+    eval_rows: int
+    tolerances: dict[str, float]
+    notes: list[str]
+    threads: int
+    instruction_set: str
+    versions: dict[str, str]
+    variants: list[Variant] = field(default_factory=list)
+    latency: list[LatencyRow] | None = None
+
+    def variant(self, name: str) -> Variant:
+        """Return the variant called `name`; `KeyError` if there is none."""
+        for variant in self.variants:
+            if variant.name == name:
+                return variant
+        raise KeyError(name)
+
+    @property
+    def verdict(self) -> str:
+        """Return `good`, or why the first variant that is not good is not."""
+        for variant in self.variants:
+            if not variant.good:
+                return variant.why
+        return "good"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of export_report.json."""
+        content = asdict(self)
+        if self.latency is None:
+            del content["latency"]
+        return content
 
 
 def build_report(
     variants: list[Variant],
     metric_name: str,
-    rows: int,
+    eval_rows: int,
     max_metric_drop: float,
     threads: int,
-    notes: Sequence[str] = (),
-) -> dict[str, Any]:
-    """The report; `passed` is true when every variant is good, `notes` are what a reader should know all the same."""
-    return {
-        "passed": all(variant.good for variant in variants),
-        "chosen": choose(variants),
-        "metric_name": metric_name,
-        "max_metric_drop": max_metric_drop,
-        "eval_rows": rows,
-        "tolerances": {
+) -> ExportReport:
+    """Build the report on judged variants."""
+    return ExportReport(
+        passed=all(variant.good for variant in variants),
+        chosen=choose(variants),
+        metric_name=metric_name,
+        max_metric_drop=max_metric_drop,
+        eval_rows=eval_rows,
+        tolerances={
             "onnx_max_relative_diff": ONNX_TOLERANCE,
             "int8_rms_relative_diff": INT8_TOLERANCE,
         },
-        "notes": list(notes),
-        "threads": threads,
-        "instruction_set": instruction_set(),
-        "versions": {
-            name: version(name)
-            for name in ("torch", "transformers", "optimum", "onnx", "onnxruntime")
-        },
-        "variants": [variant.to_dict() for variant in variants],
-    }
+        notes=[],
+        threads=threads,
+        instruction_set=instruction_set(),
+        versions={name: version(name) for name in LIBRARIES},
+        variants=variants,
+    )
 
 
-def report_table(report: dict[str, Any]) -> str:
-    """The variants, one a line."""
-    headers = [
+@dataclass
+class MembersReport:
+    """Reports on all models of a folder of folds or seeds; the fields are the keys of its export_report.json.
+
+    Attributes:
+        passed: whether every model passed.
+        metric_name, instruction_set: as in each report.
+        models: the reports, by the models' names.
+    """
+
+    passed: bool
+    metric_name: str
+    instruction_set: str
+    models: dict[str, ExportReport]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of export_report.json."""
+        models = {name: report.to_dict() for name, report in self.models.items()}
+        return {
+            "passed": self.passed,
+            "metric_name": self.metric_name,
+            "instruction_set": self.instruction_set,
+            "models": models,
+        }
+
+
+def join_reports(models: Mapping[str, ExportReport]) -> MembersReport:
+    """Build the report on several models from the reports on each."""
+    first = next(iter(models.values()))
+    return MembersReport(
+        passed=all(report.passed for report in models.values()),
+        metric_name=first.metric_name,
+        instruction_set=first.instruction_set,
+        models=dict(models),
+    )
+
+
+def report_table(report: ExportReport) -> str:
+    """Format the variants, one a line."""
+    headers = (
         "variant",
         "MB",
-        report["metric_name"],
+        report.metric_name,
         "max logit diff",
         "rms / spread",
         "agreement",
         "ms (p50)",
         "verdict",
-    ]
-    rows = [
-        [
-            variant["name"],
-            f"{variant['bytes'] / 1e6:.2f}",
-            f"{variant['metric']:.4f}",
-            f"{variant['max_logit_diff']:.2g}",
-            f"{variant['rms_relative_diff']:.2g}",
-            f"{variant['label_agreement']:.4f}",
-            f"{variant['latency_ms_p50']:.2f}",
-            "chosen"
-            if variant["name"] == report["chosen"]
-            else "good"
-            if variant["good"]
-            else variant["why"],
-        ]
-        for variant in report["variants"]
-    ]
+    )
+    rows = []
+    for variant in report.variants:
+        verdict = "good" if variant.good else variant.why
+        if variant.name == report.chosen:
+            verdict = "chosen"
+        row = (
+            variant.name,
+            megabytes(variant),
+            f"{variant.metric:.4f}",
+            f"{variant.max_logit_diff:.2g}",
+            f"{variant.rms_relative_diff:.2g}",
+            f"{variant.label_agreement:.4f}",
+            f"{variant.latency_ms_p50:.2f}",
+            verdict,
+        )
+        rows.append(row)
     return table(rows, headers)
+
+
+def latency_table(rows: Sequence[LatencyRow]) -> str:
+    """Format the measurements of `benchmark`, one a line."""
+    records = [asdict(row) for row in rows]
+    return table([list(record.values()) for record in records], list(records[0]))
+
+
+def members_table(joint: MembersReport) -> str:
+    """Format a line for each model: its metric, size and speed, as trained and as chosen."""
+    headers = (
+        "model",
+        "chosen",
+        "rows",
+        f"{joint.metric_name} before",
+        "after",
+        "MB before",
+        "after",
+        "ms before",
+        "after",
+        "verdict",
+    )
+    rows = []
+    for name, report in joint.models.items():
+        before = report.variant("pytorch")
+        after = report.variant(report.chosen)
+        row = (
+            name,
+            report.chosen,
+            report.eval_rows,
+            f"{before.metric:.4f}",
+            f"{after.metric:.4f}",
+            megabytes(before),
+            megabytes(after),
+            f"{before.latency_ms_p50:.2f}",
+            f"{after.latency_ms_p50:.2f}",
+            report.verdict,
+        )
+        rows.append(row)
+    return table(rows, headers)
+
+
+def megabytes(variant: Variant) -> str:
+    """Format a file's size."""
+    return f"{variant.bytes / 1e6:.2f}"

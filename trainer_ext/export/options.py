@@ -1,0 +1,41 @@
+"""What an export takes."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from trainer_ext.arguments.files import FileOptions
+from trainer_ext.errors import check_range
+from trainer_ext.files import check_folder
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """The settings of one export.
+
+    Attributes:
+        model: folder of a checkpoint, or of folds or seeds.
+        output_dir: where the export goes.
+        eval_file: labelled rows for the gate; None: those the checkpoint was chosen on.
+        max_metric_drop: points of the task's metric that INT8 may lose.
+        max_eval_samples: use only the first rows; None: all.
+        benchmark: measure latencies for batches of 1, 8 and 32.
+        trust_remote_code: run code that the checkpoint brings along.
+        files: how `eval_file` is written. The training's own validation file is read as the training read it.
+
+    Raises:
+        UserError: for a number out of range, and for an output folder that cannot be written.
+    """
+
+    model: Path
+    output_dir: Path
+    eval_file: str | None = None
+    max_metric_drop: float = 0.5
+    max_eval_samples: int | None = None
+    benchmark: bool = False
+    trust_remote_code: bool = False
+    files: FileOptions = field(default_factory=FileOptions)
+
+    def __post_init__(self) -> None:
+        if self.max_eval_samples is not None:
+            check_range("--max_eval_samples", self.max_eval_samples, 1)
+        check_folder("--output_dir", self.output_dir)
