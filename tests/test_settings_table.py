@@ -256,7 +256,7 @@ def check_export(folder: Path) -> None:
     out = folder.parent / "onnx"
     report = export_model(ExportOptions(folder, out, None, 100.0, None, False))
     onnx = report.variants[1]
-    assert onnx["name"] == "onnx" and onnx["good"] and onnx["label_agreement"] == 1, onnx
+    assert onnx.name == "onnx" and onnx.good and onnx.label_agreement == 1, onnx
     assert report.passed, report
     assert load_predictor(out).predict(["a new goal"])
 

@@ -1,16 +1,18 @@
 """ONNX sessions: threads that fit the container, and the provider asked for or an error."""
 
+import json
 from pathlib import Path
 
 import onnxruntime as ort
 import pytest
 import torch
 
-from tests.inference.conftest import save_int8, save_onnx
+from tests.inference.conftest import save_int8, save_model, save_onnx
 from trainer_ext import cores
 from trainer_ext.cores import available_cores, cpu_quota
 from trainer_ext.errors import UserError
-from trainer_ext.inference import onnx_session
+from trainer_ext.inference import load_predictor, onnx_session
+from trainer_ext.inference.folder import recorded_dynamic_int8
 from trainer_ext.inference.onnx_session import (
     OnnxSession,
     choose_provider,
@@ -178,3 +180,31 @@ def test_a_quantised_model_is_known_by_its_operators(tmp_path):
     )
     with pytest.raises(UserError, match="provider cuda cannot run the INT8 model"):
         OnnxSession(tmp_path / "small.onnx", provider="cuda")
+
+
+def write_report(folder: Path, file: str, **entries) -> None:
+    variant = {"name": "x", "file": file, "bytes": (folder / file).stat().st_size, **entries}
+    (folder / "export_report.json").write_text(json.dumps({"chosen": "x", "variants": [variant]}))
+
+
+def test_the_report_says_which_file_scales_at_run_time(tmp_path, monkeypatch):
+    """Then the file is not searched; without the entry (older exports), and for another file, it is."""
+    folder = save_model(tmp_path)
+    save_int8(folder / "small.onnx")
+    searched: list[str] = []
+    search = scales_at_run_time
+
+    def counted(path: Path) -> bool:
+        searched.append(path.name)
+        return search(path)
+
+    monkeypatch.setattr(onnx_session, "scales_at_run_time", counted)
+    write_report(folder, "small.onnx", dynamic_int8=True)
+    assert not load_predictor(folder).session.batch_invariant and searched == []
+    write_report(folder, "model.onnx", dynamic_int8=False)
+    assert load_predictor(folder).session.batch_invariant and searched == []
+    write_report(folder, "small.onnx")
+    assert not load_predictor(folder).session.batch_invariant and searched == ["small.onnx"]
+    write_report(folder, "small.onnx", dynamic_int8=False, bytes=1)
+    assert recorded_dynamic_int8(folder / "small.onnx") is None, "another file than was reported"
+    assert recorded_dynamic_int8(folder / "model.onnx") is None

@@ -3,6 +3,7 @@
 The package is callable: `from trainer_ext import export; export("runs/topics", "onnx")`.
 """
 
+import inspect
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -83,6 +84,8 @@ class CallablePackage(ModuleType):
     """
 
     __call__ = staticmethod(export)
+    # Otherwise `inspect` takes the first argument for a `self`.
+    __signature__ = inspect.signature(export)
 
 
 sys.modules[__name__].__class__ = CallablePackage

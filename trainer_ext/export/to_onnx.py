@@ -42,7 +42,7 @@ def export_onnx(model: EncoderWithHead, folder: Path) -> Path:
     """
     config = exported_config(model)
     onnx_config = onnx_config_class(model)(config, task=TASK)
-    model.eval()
+    model.train(False)
     with warnings.catch_warnings():
         # Python values that the trace makes constants. If one mattered, the gate's rows of other lengths would show it.
         warnings.simplefilter("ignore", torch.jit.TracerWarning)
@@ -71,7 +71,7 @@ def onnx_config_class(model: EncoderWithHead) -> type[Any]:
     input_names = model.config.pipeline["input_names"]
     has_token_head = model.token_head is not None
 
-    class HeadOnnxConfig(encoder_config):  # type: ignore[misc]  # the base is known at run time only
+    class HeadOnnxConfig(encoder_config):
         @property
         def inputs(self) -> Axes:
             return {name: axes for name, axes in super().inputs.items() if name in input_names}
@@ -89,7 +89,7 @@ def onnx_config_class(model: EncoderWithHead) -> type[Any]:
 def exported_config(model: EncoderWithHead) -> PretrainedConfig:
     """Return the encoder's config with our labels, pipeline and head added."""
     encoder = model.config.encoder
-    config = type(encoder).from_dict(encoder.to_dict())
+    config: PretrainedConfig = type(encoder).from_dict(encoder.to_dict())
     if hasattr(config, "auto_map"):
         del config.auto_map  # an ONNX file needs no code of the encoder's repository
     for name in ADDED_TO_CONFIG:

@@ -63,9 +63,8 @@ class EnsemblePredictor(Predictor):
         """Return the members' files and providers, each once."""
         return ", ".join(self._descriptions)
 
-    # mypy: a property may implement a variable, as long as it can be set.
     @property
-    def batch_size(self) -> int:  # type: ignore[override]
+    def batch_size(self) -> int:
         """Return how many rows each model takes in one run."""
         return self._batch_size
 

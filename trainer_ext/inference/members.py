@@ -22,14 +22,11 @@ def expand_braces(name: str) -> list[str]:
     if not found:
         return [name]
     first, last, listed = found.groups()
-    if listed:
-        items = listed.split(",")
-    else:
-        items = [str(number) for number in range(int(first), int(last) + 1)]
-    before, after = name[: found.start()], name[found.end() :]
+    items = listed.split(",") if listed else range(int(first), int(last) + 1)
     expanded: list[str] = []
     for item in items:
-        expanded += expand_braces(before + item + after)
+        # There may be more braces behind these.
+        expanded += expand_braces(f"{name[: found.start()]}{item}{name[found.end() :]}")
     return expanded
 
 
