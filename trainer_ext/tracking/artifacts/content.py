@@ -6,33 +6,35 @@ Imports the standard library only.
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from trainer_ext.errors import UserError
 
+BLOCK = 1 << 20
+
 
 def sha256_of(source: Path | bytes) -> str:
-    """Hex sha256 of a file's content, or of content."""
+    """Return the hex sha256 of a file's content, or of content."""
     if isinstance(source, bytes):
         return hashlib.sha256(source).hexdigest()
     digest = hashlib.sha256()
+    # In blocks: a model's weights need not fit into memory. `hashlib.file_digest` is of Python 3.11.
     with open(source, "rb") as file:
-        while block := file.read(1 << 20):
+        while block := file.read(BLOCK):
             digest.update(block)
     return digest.hexdigest()
 
 
 def content_digest(sha256s: Mapping[str, str]) -> str:
-    """One digest for a set of files: sha256 over their names and sha256s in the order of the names."""
-    return hashlib.sha256(
-        "".join(f"{name}\0{sha256s[name]}\n" for name in sorted(sha256s)).encode()
-    ).hexdigest()
+    """Return one digest for a set of files: sha256 over their names and sha256s in the order of the names."""
+    # NUL and line break cannot stand in a name (`check_inside`), so that two sets of files never give the same text.
+    lines = [f"{name}\0{sha256s[name]}\n" for name in sorted(sha256s)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def is_intact(path: Path, sha256: str) -> bool:
-    """Whether a file, and no link to one, is there with this content."""
+    """Return whether a file, not a link to one, has this content."""
     try:
         return path.is_file() and not path.is_symlink() and sha256_of(path) == sha256
     except OSError:
@@ -40,13 +42,17 @@ def is_intact(path: Path, sha256: str) -> bool:
 
 
 def holds_exactly(folder: Path, sha256s: Mapping[str, str]) -> bool:
-    """Whether a folder, and no link to one, holds these files and nothing else."""
+    """Return whether a folder, not a link to one, holds these files and nothing else."""
     if folder.is_symlink() or not folder.is_dir():
         return False
-    found = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
-    if {path.relative_to(folder).as_posix() for path in found} != set(sha256s):
+    names = set()
+    for path in folder.rglob("*"):
+        # A link to a folder counts as a file, which no artifact has.
+        if path.is_symlink() or not path.is_dir():
+            names.add(path.relative_to(folder).as_posix())
+    if names != set(sha256s):
         return False
-    return all(is_intact(folder / inside, sha256) for inside, sha256 in sha256s.items())
+    return all(is_intact(folder / name, sha256) for name, sha256 in sha256s.items())
 
 
 def check_inside(name: str) -> None:
@@ -54,11 +60,12 @@ def check_inside(name: str) -> None:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or not path.name:
         raise UserError(f"artifact file {name!r} leads out of the artifact")
+    # `a//b` and `./a` are other names for the same file; a backslash separates folders on Windows.
     if str(path) != name or "\\" in name or not name.isprintable():
         raise UserError(f"artifact file {name!r} is not a plain name")
 
 
-def check_files(names: Mapping[str, Any] | list[str]) -> None:
+def check_files(names: Collection[str]) -> None:
     """Raise `UserError` unless all of these can lie in one folder: each inside it, none a folder of another."""
     for name in names:
         check_inside(name)
@@ -68,7 +75,7 @@ def check_files(names: Mapping[str, Any] | list[str]) -> None:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """A hard link, or a copy where the file system has none."""
+    """Make a hard link, or a copy if the file system has none."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, target)

@@ -7,7 +7,7 @@
     artifacts/checkouts/DIGEST/         the files of a version under their names, hard links to the blobs
 
 Everything is written beside and renamed under one lock, so several processes may store at once and a killed one leaves
-nothing half. Imports the standard library only.
+nothing half written. Imports the standard library only.
 """
 
 import os
@@ -32,12 +32,15 @@ from trainer_ext.tracking.artifacts.content import (
 )
 from trainer_ext.tracking.artifacts.records import (
     MANIFEST,
+    FileEntry,
+    NameState,
     Version,
     any_record,
     check_no_link,
     is_there,
     read_state,
     read_version,
+    sha256s_of,
 )
 from trainer_ext.tracking.artifacts.scores import (
     NAME,
@@ -49,9 +52,8 @@ from trainer_ext.tracking.artifacts.scores import (
 )
 
 ROOT_VARIABLE = "TRAINER_EXT_ARTIFACTS"
-OURS = re.compile(
-    r"[0-9a-f]{64}|\..*\.tmp"
-)  # of blobs and checkouts; whatever else lies there is not removed
+OURS = re.compile(r"[0-9a-f]{64}|\..*\.tmp")
+"""Names of blobs and checkouts, and of those half written; whatever else lies among them is not removed."""
 
 
 class Store:
@@ -71,94 +73,101 @@ class Store:
         metadata: Mapping[str, Any],
         aliases: Iterable[str] = (),
     ) -> Version:
-        """Store files as the next version of `name`, or take up the version that has the same content.
+        """Store files as the next version of `name`, or find the version that has the same content.
 
-        `latest` moves to it, `best` when its metadata `metric_value` beats that of the best version, and `aliases`.
+        `latest` moves to it, `best` if its metadata `metric_value` beats that of the best version, and `aliases`.
 
         Raises:
-            UserError: for a name that W&B would not take, and when the name's records are damaged.
-            OSError: when the disk does not take it; the store is as before.
+            UserError: for a name that W&B would not take, and if the name's records are damaged.
+            OSError: if the disk does not take it; the store is as before.
         """
         if not NAME.fullmatch(name):
             raise UserError(
                 f"artifact name {name!r}: letters, digits, '.', '_' and '-' only, at most 128"
             )
-        aliases = [check_alias(alias) for alias in aliases]
+        moved = ["latest", *(check_alias(alias) for alias in aliases)]
         check_files(files)
         with self._locked():
-            state, known = self._state(name), self.versions(name)
+            known = self.versions(name)
             entries = {inside: self._add_blob(source) for inside, source in sorted(files.items())}
-            digest = content_digest({inside: entry["sha256"] for inside, entry in entries.items()})
+            digest = content_digest(sha256s_of(entries))
             version = next((old for old in known if old.digest == digest), None)
             if version is None:
-                created = datetime.now(timezone.utc).isoformat(timespec="seconds")
-                version = Version(
-                    name, state["next"], "model", digest, created, dict(metadata), entries
-                )
-                if (
-                    not known
-                ):  # a record without this file beside it is a damaged store, not one being written
-                    self._write_state(name, state)
-                content = {key: value for key, value in vars(version).items() if key != "aliases"}
-                write_json(self._folder(name) / f"v{version.number}.json", content)
-                state["next"] += 1
+                version = self._add_version(name, digest, entries, metadata)
             best = next((old for old in known if "best" in old.aliases), None)
-            moved = [
-                "latest",
-                *aliases,
-                *(["best"] if is_better(version.metadata, best and best.metadata) else []),
-            ]
+            if is_better(version.metadata, best.metadata if best is not None else None):
+                moved.append("best")
+            state = self._state(name)
             state["aliases"] |= dict.fromkeys(moved, version.number)
+            # The last file written: a put that was cut off before has stored nothing.
+            state["next"] = max(state["next"], version.number + 1)
             self._write_state(name, state)
         return self.get(str(version))
 
+    def _add_version(
+        self,
+        name: str,
+        digest: str,
+        entries: dict[str, FileEntry],
+        metadata: Mapping[str, Any],
+    ) -> Version:
+        """Write the record of a new version, which counts once the state of its name says so; the lock is held."""
+        state = self._state(name)
+        if state["next"] == 0:
+            # A record without this file beside it is a damaged store, not one that is being written.
+            self._write_state(name, state)
+        created = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        version = Version(name, state["next"], "model", digest, created, dict(metadata), entries)
+        record = {key: value for key, value in vars(version).items() if key != "aliases"}
+        write_json(self._record(name, version.number), record)
+        return version
+
     def holds(self, name: str, files: Mapping[str, Path | bytes]) -> bool:
-        """Whether a version of `name` has this content."""
+        """Return whether a version of `name` has this content."""
         digest = content_digest({inside: sha256_of(source) for inside, source in files.items()})
         return any(version.digest == digest for version in self.versions(name))
 
     def get(self, reference: str) -> Version:
-        """The version that `NAME[:ALIAS]` or `NAME:v3` names.
+        """Return the version that `NAME[:ALIAS]` or `NAME:v3` names.
 
         Raises:
-            UserError: when there is none, naming those there are.
+            UserError: if there is none, naming those there are.
         """
         name, alias = split_reference(reference)
         versions = self.versions(name)
         if not versions:
             names = self.names()
-            raise UserError(
-                f"no artifact {name!r} in {self.root}{did_you_mean(name, names) or listed(names)}"
-            )
+            near = did_you_mean(name, names) or listed(names)
+            raise UserError(f"no artifact {name!r} in {self.root}{near}")
+        others = set()
         for version in versions:
             if alias in version.aliases or alias == f"v{version.number}":
                 return version
-        others = sorted({alias for version in versions for alias in version.aliases})
-        raise UserError(
-            f"artifact {name} has no {alias!r}{listed([*others, *(f'v{v.number}' for v in versions)])}"
-        )
+            others.update(version.aliases)
+        numbers = [f"v{version.number}" for version in versions]
+        raise UserError(f"artifact {name} has no {alias!r}{listed([*sorted(others), *numbers])}")
 
     def names(self) -> list[str]:
-        """All names, sorted."""
-        return sorted(
-            folder.name
-            for folder in self._folders()
-            if NAME.fullmatch(folder.name) and any_record(folder)
-        )
+        """Return all names, sorted."""
+        names = []
+        for folder in self._folders():
+            if NAME.fullmatch(folder.name) and any_record(folder):
+                names.append(folder.name)
+        return names
 
     def versions(self, name: str) -> list[Version]:
-        """All versions of a name, oldest first.
+        """Return all versions of a name, oldest first.
 
         Raises:
-            UserError: when one of its records is damaged, naming the file.
+            UserError: if one of its records is damaged, naming the file.
         """
-        (state, numbers), found = read_state(self._folder(name)), []
+        state, numbers = read_state(self._folder(name))
+        versions = []
         for number in numbers:
-            aliases = tuple(sorted(alias for alias, at in state["aliases"].items() if at == number))
-            found.append(
-                read_version(self._folder(name) / f"v{number}.json", name, number, aliases)
-            )
-        return found
+            aliases = [alias for alias, place in state["aliases"].items() if place == number]
+            path = self._record(name, number)
+            versions.append(read_version(path, name, number, tuple(sorted(aliases))))
+        return versions
 
     def tag(self, reference: str, alias: str) -> Version:
         """Put `alias` on a version; it leaves the version of the same name that had it."""
@@ -178,41 +187,40 @@ class Store:
             names: of the artifacts that are compared.
             among: whether a version with these metadata is comparable at all.
         """
+        names = list(names)
         with self._locked():
-            versions = [
-                version
-                for name in names
-                for version in self.versions(name)
-                if "best" in version.aliases
-            ]
-            # each fold has rows of its own, so that these do not decide what is comparable
-            best = best_of(
-                [version for version in versions if among(version.metadata)], rows="folds_hash"
-            )
+            candidates = []
+            for name in names:
+                for version in self.versions(name):
+                    if "best" in version.aliases and among(version.metadata):
+                        candidates.append(version)
+            # Not by `validation_hash`: each fold is scored on rows of its own.
+            best = best_of(candidates, rows="folds_hash")
             if best is not None:
                 self._move(alias, best, names)
 
     def blob(self, sha256: str) -> Path:
-        """Where the content with this digest lies."""
+        """Return where the content with this digest lies."""
         return self.root / "blobs" / sha256[:2] / sha256
 
     def checkout(self, version: Version) -> Path:
-        """A folder with the version's files and nothing else, to read from; each is checked against its digest.
+        """Return a folder to read from, with the version's files and nothing else, each checked against its digest.
 
         Raises:
-            UserError: for a blob that is missing or damaged, naming it, and when the folder cannot be made.
+            UserError: for a blob that is missing or damaged, naming it, and if the folder cannot be made.
         """
-        if version.digest != content_digest(version.sha256s):  # it becomes a path
+        # The digest becomes a path; a caller may have a record from elsewhere.
+        if version.digest != content_digest(version.sha256s):
             raise UserError(
                 f"artifact {version}: {version.digest!r} is not the digest of its files"
             )
         check_files(version.files)
-        folder = self.root / "checkouts" / version.digest
+        folder = self._checkout_folder(version)
         if holds_exactly(folder, version.sha256s):
             return folder
         try:
             with self._locked():
-                # another process may have been faster, and its readers must not lose the folder under their feet
+                # Another process may have been faster, and must not lose the folder while it reads there.
                 if not holds_exactly(folder, version.sha256s):
                     self._unpack(version, folder)
         except OSError as error:
@@ -221,84 +229,110 @@ class Store:
             ) from error
         return folder
 
-    def gc(self, untagged: bool = False, dry_run: bool = False) -> list[str]:
-        """Remove what no version needs; with `untagged` versions without an alias first. Returns what it removed.
+    def check_blobs(self, version: Version) -> None:
+        """Check the content of a version.
 
         Raises:
-            UserError: when a record is damaged, before anything is removed: nobody knows then what it needed.
+            UserError: for a file whose content is missing or damaged, naming it.
         """
-        removed: list[str] = []
+        for inside, entry in version.files.items():
+            blob = self.blob(entry["sha256"])
+            if is_intact(blob, entry["sha256"]):
+                continue
+            what = "is missing"
+            if is_there(blob):
+                what = "is damaged: its content is not what its digest says"
+            raise UserError(
+                f"artifact {version}: {inside} {what} ({blob}); store or download the artifact again"
+            )
+
+    def gc(self, untagged: bool = False, dry_run: bool = False) -> list[str]:
+        """Remove what no version needs.
+
+        Args:
+            untagged: remove versions without an alias first.
+            dry_run: only return what would be removed.
+
+        Returns:
+            What was removed, as paths in the store.
+
+        Raises:
+            UserError: if a record is damaged, before anything is removed: nobody knows then what it needed.
+        """
         if not self.root.is_dir():
-            return removed
+            return []
+        removed = []
         with self._locked():
-            versions = self._every_version()
-            dropped = [version for version in versions if untagged and not version.aliases]
-            kept = [version for version in versions if version not in dropped]
-            for version in () if dry_run else dropped:
-                state = self._state(version.name)
-                state["removed"] = [*state["removed"], version.number]
-                self._write_state(version.name, state)
-            needed = {self._folder(version.name) / f"v{version.number}.json" for version in kept}
-            needed |= {
-                self.blob(entry["sha256"]) for version in kept for entry in version.files.values()
-            }
-            needed |= {self.root / "checkouts" / version.digest for version in kept}
-            for path in self._what_is_ours():
+            versions = self._all_versions()
+            kept = [version for version in versions if version.aliases or not untagged]
+            if not dry_run:
+                for version in versions:
+                    if version not in kept:
+                        self._note_removal(version)
+            needed = self._paths_of(kept)
+            for path in self._own_paths():
                 if path not in needed:
-                    removed.append(self._remove(path, dry_run))
+                    if not dry_run:
+                        remove_tree(path)
+                    removed.append(path.relative_to(self.root).as_posix())
         return removed
 
-    def _every_version(self) -> list[Version]:
-        """All there are; a `UserError` for whatever lies among the names and is none, and when they are gone."""
+    def _note_removal(self, version: Version) -> None:
+        """Write down that a version was removed, before its record is: else it would be missed."""
+        state = self._state(version.name)
+        state["removed"] = [*state["removed"], version.number]
+        self._write_state(version.name, state)
+
+    def _all_versions(self) -> list[Version]:
+        """Return every version of every name.
+
+        Raises:
+            UserError: for anything among the names that is not a name's folder, and if the names are gone.
+        """
         if not (self.root / "names").is_dir() and is_there(self.root / "blobs"):
             raise UserError(
                 f"{self.root / 'names'} is missing; bring it back from a copy, or remove {self.root}"
             )
         for folder in self._folders():
             if not NAME.fullmatch(folder.name):
-                raise UserError(f"{folder} is no artifact's folder: its name is none. Move it away")
+                raise UserError(
+                    f"{folder} is not an artifact's folder: no artifact can have this name. Move it away"
+                )
             check_no_link(folder)
             if not is_there(folder / "aliases.json"):
                 raise UserError(
                     f"{folder / 'aliases.json'} is missing; bring it back from a copy, or remove {folder}"
                 )
-        return [version for name in self.names() for version in self.versions(name)]
+        versions = []
+        for name in self.names():
+            versions += self.versions(name)
+        return versions
 
-    def _what_is_ours(self) -> Iterator[Path]:
-        """Records, blobs and checkouts, and what was left beside them by a process that was killed."""
+    def _paths_of(self, versions: Iterable[Version]) -> set[Path]:
+        """Return the records, blobs and checkouts of some versions."""
+        paths = set()
+        for version in versions:
+            paths.add(self._record(version.name, version.number))
+            paths.add(self._checkout_folder(version))
+            paths.update(self.blob(sha256) for sha256 in version.sha256s.values())
+        return paths
+
+    def _own_paths(self) -> Iterator[Path]:
+        """Yield records, blobs and checkouts, and what a process that was killed left half written."""
         for folder in self._folders():
             yield from sorted(path for path in folder.iterdir() if MANIFEST.fullmatch(path.name))
             yield from sorted(folder.glob(".*.tmp"))
         for folder in (self.root / "checkouts", *sorted(self.root.glob("blobs/??"))):
+            # Behind a link may be anything: nothing is removed there.
             if folder.is_dir() and not folder.is_symlink():
                 yield from sorted(path for path in folder.iterdir() if OURS.fullmatch(path.name))
 
-    def check_blobs(self, version: Version) -> None:
-        """Raise `UserError` for content of a version that is missing or damaged, naming it."""
-        for inside, entry in version.files.items():
-            blob = self.blob(entry["sha256"])
-            if not is_intact(blob, entry["sha256"]):
-                what = (
-                    "is damaged: its content is not what its digest says"
-                    if is_there(blob)
-                    else "is missing"
-                )
-                raise UserError(
-                    f"artifact {version}: {inside} {what} ({blob}); store or download the artifact again"
-                )
-
     def _unpack(self, version: Version, folder: Path) -> None:
-        """Write a version's files to its checkout; whatever lies in the way goes."""
+        """Write a version's files to its checkout, in place of whatever is there; the lock is held."""
         self.check_blobs(version)
         with atomic_folder(folder) as beside:
-            for inside, entry in version.files.items():
-                link_or_copy(self.blob(entry["sha256"]), beside / inside)
-
-    def _remove(self, path: Path, dry_run: bool) -> str:
-        """Delete a file or folder; returns its place in the store."""
-        if not dry_run:
-            remove_tree(path)
-        return path.relative_to(self.root).as_posix()
+            for inside, sha256 in version.sha256s.items():
+                link_or_copy(self.blob(sha256), beside / inside)
 
     def _move(self, alias: str, version: Version, names: Iterable[str]) -> None:
         """Put an alias on a version and take it off those of `names`; the lock is held."""
@@ -311,25 +345,29 @@ class Store:
         self._write_state(version.name, state)
 
     def _folders(self) -> list[Path]:
-        """What lies where the names' folders do, hidden files aside."""
+        """Return the names' folders, and whatever else is there except hidden files, sorted."""
         names = self.root / "names"
-        return (
-            sorted(path for path in names.iterdir() if path.name[0] != ".")
-            if names.is_dir()
-            else []
-        )
+        if not names.is_dir():
+            return []
+        return sorted(path for path in names.iterdir() if not path.name.startswith("."))
 
     def _folder(self, name: str) -> Path:
         return self.root / "names" / name
 
-    def _state(self, name: str) -> dict[str, Any]:
+    def _record(self, name: str, number: int) -> Path:
+        return self._folder(name) / f"v{number}.json"
+
+    def _checkout_folder(self, version: Version) -> Path:
+        return self.root / "checkouts" / version.digest
+
+    def _state(self, name: str) -> NameState:
         return read_state(self._folder(name))[0]
 
-    def _write_state(self, name: str, state: Mapping[str, Any]) -> None:
+    def _write_state(self, name: str, state: NameState) -> None:
         write_json(self._folder(name) / "aliases.json", state)
 
-    def _add_blob(self, source: Path | bytes) -> dict[str, Any]:
-        """Copy a file, or content, in under its digest; what is there already and whole stays."""
+    def _add_blob(self, source: Path | bytes) -> FileEntry:
+        """Copy a file, or content, to the place of its digest, unless it is there already and intact."""
         sha256 = sha256_of(source)
         blob = self.blob(sha256)
         if not is_intact(blob, sha256):
@@ -338,9 +376,10 @@ class Store:
                     beside.write_bytes(source)
                 else:
                     shutil.copyfile(source, beside)
+                # Checkouts link to it: writing into one of them would change every version that has this file.
                 beside.chmod(0o444)
         return {"sha256": sha256, "size": blob.stat().st_size}
 
     def _locked(self) -> AbstractContextManager[None]:
-        """One process at a time."""
+        """Let one process at a time change the store."""
         return file_lock(self.root / ".lock")
