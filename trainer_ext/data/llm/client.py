@@ -25,6 +25,7 @@ from trainer_ext.data.llm.completion import (
     estimate_tokens,
     read_completion,
 )
+from trainer_ext.data.llm.prompt import Message
 from trainer_ext.errors import UserError
 from trainer_ext.redaction import HIDDEN, SHORTEST
 
@@ -40,7 +41,6 @@ LONGEST_ECHO = 2000
 # `finish_reason` of a reply that the server did not let the model finish.
 CUT = ("length", "model_length", "max_tokens", "content_filter")
 
-Message = dict[str, str]
 ResponseFormat = Literal["json_schema", "json_object", "none"]
 STRICTEST_FIRST: tuple[ResponseFormat, ...] = ("json_schema", "json_object", "none")
 
