@@ -15,7 +15,8 @@ from trainer_ext.errors import UserError
 from trainer_ext.inference.texts import prepare_texts
 from trainer_ext.reports.tables import code_span, table
 from trainer_ext.tasks import LabelSpace
-from trainer_ext.tasks.joint import Joint, JointLabelSpace
+from trainer_ext.tasks.joint import Joint
+from trainer_ext.tasks.joint_space import JointLabelSpace
 from trainer_ext.tasks.single_label import SingleLabel
 
 HALF = "cut \ud83d"

@@ -283,4 +283,4 @@ def test_a_malformed_tag_is_refused_with_its_place(topic_flags, tmp_path):
         path,
     ]
     done = run_script("train.py", *topic_flags, *given, "--output_dir", tmp_path / "x")
-    assert done.returncode == 2 and "bad.txt, row 1 (line 2): 'Q-x' is no tag" in done.stderr
+    assert done.returncode == 2 and "bad.txt, row 1 (line 2): 'Q-x' is not a tag" in done.stderr

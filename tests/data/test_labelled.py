@@ -149,7 +149,7 @@ def test_mixed_names_are_refused():
 )
 def test_duplicates_are_refused(columns, names, what, twice):
     """Naming what is there twice."""
-    with pytest.raises(UserError, match=rf"{what} must differ, but \['{twice}'\] are there twice"):
+    with pytest.raises(UserError, match=rf"{what} must differ, but \['{twice}'\] occur twice"):
         LabelSpace.from_names(columns, names)
 
 

@@ -12,7 +12,7 @@ from trainer_ext.inference.combine import (
 )
 from trainer_ext.tasks import TASKS, Calibration, LabelSpace
 from trainer_ext.tasks.activations import sigmoid, softmax
-from trainer_ext.tasks.joint import JointLabelSpace
+from trainer_ext.tasks.joint_space import JointLabelSpace
 
 SPACE = LabelSpace(("label",), ("a", "b", "c"), ("a", "b", "c"))
 RANDOM = np.random.default_rng(0)

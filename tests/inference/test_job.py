@@ -18,7 +18,8 @@ from trainer_ext.inference.job import Form, answer_rows, find_text_column, rows_
 from trainer_ext.inference.predictor import WINDOW
 from trainer_ext.inference.submission import Submission
 from trainer_ext.tasks import LabelSpace
-from trainer_ext.tasks.joint import Joint, JointLabelSpace
+from trainer_ext.tasks.joint import Joint
+from trainer_ext.tasks.joint_space import JointLabelSpace
 from trainer_ext.tasks.single_label import SingleLabel
 
 

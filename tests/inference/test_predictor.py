@@ -174,7 +174,7 @@ def test_outputs_that_are_no_numbers_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(
         predictor.session, "run", lambda inputs: {"logits": np.full((1, 3), np.nan, np.float32)}
     )
-    with pytest.raises(RunError, match="model.onnx: .*no finite numbers"):
+    with pytest.raises(RunError, match="model.onnx: .*not finite numbers"):
         predictor.predict(["good"])
 
 

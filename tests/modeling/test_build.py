@@ -34,7 +34,7 @@ from trainer_ext.modeling.build import (
 from trainer_ext.modeling.scratch import train_tokenizer
 from trainer_ext.tasks import TASKS, LabelSpace, Task
 from trainer_ext.tasks.activations import softmax
-from trainer_ext.tasks.joint import JointLabelSpace
+from trainer_ext.tasks.joint_space import JointLabelSpace
 
 TOKENIZER = train_tokenizer([text for text, _ in labelled_lines(40, 1)], 200, 64)
 TASK = TASKS["single_label"](LabelSpace(("label",), ("a", "b"), ("a", "b")))

@@ -12,7 +12,8 @@ from trainer_ext.objectives.focal import FocalTerm
 from trainer_ext.objectives.joint import SlotTerm
 from trainer_ext.objectives.rdrop import RDropTerm, symmetric_kl
 from trainer_ext.tasks import LabelSpace
-from trainer_ext.tasks.joint import Joint, JointLabelSpace
+from trainer_ext.tasks.joint import Joint
+from trainer_ext.tasks.joint_space import JointLabelSpace
 from trainer_ext.tasks.single_label import SingleLabel
 
 TASK = Joint(

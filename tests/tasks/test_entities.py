@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer_ext.errors import UserError
-from trainer_ext.tasks.entities import check_tag, chunks, slot_f1
+from trainer_ext.tasks.entities import check_tag, entities, slot_f1
 
 CASES = {
     "": [],
@@ -37,10 +37,10 @@ TAGS = st.lists(
 
 @pytest.mark.parametrize("tags", CASES)
 def test_literal_cases(tags):
-    assert chunks(tags.split()) == CASES[tags]
+    assert entities(tags.split()) == CASES[tags]
 
 
-def seqeval_chunks(tags: list[str]) -> list[tuple[int, int, str]]:
+def seqeval_entities(tags: list[str]) -> list[tuple[int, int, str]]:
     """The conditions of seqeval 1.2.2, `end_of_chunk` and `start_of_chunk`, as tables of (previous tag, tag)."""
     ends = {"BB", "BS", "BO", "IB", "IS", "IO"}
     starts = {"EE", "EI", "SE", "SI", "OE", "OI"}
@@ -58,7 +58,7 @@ def seqeval_chunks(tags: list[str]) -> list[tuple[int, int, str]]:
 
 @given(TAGS)
 def test_equals_seqeval_on_any_tags(tags):
-    assert chunks(tags) == seqeval_chunks(tags)
+    assert entities(tags) == seqeval_entities(tags)
 
 
 def test_f1_counts_slots_of_all_rows_together():
@@ -89,6 +89,6 @@ def test_tags(tag):
     "tag", ["", "o", "B", "B-", "X-a", "B a", "b-a", "O-a", "B-a b", "artist", None, 3]
 )
 def test_what_is_no_tag_is_refused_with_its_value(tag):
-    with pytest.raises(UserError, match="is no tag") as caught:
+    with pytest.raises(UserError, match="is not a tag") as caught:
         check_tag(tag)
     assert repr(tag) in str(caught.value)

@@ -1,6 +1,7 @@
 """Intent and slots: words of a text, metrics by hand, answers as the contract has them."""
 
 from types import SimpleNamespace
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer_ext.errors import UserError
-from trainer_ext.tasks.joint import UNSEEN, Joint, JointLabelSpace, check_tokens
+from trainer_ext.tasks.entities import entities
+from trainer_ext.tasks.joint import Joint, check_tokens
+from trainer_ext.tasks.joint_space import UNSEEN, JointLabelSpace
 from trainer_ext.tasks.words import join_tokens, split_text
 
 SPACE = JointLabelSpace.from_rows(
@@ -89,16 +92,34 @@ def test_outside_comes_first_and_the_space_travels_in_a_config():
     assert JointLabelSpace.from_dict(characters.to_dict()) == characters
 
 
-def test_unseen_labels_have_numbers_below_zero_and_keep_their_names():
+def test_unseen_labels_have_numbers_below_zero_that_another_task_reads_alike():
     task = Joint(SPACE)
     assert task.encode(["rate"]) == 1 and task.encode([" rate "]) == 1
     assert task.encode(["stop"]) <= UNSEEN
     encoded = task.encode_tags(["O", "I-z", "B-x", "I-z", "B-z"])
     assert encoded[0] == 0 and encoded[2] == 1 and encoded[1] == encoded[3] != encoded[4]
     assert max(encoded[1], encoded[4]) <= UNSEEN
-    assert Joint(SPACE).tag_names(encoded) == ["O", "I-z", "B-x", "I-z", "B-z"], (
-        "another task of this process"
-    )
+    assert task.encode_tags(["E-x"])[0] <= UNSEEN and task.tag_names(task.encode_tags(["E-x"])) == [
+        "E-x"
+    ]
+    outside, inside, known, again, begin = Joint(SPACE).tag_names(encoded)
+    assert (outside, known, again) == ("O", "B-x", inside)
+    assert inside[:2] == "I-" and begin == f"B-{inside[2:]}" and inside[2:] not in SPACE.slots
+    assert entities([outside, inside, known, again, begin]) == [
+        (1, 2, inside[2:]),
+        (2, 3, "x"),
+        (3, 4, inside[2:]),
+        (4, 5, inside[2:]),
+    ]
+
+
+def test_the_number_of_an_unseen_label_is_the_same_in_every_process():
+    """Written out: a number that changed would change the hash of rows, and the labels of cached tokens."""
+    task = Joint(SPACE)
+    assert task.encode(["stop"]) == UNSEEN - crc32(b"stop")
+    # Slot number 0 is x; of the prefixes BIES, E is number 2.
+    assert task.encode_tags(["E-x"]) == [UNSEEN - 2]
+    assert task.encode_tags(["I-z"]) == [UNSEEN - (4 * (2 + crc32(b"z")) + 1)]
 
 
 # --- metrics --------------------------------------------------------------------------------------------------------

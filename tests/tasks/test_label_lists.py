@@ -171,8 +171,8 @@ def test_flags_or_ids(values, classes, expected):
         ([[1, 0], [1, 0, 0]], "a.csv, row 2: .*of one length"),
         ([[1, 0, 0], ["a", "b"]], "a.csv, row 2: .*of 0 and 1"),
         ([[1, 0, 0], [0, 0, 2]], r"a.csv, row 2: .*\[0, 0, 2\]"),
-        ([[1, 0, 0], []], r"a.csv, row 2: .*no list of 3 flags"),
-        ([[1, 0, 0], ""], r"a.csv, row 2: .*no list of 3 flags"),
+        ([[1, 0, 0], []], r"a.csv, row 2: .*not a list of 3 flags"),
+        ([[1, 0, 0], ""], r"a.csv, row 2: .*not a list of 3 flags"),
     ],
 )
 def test_neither_flags_nor_ids(values, message):
@@ -198,7 +198,7 @@ def test_later_rows_are_read_as_the_training_rows_were():
     ]
     for value in ([1, 0], [1, 0, 2], [0], ["anger"]):
         with pytest.raises(
-            UserError, match="a.csv, row 1: column 'labels': .* is no list of 3 flags"
+            UserError, match="a.csv, row 1: column 'labels': .* is not a list of 3 flags"
         ):
             texts_and_labels(rows(value), "text", task)
     names = MultiLabel(

@@ -148,7 +148,7 @@ def test_check_metric_names_the_nearest():
     with pytest.raises(UserError) as caught:
         SingleLabel.check_metric("eval_f1_marco", ["label"])
     assert str(caught.value) == (
-        "metric_for_best_model eval_f1_marco is no metric of single_label; did you mean 'f1_macro'?; "
+        "metric_for_best_model eval_f1_marco is not a metric of single_label; did you mean 'f1_macro'?; "
         "it has loss, accuracy, f1_macro"
     )
     with pytest.raises(UserError, match="did you mean 'f1_macro_dish_taste'"):

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from trainer_ext.data.io.readers import Row
 from trainer_ext.data.joint import counted_in
-from trainer_ext.tasks.joint import Joint, JointLabelSpace
+from trainer_ext.tasks.joint import Joint
+from trainer_ext.tasks.joint_space import JointLabelSpace
 from trainer_ext.tasks.transitions import (
     FORBIDDEN,
     WEIGHT,

@@ -121,7 +121,7 @@ def test_one_batch_that_is_not_finite_ends_the_evaluation(tmp_path):
             outputs["logits"][1, 0] = torch.nan
 
     trainer.model.register_forward_hook(poison)
-    with pytest.raises(RunError, match="no finite numbers"):
+    with pytest.raises(RunError, match="not finite numbers"):
         trainer.evaluate()
     assert len(calls) == 3
     trainer.evaluate()  # the next one begins anew

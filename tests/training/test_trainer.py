@@ -20,7 +20,8 @@ from trainer_ext.errors import RunError, UserError
 from trainer_ext.modeling import EncoderWithHead, EncoderWithHeadConfig
 from trainer_ext.modeling.scratch import train_tokenizer
 from trainer_ext.tasks import TASKS, LabelSpace
-from trainer_ext.tasks.joint import Joint, JointLabelSpace
+from trainer_ext.tasks.joint import Joint
+from trainer_ext.tasks.joint_space import JointLabelSpace
 from trainer_ext.training.trainer import CustomTrainer
 
 ROWS = labelled_lines(24, seed=0)
@@ -293,7 +294,7 @@ def test_a_run_that_diverges_ends_with_an_error(tmp_path):
         trainer.train()
     trainer = make_trainer(tmp_path / "b", OBJECTIVES["focal_rdrop"])
     torch.nn.init.constant_(trainer.model.head.bias, float("nan"))
-    with pytest.raises(RunError, match="outputs are no finite numbers"):
+    with pytest.raises(RunError, match="outputs are not finite numbers"):
         trainer.evaluate()
 
 

@@ -8,7 +8,9 @@ from trainer_ext.data.io.readers import Row, check_characters
 from trainer_ext.errors import UserError
 from trainer_ext.tasks.base import Task
 from trainer_ext.tasks.entities import check_tag
-from trainer_ext.tasks.joint import Joint, JointLabelSpace, check_tokens
+from trainer_ext.tasks.joint import Joint, check_tokens
+from trainer_ext.tasks.joint_space import JointLabelSpace
+from trainer_ext.tasks.label_space import normalise
 
 
 def joint_label_space(rows: Iterable[Row]) -> JointLabelSpace:
@@ -22,9 +24,7 @@ def counted_in(task: Task, rows: Iterable[Row]) -> Task:
     """The task, with what it counts in training rows counted in these: those of a fold."""
     if not isinstance(task, Joint):
         return task
-    return Joint(
-        task.label_space.counted_in(tokens_and_tags(row)[1] for row in rows), task.calibration
-    )
+    return task.counted_in(tokens_and_tags(row)[1] for row in rows)
 
 
 def raw_intent(row: Row) -> str:
@@ -68,17 +68,21 @@ def tokens_and_tags(row: Row) -> tuple[list[str], list[str]]:
 def words_and_labels(
     rows: Iterable[Row], task: Joint
 ) -> tuple[list[list[str]], list[tuple[int, list[int]]]]:
-    """Tokens, and (intent, tags) as indices, of each row in order; says which of them no training row has."""
+    """Return tokens, and (intent, tags) as indices, of each row in order; say which labels no training row has."""
     words, labels = [], []
+    unseen: dict[str, None] = {}  # a set that keeps the order of the rows
     for row in rows:
         tokens, tags = tokens_and_tags(row)
+        intent = raw_intent(row)
+        intent_index, tag_indices = task.encode([intent]), task.encode_tags(tags)
         words.append(tokens)
-        labels.append((task.encode([raw_intent(row)]), task.encode_tags(tags)))
-    unseen = {k for intent, tags in labels for k in (intent, *tags) if k < 0}
+        labels.append((intent_index, tag_indices))
+        names = zip((normalise(intent), *tags), (intent_index, *tag_indices), strict=True)
+        unseen.update({name: None for name, index in names if index < 0})
     if unseen:
-        names = ", ".join(task.tag_names(sorted(unseen, reverse=True)[:10]))
+        shown = ", ".join(list(unseen)[:10])
         print(
-            f"note: no training row has {on_screen(names)}: rows with them count as wrong",
+            f"note: no training row has {on_screen(shown)}: rows with them count as wrong",
             file=sys.stderr,
         )
     return words, labels

@@ -15,6 +15,7 @@ from trainer_ext.data.io.readers import Row
 from trainer_ext.data.labelled import raw_label
 from trainer_ext.data.provenance import made_from
 from trainer_ext.tasks import Task
+from trainer_ext.tasks.joint_space import UNSEEN
 
 # The forms of the lines are recorded in every checkpoint and fold folder: with another, none could be resumed.
 
@@ -30,7 +31,28 @@ def rows_sha256(lines: Iterable[str]) -> str:
 
 def examples_sha256(examples: Iterable[tuple[Any, Any]]) -> str:
     """Return the hash of what a model learns from: (text, encoded labels) pairs, wherever they are stored."""
-    return rows_sha256(f"{text}\x1f{labels}\x1e" for text, labels in examples)
+    numbers: dict[int, int] = {}
+
+    def line(text: Any, labels: Any) -> str:
+        # Pairs of an intent and tags.
+        if isinstance(labels, tuple):
+            labels = renumbered(labels, numbers)
+        return f"{text}\x1f{labels}\x1e"
+
+    return rows_sha256(line(text, labels) for text, labels in examples)
+
+
+def renumbered(labels: tuple[int, list[int]], numbers: dict[int, int]) -> tuple[int, list[int]]:
+    """Number the labels that no training row has in their order, as checkpoints of version 0.1 have hashed them."""
+
+    def number(label: int) -> int:
+        if label > UNSEEN:
+            return label
+        return UNSEEN - numbers.setdefault(label, len(numbers))
+
+    intent, tags = labels
+    # The intent is numbered before its tags.
+    return number(intent), [number(tag) for tag in tags]
 
 
 def raw_rows_sha256(

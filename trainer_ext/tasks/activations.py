@@ -1,15 +1,36 @@
-"""From logits to probabilities."""
+"""From logits to probabilities, and back."""
 
 import numpy as np
 
+Array = np.ndarray
+"""Of any shape and type; docstrings name the shape."""
 
-def softmax(logits: np.ndarray) -> np.ndarray:
+SMALLEST_PROBABILITY = 1e-12
+"""Probabilities are cut off here, so that the logarithm of 0 is finite."""
+
+
+def softmax(logits: Array) -> Array:
     """Return probabilities along the last axis, in float64 so that they sum to one."""
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
-    return shifted / shifted.sum(axis=-1, keepdims=True)
+    # The largest logit becomes 0, so that exp cannot overflow.
+    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
+    weights: Array = np.exp(shifted)
+    total: Array = weights.sum(axis=-1, keepdims=True)
+    probabilities: Array = weights / total
+    return probabilities
 
 
-def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """Return 1 / (1 + exp(-logits)) in float64, without overflow."""
+def sigmoid(logits: Array) -> Array:
+    """Return 1 / (1 + exp(-logits)) in float64."""
     logits = logits.astype(np.float64)
-    return np.exp(np.minimum(logits, 0)) / (1 + np.exp(-np.abs(logits)))
+    # exp is only taken of numbers below zero, so that it cannot overflow.
+    numerator: Array = np.exp(np.minimum(logits, 0))
+    denominator: Array = 1 + np.exp(-np.abs(logits))
+    probabilities: Array = numerator / denominator
+    return probabilities
+
+
+def logit(probabilities: Array) -> Array:
+    """Return the inverse of `sigmoid`, of probabilities that are cut off near 0 and 1."""
+    p = probabilities.clip(SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
+    log_odds: Array = np.log(p) - np.log1p(-p)
+    return log_odds

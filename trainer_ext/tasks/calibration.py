@@ -3,15 +3,19 @@
 Fitting needs SciPy, which is imported only then; using them needs NumPy only.
 """
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-BINS = 15
-STEPS = np.linspace(-2, 2, 41)  # biases tried for a class, in nats
-ROUNDS = 3
+from trainer_ext.tasks.activations import Array
+
+BINS = 15  # of the expected calibration error, as in the paper
+BIAS_STEPS = np.linspace(-2, 2, 41)
+"""Biases tried for a class, in nats: a factor of 1/7 to 7 on its probability."""
+BIAS_ROUNDS = 3
+LARGEST_TEMPERATURE = 20
 
 
 @dataclass(frozen=True)
@@ -29,86 +33,108 @@ class Calibration:
     bias: tuple[float, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As stored in a checkpoint's config: plain values, without what is not set."""
-        stored = {
-            key: list(value) if isinstance(value, tuple) else value
-            for key, value in asdict(self).items()
-        }
-        return {key: value for key, value in stored.items() if value is not None}
+        """Return plain values as stored in a checkpoint's config, without what is not set."""
+        stored: dict[str, Any] = {"temperature": self.temperature}
+        if self.thresholds is not None:
+            stored["thresholds"] = list(self.thresholds)
+        if self.bias is not None:
+            stored["bias"] = list(self.bias)
+        return stored
 
     @classmethod
-    def from_dict(cls, stored: dict[str, Any] | None) -> "Calibration":
-        """The inverse of `to_dict`; None is the default."""
-        items = (stored or {}).items()
-        return cls(
-            **{key: tuple(value) if isinstance(value, list) else value for key, value in items}
-        )
+    def from_dict(cls, stored: Mapping[str, Any] | None) -> "Calibration":
+        """Return the inverse of `to_dict`; None is the default."""
+        values: dict[str, Any] = {}
+        for key, value in (stored or {}).items():
+            values[key] = tuple(value) if isinstance(value, list) else value
+        return cls(**values)
 
 
 def fit_temperature(nll: Callable[[float], float]) -> float:
-    """The temperature in 1/20..20 of the smallest `nll(temperature)`.
+    """Return the temperature in 1/20..20 of the smallest `nll(temperature)`.
 
-    1 where that is at either end: rows that are all predicted right, with any confidence, do not determine one.
+    1 if that is at either end: rows that are all predicted correctly, with any confidence, do not determine one.
 
     Source: Guo et al., On Calibration of Modern Neural Networks (arXiv:1706.04599), section 4.2, eq. 9.
     """
     from scipy.optimize import minimize_scalar
 
-    bound = np.log(20)
-    found = minimize_scalar(
-        lambda log_t: nll(float(np.exp(log_t))), bounds=(-bound, bound), method="bounded"
-    )
-    return 1.0 if abs(found.x) > 0.99 * bound else round(float(np.exp(found.x)), 6)
+    bound = np.log(LARGEST_TEMPERATURE)
+
+    def objective(log_temperature: float) -> float:
+        return nll(float(np.exp(log_temperature)))
+
+    found = minimize_scalar(objective, bounds=(-bound, bound), method="bounded")
+    # The search stops just short of a bound.
+    if abs(found.x) > 0.99 * bound:
+        return 1.0
+    return round(float(np.exp(found.x)), 6)
 
 
-def fit_thresholds(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, ...]:
-    """For each class the threshold of the best F1, from probabilities and 0/1 labels (N, C); without positives 0.5."""
-    return tuple(best_threshold(probabilities[:, k], labels[:, k]) for k in range(labels.shape[1]))
+def fit_thresholds(probabilities: Array, labels: Array) -> tuple[float, ...]:
+    """Return the threshold of the best F1 for each class, from probabilities and 0/1 labels (N, C)."""
+    columns = zip(probabilities.T, labels.T, strict=True)
+    return tuple(best_threshold(of_class, flags) for of_class, flags in columns)
 
 
-def best_threshold(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Half way between the last probability (N,) to accept and the next, where F1 is highest (then fewest accepted)."""
+def best_threshold(probabilities: Array, labels: Array) -> float:
+    """Return the threshold at which the F1 of one class is highest; of several, the one that accepts fewest rows.
+
+    It lies half way between the last probability to accept and the next, so that rounding does not move a row across.
+
+    Args:
+        probabilities: (N,) of the class.
+        labels: (N,) 0 or 1. Without a 1 the threshold is 0.5.
+    """
     if not labels.any():
         return 0.5
     order = np.argsort(-probabilities, kind="stable")
     ranked = probabilities[order]
     accepted = np.arange(1, len(ranked) + 1)
     f1 = 2 * np.cumsum(labels[order]) / (accepted + labels.sum())
-    f1[:-1][ranked[:-1] == ranked[1:]] = -1  # equal probabilities cannot be told apart
+    # No threshold lies between two equal probabilities.
+    is_tied = ranked[:-1] == ranked[1:]
+    f1[:-1][is_tied] = -1
     last = int(f1.argmax())
-    following = ranked[last + 1] if last + 1 < len(ranked) else 0.0
+    following = 0.0
+    if last + 1 < len(ranked):
+        following = ranked[last + 1]
     return float((ranked[last] + following) / 2)
 
 
-def fit_bias(logits: np.ndarray, labels: np.ndarray) -> tuple[float, ...]:
-    """A bias for each class that raises macro-F1, from logits (N, C) and class indices (N,).
+def fit_bias(logits: Array, labels: Array) -> tuple[float, ...]:
+    """Return a bias for each class that raises macro-F1, from logits (N, C) and class indices (N,).
 
     Coordinate ascent over a grid, three rounds through the classes, starting at 0; a class moves only for a better F1.
     """
     classes = logits.shape[1]
     bias = np.zeros(classes)
     best = macro_f1(logits.argmax(axis=1), labels, classes)
-    for k in list(range(classes)) * ROUNDS:
+    for k in list(range(classes)) * BIAS_ROUNDS:
+        # All other classes keep their bias, so their best is found once for all steps of this one.
         others = logits + bias
-        own = logits[:, k]
         others[:, k] = -np.inf
-        second, margin = others.argmax(axis=1), others.max(axis=1)
-        for step in STEPS:
-            score = macro_f1(np.where(own + step > margin, k, second), labels, classes)
+        second = others.argmax(axis=1)
+        margin = others.max(axis=1)
+        for step in BIAS_STEPS:
+            predicted = np.where(logits[:, k] + step > margin, k, second)
+            score = macro_f1(predicted, labels, classes)
             if score > best + 1e-9:
-                best, bias[k] = score, step
+                best = score
+                bias[k] = step
     return tuple(round(float(value), 6) for value in bias)
 
 
-def macro_f1(predicted: np.ndarray, labels: np.ndarray, classes: int) -> float:
-    """Mean F1 of the classes that occur in labels or predictions, as the metric `f1_macro`."""
+def macro_f1(predicted: Array, labels: Array, classes: int) -> float:
+    """Return the mean F1 of the classes that occur in labels or predictions, as the metric `f1_macro`."""
     right = np.bincount(labels[predicted == labels], minlength=classes)
     total = np.bincount(labels, minlength=classes) + np.bincount(predicted, minlength=classes)
-    return float((2 * right[total > 0] / total[total > 0]).mean())
+    occurs = total > 0
+    return float((2 * right[occurs] / total[occurs]).mean())
 
 
-def expected_calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
-    """Mean distance of confidence and accuracy over 15 bins of equal width, weighted by the items in each.
+def expected_calibration_error(confidence: Array, right: Array) -> float:
+    """Return the mean distance of confidence and accuracy over 15 bins of equal width, weighted by their items.
 
     Source: Guo et al. (arXiv:1706.04599), eq. 3.
 
@@ -116,6 +142,7 @@ def expected_calibration_error(confidence: np.ndarray, right: np.ndarray) -> flo
         confidence: (M,) probabilities.
         right: (M,) whether what they are probabilities of came true.
     """
+    # A confidence of 1 belongs to the last bin.
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
     gaps = np.bincount(bins, weights=confidence - right, minlength=BINS)
     return float(np.abs(gaps).sum() / len(confidence))

@@ -10,38 +10,49 @@ TAG = re.compile(r"O|[BIES]-\S+")
 
 
 def check_tag(tag: object) -> str:
-    """A tag as it is, or a `UserError` when it is neither `O` nor `B-`, `I-`, `E-` or `S-` with a slot's name."""
+    """Return a tag as it is, or raise `UserError` if it is neither `O` nor `B-`, `I-`, `E-` or `S-` and a name."""
     if not isinstance(tag, str) or not TAG.fullmatch(tag):
         raise UserError(
-            f"{tag!r} is no tag: expected O, or B-, I-, E- or S- and the name of a slot"
+            f"{tag!r} is not a tag: expected O, or B-, I-, E- or S- and the name of a slot"
         )
     return tag
 
 
-def chunks(tags: Sequence[str]) -> list[tuple[int, int, str]]:
-    """(start, end, slot) of each slot, `end` exclusive, in order. For BIO, IOB1 and BIOES tags, also ill-formed ones.
+def entities(tags: Sequence[str]) -> list[tuple[int, int, str]]:
+    """Return (start, end, slot) of each slot in order, `end` exclusive.
 
-    Source: `seqeval.metrics.sequence_labeling.get_entities` (itself after conlleval.pl). A slot ends before `B`, `S` or
-    `O`, after `E` or `S`, and where the name changes; any tag but `O` begins one where none is open, so `O I-a` counts
-    as a slot of one tag.
+    For BIO, IOB1 and BIOES tags, also ill-formed ones: a slot ends before `B`, `S` or `O`, after `E` or `S`, and where
+    the name changes; any tag but `O` begins one if none is open, so `O I-a` counts as a slot of one tag.
+
+    Source: `seqeval.metrics.sequence_labeling.get_entities` (itself after conlleval.pl).
     """
-    found, start, previous, open_name = [], None, OUTSIDE, ""
+    found = []
+    start: int | None = None
+    open_name = ""
+    previous = OUTSIDE
+    # The tag that is added at the end closes a slot of the last word.
     for position, tag in enumerate([*tags, OUTSIDE]):
         prefix, name = tag[0], tag[2:]
-        if start is not None and (previous in "ES" or prefix in "BSO" or name != open_name):
+        ends = previous in "ES" or prefix in "BSO" or name != open_name
+        if start is not None and ends:
             found.append((start, position, open_name))
             start = None
         if start is None and prefix != OUTSIDE:
-            start, open_name = position, name
+            start = position
+            open_name = name
         previous = prefix
     return found
 
 
 def slot_f1(pairs: Iterable[tuple[Sequence[str], Sequence[str]]]) -> float:
-    """Micro-averaged F1 over the slots of (true tags, predicted tags) pairs; 0 where neither side has a slot."""
-    both = total = 0
+    """Return the micro-averaged F1 of the slots in (true tags, predicted tags); 0 if neither side has a slot."""
+    both = 0
+    total = 0
     for true, predicted in pairs:
-        a, b = chunks(true), chunks(predicted)
-        both += len(set(a) & set(b))
-        total += len(a) + len(b)
-    return 2 * both / total if total else 0.0
+        true_slots = entities(true)
+        predicted_slots = entities(predicted)
+        both += len(set(true_slots) & set(predicted_slots))
+        total += len(true_slots) + len(predicted_slots)
+    if not total:
+        return 0.0
+    return 2 * both / total

@@ -7,22 +7,22 @@ looks like such a list and cannot be read as one is refused, never taken as the 
 import ast
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from trainer_ext.errors import UserError
+from trainer_ext.tasks.label_flags import are_flags
 from trainer_ext.tasks.label_space import normalise
 
 GAPS = frozenset({"nan", "NaN", "None", "<NA>", "NaT"})
 """How pandas and numpy write that a value is missing."""
-FLAGS = {"0": 0, "1": 1, "false": 0, "true": 1}
 PAIRS = {"[": "]", "(": ")", "{": "}"}
-LONGEST_NUMBER = (
-    40  # digits: no class has a longer name that is a number, and Python refuses those of thousands
-)
+LONGEST_NUMBER = 40
+"""Digits: no class has a longer name that is a number, and Python refuses to read those of thousands."""
+BITS_A_DIGIT = 4  # rounded up
 ITEM = re.compile(r"""\s*('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s'",\[\](){}]+)(?=[\s\]]|$)""")
 
-# What lists and arrays are called where they are written with their type: `array(['a'], dtype=object)`, `set()`.
+# What lists and arrays are called if they are written with their type: `array(['a'], dtype=object)`, `set()`.
 WRAPPED = re.compile(
     r"(?:np\.)?(?:array|tensor|frozenset|set|Index)\(((?:[\[({].*[\])}])?)(?:, (?:dtype|device)=[^()]*)?\)",
     re.DOTALL,
@@ -30,12 +30,14 @@ WRAPPED = re.compile(
 # A number or text of numpy's among others: `np.float64(1.0)`, `np.str_('a')`.
 SCALAR = re.compile(r"""\bnp\.\w+\(('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^()'"]*)\)""")
 
+NOT_A_LIST = "looks like a list, but is not JSON, Python or numpy"
 
-def labels_of(value: Any, separator: str) -> list:
-    """The labels of one row, as they stand there: items of a list, or parts of a text.
+
+def labels_of(value: Any, separator: str) -> list[Any]:
+    """Return the labels of one row, as they are written: items of a list, or parts of a text.
 
     Raises:
-        UserError: for text that looks like a list and cannot be read, and for what no list of labels is.
+        UserError: for text that looks like a list and cannot be read, and for what is not a list of labels.
     """
     items = as_list(value)
     if items is None:
@@ -47,8 +49,8 @@ def labels_of(value: Any, separator: str) -> list:
     return items
 
 
-def as_list(value: Any) -> list | None:
-    """A list, also one that was written as text; None for text that is none."""
+def as_list(value: Any) -> list[Any] | None:
+    """Return a list, also one that was written as text; None for text that is not one."""
     if isinstance(value, (list, tuple)):
         return list(value)
     if isinstance(value, (set, frozenset)):
@@ -59,58 +61,70 @@ def as_list(value: Any) -> list | None:
     wrapped = WRAPPED.fullmatch(text)
     if wrapped:
         return as_list(wrapped[1] or "[]")
+    if text.startswith(("'", '"')):
+        return python_list(text)
     closing = PAIRS.get(text[:1])
-    if closing is None:
-        return python_list(text) if text[:1] in ("'", '"') else None
-    if text.endswith(closing):
-        items = written_list(text)
-        if items is not None:
-            return items
-        if text[0] != "(":  # `(sic), (other)` are names
-            raise UserError(f"{text!r:.80} looks like a list, but is none of JSON, Python or numpy")
-    return None
+    if closing is None or not text.endswith(closing):
+        return None
+    items = written_list(text)
+    # `(sic), (other)` are names.
+    if items is None and text[0] != "(":
+        raise UserError(f"{text!r:.80} {NOT_A_LIST}")
+    return items
 
 
-def written_list(text: str) -> list | None:
-    """Text in brackets as JSON, numpy or Python writes a list; None when it is none of them."""
+def written_list(text: str) -> list[Any] | None:
+    """Return text in brackets as JSON, numpy or Python writes a list; None if it is none of them."""
     try:
         items = json.loads(text)
-        return items if isinstance(items, list) else as_list(items)
     except (ValueError, RecursionError):
         pass
+    else:
+        # A mapping, which `as_list` refuses: the brackets were `{}`.
+        return list(items) if isinstance(items, list) else as_list(items)
+    # numpy first: to Python, `['a' 'b']` is one text, 'ab'.
     items = numpy_list(text)
-    return python_list(text) if items is None else items
+    if items is None:
+        items = python_list(text)
+    return items
 
 
-def numpy_list(text: str) -> list | None:
-    """`['a' 'b']`, `[1. 0. 0.]`: items with blanks between them."""
+def numpy_list(text: str) -> list[Any] | None:
+    """Return the items of `['a' 'b']` or `[1. 0. 0.]`, with blanks between them; None for other text."""
     if text[0] != "[" or text[-1] != "]":
         return None
-    inside, position, items = text[1:-1].rstrip(), 0, []
+    inside = text[1:-1].rstrip()
+    position = 0
+    values = []
     while position < len(inside):
         found = ITEM.match(inside, position)
-        if found is None or found[1] == "...":  # numpy leaves out the middle of long arrays
+        # numpy leaves out the middle of long arrays: `...`.
+        if found is None or found[1] == "...":
             return None
-        items.append(found[1])
+        value = python_value(found[1])
+        if isinstance(value, Unreadable):
+            return None
+        values.append(value)
         position = found.end()
-    values = [python_value(item) for item in items]
-    return None if any(isinstance(value, Unreadable) for value in values) else values
+    return values
 
 
-def python_list(text: str) -> list | None:
-    """`['a', 'b']`, `('a', 'b')`, `{'a', 'b'}` or `'a', 'b'`; None when it is none of them."""
+def python_list(text: str) -> list[Any] | None:
+    """Return the items of `['a', 'b']`, `('a', 'b')`, `{'a', 'b'}` or `'a', 'b'`; None for other text."""
     value = python_value(text)
     if isinstance(value, dict):
         raise UserError(f"expected a list of labels, got a mapping: {text!r:.80}")
-    return as_list(value) if isinstance(value, (list, tuple, set)) else None
+    if isinstance(value, (list, tuple, set)):
+        return as_list(value)
+    return None
 
 
 class Unreadable:
-    """What `python_value` gives for text that is no value."""
+    """What `python_value` gives for text that is not a value; None is one."""
 
 
 def python_value(text: str) -> Any:
-    """The value of a Python literal (numpy's numbers and `nan` too)."""
+    """Return the value of a Python literal (numpy's numbers and `nan` too)."""
     if text == "nan":
         return None
     try:
@@ -120,8 +134,10 @@ def python_value(text: str) -> Any:
 
 
 def check_item(item: Any, value: Any) -> None:
-    """Raise `UserError` for an item that names no class: a gap, a list, a probability, a number of many digits."""
-    if item is None or item != item or (isinstance(item, str) and not item.strip()):
+    """Raise `UserError` for an item that does not name a class: a gap, a list, a probability, a very long number."""
+    # NaN is not equal to itself.
+    is_gap = item is None or item != item
+    if is_gap or (isinstance(item, str) and not item.strip()):
         raise UserError(f"the list {value!r:.80} has an item that is empty")
     if not isinstance(item, (str, int, float)):
         raise UserError(
@@ -131,95 +147,39 @@ def check_item(item: Any, value: Any) -> None:
         raise UserError(
             f"the list {value!r:.80} has {item!r}; expected names, class ids, or flags that are 0 or 1"
         )
-    if isinstance(item, int) and item.bit_length() > LONGEST_NUMBER * 4:
+    if isinstance(item, int) and item.bit_length() > LONGEST_NUMBER * BITS_A_DIGIT:
         raise UserError(
             f"the list has a number of more than {LONGEST_NUMBER} digits; expected labels"
         )
 
 
 def check_repeats(items: Sequence[Any]) -> None:
-    """Raise `UserError` for a label that stands in a list twice."""
-    names = [normalise(item) for item in items]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise UserError(f"the list {list(items)!r:.80} has {twice!r} more than once")
+    """Raise `UserError` for a label that occurs in a list twice."""
+    seen = set()
+    for item in items:
+        name = normalise(item)
+        if name in seen:
+            raise UserError(f"the list {list(items)!r:.80} has {name!r} more than once")
+        seen.add(name)
 
 
 def parts_of(text: str, separator: str) -> Iterator[str]:
-    """Text cut at the separator.
+    """Cut text at the separator.
 
     Raises:
         UserError: for parts that are pieces of a list which could not be read, and for gaps as pandas writes them.
     """
     if text in GAPS:
         raise UserError(
-            f"{text!r} is how pandas and numpy write a missing value; leave the cell empty where a text has no labels "
+            f"{text!r} is how pandas and numpy write a missing value; leave the cell empty if a text has no labels "
             "(a class of this name is named by label_names)"
         )
-    for part in filter(None, map(str.strip, text.split(separator))):
-        opening = part[0] if part[0] in PAIRS else ""
-        if opening and part.count(opening) > part.count(PAIRS[opening]):
-            raise UserError(f"{text!r:.80} looks like a list, but is none of JSON, Python or numpy")
+    for part in text.split(separator):
+        part = part.strip()
+        if not part:
+            continue
+        bracket = part[0]
+        # Brackets inside a name are paired: `[sic] other`.
+        if bracket in PAIRS and part.count(bracket) > part.count(PAIRS[bracket]):
+            raise UserError(f"{text!r:.80} {NOT_A_LIST}")
         yield part
-
-
-def are_flags(items: Sequence[Any]) -> bool:
-    """Whether two or more labels of one row are all 0 or 1 (true or false)."""
-    return len(items) > 1 and all(normalise(item).lower() in FLAGS for item in items)
-
-
-class ColumnShape:
-    """What all lists of a column have in common: whether they are flags, one a class, or name the classes.
-
-    Lists of 0 and 1 that all have one length, two or more, are flags: as class ids each row would have the same classes
-    (or one of them twice). `[0]`, `[1]`, `[0, 1]` are ids.
-    """
-
-    def __init__(self):
-        self.names: dict[str, None] = {}
-        self.lengths: dict[int, None] = {}
-        self.only_flags = True
-        self.repeats = False
-
-    def add(self, labels: Sequence[Any]) -> None:
-        """One row's labels; an empty list says nothing.
-
-        Raises:
-            UserError: for the row that makes the column neither flags nor labels.
-        """
-        if not labels:
-            return
-        names = [normalise(label) for label in labels]
-        self.names.update(dict.fromkeys(names))
-        self.lengths[len(names)] = None
-        self.only_flags = self.only_flags and are_flags(names)
-        self.repeats = self.repeats or (are_flags(names) and len(set(names)) < len(names))
-        if self.repeats and not (self.only_flags and len(self.lengths) == 1):
-            raise UserError(
-                f"the list {list(labels)!r:.80}: some lists of this column have 0 or 1 more than once, as flags of the "
-                f"classes do, but then all must be of 0 and 1 and of one length (seen: {listed(self.lengths)})"
-            )
-
-    def flags(self, classes: int | None = None) -> int:
-        """How many flags each row has; 0 where the lists hold labels.
-
-        Args:
-            classes: as many as `label_names` gives; None: it gives none.
-
-        Raises:
-            UserError: for flags of another number of classes.
-        """
-        if not self.only_flags or len(self.lengths) != 1:
-            return 0
-        (length,) = self.lengths
-        if classes not in (None, length):
-            raise UserError(
-                f"every list has {length} values, all 0 or 1: flags of {length} classes, but label_names gives "
-                f"{classes}"
-            )
-        return length
-
-
-def listed(lengths: Iterable[int]) -> str:
-    """The first lengths, for messages."""
-    return ", ".join(map(str, list(lengths)[:5]))

@@ -1,6 +1,7 @@
 """`evaluate.Metric`s over scikit-learn that need no hub: `evaluate.load` would fetch a script."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import datasets
 import evaluate
@@ -13,36 +14,45 @@ class OfflineMetric(evaluate.Metric):
 
     feature: datasets.features.features.FeatureType = datasets.Value("int64")
 
-    def __init__(self, **kwargs):
-        super().__init__(keep_in_memory=True, **kwargs)
+    def __init__(self) -> None:
+        # In memory: evaluate would write its tables into the cache of the hub otherwise.
+        super().__init__(keep_in_memory=True)
 
     def _info(self) -> evaluate.MetricInfo:
         features = datasets.Features({"predictions": self.feature, "references": self.feature})
         return evaluate.MetricInfo(description=self.__doc__, citation="", features=features)
 
 
+class NamedMetric(OfflineMetric):
+    """Base: a score for each class or target as well as a mean."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__()
+        self.names = names
+
+    def named(self, prefix: str, scores: Sequence[float]) -> dict[str, float]:
+        """Return the scores by `<prefix>_<name>`."""
+        pairs = zip(self.names, scores, strict=True)
+        return {f"{prefix}_{name}": float(score) for name, score in pairs}
+
+
 class Accuracy(OfflineMetric):
     """Share of equal items: `{"accuracy"}`."""
 
-    def _compute(self, predictions, references) -> dict[str, float]:
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
         return {"accuracy": float(accuracy_score(references, predictions))}
 
 
-class F1(OfflineMetric):
+class F1(NamedMetric):
     """`{"f1_macro", "f1_<class>"}` over the classes that occur in predictions or references, as scikit-learn counts."""
 
-    def __init__(self, classes: Sequence[str], **kwargs):
-        super().__init__(**kwargs)
-        self.classes = classes
-
-    def _compute(self, predictions, references) -> dict[str, float]:
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
         present = np.union1d(predictions, references)
         by_class = f1_score(references, predictions, labels=present, average=None, zero_division=0)
-        named = {
-            f"f1_{self.classes[k]}": float(score)
-            for k, score in zip(present, by_class, strict=True)
-        }
-        return {**named, "f1_macro": float(np.mean(by_class))}
+        scores = {}
+        for index, score in zip(present, by_class, strict=True):
+            scores[f"f1_{self.names[index]}"] = float(score)
+        return {**scores, "f1_macro": float(np.mean(by_class))}
 
 
 class ExactMatch(OfflineMetric):
@@ -50,75 +60,62 @@ class ExactMatch(OfflineMetric):
 
     feature = datasets.Sequence(datasets.Value("int64"))
 
-    def _compute(self, predictions, references) -> dict[str, float]:
-        return {
-            "exact_match": float(
-                (np.asarray(predictions) == np.asarray(references)).all(axis=-1).mean()
-            )
-        }
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        right = np.asarray(predictions) == np.asarray(references)
+        return {"exact_match": float(right.all(axis=-1).mean())}
 
 
-class MultiLabelF1(OfflineMetric):
+class MultiLabelF1(NamedMetric):
     """`{"f1_micro", "f1_macro", "f1_<class>"}` of 0/1 rows (N, C); a class that never occurs has 0, as in sklearn."""
 
     feature = datasets.Sequence(datasets.Value("int64"))
 
-    def __init__(self, classes: Sequence[str], **kwargs):
-        super().__init__(**kwargs)
-        self.classes = classes
-
-    def _compute(self, predictions, references) -> dict[str, float]:
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
         given = (np.asarray(references), np.asarray(predictions))
         by_class = f1_score(*given, average=None, zero_division=0)
         micro = f1_score(*given, average="micro", zero_division=0)
-        named = {
-            f"f1_{name}": float(score) for name, score in zip(self.classes, by_class, strict=True)
-        }
-        return {**named, "f1_micro": float(micro), "f1_macro": float(np.mean(by_class))}
+        scores = self.named("f1", by_class)
+        return {**scores, "f1_micro": float(micro), "f1_macro": float(np.mean(by_class))}
 
 
-class FloatMetric(OfflineMetric):
-    """Base: rows (N, T) of numbers."""
+class RocAuc(OfflineMetric):
+    """`{"roc_auc_macro"}` of probabilities and 0/1 references (N, C).
+
+    The mean over the classes of which the references hold both kinds; 0.5, which says nothing, without such a class.
+    """
 
     feature = datasets.Sequence(datasets.Value("float64"))
 
-
-class RocAuc(FloatMetric):
-    """`{"roc_auc_macro"}` of probabilities and 0/1 references (N, C).
-
-    The mean over the classes of which the references hold both kinds; 0.5, which says nothing, where there is none.
-    """
-
-    def _compute(self, predictions, references) -> dict[str, float]:
-        scores, labels = np.asarray(predictions), np.asarray(references)
-        known = [k for k in range(labels.shape[1]) if 0 < labels[:, k].mean() < 1]
-        values = [roc_auc_score(labels[:, k], scores[:, k]) for k in known]
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        values = []
+        for scores, labels in zip(np.transpose(predictions), np.transpose(references), strict=True):
+            if 0 < labels.mean() < 1:
+                values.append(roc_auc_score(labels, scores))
         return {"roc_auc_macro": float(np.mean(values)) if values else 0.5}
 
 
-class Rmse(FloatMetric):
+class Rmse(NamedMetric):
     """`{"mcrmse", "rmse_<target>"}`: the root of the mean squared error of each target, and the mean of these."""
 
-    def __init__(self, targets: Sequence[str], **kwargs):
-        super().__init__(**kwargs)
-        self.targets = targets
+    feature = datasets.Sequence(datasets.Value("float64"))
 
-    def _compute(self, predictions, references) -> dict[str, float]:
-        rmse = np.sqrt(((np.asarray(predictions) - np.asarray(references)) ** 2).mean(axis=0))
-        named = {
-            f"rmse_{name}": float(value) for name, value in zip(self.targets, rmse, strict=True)
-        }
-        return {**named, "mcrmse": float(rmse.mean())}
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        errors = np.asarray(predictions) - np.asarray(references)
+        rmse = np.sqrt((errors**2).mean(axis=0))
+        return {**self.named("rmse", rmse), "mcrmse": float(rmse.mean())}
 
 
-class Pearson(FloatMetric):
-    """`{"pearson"}`: the mean over targets of Pearson's r, which counts as 0 where either side is constant."""
+class Pearson(OfflineMetric):
+    """`{"pearson"}`: the mean over targets of Pearson's r, which counts as 0 if either side is constant."""
 
-    def _compute(self, predictions, references) -> dict[str, float]:
-        x, y = (
-            np.asarray(values) - np.mean(values, axis=0) for values in (predictions, references)
-        )
+    feature = datasets.Sequence(datasets.Value("float64"))
+
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        x = np.asarray(predictions) - np.mean(predictions, axis=0)
+        y = np.asarray(references) - np.mean(references, axis=0)
         spread = np.sqrt((x**2).sum(axis=0) * (y**2).sum(axis=0))
+        # Of constant values the mean may differ by a rounding error, so that the spread alone is not quite 0.
         varies = (np.ptp(x, axis=0) > 0) & (np.ptp(y, axis=0) > 0) & (spread > 0)
-        r = np.divide((x * y).sum(axis=0), spread, out=np.zeros_like(spread), where=varies)
+        products = (x * y).sum(axis=0)
+        r = np.divide(products, spread, out=np.zeros_like(spread), where=varies)
         return {"pearson": float(r.mean())}

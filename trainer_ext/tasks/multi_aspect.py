@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from trainer_ext.errors import UserError
-from trainer_ext.tasks.base import Task, class_answer
+from trainer_ext.tasks.activations import Array
+from trainer_ext.tasks.base import Task, class_answer, rounded
 from trainer_ext.tasks.figures import Figure, ScoreBars
 
 
@@ -34,64 +35,60 @@ class MultiAspect(Task):
 
     @classmethod
     def metric_names(cls, columns: Sequence[str]) -> list[str]:
-        """Means over aspects, exact match, and macro-F1 of each aspect."""
-        return [
-            "accuracy",
-            "f1_macro",
-            "exact_match",
-            *(f"f1_macro_{column}" for column in columns),
-        ]
+        """Return means over aspects, exact match, and the macro-F1 of each aspect."""
+        by_aspect = [f"f1_macro_{column}" for column in columns]
+        return ["accuracy", "f1_macro", "exact_match", *by_aspect]
 
-    def encode(self, values: Sequence[str]) -> list[int]:
-        """Class index for each aspect."""
-        return [
-            self.encode_one(*pair) for pair in zip(self.label_space.columns, values, strict=True)
-        ]
+    def encode(self, values: Sequence[Any]) -> list[int]:
+        """Return the class index of each aspect."""
+        pairs = zip(self.label_space.columns, values, strict=True)
+        return [self.encode_one(column, value) for column, value in pairs]
 
-    def metrics_of(self, predicted: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        """accuracy and f1_macro as means over aspects, exact_match, f1_macro_<aspect>; both are (N, A)."""
+    def metrics_of(self, reduced: Array, labels: Array) -> dict[str, float]:
+        """Return accuracy and f1_macro as means over aspects, exact_match, f1_macro_<aspect>; both are (N, A)."""
         from trainer_ext.tasks.metrics import F1, Accuracy, ExactMatch
 
-        scores = Accuracy().compute(predictions=predicted.ravel(), references=labels.ravel())
+        accuracy = Accuracy().compute(predictions=reduced.ravel(), references=labels.ravel())
         f1 = F1(self.label_space.classes)
-        by_aspect = {
-            f"f1_macro_{name}": f1.compute(predictions=predicted[:, k], references=labels[:, k])[
-                "f1_macro"
-            ]
-            for k, name in enumerate(self.label_space.columns)
+        by_aspect: dict[str, float] = {}
+        for k, name in enumerate(self.label_space.columns):
+            scores = f1.compute(predictions=reduced[:, k], references=labels[:, k])
+            by_aspect[f"f1_macro_{name}"] = scores["f1_macro"]
+        return {
+            **accuracy,
+            "f1_macro": float(np.mean(list(by_aspect.values()))),
+            **ExactMatch().compute(predictions=reduced, references=labels),
+            **by_aspect,
         }
-        scores["f1_macro"] = float(np.mean(list(by_aspect.values())))
-        return scores | ExactMatch().compute(predictions=predicted, references=labels) | by_aspect
 
-    def predictions(self, logits: np.ndarray) -> np.ndarray:
-        """(N, A) class indices."""
-        return logits.argmax(axis=-1)
+    def predictions(self, logits: Array) -> Array:
+        """Return class indices (N, A)."""
+        chosen: Array = logits.argmax(axis=-1)
+        return chosen
 
-    def probability_columns(self, output: np.ndarray) -> dict[str, float]:
+    def probability_columns(self, output: Array) -> dict[str, float]:
         """Return `<aspect>_probability_<class>` of one row's logits (A, C)."""
-        probabilities = self.probabilities(output, 1.0).ravel()
-        named = zip(self.oof_columns(), probabilities, strict=True)
-        return {name: round(float(p), 6) for name, p in named}
+        return rounded(self.oof_columns(), self.probabilities(output, 1.0).ravel())
 
     def oof_columns(self) -> list[str]:
-        """Return `<aspect>_probability_<class>`, the classes of the first aspect first."""
-        space = self.label_space
-        return [
-            f"{aspect}_probability_{name}" for aspect in space.columns for name in space.classes
-        ]
+        """Return `<aspect>_probability_<class>`, all classes of the first aspect first, as `ravel` has them."""
+        columns = []
+        for aspect in self.label_space.columns:
+            columns += [f"{aspect}_probability_{name}" for name in self.label_space.classes]
+        return columns
 
-    def figures(
-        self, labels: np.ndarray, logits: np.ndarray, metrics: Mapping[str, float]
-    ) -> list[Figure]:
+    def figures(self, labels: Any, logits: Any, metrics: Mapping[str, float]) -> list[Figure]:
         """Describe the confusion matrix of all aspects together, and the macro-F1 of each."""
         by_aspect = {name: metrics[f"f1_macro_{name}"] for name in self.label_space.columns}
         title = "validation macro-F1 by aspect"
         bars = ScoreBars(by_aspect, metrics["f1_macro"], title, "f1_by_aspect.png")
         return [*super().figures(labels, logits, metrics), bars]
 
-    def decode(self, logits: np.ndarray) -> dict[str, Any]:
-        """`{"aspects": {aspect: {"label", "score", "probabilities"}}}`."""
-        scaled, best = logits / self.calibration.temperature, self.predictions(logits)
-        classes = self.label_space.classes
-        answers = (class_answer(row, classes, int(k)) for row, k in zip(scaled, best, strict=True))
-        return {"aspects": dict(zip(self.label_space.columns, answers, strict=True))}
+    def decode(self, logits: Array) -> dict[str, Any]:
+        """Return `{"aspects": {aspect: {"label", "score", "probabilities"}}}`."""
+        scaled = logits / self.calibration.temperature
+        best = self.predictions(logits)
+        aspects = {}
+        for k, name in enumerate(self.label_space.columns):
+            aspects[name] = class_answer(scaled[k], self.label_space.classes, int(best[k]))
+        return {"aspects": aspects}

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from trainer_ext.errors import UserError
+from trainer_ext.tasks.activations import Array
 from trainer_ext.tasks.base import Task, class_answer
 from trainer_ext.tasks.calibration import fit_bias
 
@@ -41,45 +42,43 @@ class SingleLabel(Task):
 
     @classmethod
     def metric_names(cls, columns: Sequence[str]) -> list[str]:
-        """accuracy and f1_macro; `f1_<class>` is reported too but its names are known only with the data."""
+        """Return accuracy and f1_macro; `f1_<class>` is reported too, but its names are known only with the data."""
         return ["accuracy", "f1_macro"]
 
-    def encode(self, values: Sequence[str]) -> int:
-        """Class index of the one label."""
+    def encode(self, values: Sequence[Any]) -> int:
+        """Return the class index of the one label."""
         return self.encode_one(self.label_space.columns[0], values[0])
 
-    def metrics_of(self, predicted: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        """accuracy, f1_macro and f1_<class> from predictions (N,) and labels (N,)."""
+    def metrics_of(self, reduced: Array, labels: Array) -> dict[str, float]:
+        """Return accuracy, f1_macro and f1_<class> from predictions (N,) and labels (N,)."""
         from trainer_ext.tasks.metrics import F1, Accuracy
 
-        scores = Accuracy().compute(predictions=predicted, references=labels)
-        return scores | F1(self.label_space.classes).compute(
-            predictions=predicted, references=labels
-        )
+        given = {"predictions": reduced, "references": labels}
+        return {**Accuracy().compute(**given), **F1(self.label_space.classes).compute(**given)}
 
-    def predictions(self, logits: np.ndarray) -> np.ndarray:
-        """(N,) class indices."""
-        if self.calibration.bias is None:
-            return logits.argmax(axis=-1)
-        return (logits / self.calibration.temperature + np.array(self.calibration.bias)).argmax(
-            axis=-1
-        )
+    def predictions(self, logits: Array) -> Array:
+        """Return class indices (N,)."""
+        if self.calibration.bias is not None:
+            logits = self.decision_logits(logits / self.calibration.temperature)
+        chosen: Array = logits.argmax(axis=-1)
+        return chosen
 
-    def decision_logits(self, logits: np.ndarray) -> np.ndarray:
+    def decision_logits(self, logits: Array) -> Array:
         """Add the bias of each class."""
         if self.calibration.bias is None:
             return logits
-        return logits + np.array(self.calibration.bias)
+        biased: Array = logits + np.array(self.calibration.bias)
+        return biased
 
     def name_of(self, prediction: Any) -> str:
-        """The class."""
+        """Return the class."""
         return repr(self.label_space.classes[int(prediction)])
 
-    def fit_decision(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, tuple[float, ...]]:
-        """A bias for each class, for macro-F1."""
+    def fit_decision(self, logits: Array, labels: Array) -> dict[str, tuple[float, ...]]:
+        """Fit a bias for each class, for macro-F1."""
         return {"bias": fit_bias(logits, labels)}
 
-    def decode(self, logits: np.ndarray) -> dict[str, Any]:
-        """`{"label", "score", "probabilities"}`."""
+    def decode(self, logits: Array) -> dict[str, Any]:
+        """Return `{"label", "score", "probabilities"}`."""
         scaled = logits / self.calibration.temperature
         return class_answer(scaled, self.label_space.classes, int(self.predictions(logits)))

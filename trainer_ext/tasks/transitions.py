@@ -1,4 +1,4 @@
-"""Tags that follow each other as their scheme and the training rows have it, and the best such sequence."""
+"""Which tags may follow each other, by their scheme and the training rows, and the best such sequence of tags."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,24 +6,27 @@ from itertools import pairwise
 
 import numpy as np
 
+from trainer_ext.tasks.activations import Array
 from trainer_ext.tasks.entities import OUTSIDE
 
 FORBIDDEN = -1e9
 WEIGHT = 0.5
-"""Of log probabilities of neighbours beside a model's scores, which know part of it. On the validation rows of SNIPS
-0.3 to 0.6 are much the same, and better than 0 and 1."""
+"""Of the log probabilities of neighbours beside a model's scores, which know part of it. On the validation rows of
+SNIPS 0.3 to 0.6 are much the same, and better than 0 and 1."""
+UNSEEN_WEIGHT = 1e-3
+"""Of the transitions beside a word that the model did not see: they only decide between what is equal otherwise."""
 
 Neighbours = Mapping[tuple[str, str], int]
 """How often the second tag stands after the first; `O` stands before the first word and after the last one."""
 
 
 def follows(before: str, tag: str, closed: bool) -> bool:
-    """Whether `tag` may follow `before`: `I-a` and `E-a` only `B-a` or `I-a`; and with `closed` nothing else may.
+    """Return whether `tag` may follow `before`: `I-a` and `E-a` only follow `B-a` or `I-a`.
 
     Args:
         before: the tag before; the start and the end of a text count as `O`.
         tag: the tag.
-        closed: whether the scheme ends its slots (BIOES), so that an open one has to go on.
+        closed: whether the scheme ends its slots (BIOES), so that nothing else may follow an open one.
     """
     is_open = before[0] in "BI"
     if tag[0] in "IE":
@@ -32,55 +35,81 @@ def follows(before: str, tag: str, closed: bool) -> bool:
 
 
 def is_closed(tags: Iterable[str]) -> bool:
-    """Whether tags are of a scheme that ends its slots."""
+    """Return whether tags are of a scheme that ends its slots."""
     return any(tag[0] in "ES" for tag in tags)
 
 
 def neighbours(rows: Iterable[Sequence[str]]) -> Neighbours:
-    """Counted in rows of tags."""
-    return Counter(pair for row in rows for pair in pairwise([OUTSIDE, *row, OUTSIDE]))
+    """Count which tag follows which in rows of tags."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for row in rows:
+        counts.update(pairwise([OUTSIDE, *row, OUTSIDE]))
+    return counts
 
 
-def allowed_pairs(tags: Sequence[str], seen: Neighbours) -> np.ndarray:
-    """(tags, tags), whether the second may follow the first: by the scheme, or because training rows have it."""
+def allowed_pairs(tags: Sequence[str], seen: Neighbours) -> Array:
+    """Return (tags, tags), whether the second may follow the first.
+
+    The scheme allows it, or training rows have it: real files break their scheme here and there, and what a model has
+    learned from them it may say.
+    """
     closed = is_closed(tags)
-    return np.array([[follows(a, b, closed) or (a, b) in seen for b in tags] for a in tags])
+    allowed = np.zeros((len(tags), len(tags)), dtype=bool)
+    for row, before in enumerate(tags):
+        for column, tag in enumerate(tags):
+            allowed[row, column] = follows(before, tag, closed) or (before, tag) in seen
+    return allowed
 
 
-def transition_scores(tags: Sequence[str], seen: Neighbours) -> np.ndarray:
-    """(tags, tags), the score of a tag after another: `WEIGHT` log p(second | first); `FORBIDDEN` where none may stand.
+def transition_scores(tags: Sequence[str], seen: Neighbours) -> Array:
+    """Return (tags, tags), the score of a tag after another: `WEIGHT` log p(second | first), or `FORBIDDEN`.
 
     p(b | a) = (c(a, b) + p(b)) / (c(a) + 1), with counts c of training rows and p(b) how often b stands after any tag.
     Source: MacKay and Peto, A Hierarchical Dirichlet Language Model (1995), with alpha 1.
     """
-    counts = np.array([[seen.get((a, b), 0) for b in tags] for a in tags], dtype=np.float64)
-    often = (counts.sum(axis=0) + 1) / (counts.sum() + len(tags))
-    scores = WEIGHT * np.log((counts + often) / (counts.sum(axis=1, keepdims=True) + 1))
+    counts = np.zeros((len(tags), len(tags)))
+    for row, before in enumerate(tags):
+        for column, tag in enumerate(tags):
+            counts[row, column] = seen.get((before, tag), 0)
+    # One more of each tag than was counted, so that no logarithm is infinite.
+    prior = (counts.sum(axis=0) + 1) / (counts.sum() + len(tags))
+    probabilities = (counts + prior) / (counts.sum(axis=1, keepdims=True) + 1)
+    scores = WEIGHT * np.log(probabilities)
     return np.where(allowed_pairs(tags, seen), scores, FORBIDDEN)
 
 
-def best_path(scores: np.ndarray, transitions: np.ndarray) -> np.ndarray:
-    """Indices (L,) of the sequence with the largest sum of scores and transitions; of equal ones the lowest indices.
+def best_path(scores: Array, transitions: Array) -> Array:
+    """Return indices (L,) of the sequence with the largest sum of scores and transitions; the lowest of equal ones.
 
     A word whose scores are all equal was not seen by the model (it has no token): it is `O` unless a slot goes on
-    behind it, and hardly changes what the others are. Source: Viterbi 1967 (doi:10.1109/TIT.1967.1054010).
+    after it, and hardly changes what the others are.
+
+    Source: Viterbi 1967 (doi:10.1109/TIT.1967.1054010).
 
     Args:
         scores: (L, tags), L at least 1.
         transitions: (tags, tags), from `transition_scores`; `O` is tag 0, and stands before the first and after the
             last word.
     """
-    unseen = np.ptp(scores, axis=-1) == 0
-    beside_unseen = np.where(transitions > FORBIDDEN, transitions * 1e-3, FORBIDDEN)
-    beside_unseen[:, 0] *= transitions[:, 0] <= FORBIDDEN  # to `O` at no cost
-    total, came_from = (beside_unseen if unseen[0] else transitions)[0] + scores[0], []
-    for word, row in enumerate(scores[1:], 1):
-        reached = total[:, None] + (
-            beside_unseen if unseen[word - 1 : word + 1].any() else transitions
-        )
+    is_unseen = np.ptp(scores, axis=-1) == 0
+    beside_unseen = transitions_beside_unseen(transitions)
+    first = beside_unseen if is_unseen[0] else transitions
+    total = first[0] + scores[0]
+    came_from = []
+    for word in range(1, len(scores)):
+        near_unseen = is_unseen[word - 1] or is_unseen[word]
+        reached = total[:, None] + (beside_unseen if near_unseen else transitions)
         came_from.append(reached.argmax(axis=0))
-        total = reached.max(axis=0) + row
+        total = reached.max(axis=0) + scores[word]
     path = [int((total + transitions[:, 0]).argmax())]
     for back in reversed(came_from):
         path.append(int(back[path[-1]]))
     return np.array(path[::-1])
+
+
+def transitions_beside_unseen(transitions: Array) -> Array:
+    """Return the transitions to and from a word that the model did not see: small, and to `O` at no cost."""
+    small = np.where(transitions > FORBIDDEN, transitions * UNSEEN_WEIGHT, FORBIDDEN)
+    is_forbidden = transitions[:, 0] <= FORBIDDEN
+    small[:, 0] = np.where(is_forbidden, FORBIDDEN, 0.0)
+    return small

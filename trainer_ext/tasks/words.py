@@ -5,13 +5,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 CHINESE = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-# A Chinese character; or what stands between blanks, without the punctuation behind it; or such punctuation.
+NOT_BLANK = re.compile(r"\S")
+# A Chinese character; or what stands between blanks, without the punctuation after it; or such punctuation.
 WORD = re.compile(rf"[{CHINESE}]|[^\s{CHINESE}]+?(?=[.,!?;。，！？；]*(?:[\s{CHINESE}]|$))|\S")
 
 
 @dataclass(frozen=True)
 class Words:
-    """`spans` are the (start, end) offsets of the words in `text`, end exclusive."""
+    """A text and where its words are.
+
+    Attributes:
+        text: the whole text.
+        spans: (start, end) offsets of the words in `text`, end exclusive.
+        given: whether the words were given as tokens.
+    """
 
     text: str
     spans: tuple[tuple[int, int], ...]
@@ -24,16 +31,24 @@ class Words:
 
 
 def split_text(text: str, by_character: bool) -> Words:
-    """Each character that is no blank; or words: between blanks, Chinese by character, punctuation behind one apart."""
-    found = re.finditer(r"\S", text) if by_character else WORD.finditer(text)
-    return Words(text, tuple(match.span() for match in found), given=False)
+    """Split a text into words: at blanks, Chinese by character, punctuation after a word on its own.
+
+    Args:
+        text: the text.
+        by_character: every character that is not blank is a word, because the training rows have them so.
+    """
+    pattern = NOT_BLANK if by_character else WORD
+    spans = [match.span() for match in pattern.finditer(text)]
+    return Words(text, tuple(spans), given=False)
 
 
 def join_tokens(tokens: Sequence[str], by_character: bool) -> Words:
-    """Tokens as a text: one blank between two of them, none where the model reads characters."""
+    """Join tokens into a text, with a blank between two of them, or none if the model reads characters."""
     separator = "" if by_character else " "
-    spans, position = [], 0
+    spans = []
+    position = 0
     for token in tokens:
-        spans.append((position, position + len(token)))
-        position += len(token) + len(separator)
+        end = position + len(token)
+        spans.append((position, end))
+        position = end + len(separator)
     return Words(separator.join(tokens), tuple(spans), given=True)

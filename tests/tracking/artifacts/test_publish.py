@@ -9,7 +9,7 @@ import wandb
 from tests.tracking.conftest import train_one
 from trainer_ext.arguments.parser import parse_values
 from trainer_ext.tasks import TASKS
-from trainer_ext.tasks.joint import JointLabelSpace
+from trainer_ext.tasks.joint_space import JointLabelSpace
 from trainer_ext.tasks.label_space import LabelSpace
 from trainer_ext.tracking.artifacts.publish import artifact_files, put_if_missing
 from trainer_ext.tracking.artifacts.store import Store

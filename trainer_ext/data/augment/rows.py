@@ -13,7 +13,7 @@ from trainer_ext.data.augment.sentence import (
 from trainer_ext.data.augment.units import units
 from trainer_ext.data.io.readers import Row, text_of
 from trainer_ext.data.joint import tokens_and_tags
-from trainer_ext.tasks.entities import OUTSIDE, chunks
+from trainer_ext.tasks.entities import OUTSIDE, entities
 
 
 class TextRows:
@@ -65,7 +65,7 @@ class JointRows:
         characters = self.by_character(tokens)
         words: list[Word] = []
         position = 0
-        for start, end, _ in [*chunks(tags), (len(tokens), len(tokens), "")]:
+        for start, end, _ in [*entities(tags), (len(tokens), len(tokens), "")]:
             outside = tokens[position:start]
             words += (
                 self.words_of(outside)
@@ -129,4 +129,4 @@ def outside_word(text: str, tokens: tuple[str, ...]) -> Word:
 
 def slot_texts(tokens: list[str], tags: list[str]) -> list[tuple[str, list[str]]]:
     """Name and tokens of each slot, in order."""
-    return [(name, tokens[start:end]) for start, end, name in chunks(tags)]
+    return [(name, tokens[start:end]) for start, end, name in entities(tags)]

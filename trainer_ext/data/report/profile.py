@@ -16,10 +16,10 @@ from trainer_ext.data.labelled import is_missing
 from trainer_ext.data.report.lengths import Count, Lengths
 from trainer_ext.errors import UserError
 from trainer_ext.tasks import TASKS, LabelSpace
-from trainer_ext.tasks.entities import chunks
-from trainer_ext.tasks.label_lists import FLAGS, ColumnShape, are_flags, labels_of
+from trainer_ext.tasks.entities import entities
+from trainer_ext.tasks.label_flags import ColumnShape, are_flags, flag_of
+from trainer_ext.tasks.label_lists import labels_of
 from trainer_ext.tasks.label_space import normalise
-from trainer_ext.tasks.multi_label import is_whole
 from trainer_ext.tasks.regression import to_number
 
 BATCH = 1000
@@ -84,7 +84,7 @@ class Profile:
             tokens, tags = tokens_and_tags(row)
             intent = raw_intent(row)
             self.count_class("intent", intent)
-            for _, _, name in chunks(tags):
+            for _, _, name in entities(tags):
                 self.count_class("slots", name)
             self.index(" ".join(tokens), (intent, tags))
             return tokens
@@ -115,7 +115,7 @@ class Profile:
                 else:
                     self.strange(column, value)
             elif task.takes_lists and len(columns) > 1:
-                self.count_class("labels", column, FLAGS.get(normalise(value).lower(), 0))
+                self.count_class("labels", column, flag_of(value) or 0)
             elif task.takes_lists:
                 self.count_list(row, column, self.list_of(row, value))
             else:
@@ -132,7 +132,7 @@ class Profile:
 
     def list_of(self, row: Row, value: Any) -> list:
         """The labels of a row, or a `UserError` naming it."""
-        if is_whole(value, self.space):
+        if self.space is not None and self.space.holds(value):
             return [value]
         try:
             return labels_of(value, self.data.label_separator)
@@ -147,7 +147,7 @@ class Profile:
             raise UserError(f"{row.where}: {error}") from None
         for place, name in enumerate(labels):
             self.count_class("labels", self.name_of(column, name))
-            self.flagged[place] += FLAGS.get(normalise(name).lower(), 0)
+            self.flagged[place] += flag_of(name) or 0
 
     def name_of(self, column: str, value: Any) -> str | None:
         """The class of a raw label; without label names the label itself."""

@@ -1,0 +1,170 @@
+"""What is done with a model's outputs: calibrating them, comparing two models, ensembles, pictures of predictions."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from trainer_ext.tasks.activations import SMALLEST_PROBABILITY, Array, softmax
+from trainer_ext.tasks.calibration import Calibration, expected_calibration_error, fit_temperature
+from trainer_ext.tasks.figures import ConfusionMatrix, Figure
+from trainer_ext.tasks.label_space import LabelSpace
+
+
+class OutputMethods(ABC):
+    """The part of a `Task` that needs its outputs only; shapes as there."""
+
+    name: ClassVar[str]
+    label_space: LabelSpace
+    calibration: Calibration
+
+    @abstractmethod
+    def predictions(self, logits: Any) -> Array:
+        """Return predictions, shaped as the labels, from logits (N, *head_shape)."""
+
+    # --- calibration ------------------------------------------------------------------------------------------------
+
+    def probabilities(self, logits: Array, temperature: float) -> Array:
+        """Return probabilities shaped as the logits, which are divided by the temperature first."""
+        return softmax(logits / temperature)
+
+    def nll(self, logits: Array, labels: Array, temperature: float) -> float:
+        """Return the mean negative log-likelihood of the labels, in nats."""
+        probabilities = self.probabilities(logits, temperature)
+        of_labels = np.take_along_axis(probabilities, labels[..., None], axis=-1)
+        return float(-np.log(of_labels.clip(min=1e-300)).mean())
+
+    def ece(self, logits: Array, labels: Array, temperature: float) -> float:
+        """Return the expected calibration error of the most probable class."""
+        probabilities = self.probabilities(logits, temperature)
+        is_right = probabilities.argmax(axis=-1) == labels
+        return expected_calibration_error(probabilities.max(axis=-1).ravel(), is_right.ravel())
+
+    def fit_decision(self, logits: Array, labels: Array) -> dict[str, tuple[float, ...]]:
+        """Fit the fields of `Calibration` that make better decisions, on logits that are divided already."""
+        raise NotImplementedError(f"{self.name} has no thresholds")
+
+    def fit_calibration(self, logits: Array, labels: Array, what: str) -> Calibration:
+        """Fit `temperature`, `thresholds` or `both` on validation logits (N, *head_shape) and labels."""
+        temperature = 1.0
+        if what != "thresholds":
+            temperature = fit_temperature(lambda value: self.nll(logits, labels, value))
+        if what == "temperature":
+            return Calibration(temperature)
+        decision = self.fit_decision(logits / temperature, labels)
+        return Calibration(temperature, decision.get("thresholds"), decision.get("bias"))
+
+    def calibration_metrics(self, logits: Array, labels: Array) -> dict[str, float]:
+        """Return `ece` and `ece_uncalibrated` of a calibrated model; nothing for others."""
+        if self.calibration == Calibration():
+            return {}
+        return {
+            "ece": self.ece(logits, labels, self.calibration.temperature),
+            "ece_uncalibrated": self.ece(logits, labels, 1.0),
+        }
+
+    # --- two models compared, by the export gate --------------------------------------------------------------------
+
+    def agreement(self, logits: Any, reference: Any) -> float:
+        """Return the share of items that two models' logits (N, *head_shape) answer alike."""
+        return float((self.predictions(logits) == self.predictions(reference)).mean())
+
+    def flat(self, logits: Any) -> Array:
+        """Return all logits in one axis."""
+        return np.ravel(logits)
+
+    def parts(self, logits: Any) -> list[Array]:
+        """Divide the logits of all rows by what has a scale of its own: heads, or the targets of regression."""
+        return [logits]
+
+    def spreads(self, logits: Any, labels: Any) -> list[float]:
+        """Return the standard deviation of each of the `parts`; both arguments as `compute_metrics` takes them."""
+        spreads = []
+        for part in self.parts(logits):
+            # Words can be missing from all rows: the tags then have no spread, which is not NaN.
+            spreads.append(float(part.std()) if part.size else 0.0)
+        return spreads
+
+    def metric_unit(self, labels: Any) -> float:
+        """Return what the default metric is measured in: 1 for shares."""
+        return 1.0
+
+    def one_answer(self, logits: Any, labels: Any) -> str:
+        """Return what the model answers for every row although labels differ; empty if its answers differ too."""
+        predictions = self.predictions(logits)
+        is_constant = (predictions == predictions[0]).all()
+        if is_constant and (labels != labels[0]).any():
+            return self.name_of(predictions[0])
+        return ""
+
+    def name_of(self, prediction: Any) -> str:
+        """Return one row's prediction as a message shows it."""
+        return "the same"
+
+    # --- ensembles --------------------------------------------------------------------------------------------------
+
+    def heads(self, output: Any) -> tuple[Array, ...]:
+        """Divide an output into one array for each head."""
+        return (output,)
+
+    def from_heads(self, heads: Sequence[Array]) -> Any:
+        """Put together what `heads` divided."""
+        return heads[0]
+
+    def ensemble_values(self, logits: Array) -> Array:
+        """Return what an ensemble averages, from the logits of one head: probabilities."""
+        return self.probabilities(logits, 1.0)
+
+    def from_ensemble_values(self, values: Array) -> Array:
+        """Return logits that have these `ensemble_values`."""
+        logits: Array = np.log(values.clip(SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY))
+        return logits
+
+    def oof_columns(self) -> list[str]:
+        """Return the columns of oof.csv that hold `ensemble_values`, flattened; none if it does not hold them all."""
+        return [f"probability_{name}" for name in self.label_space.classes]
+
+    def decision_logits(self, logits: Array) -> Array:
+        """Shift divided logits so that they decide as the calibration does, without thresholds or bias."""
+        return logits
+
+    def votes(self, logits: Array) -> Array:
+        """Return the decisions of one head as 0 and 1, shaped as its logits."""
+        votes: Array = np.eye(logits.shape[-1])[self.predictions(logits)]
+        return votes
+
+    def ensemble_loss(self, outputs: Any, labels: Any) -> float:
+        """Return what the weights of an ensemble are fitted on: the negative log-likelihood in nats."""
+        return self.nll(outputs, labels, self.calibration.temperature)
+
+    # --- pictures and examples --------------------------------------------------------------------------------------
+
+    def true_and_predicted(self, labels: Any, logits: Any) -> tuple[Array, Array]:
+        """Return labels and predictions (N, ...) of the first head."""
+        return np.asarray(labels), self.predictions(logits)
+
+    def class_pairs(self, labels: Any, logits: Any) -> tuple[Array, Array] | None:
+        """Return true and predicted class indices (M,) of all labels; None if a label is not one class."""
+        true, predicted = self.true_and_predicted(labels, logits)
+        return true.ravel(), predicted.ravel()
+
+    def figures(self, labels: Any, logits: Any, metrics: Mapping[str, float]) -> list[Figure]:
+        """Describe the pictures of the validation predictions."""
+        pairs = self.class_pairs(labels, logits)
+        if pairs is None:
+            return []
+        return [ConfusionMatrix(*pairs)]
+
+    @property
+    def example_columns(self) -> tuple[str, ...]:
+        """The columns of `readable`."""
+        return self.label_space.columns
+
+    def readable(self, labels: Array) -> list[Any]:
+        """Return one row of `true_and_predicted` as people read it, a cell for each of `example_columns`."""
+        names = []
+        for index in np.atleast_1d(labels):
+            # Labels that no training row has are below zero.
+            names.append(self.label_space.classes[index] if index >= 0 else "(unseen)")
+        return names
