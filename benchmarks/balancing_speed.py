@@ -80,7 +80,7 @@ def measure_file(rows: int, folder: Path) -> tuple[float, float]:
             )
     command = ["--method", "hybrid", "--input", str(source), "--output", str(folder / "out.jsonl")]
     code = (
-        "import json, re, sys, time; from trainer_ext.data.sampling.balance import main; main(sys.argv[1:])\n"
+        "import json, re, sys, time; from trainer_ext.cli.balance import main; main(sys.argv[1:])\n"
         "peak = int(re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read())[1]) * 1024 / 1e6\n"
         "print(json.dumps([time.process_time(), peak]))"
     )

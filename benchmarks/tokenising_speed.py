@@ -20,7 +20,7 @@ from pathlib import Path
 import datasets
 import torch
 
-from trainer_ext.arguments.groups import DataArguments
+from trainer_ext.arguments.data import DataArguments
 from trainer_ext.data.dataset import build_dataset, load_rows
 from trainer_ext.data.io.readers import read_rows
 from trainer_ext.data.labelled import label_space

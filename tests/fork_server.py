@@ -19,9 +19,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 IMPORTED = (
-    "trainer_ext.arguments.parser", "trainer_ext.cli.train", "trainer_ext.export.run", "trainer_ext.inference.loading",
-    "trainer_ext.data.report", "trainer_ext.data.balance", "trainer_ext.data.augment.__main__",
-    "trainer_ext.data.llm.run", "trainer_ext.tracking.__main__", "onnxruntime", "optimum.exporters.onnx",
+    "trainer_ext.arguments.parser", "trainer_ext.cross_validation.dispatch", "trainer_ext.cli.export",
+    "trainer_ext.cli.predict",
+    "trainer_ext.cli.report", "trainer_ext.cli.balance", "trainer_ext.cli.augment", "trainer_ext.cli.artifacts",
+    "trainer_ext.export.run", "trainer_ext.inference.loading", "trainer_ext.data.llm.run", "onnxruntime",
+    "optimum.exporters.onnx",
     "onnxruntime.quantization", "matplotlib.pyplot", "sklearn.metrics",
 )  # fmt: skip
 

@@ -11,8 +11,10 @@ from typing import Any
 
 import transformers
 
+from trainer_ext.arguments.data import DataArguments
 from trainer_ext.arguments.files import FORMATS
-from trainer_ext.arguments.groups import DataArguments, ModelArguments, ObjectiveArguments
+from trainer_ext.arguments.model import ModelArguments
+from trainer_ext.arguments.objective import ObjectiveArguments
 from trainer_ext.arguments.preprocessing import CLEANING
 from trainer_ext.arguments.training import TrainingArguments
 

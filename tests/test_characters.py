@@ -5,12 +5,12 @@ import json
 import pandas
 import pytest
 
-from tests.conftest import ROOT
 from trainer_ext.api import write_table
-from trainer_ext.arguments.groups import DataArguments
+from trainer_ext.arguments.data import DataArguments
 from trainer_ext.characters import broken_at, on_screen, shorten
+from trainer_ext.cli import balance
+from trainer_ext.data.io.answers import print_answers
 from trainer_ext.data.io.readers import read_rows
-from trainer_ext.data.sampling import balance
 from trainer_ext.errors import UserError
 from trainer_ext.inference.texts import prepare_texts
 from trainer_ext.reports.tables import code_span, table
@@ -121,11 +121,8 @@ def test_names_in_markdown():
     assert code_span("a ``` b `") == "```` a ``` b ` ````"
 
 
-def test_answers_on_the_screen(monkeypatch, capsys):
-    monkeypatch.syspath_prepend(str(ROOT))
-    import predict
-
+def test_answers_on_the_screen(capsys):
     aspects = {f"staff{ESCAPE}": {"label": f"good{ESCAPE}", "score": 0.5}}
-    predict.print_answers(iter([{"text": f"text{ESCAPE}", "aspects": aspects}]))
-    predict.print_answers(iter([{"text": f"text{ESCAPE}", "label": f"good{ESCAPE}", "score": 0.5}]))
+    print_answers(iter([{"text": f"text{ESCAPE}", "aspects": aspects}]))
+    print_answers(iter([{"text": f"text{ESCAPE}", "label": f"good{ESCAPE}", "score": 0.5}]))
     assert "\x1b" not in capsys.readouterr().out

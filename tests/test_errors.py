@@ -6,13 +6,15 @@ import signal
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from trainer_ext.arguments.first_pass import light_parser
+from trainer_ext.arguments.command_line import Parser
+from trainer_ext.arguments.fields import option
+from trainer_ext.arguments.first_pass import kept_flags, training_parser
 from trainer_ext.errors import (
-    ArgumentParser,
     UserError,
     did_you_mean,
     explain,
@@ -22,8 +24,26 @@ from trainer_ext.errors import (
 )
 from trainer_ext.synonyms import ALSO_CALLED
 
-NAMES = [action.dest for action in light_parser()._actions]
+NAMES = [action.dest for action in training_parser(kept_flags())._actions]
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass
+class ExportFlags:
+    model: str = option(positional=True)
+    output_dir: str | None = option(None)
+
+
+@dataclass
+class PredictFlags:
+    model: str = option()
+    output: str | None = option(None)
+    batch_size: int | None = option(None)
+
+
+@dataclass
+class RowFlags:
+    input: str = option()
 
 
 @pytest.mark.parametrize(
@@ -210,9 +230,7 @@ def test_interrupted():
 )
 def test_a_model_that_stands_without_a_flag(argv):
     """export.py takes it as its first argument, predict.py after --model."""
-    parser = ArgumentParser(allow_abbrev=False)
-    parser.add_argument("model")
-    parser.add_argument("--output_dir")
+    parser = Parser([ExportFlags])
     with pytest.raises(UserError, match="; model stands without a flag, as the first argument"):
         parser.parse_args(argv)
 
@@ -236,13 +254,9 @@ def test_synonyms_are_no_flags_themselves():
 
 
 @pytest.fixture
-def parser() -> ArgumentParser:
+def parser() -> Parser:
     """Some flags of predict.py."""
-    parser = ArgumentParser(allow_abbrev=False)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--output")
-    parser.add_argument("--batch_size", type=int)
-    return parser
+    return Parser([PredictFlags])
 
 
 @pytest.mark.parametrize(
@@ -300,8 +314,7 @@ def test_argument_parser(parser, argv, message):
     ],
 )
 def test_a_misspelt_flag_is_named_before_the_one_that_is_missing_for_it(given, expected):
-    parser = ArgumentParser(allow_abbrev=False)
-    parser.add_argument("--input", required=True)
+    parser = Parser([RowFlags])
     with pytest.raises(UserError) as refused:
         parser.parse_args(given)
     assert expected in str(refused.value)

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import trainer_ext.cli.train
+import trainer_ext.cross_validation.dispatch
 import trainer_ext.training.job
 from tests.settings import FGM
 from trainer_ext import fit
@@ -122,7 +122,9 @@ def train(flags: Flags) -> dict[str, Any]:
     before, start, trainers = dict(os.environ), time.perf_counter(), []
     seen: dict[str, Any] = {}
     try:
-        seen["metrics"] = trainer_ext.cli.train.run(parse_values(flags, {}), trainers.append)
+        seen["metrics"] = trainer_ext.cross_validation.dispatch.run(
+            parse_values(flags, {}), trainers.append
+        )
     except Exception as error:
         message, status = explain(error)
         seen |= {"error": message, "status": status, "type": type(error).__name__}

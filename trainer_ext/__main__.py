@@ -1,23 +1,17 @@
-"""`python -m trainer_ext RECIPE.yaml [--flag value ...]`: train.py where only the package is installed."""
+"""`python -m trainer_ext COMMAND ...`, and the installed command `trainer-ext`."""
 
 import os
-import sys
 
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # data loader workers fork
 
-from trainer_ext.arguments.first_pass import refuse_wrong_flags
-from trainer_ext.errors import run_main, said_once
+from trainer_ext.cli import commands
+from trainer_ext.errors import run_main
 
 
-@said_once()
 def main() -> None:
-    """Parse, then train or evaluate."""
-    refuse_wrong_flags(sys.argv[1:])
-    from trainer_ext.arguments.parser import parse  # loads torch, which takes seconds
-    from trainer_ext.cli.train import run
-
-    run(parse())
+    """Run a subcommand; what it raises becomes one line and an exit status."""
+    run_main(commands.main)
 
 
 if __name__ == "__main__":
-    run_main(main)
+    main()

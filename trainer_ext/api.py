@@ -15,7 +15,7 @@ from trainer_ext.arguments.groups import Arguments
 from trainer_ext.arguments.parser import parse_values
 from trainer_ext.arguments.recipe import read_recipe
 from trainer_ext.characters import broken_at
-from trainer_ext.cli.train import run
+from trainer_ext.cross_validation.dispatch import run
 from trainer_ext.cross_validation.members import has_members
 from trainer_ext.data.class_names import class_names, named
 from trainer_ext.errors import UserError

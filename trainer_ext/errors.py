@@ -1,11 +1,9 @@
 """The one exception a user is meant to see, and the one place that turns whatever ends a script into a line."""
 
-import argparse
 import difflib
 import errno
 import io
 import os
-import re
 import select
 import signal
 import sys
@@ -73,52 +71,6 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM: the script ends as with Ctrl-C, so that it removes what is half-written and ends its children."""
 
 
-class ArgumentParser(argparse.ArgumentParser):
-    """`argparse` whose errors are one `UserError` instead of a page of usage; unknown flags name the nearest."""
-
-    def __init__(self, **kwargs: Any):
-        super().__init__(
-            epilog="--debug, with any command, shows the traceback of an error.", **kwargs
-        )
-
-    def parse_known_args(self, args=None, namespace=None):
-        """Remember what was given, which `error` looks through."""
-        self.tokens = list(sys.argv[1:] if args is None else args)
-        return super().parse_known_args(args, namespace)
-
-    def error(self, message: str):
-        """Called by argparse for a value or flag it cannot take."""
-        if "arguments are required" in message and (misspelt := self.first_unknown()):
-            message = f"unrecognized arguments: {misspelt}"  # what is missing may well be what was misspelt
-        raise UserError(f"{message}{self.hint(message)} (--help lists the flags)")
-
-    def first_unknown(self) -> str | None:
-        """The first flag given that there is not."""
-        known = {flag for action in self._actions for flag in action.option_strings}
-        given = (
-            token.split("=")[0] for token in self.tokens if token.startswith("--") and token != "--"
-        )
-        return next((flag for flag in given if flag not in known), None)
-
-    def hint(self, message: str) -> str:
-        """What may have been meant: a flag spelt otherwise, or a value that goes with or without one."""
-        flags = [flag for action in self._actions for flag in action.option_strings]
-        word = message.rpartition("arguments: ")[2].split(" ")[0].split("=")[0]
-        name, unknown = word.lstrip("-"), "unrecognized arguments" in message
-        for positional in (action.dest for action in self._get_positional_actions()):
-            if (
-                f"required: {positional}" in message
-                or unknown
-                and positional in (name, other_name(name, {positional}))
-            ):
-                return f"; {positional} stands without a flag, as the first argument"
-        if "required: --model" in message or unknown and not word.startswith("-"):
-            return "; every value has its flag" + (
-                ", the model too: --model FOLDER" if "--model" in flags else ""
-            )
-        return did_you_mean(word, flags) if unknown else near_choice(message)
-
-
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     """`"; did you mean 'focal_gamma'?"` for the nearest candidate, or an empty string when none is near.
 
@@ -143,12 +95,6 @@ def check_range(
             "" if high == float("inf") else f" and at most {high}"
         )
         raise UserError(f"{name} {value} is out of range: it must be {bounds}")
-
-
-def near_choice(message: str) -> str:
-    """`"; did you mean 'fgm'?"` for argparse's message about a value that is no choice, or an empty string."""
-    found = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
-    return did_you_mean(found[1], re.findall(r"[^\s,']+", found[2])) if found else ""
 
 
 @contextmanager

@@ -1,13 +1,17 @@
 """How a file is written: flags that fit, and those that no file can follow."""
 
-import argparse
-
 import pytest
 
-from trainer_ext.arguments.files import FileOptions, add_file_flags, ending_of, file_options
-from trainer_ext.arguments.groups import DataArguments
-from trainer_ext.data.augment import __main__ as augment
-from trainer_ext.data.sampling import balance
+from trainer_ext.arguments.command_line import parse_command
+from trainer_ext.arguments.data import DataArguments
+from trainer_ext.arguments.files import FileOptions, ending_of, file_options
+from trainer_ext.cli import augment, balance
+from trainer_ext.cli.augment import AugmentOptions
+from trainer_ext.cli.export import ExportFlags
+from trainer_ext.cli.predict import PredictOptions
+from trainer_ext.cli.report import ReportOptions
+from trainer_ext.data.llm.options import LlmOptions
+from trainer_ext.data.sampling.balance import BalanceOptions
 from trainer_ext.errors import UserError
 
 
@@ -68,8 +72,6 @@ def test_one_file_that_takes_a_flag_is_enough():
 
 
 def test_every_script_has_the_same_flags():
-    parser = argparse.ArgumentParser()
-    add_file_flags(parser)
     argv = [
         "--file_format",
         "tsv",
@@ -82,9 +84,18 @@ def test_every_script_has_the_same_flags():
         "b",
         "--drop_missing",
     ]
-    given = file_options(parser.parse_args(argv))
+    given = file_options(parse_command(FileOptions, argv))
     assert given == FileOptions("tsv", "space", "none", ["a", "b"], True)
-    assert file_options(parser.parse_args([])) == FileOptions() == file_options(DataArguments())
+    assert parse_command(FileOptions, []) == FileOptions() == file_options(DataArguments())
+    commands = (
+        PredictOptions,
+        ExportFlags,
+        ReportOptions,
+        AugmentOptions,
+        LlmOptions,
+        BalanceOptions,
+    )
+    assert all(issubclass(options, FileOptions) for options in (*commands, DataArguments))
 
 
 def test_label_names_from_a_file(tmp_path):
@@ -93,7 +104,7 @@ def test_label_names_from_a_file(tmp_path):
     for name in ("names.txt", "names.json"):
         assert DataArguments(label_names=[str(tmp_path / name)]).label_names == ["joy", "very sad"]
     (tmp_path / "bad.json").write_text("{}", encoding="utf-8")
-    for name, words in (("bad.json", "holds no JSON list"), ("none.txt", "does not exist")):
+    for name, words in (("bad.json", "JSON list"), ("none.txt", "does not exist")):
         with pytest.raises(ValueError, match=words):
             DataArguments(label_names=[str(tmp_path / name)])
 

@@ -2,15 +2,20 @@
 
 import subprocess
 import sys
+from dataclasses import MISSING, field, fields, make_dataclass
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
+from transformers import HfArgumentParser
+from transformers.hf_argparser import string_to_bool
 
 from tests.conftest import ROOT
 from trainer_ext.arguments import first_pass
-from trainer_ext.arguments.command_line import read_boolean
-from trainer_ext.arguments.first_pass import light_parser, refuse_wrong_flags
-from trainer_ext.arguments.parser import GROUPS, parse
+from trainer_ext.arguments.fields import GROUP_NAME
+from trainer_ext.arguments.first_pass import GROUPS, kept_flags, refuse_wrong_flags, training_parser
+from trainer_ext.arguments.parser import parse
+from trainer_ext.arguments.training import TrainingArguments
 from trainer_ext.errors import UserError
 from trainer_ext.files import read_json
 
@@ -36,27 +41,48 @@ def test_the_kept_flags_are_those_of_transformers():
     assert first_pass.described() == read_json(first_pass.FLAGS)
 
 
-def test_both_parsers_know_the_same():
-    """Names, what they take and how it is read."""
+def as_transformers_reads_them(group: type) -> type:
+    """The same dataclass without the metadata that `HfArgumentParser` would hand to argparse."""
+    known, hints, specs = {"help", "choices"}, get_type_hints(group), []
+    for spec in fields(group):
+        if spec.init:
+            metadata = {key: value for key, value in spec.metadata.items() if key in known}
+            copy = field(default=spec.default, metadata=metadata)
+            if spec.default_factory is not MISSING:
+                copy = field(default_factory=spec.default_factory, metadata=metadata)
+            specs.append((spec.name, hints[spec.name], copy))
+    return make_dataclass(group.__name__, specs)
+
+
+def test_the_parser_reads_flags_as_transformers_does():
+    """Names, what they take, how it is read, and the default; of our flags and of those that are kept."""
 
     def plain(value):
-        return (
-            [plain(item) for item in value]
-            if isinstance(value, list)
-            else getattr(value, "value", value)
-        )
+        if isinstance(value, list):
+            return [plain(item) for item in value]
+        return getattr(value, "value", value)
 
-    def known(parser) -> dict:
+    def known(actions, boolean) -> dict:
         about = {}
-        for action in parser._actions:
-            kind = action.type if action.type in (int, float, read_boolean) else None
+        for action in first_pass.settable(actions):
+            kind = {boolean: "boolean", int: "int", float: "float"}.get(action.type)
             values = (action.nargs, action.const, list(action.choices or ()), action.default)
             about[tuple(action.option_strings)] = (action.dest, kind, *map(plain, values))
         return about
 
-    light, real = known(light_parser()), known(first_pass.Parser(GROUPS))
-    assert len(real) > 150
-    assert light == real
+    groups = [
+        as_transformers_reads_them(group) for group in (*GROUPS[:3], TrainingArguments, GROUPS[4])
+    ]
+    theirs = known(HfArgumentParser(groups)._actions, string_to_bool)
+    ours = known(training_parser(kept_flags())._actions, first_pass.read_boolean)
+    assert len(theirs) > 150
+    assert ours == theirs
+
+
+def test_every_group_has_a_subject():
+    """`--help` shows it."""
+    for group in (*GROUPS, *first_pass.LightTraining.__bases__):
+        assert group is first_pass.LightTraining or GROUP_NAME in vars(group)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +139,7 @@ def test_another_version_of_transformers(flags, monkeypatch):
 
 
 def test_help(capsys):
-    """Every flag on a line or two, long explanations cut, no wall of usage."""
+    """Every flag on a few lines of 80 columns, by subject, long explanations cut, no wall of usage."""
     with pytest.raises(SystemExit) as caught:
         refuse_wrong_flags(["--help"])
     lines = capsys.readouterr().out.splitlines()
@@ -127,7 +153,7 @@ def test_help(capsys):
         "--do_train [true|false]",
     ):
         assert shown in text
-    assert max(map(len, lines)) <= 140 and len(lines) < 500
+    assert max(map(len, lines)) <= 80 and len(lines) < 600
 
 
 @pytest.mark.parametrize("command", [["train.py"], ["-m", "trainer_ext"]], ids=" ".join)

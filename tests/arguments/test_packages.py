@@ -4,7 +4,7 @@ import pytest
 
 from trainer_ext.arguments.packages import check_packages
 from trainer_ext.arguments.parser import parse_values
-from trainer_ext.cli.train import run
+from trainer_ext.cross_validation.dispatch import run
 from trainer_ext.errors import UserError
 
 MISSING = [

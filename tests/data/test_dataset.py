@@ -4,7 +4,7 @@ import datasets
 import pytest
 
 from tests.conftest import ASPECTS
-from trainer_ext.arguments.groups import DataArguments
+from trainer_ext.arguments.data import DataArguments
 from trainer_ext.data.class_names import named
 from trainer_ext.data.dataset import build_dataset, dataset_sha256, load_rows
 from trainer_ext.data.labelled import label_space

@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from trainer_ext.arguments.groups import DataArguments, FoldArguments
-from trainer_ext.data.augment.__main__ import main as augment
+from trainer_ext.arguments.data import DataArguments
+from trainer_ext.arguments.folds import FoldArguments
+from trainer_ext.cli.augment import main as augment
 from trainer_ext.data.dataset import load_rows
 from trainer_ext.data.fold_table import fold_table_in
 from trainer_ext.data.io.readers import Row

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from trainer_ext.arguments.groups import DataArguments
+from trainer_ext.arguments.data import DataArguments
 from trainer_ext.data.dataset import load_rows
 from trainer_ext.data.io.readers import Row
 from trainer_ext.data.provenance import is_new, named_rows, new_row, originals_only, source_of

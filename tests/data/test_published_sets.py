@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from trainer_ext.cli.report import parse
 from trainer_ext.data.labelled import label_space, read_labelled, texts_and_labels
-from trainer_ext.data.report.__main__ import parse
 from trainer_ext.errors import UserError
 from trainer_ext.tasks import TASKS
 

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from tests.conftest import ROOT
 from tests.data.preprocessing.test_tokenize import make_tokenizer
-from trainer_ext.arguments.groups import DataArguments
+from trainer_ext.arguments.data import DataArguments
 from trainer_ext.arguments.parser import parse
 from trainer_ext.data.dataset import build_dataset, dataset_sha256, load_rows
 from trainer_ext.data.labelled import label_space
@@ -148,7 +148,7 @@ def test_what_needs_all_rows_is_refused(topic_files, flags, words):
 
 MEASURE = """
 import resource, sys
-from trainer_ext.arguments.groups import DataArguments
+from trainer_ext.arguments.data import DataArguments
 from trainer_ext.data.labelled import label_space
 from trainer_ext.data.streaming import StreamedDataset, StreamedRows, TokenStream
 from trainer_ext.data.preprocessing.tokenize import encoder

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer_ext.arguments.groups import DataArguments
+from trainer_ext.arguments.data import DataArguments
 from trainer_ext.arguments.parser import parse
 from trainer_ext.data.dataset import (
     build_dataset,

@@ -18,7 +18,8 @@ from transformers import (
 )
 
 from tests.conftest import labelled_lines
-from trainer_ext.arguments.groups import DataArguments, ModelArguments
+from trainer_ext.arguments.data import DataArguments
+from trainer_ext.arguments.model import ModelArguments
 from trainer_ext.data.preprocessing.cleaning import Cleaning
 from trainer_ext.errors import UserError
 from trainer_ext.export.to_onnx import exported_config

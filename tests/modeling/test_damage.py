@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 from tests.conftest import TINY_ENCODER
 from tests.inference.test_damage import damaged, damaged_json, tried
 from trainer_ext.arguments.parser import parse_values
-from trainer_ext.cli.train import run
+from trainer_ext.cross_validation.dispatch import run
 from trainer_ext.errors import UserError
 from trainer_ext.inference import load_predictor
 

@@ -13,7 +13,7 @@ from tests.modeling.test_model import pooled
 from tests.objectives.test_objective import OBJECTIVES
 from tests.training.test_parameter_groups import ARCHITECTURES, build
 from tests.training.test_trainer import largest_difference, make_trainer
-from trainer_ext.arguments.groups import ModelArguments
+from trainer_ext.arguments.model import ModelArguments
 from trainer_ext.errors import UserError
 from trainer_ext.export.to_onnx import export_onnx
 from trainer_ext.modeling import EncoderWithHead, EncoderWithHeadConfig

@@ -5,7 +5,8 @@ import importlib.util
 import pytest
 
 from trainer_ext.api import fit
-from trainer_ext.arguments.groups import DataArguments, ModelArguments
+from trainer_ext.arguments.data import DataArguments
+from trainer_ext.arguments.model import ModelArguments
 from trainer_ext.errors import UserError
 from trainer_ext.modeling.build import build_tokenizer
 from trainer_ext.modeling.pretrained import encoder_path

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.utils.class_weight import compute_class_weight
 
-from trainer_ext.arguments.groups import ObjectiveArguments
+from trainer_ext.arguments.objective import ObjectiveArguments
 from trainer_ext.errors import UserError
 from trainer_ext.objectives.build import build_objective
 from trainer_ext.objectives.class_weights import class_weights, count_classes, positive_weights

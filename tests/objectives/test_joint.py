@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from trainer_ext.arguments.groups import ObjectiveArguments
+from trainer_ext.arguments.objective import ObjectiveArguments
 from trainer_ext.objectives.base import Objective
 from trainer_ext.objectives.build import build_objective
 from trainer_ext.objectives.cross_entropy import CrossEntropyTerm

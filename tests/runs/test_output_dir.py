@@ -10,7 +10,7 @@ import torch
 from safetensors.numpy import save_file
 
 from tests.conftest import ROOT
-from trainer_ext.arguments.groups import RESOLVED_HEADER
+from trainer_ext.arguments.recipe import RESOLVED_HEADER
 from trainer_ext.arguments.training import TrainingArguments
 from trainer_ext.cross_validation.folder import JOINED
 from trainer_ext.errors import UserError

@@ -10,7 +10,7 @@ from tests.conftest import TINY_ENCODER
 from tests.wandb_server import WandbServer
 from trainer_ext.api import environment_kept
 from trainer_ext.arguments.parser import parse_values
-from trainer_ext.cli.train import run
+from trainer_ext.cross_validation.dispatch import run
 
 PATIENCE = {
     "WANDB_FINISH_TIMEOUT": "2",

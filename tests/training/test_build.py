@@ -5,13 +5,11 @@ from datasets import Dataset
 
 from tests.conftest import CLASSES
 from tests.training.test_trainer import TOKENIZER, make_model
-from trainer_ext.arguments.groups import (
-    Arguments,
-    DataArguments,
-    FoldArguments,
-    ModelArguments,
-    ObjectiveArguments,
-)
+from trainer_ext.arguments.data import DataArguments
+from trainer_ext.arguments.folds import FoldArguments
+from trainer_ext.arguments.groups import Arguments
+from trainer_ext.arguments.model import ModelArguments
+from trainer_ext.arguments.objective import ObjectiveArguments
 from trainer_ext.arguments.training import TrainingArguments
 from trainer_ext.data.preprocessing.cleaning import Cleaning
 from trainer_ext.data.preprocessing.truncation import Truncation

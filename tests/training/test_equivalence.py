@@ -16,7 +16,7 @@ from tests.training.test_trainer import (
     make_joint_trainer,
     make_trainer,
 )
-from trainer_ext.arguments.groups import ObjectiveArguments
+from trainer_ext.arguments.objective import ObjectiveArguments
 from trainer_ext.objectives.build import build_objective
 from trainer_ext.objectives.rmse import mcrmse
 from trainer_ext.training.trainer import CustomTrainer

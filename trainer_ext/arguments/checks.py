@@ -2,15 +2,27 @@
 
 import os
 from dataclasses import fields
+from typing import Any
 
+from trainer_ext.arguments.data import DataArguments
+from trainer_ext.arguments.fields import check_ranges, numbers_in
 from trainer_ext.arguments.files import FileOptions, check_encoding, ending_of
 from trainer_ext.arguments.fold_checks import check_folds
-from trainer_ext.arguments.groups import SCRATCH_SIZES, Arguments, DataArguments
+from trainer_ext.arguments.groups import Arguments
+from trainer_ext.arguments.model import check_model
+from trainer_ext.arguments.objective import check_terms
 from trainer_ext.arguments.optimisation import check_optimisation, parse_parameter_groups
 from trainer_ext.arguments.precision import check_precision
-from trainer_ext.arguments.preprocessing import check_shaping
+from trainer_ext.arguments.preprocessing import check_preprocessing
 from trainer_ext.errors import UserError, check_range
 from trainer_ext.tasks import TASKS
+
+NOT_NEGATIVE = ("learning_rate", "weight_decay", "num_train_epochs")
+AT_LEAST_ONE = (
+    "per_device_train_batch_size",
+    "per_device_eval_batch_size",
+    "gradient_accumulation_steps",
+)
 
 
 def check_arguments(args: Arguments) -> None:
@@ -24,55 +36,38 @@ def check_arguments(args: Arguments) -> None:
 
 
 def check_early(args: Arguments) -> None:
-    """Contradictions that show in the flags as given, before transformers has worked out its own."""
-    check_model(args)
+    """Refuse contradictions that show in the flags as given, before transformers has worked out its own."""
+    for group in (args.model, args.data, args.objective, args.training, args.folds):
+        check_ranges(group)
+    check_model(args.model, args.training.do_train)
+    check_head(args)
+    check_frozen(args)
     check_objective(args)
-    check_joint(args)
-    check_shaping(args)
+    check_terms(args.objective)
+    check_token_head(args)
+    check_preprocessing(args)
     check_folds(args)
     check_files(args)
     check_validation_split(args)
     check_streaming(args)
 
 
-def check_model(args: Arguments) -> None:
-    """One source of the encoder, and numbers in their ranges."""
-    model = args.model
-    if model.from_scratch != "none" and model.model_name_or_path:
-        raise UserError(
-            f"from_scratch {model.from_scratch} and model_name_or_path {model.model_name_or_path} are both given; "
-            "drop one (--from_scratch none switches a recipe's off)"
-        )
-    if args.training.do_train and model.from_scratch == "none" and not model.model_name_or_path:
-        raise UserError(
-            f"no encoder: give --model_name_or_path, or --from_scratch {'|'.join(SCRATCH_SIZES[1:])}"
-        )
-    if model.head_init == "ridge" and TASKS[args.data.task].has_classes:
+def check_head(args: Arguments) -> None:
+    """Refuse a start of the head that the task has no use for."""
+    if args.model.head_init == "ridge" and TASKS[args.data.task].has_classes:
         raise UserError(
             f"head_init ridge fits numbers: it is for the task regression, not {args.data.task}"
         )
-    if model.head_init == "ridge" and model.pooling == "label_attention":
+
+
+def check_frozen(args: Arguments) -> None:
+    """Refuse to perturb frozen embeddings, or to give frozen parts a learning rate."""
+    model, training = args.model, args.training
+    if model.freeze_embeddings and training.adversarial in ("fgm", "pgd"):
         raise UserError(
-            "head_init ridge fits one linear head, but pooling label_attention has one for each label"
+            f"adversarial {training.adversarial} follows the gradient of the embeddings, but freeze_embeddings is true"
         )
-    check_range("head_dropout", model.head_dropout, 0, 1)
-    check_range("multi_sample_dropout", model.multi_sample_dropout, 1)
-    check_range("reinit_layers", model.reinit_layers, 0)
-    check_range("freeze_layers", model.freeze_layers, 0)
-    if model.multi_sample_dropout > 1 and not model.head_dropout:
-        raise UserError(
-            f"multi_sample_dropout {model.multi_sample_dropout} has no effect: head_dropout is 0"
-        )
-    if model.reinit_layers and model.from_scratch != "none":
-        raise UserError(
-            f"reinit_layers {model.reinit_layers} has no effect: from_scratch {model.from_scratch} is all fresh"
-        )
-    if model.freeze_embeddings and args.training.adversarial in ("fgm", "pgd"):
-        raise UserError(
-            f"adversarial {args.training.adversarial} follows the gradient of the embeddings, but freeze_embeddings is "
-            "true"
-        )
-    for entry in parse_parameter_groups(args.training.parameter_groups or ()):
+    for entry in parse_parameter_groups(training.parameter_groups or ()):
         if entry.part == "embeddings" and model.freeze_embeddings:
             raise UserError(
                 f"parameter_groups {entry.text} has no effect: freeze_embeddings is true"
@@ -81,27 +76,31 @@ def check_model(args: Arguments) -> None:
             raise UserError(
                 f"parameter_groups {entry.text} has no effect: freeze_layers is {model.freeze_layers}"
             )
-    check_range("vocab_size", model.vocab_size, 16)
-    check_range("max_length", args.data.max_length, 4)
-    for name in ("max_train_samples", "max_eval_samples"):
-        if getattr(args.data, name) is not None:
-            check_range(name, getattr(args.data, name), 1)
 
 
 def check_training(args: Arguments) -> None:
-    """Early stopping and the best model need an evaluation to look at."""
+    """Refuse settings of transformers that contradict each other, or that this project cannot follow."""
+    check_evaluation(args)
+    check_trainer(args.training)
+    check_optimisation(args.training)
+    check_precision(args.given)
+
+
+def check_evaluation(args: Arguments) -> None:
+    """Check that early stopping, the best model and calibration have evaluations and rows to look at."""
     training, data = args.training, args.data
     strategy = str(training.eval_strategy.value)
-    validation = (data.validation_file, data.validation_split, data.dataset_name, args.folds.folds)
-    has_validation = any(validation)
-    if training.early_stopping_patience and strategy == "no":
+    patience = training.early_stopping_patience
+    has_validation = any(
+        (data.validation_file, data.validation_split, data.dataset_name, args.folds.folds)
+    )
+    if patience and strategy == "no":
         raise UserError(
-            f"early_stopping_patience {training.early_stopping_patience} needs evaluations, but eval_strategy is no"
+            f"early_stopping_patience {patience} needs evaluations, but eval_strategy is no"
         )
-    if training.early_stopping_patience and not training.load_best_model_at_end:
+    if patience and not training.load_best_model_at_end:
         raise UserError(
-            f"early_stopping_patience {training.early_stopping_patience} needs load_best_model_at_end true, "
-            "but it is false"
+            f"early_stopping_patience {patience} needs load_best_model_at_end true, but it is false"
         )
     if training.do_train and training.load_best_model_at_end and strategy == "no":
         raise UserError(
@@ -116,6 +115,10 @@ def check_training(args: Arguments) -> None:
         raise UserError(
             "do_train false evaluates a checkpoint, but there is neither validation_file nor test_file"
         )
+
+
+def check_trainer(training: Any) -> None:
+    """Check flags of transformers: their ranges, and values that this project cannot follow."""
     if training.save_only_model and training.resume_from_checkpoint:
         raise UserError(
             f"save_only_model true keeps no optimizer, which resume_from_checkpoint {training.resume_from_checkpoint} "
@@ -123,27 +126,17 @@ def check_training(args: Arguments) -> None:
         )
     if training.save_strategy.value == "best" and not training.metric_for_best_model:
         raise UserError("save_strategy best needs metric_for_best_model, which is not given")
-    for name in ("learning_rate", "weight_decay", "num_train_epochs"):
+    for name in NOT_NEGATIVE:
         check_range(name, getattr(training, name), 0)
+    for name in AT_LEAST_ONE:
+        check_range(name, getattr(training, name), 1)
+    check_range("seed", training.seed, 0, 2**32 - 1)
+    why = "is not possible: metrics are computed from the logits of all rows"
     for name in ("batch_eval_metrics", "prediction_loss_only"):
         if getattr(training, name):
-            raise UserError(
-                f"{name} true is not possible: metrics are computed from the logits of all rows"
-            )
+            raise UserError(f"{name} true {why}")
     if not training.eval_do_concat_batches:
-        raise UserError(
-            "eval_do_concat_batches false is not possible: metrics are computed from the logits of all rows"
-        )
-    check_range("seed", training.seed, 0, 2**32 - 1)
-    for name in (
-        "per_device_train_batch_size",
-        "per_device_eval_batch_size",
-        "gradient_accumulation_steps",
-    ):
-        check_range(name, getattr(training, name), 1)
-    check_range("early_stopping_patience", training.early_stopping_patience, 0)
-    check_optimisation(training)
-    check_precision(args.given)
+        raise UserError(f"eval_do_concat_batches false {why}")
 
 
 def check_calibrate(calibrate: str, task: str, do_train: bool, has_validation: bool) -> None:
@@ -161,58 +154,46 @@ def check_calibrate(calibrate: str, task: str, do_train: bool, has_validation: b
 
 
 def check_objective(args: Arguments) -> None:
-    """Term settings that contradict each other."""
-    objective, task = args.objective, args.data.task
-    kind, smoothing = TASKS[task], args.training.label_smoothing_factor
-    focal_flags = {"focal_gamma": objective.focal_gamma, "focal_alpha": objective.focal_alpha}
-    for name, value in (focal_flags | {"class_weights": objective.class_weights}).items():
-        if value and not kind.has_classes:
+    """Refuse loss terms that the task does not have, and weights out of their range."""
+    objective, given = args.objective, args.given
+    name_of_task, task = args.data.task, TASKS[args.data.task]
+    for name in ("focal_gamma", "focal_alpha", "class_weights"):
+        value = getattr(objective, name)
+        if value and not task.has_classes:
             raise UserError(
-                f"{name} {value} is for classes, but the task is {task}, which has none"
+                f"{name} {value} is for classes, but the task is {name_of_task}, which has none"
             )
-    if objective.class_weights and objective.focal_alpha:
+    if task.has_classes and "regression_loss" in given:
         raise UserError(
-            f"class_weights {objective.class_weights} and focal_alpha {objective.focal_alpha} are both given; drop one"
+            f"regression_loss {objective.regression_loss} is for regression, but the task is {name_of_task}"
         )
-    if objective.class_weights and objective.focal_gamma:
-        raise UserError(
-            f"class_weights {objective.class_weights} is not a part of Focal Loss (focal_gamma "
-            f"{objective.focal_gamma}); weight it with focal_alpha"
-        )
-    if kind.has_classes and "regression_loss" in args.given:
-        raise UserError(
-            f"regression_loss {objective.regression_loss} is for regression, but the task is {task}"
-        )
-    check_range("focal_gamma", objective.focal_gamma, 0)
-    check_range("rdrop_alpha", objective.rdrop_alpha, 0)
-    if objective.focal_alpha and not objective.focal_gamma:
-        raise UserError(
-            f"focal_alpha {objective.focal_alpha} has no effect: focal_gamma is 0, which is cross entropy"
-        )
-    for name in ("focal_alpha", "class_weights"):
-        highest = float("inf")
-        if name == "focal_alpha" and kind.loss_family == "binary_cross_entropy":
-            highest = 1  # negatives have 1 - alpha
-        for value in (
-            () if isinstance(getattr(objective, name), str) else getattr(objective, name) or ()
-        ):
-            check_range(name, value, 0, highest, above=True)
+    if task.loss_family == "binary_cross_entropy":
+        # Positives weigh alpha, negatives 1 - alpha.
+        for value in numbers_in(objective.focal_alpha):
+            check_range("focal_alpha", value, 0, 1, above=True)
+    check_smoothing(args)
+
+
+def check_smoothing(args: Arguments) -> None:
+    """Refuse label smoothing if the loss is not cross entropy."""
+    gamma, smoothing = args.objective.focal_gamma, args.training.label_smoothing_factor
     check_range("label_smoothing_factor", smoothing, 0, 1)
-    if smoothing and (objective.focal_gamma or kind.loss_family != "cross_entropy"):
-        other = f"focal_gamma {objective.focal_gamma}" if objective.focal_gamma else f"task {task}"
-        raise UserError(
-            f"label_smoothing_factor {smoothing} is a part of cross entropy, which {other} does not use"
-        )
+    if not smoothing:
+        return
+    part = f"label_smoothing_factor {smoothing} is a part of cross entropy, which"
+    if gamma:
+        raise UserError(f"{part} focal_gamma {gamma} does not use")
+    if TASKS[args.data.task].loss_family != "cross_entropy":
+        raise UserError(f"{part} task {args.data.task} does not use")
 
 
-def check_joint(args: Arguments) -> None:
-    """Flags that a task with a head for each token takes no account of, and those that only it does."""
-    check_range("slot_loss_weight", args.objective.slot_loss_weight, 0)
-    task = args.data.task
+def check_token_head(args: Arguments) -> None:
+    """Refuse flags that a task with a head for each token takes no account of, and those that only it takes."""
+    task, objective = args.data.task, args.objective
     if not TASKS[task].has_token_head:
         if "slot_loss_weight" in args.given:
             raise UserError(
-                f"slot_loss_weight {args.objective.slot_loss_weight} is for the task joint, not {task}"
+                f"slot_loss_weight {objective.slot_loss_weight} is for the task joint, not {task}"
             )
         return
     for name in ("label_columns", "label_names"):
@@ -221,12 +202,12 @@ def check_joint(args: Arguments) -> None:
                 f"{name} {args.given[name]} is not for the task {task}: it reads tokens, slots and intent, "
                 "and takes intents and tags from the training rows"
             )
-    alpha = args.objective.focal_alpha
+    alpha = objective.focal_alpha
     if isinstance(alpha, str) or len(alpha or ()) > 1:
         raise UserError(f"focal_alpha {alpha}: the task {task} has two heads and takes one number")
-    if args.objective.class_weights:
+    if objective.class_weights:
         raise UserError(
-            f"class_weights {args.objective.class_weights} is not for the task {task}, which has two heads"
+            f"class_weights {objective.class_weights} is not for the task {task}, which has two heads"
         )
 
 
@@ -245,13 +226,8 @@ def check_files(args: Arguments) -> None:
             raise UserError(
                 f"dataset_name {data.dataset_name} and {flag} {path} are both given; drop one"
             )
-        if path and not os.path.isfile(path):
-            what = "a folder" if os.path.isdir(path) else "not a file"
-            raise UserError(
-                f"{flag}: {path} does not exist"
-                if not os.path.exists(path)
-                else f"{flag}: {path} is {what}"
-            )
+        if path:
+            check_is_file(flag, path)
     check_reading(data)
     if not data.label_separator:
         raise UserError(
@@ -262,6 +238,16 @@ def check_files(args: Arguments) -> None:
             f"label_separator {data.label_separator!r} is for multi_label, but the task is {data.task}"
         )
     TASKS[data.task].check_columns(data.label_columns, given="label_columns" in args.given)
+
+
+def check_is_file(flag: str, path: str) -> None:
+    """Raise `UserError` for a path that is not there, or is something else than a file."""
+    if os.path.isfile(path):
+        return
+    if not os.path.exists(path):
+        raise UserError(f"{flag}: {path} does not exist")
+    what = "a folder" if os.path.isdir(path) else "not a file"
+    raise UserError(f"{flag}: {path} is {what}")
 
 
 def check_validation_split(args: Arguments) -> None:

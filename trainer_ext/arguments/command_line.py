@@ -1,107 +1,254 @@
-"""The parser of train.py's flags: transformers' `HfArgumentParser`, whose errors and help can be read."""
+"""The one parser of all commands: dataclasses of flags in, checked instances out.
+
+Imports nothing heavy: a wrong flag is refused before any framework is loaded.
+"""
 
 import argparse
-import importlib.metadata
-import importlib.util
 import re
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
-from trainer_ext.arguments.groups import OFF_WORDS
-from trainer_ext.errors import UserError, near_choice
+from trainer_ext.arguments.fields import Flag, check_ranges, default_of, flags_by_group, is_required
+from trainer_ext.arguments.help import Help, choices_of, help_text, metavar, usage_of
+from trainer_ext.errors import UserError, did_you_mean
+from trainer_ext.synonyms import other_name
 
-USAGE = "train.py [RECIPE.yaml] [--flag value ...]"
-DESCRIPTION = "Fine-tune an encoder. A flag may stand in the recipe, too; the command line wins."
-LONGEST_HELP = 160  # characters; transformers explains some flags at length
-METAVARS = {int: "N", float: "X", str: "TEXT"}
+Options = TypeVar("Options")
 
-
-def load_parser_class() -> type[argparse.ArgumentParser]:
-    """`HfArgumentParser` from its file, which needs nothing else of transformers: importing that loads torch."""
-    try:
-        path = importlib.metadata.distribution("transformers").locate_file(
-            "transformers/hf_argparser.py"
-        )
-        spec = importlib.util.spec_from_file_location("trainer_ext._hf_argparser", path)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
-        return module.HfArgumentParser
-    except (ImportError, OSError):  # installed in another form, or one day the file needs more
-        from transformers import HfArgumentParser
-
-        return HfArgumentParser
+EPILOG = "--debug, with any command, shows the traceback of an error."
+OFF_WORDS = ("none", "no", "off", "false")  # how people switch something off, in YAML and elsewhere
+TRUE_WORDS = ("yes", "true", "t", "y", "1", "on")
+FALSE_WORDS = ("no", "false", "f", "n", "0", "off")
 
 
-HfArgumentParser = load_parser_class()
-string_to_bool = sys.modules[HfArgumentParser.__module__].string_to_bool
+def parse_command(
+    options: type[Options],
+    argv: Sequence[str] | None = None,
+    prog: str | None = None,
+    description: str | None = None,
+) -> Options:
+    """Parse a command line into a dataclass of flags.
+
+    Args:
+        options: the dataclass.
+        argv: the words after the command; None: those of this process.
+        prog: how the command was called, for `--help`.
+        description: what the command does, for `--help`.
+
+    Raises:
+        UserError: for an unknown flag (naming the nearest), a value of the wrong type or out of its range.
+        SystemExit: after `--help` was printed.
+    """
+    parser = Parser([options], prog=prog, description=description)
+    instance = build(options, parser.parse_args(argv))
+    check_ranges(instance)
+    return instance
 
 
-class Help(argparse.HelpFormatter):
-    """A line or two a flag: its name in one spelling, what it takes, and a default that says something."""
-
-    def __init__(self, prog: str):
-        super().__init__(prog, max_help_position=34, width=120)
-
-    def _format_action_invocation(self, action: argparse.Action) -> str:
-        spelt = action.option_strings[0] if action.dest != "help" else "-h, --help"
-        return f"{spelt} {self._format_args(action, action.dest)}".rstrip()
-
-    def _get_help_string(self, action: argparse.Action) -> str:
-        if action.dest == "help" or action.default in (None, False, 0, "", [], argparse.SUPPRESS):
-            return action.help or ""
-        default = action.default if isinstance(action.default, list) else [action.default]
-        words = [str(getattr(value, "value", value)) for value in default]
-        return f"{action.help or ''} (default: {' '.join(words)})".replace("True)", "true)")
+def build(options: type[Options], namespace: argparse.Namespace) -> Options:
+    """Make a dataclass of flags from a namespace that holds them, and perhaps others."""
+    names = [spec.name for spec in fields(options) if spec.init]  # type: ignore[arg-type]  # a dataclass
+    return options(**{name: getattr(namespace, name) for name in names})
 
 
-class Parser(HfArgumentParser):
-    """For dataclasses of flags; errors are one `UserError`, and words that switch something off are understood.
+class Parser(argparse.ArgumentParser):
+    """Take flags from dataclasses; an error is one `UserError` that names the nearest flag or choice.
 
     `no`, `off`, `false` and `none` mean the choice that is called `no` or `none`: YAML reads `save_strategy: no` as
     false, and people write either.
     """
 
-    def __init__(self, groups: Sequence[type], others: Sequence[dict[str, Any]] = ()):
-        """`others`: flags that are in no dataclass here, as `argparse` takes them, their names under `spelt`."""
-        super().__init__(groups, prog="train.py", usage=USAGE, description=DESCRIPTION, allow_abbrev=False,
-                         formatter_class=Help, epilog="--debug shows the traceback of an error.")  # fmt: skip
-        group = self.add_argument_group("of transformers.TrainingArguments") if others else self
-        for flag in others:
-            group.add_argument(
-                *flag["spelt"], **{key: value for key, value in flag.items() if key != "spelt"}
-            )
-        self.read_words()
+    def __init__(
+        self,
+        groups: Sequence[type],
+        others: Sequence[dict[str, Any]] = (),
+        prog: str | None = None,
+        usage: str | None = None,
+        description: str | None = None,
+    ):
+        """Add the flags of each dataclass.
 
-    def read_words(self) -> None:
-        """Let every flag take the words for off and on that people use."""
+        Args:
+            groups: dataclasses of flags.
+            others: flags that are in no dataclass here, as `argparse` takes them, their names under `spelt`.
+            prog: how the command was called.
+            usage: the line after `usage:`; None: the command with what it requires.
+            description: what the command does.
+        """
+        super().__init__(
+            prog=prog,
+            usage=usage,
+            description=description,
+            epilog=EPILOG,
+            allow_abbrev=False,
+            formatter_class=Help,
+        )
+        self.tokens: list[str] = []
+        for options in groups:
+            self.add_options(options)
+        if others:
+            group = self.add_argument_group("transformers.TrainingArguments")
+            for flag in others:
+                keywords = {key: value for key, value in flag.items() if key != "spelt"}
+                group.add_argument(*flag["spelt"], **keywords)
         for action in self._actions:
-            choices = [str(getattr(choice, "value", choice)) for choice in action.choices or ()]
-            off = next((word for word in ("no", "none") if word in choices), None)
-            off = "none" if action.dest == "report_to" else off
-            if action.type is string_to_bool:
-                action.type = read_boolean
-            elif off and "false" not in choices:
-                action.type = partial(
-                    read_choice, read=action.type or str, choices=choices, off=off
-                )
-            action.metavar = metavar(action)
+            finish_action(action)
+        if usage is None:
+            self.usage = usage_of(self.prog, self._actions)
 
-    def error(self, message: str):
-        """Called by argparse for a value it cannot take."""
-        raise UserError(message + near_choice(message))
+    def add_options(self, options: type) -> None:
+        """Add the flags of a dataclass, by subject."""
+        for title, flags in flags_by_group(options).items():
+            group = self.add_argument_group(title)
+            for flag in flags:
+                group.add_argument(*spellings(flag), **argparse_keywords(flag))
+
+    def parse_known_args(  # type: ignore[override]  # the overloads for a namespace of one's own are not used
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[Any, list[str]]:
+        """Remember what was given, which `error` looks through."""
+        self.tokens = list(sys.argv[1:] if args is None else args)
+        if self._get_positional_actions():
+            self.tokens = self.close_switches(self.tokens)
+        return super().parse_known_args(self.tokens, namespace)
+
+    def close_switches(self, tokens: Sequence[str]) -> list[str]:
+        """Write `--benchmark FOLDER` as `--benchmark=true FOLDER`.
+
+        A switch may have a value (`--benchmark false`), so argparse would read the folder as one.
+        """
+        switches = set()
+        for action in self._actions:
+            if action.type is read_boolean and action.nargs == "?":
+                switches.update(action.option_strings)
+        closed: list[str] = []
+        waiting = list(tokens)
+        while waiting:
+            token = waiting.pop(0)
+            if token in switches:
+                word = waiting[0].lower() if waiting else ""
+                has_value = word in TRUE_WORDS or word in FALSE_WORDS
+                token = f"{token}={waiting.pop(0) if has_value else 'true'}"
+            closed.append(token)
+        return closed
+
+    def error(self, message: str) -> NoReturn:
+        """Turn what argparse cannot take into a `UserError`."""
+        # argparse names both spellings of a flag, with underscores and with dashes; one is enough.
+        message = re.sub(r"(--\w+)/--[\w-]+", r"\1", message)
+        if "arguments are required" in message:
+            misspelt = self.first_unknown()
+            if misspelt:
+                # What is missing may well be what was misspelt.
+                message = f"unrecognized arguments: {misspelt}"
+        raise UserError(f"{message}{self.hint(message)} (--help lists the flags)")
+
+    def first_unknown(self) -> str | None:
+        """Return the first flag given that does not exist, or None."""
+        known = self.flag_names()
+        for token in self.tokens:
+            name = token.split("=")[0]
+            if name.startswith("--") and name != "--" and name not in known:
+                return name
+        return None
+
+    def flag_names(self) -> list[str]:
+        """Return every spelling of every flag."""
+        return [name for action in self._actions for name in action.option_strings]
+
+    def hint(self, message: str) -> str:
+        """Say what may have been meant: a flag spelt otherwise, or a value that goes with or without one."""
+        unknown = "unrecognized arguments" in message
+        word = message.rpartition("arguments: ")[2].split(" ")[0].split("=")[0]
+        name = word.lstrip("-")
+        for action in self._get_positional_actions():
+            positional = action.dest
+            names_it = unknown and positional in (name, other_name(name, {positional}))
+            if names_it or f"required: {action.metavar}" in message:
+                return f"; {positional} stands without a flag, as the first argument"
+        if "required: --model" in message or (unknown and not word.startswith("-")):
+            model = ", the model too: --model FOLDER" if "--model" in self.flag_names() else ""
+            return f"; every value has its flag{model}"
+        return did_you_mean(word, self.flag_names()) if unknown else near_choice(message)
 
 
-def read_boolean(text: Any) -> bool:
-    """transformers knows yes and no, but not on and off, which are YAML's."""
-    return string_to_bool({"on": "true", "off": "false"}.get(str(text).lower(), text))
+def spellings(flag: Flag) -> list[str]:
+    """Return how a flag may be written: with underscores, or with dashes."""
+    name = flag.spec.name
+    if flag.spec.metadata.get("positional"):
+        return [name]
+    if "_" not in name:
+        return [f"--{name}"]
+    return [f"--{name}", f"--{name.replace('_', '-')}"]
+
+
+def argparse_keywords(flag: Flag) -> dict[str, Any]:
+    """Return what `argparse` takes for a flag."""
+    spec, metadata = flag.spec, flag.spec.metadata
+    keywords: dict[str, Any] = {"help": help_text(flag)}
+    for key in ("choices", "nargs", "action", "metavar"):
+        if key in metadata:
+            keywords[key] = metadata[key]
+    keywords["type"] = flag.type.item
+    if flag.type.item is bool:
+        keywords.update(type=read_boolean, nargs="?", const=True)
+    elif flag.type.many and "action" not in keywords:
+        keywords.setdefault("nargs", "+")
+    if is_required(spec):
+        if not metadata.get("positional"):
+            keywords["required"] = True
+    else:
+        keywords["default"] = default_of(spec)
+    if metadata.get("positional"):
+        keywords.setdefault("metavar", spec.name)
+    return keywords
+
+
+def finish_action(action: argparse.Action) -> None:
+    """Let a flag take the words for off that people use, and give it a word for what it takes."""
+    choices = choices_of(action.choices)
+    off = next((word for word in ("no", "none") if word in choices), None)
+    if action.dest == "report_to":  # its choices are only known to transformers
+        off = "none"
+    if action.type is read_boolean:
+        action.metavar = "true|false"
+        return
+    action.metavar = metavar(action)
+    if off and "false" not in choices:
+        read = action.type or str
+        action.type = partial(read_choice, read=read, choices=choices, off=off)
+
+
+def read_boolean(text: str) -> bool:
+    """Read a word for yes or no.
+
+    Raises:
+        argparse.ArgumentTypeError: for any other word.
+    """
+    word = str(text).lower()
+    if word in TRUE_WORDS:
+        return True
+    if word in FALSE_WORDS:
+        return False
+    raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
 
 
 def read_choice(text: Any, read: Callable[[Any], Any], choices: Sequence[str], off: str) -> Any:
-    """A choice by its name; a word for off as the choice that is."""
-    return read(off if text not in choices and str(text).lower() in OFF_WORDS else text)
+    """Read a choice by its name, and a word for off as the choice that switches off."""
+    if text not in choices and str(text).lower() in OFF_WORDS:
+        return read(off)
+    return read(text)
+
+
+def near_choice(message: str) -> str:
+    """Return `"; did you mean 'fgm'?"` for argparse's message about an invalid choice, or an empty string."""
+    found = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
+    if not found:
+        return ""
+    return did_you_mean(found[1], re.findall(r"[^\s,']+", found[2]))
 
 
 def check_rest(rest: Sequence[str]) -> None:
@@ -116,22 +263,3 @@ def check_output_dir(given: Sequence[str]) -> None:
     """Raise `UserError` unless the output folder was named: transformers' default is not taken in silence."""
     if "output_dir" not in given:
         raise UserError("no output_dir: say where the model goes with --output_dir")
-
-
-def metavar(action: argparse.Action) -> str:
-    """What a flag takes, in a word."""
-    choices = ",".join(str(getattr(choice, "value", choice)) for choice in action.choices or ())
-    if choices:
-        return f"{{{choices}}}" if len(choices) <= 100 else "NAME"
-    return "true|false" if action.type is read_boolean else METAVARS.get(action.type, "TEXT")
-
-
-def shorten(text: str) -> str:
-    """The first sentence of a long help text, on one line."""
-    line = " ".join(text.replace("`", "").replace("%%", "%").replace("%", "%%").split())
-    if len(line) <= LONGEST_HELP:
-        return line
-    first = re.split(r"\.(?= [A-Z])", line)[0]
-    return (
-        first if len(first) <= LONGEST_HELP else line[: LONGEST_HELP - 4].rsplit(" ", 1)[0] + " ..."
-    )

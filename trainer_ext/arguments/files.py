@@ -3,13 +3,13 @@
 `DataArguments` inherits them, the light scripts add them to their own parser. Imports nothing but the error type.
 """
 
-import argparse
 import codecs
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
+from trainer_ext.arguments.fields import option
 from trainer_ext.errors import UserError, did_you_mean
 
 FORMATS = ("csv", "tsv", "jsonl", "json", "parquet", "txt")
@@ -33,43 +33,30 @@ def ending_of(path: str) -> str:
 
 @dataclass
 class FileOptions:
-    """pandas' names for what pandas would be told; each is left alone for a file whose ending and header say it."""
+    """How files are written, in pandas' names. Each flag is left alone for a file whose ending and header say it."""
 
-    file_format: str = field(
-        default="auto",
-        metadata={
-            "choices": ("auto", *FORMATS),
-            "help": "Format of the files; auto: by the ending.",
-        },
+    _argument_group_name = "reading files"
+
+    file_format: str = option(
+        "auto", "Format of the files; auto: by the ending.", choices=("auto", *FORMATS)
     )
-    delimiter: str | None = field(
-        default=None,
-        metadata={
-            "help": "Between the fields of csv, tsv and txt: a character, tab, space or semicolon."
-        },
+    delimiter: str | None = option(
+        None, "Between the fields of csv, tsv and txt: a character, tab, space or semicolon."
     )
-    quoting: str = field(
-        default="minimal",
-        metadata={
-            "choices": ("minimal", "none"),
-            "help": "csv and tsv; none: quotes are text, a line is a row.",
-        },
+    quoting: str = option(
+        "minimal",
+        "csv and tsv; none: quotes are text, a line is a row.",
+        choices=("minimal", "none"),
     )
-    column_names: list[str] | None = field(
-        default=None,
-        metadata={"help": "Columns of csv, tsv and txt without a header row, in order."},
+    column_names: list[str] | None = option(
+        None, "Columns of csv, tsv and txt without a header row, in order."
     )
-    drop_missing: bool = field(
-        default=False,
-        metadata={
-            "help": "Leave out rows without text or label (named on the screen); else refused."
-        },
+    drop_missing: bool = option(
+        False, "Leave out rows without text or label (named on the screen); else they are refused."
     )
-    encoding: str = field(
-        default="utf-8",
-        metadata={
-            "help": "Of text files: utf-8, gb18030, cp1252, utf-16, ... or auto, which looks at the bytes."
-        },
+    encoding: str = option(
+        "utf-8",
+        "Of text files: utf-8, gb18030, cp1252, utf-16, ... or auto, which looks at the bytes.",
     )
 
     @property
@@ -126,21 +113,6 @@ def check_encoding(name: str) -> None:
         raise UserError(
             f"encoding {name!r} is not known{near}; expected {', '.join(ENCODINGS)} or another of Python's"
         )
-
-
-def add_file_flags(parser: argparse.ArgumentParser) -> None:
-    """The same flags for a script with a parser of its own."""
-    for spec in fields(FileOptions):
-        default, text = spec.default, spec.metadata["help"]
-        if isinstance(default, bool):
-            parser.add_argument(f"--{spec.name}", action="store_true", help=text)
-        elif "choices" in spec.metadata:
-            parser.add_argument(
-                f"--{spec.name}", choices=spec.metadata["choices"], default=default, help=text
-            )
-        else:
-            many = "+" if spec.name == "column_names" else None
-            parser.add_argument(f"--{spec.name}", nargs=many, default=default, help=text)
 
 
 def file_options(values: object) -> FileOptions:

@@ -1,13 +1,13 @@
 """Refuse wrong flags of train.py, and print its help, before torch is loaded: a typo should not cost seconds.
 
 Our own flags come from their dataclasses. Those of `transformers.TrainingArguments`, whose module loads torch, are kept
-in `transformers_flags.json` for the version named there; with another version nothing is refused here, and `parser.py`
-does it later. `python -m trainer_ext.arguments.first_pass` writes the file anew; a test compares it with the parser.
+in `transformers_flags.json` for the version named there. With another version nothing is refused here; `parser.py` does
+it later. `python -m trainer_ext.arguments.first_pass` writes the file anew; a test compares it with transformers.
 """
 
 import argparse
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,29 +15,29 @@ from typing import Any
 
 from trainer_ext.arguments.checks import check_early
 from trainer_ext.arguments.command_line import (
-    HfArgumentParser,
     Parser,
+    build,
     check_output_dir,
     check_rest,
-    shorten,
-    string_to_bool,
+    read_boolean,
 )
-from trainer_ext.arguments.groups import (
-    Arguments,
-    DataArguments,
-    FoldArguments,
-    ModelArguments,
-    ObjectiveArguments,
-    OwnTrainingArguments,
-)
+from trainer_ext.arguments.data import DataArguments
+from trainer_ext.arguments.folds import FoldArguments
+from trainer_ext.arguments.groups import Arguments
+from trainer_ext.arguments.help import choices_of, shorten, with_notes
+from trainer_ext.arguments.model import ModelArguments
+from trainer_ext.arguments.objective import ObjectiveArguments
 from trainer_ext.arguments.optimisation import OptimisationArguments
+from trainer_ext.arguments.own_training import OwnTrainingArguments
 from trainer_ext.arguments.precision import PrecisionArguments
 from trainer_ext.arguments.recipe import merged, read_recipe, split_argv
 from trainer_ext.errors import UserError
 from trainer_ext.files import read_json, write_json
 
 FLAGS = Path(__file__).with_name("transformers_flags.json")
-TYPES = {"int": int, "float": float, "str": str, "string_to_bool": string_to_bool}
+TYPES = {"int": int, "float": float, "str": str, "string_to_bool": read_boolean}
+PROG = "train.py"
+DESCRIPTION = "Fine-tune an encoder. A flag may stand in the recipe, too; the command line wins."
 
 
 @dataclass
@@ -48,17 +48,18 @@ class LightTraining(OwnTrainingArguments, OptimisationArguments, PrecisionArgume
 GROUPS = (ModelArguments, DataArguments, ObjectiveArguments, LightTraining, FoldArguments)
 
 
-def refuse_wrong_flags(argv: Sequence[str]) -> None:
+def refuse_wrong_flags(argv: Sequence[str], prog: str = PROG) -> None:
     """Look at a command line of train.py, and at its recipe.
 
     Raises:
-        UserError: for what `parsing.parse` would refuse, as far as it can be told without torch.
+        UserError: for what `parser.parse` would refuse, as far as it can be told without torch.
         SystemExit: after the help was printed.
     """
-    parser = light_parser()
-    if parser is None:
+    kept = kept_flags()
+    if kept is None:
         return
-    if {"-h", "--help"} & set(argv):
+    parser = training_parser(kept, prog)
+    if "-h" in argv or "--help" in argv:
         parser.parse_args(["--help"])
     recipe, flags = split_argv(argv)
     tokens, names = merged(parser, read_recipe(recipe), flags, str(recipe))
@@ -66,62 +67,86 @@ def refuse_wrong_flags(argv: Sequence[str]) -> None:
     check_rest(rest)
     check_output_dir(names)
     try:
-        model, data, objective, training, folds = (own(group, namespace) for group in GROUPS)
+        model, data, objective, training, folds = (build(group, namespace) for group in GROUPS)
     except ValueError as error:
         raise UserError(str(error)) from error
+    # Checks also look at flags of transformers; here they have the values of the command line.
     vars(training).update(vars(namespace))
-    args = Arguments(
-        model, data, objective, training, folds, {name: getattr(namespace, name) for name in names}
-    )
-    with suppress(
-        AttributeError
-    ):  # for a check that asks for what only transformers works out; it is made later
+    given = {name: getattr(namespace, name) for name in names}
+    args = Arguments(model, data, objective, training, folds, given)
+    with suppress(AttributeError):
+        # A check that asks for what only transformers works out is made later.
         check_early(args)
 
 
-def own(group: type, namespace: argparse.Namespace) -> Any:
-    """A dataclass of flags from what was parsed."""
-    return group(
-        **{spec.name: getattr(namespace, spec.name) for spec in fields(group) if spec.init}
-    )
+def training_parser(flags: Sequence[dict[str, Any]], prog: str = PROG) -> Parser:
+    """Return the parser of train.py.
+
+    Args:
+        flags: of transformers, as `described_flags` returns them.
+        prog: how the command was called.
+    """
+    others = []
+    for flag in flags:
+        keywords = flag | {"help": with_notes(flag["help"], [], flag["default"])}
+        if "type" in flag:
+            keywords["type"] = TYPES[flag["type"]]
+        others.append(keywords)
+    usage = f"{prog} [RECIPE.yaml] [--flag value ...]"
+    return Parser(GROUPS, others, prog=prog, usage=usage, description=DESCRIPTION)
 
 
-def light_parser() -> Parser | None:
-    """The parser of train.py without transformers' classes; None where another version of it is installed."""
+def kept_flags() -> list[dict[str, Any]] | None:
+    """Return transformers' flags from the file; None if it was written for another version of transformers."""
     kept = read_json(FLAGS)
     if kept["transformers"] != importlib.metadata.version("transformers"):
         return None
-    return Parser(
-        GROUPS,
-        [
-            flag | {"type": TYPES.get(flag["type"])} if "type" in flag else flag
-            for flag in kept["flags"]
-        ],
-    )
+    flags: list[dict[str, Any]] = kept["flags"]
+    return flags
 
 
 def described() -> dict[str, Any]:
-    """What `transformers_flags.json` should hold."""
-    from trainer_ext.arguments.training import TrainingArguments
+    """Return what `transformers_flags.json` should hold."""
+    return {
+        "transformers": importlib.metadata.version("transformers"),
+        "flags": described_flags(),
+    }
 
-    ours = {spec.name for group in GROUPS for spec in fields(group)}
-    actions = HfArgumentParser(TrainingArguments)._actions
-    flags = [describe(action) for action in actions if action.dest not in {*ours, "help"}]
-    return {"transformers": importlib.metadata.version("transformers"), "flags": flags}
+
+def described_flags() -> list[dict[str, Any]]:
+    """Ask transformers for its flags; loads torch."""
+    from transformers import HfArgumentParser, TrainingArguments
+
+    ours = {"help"}
+    for group in GROUPS:
+        ours.update(spec.name for spec in fields(group))
+    parser = HfArgumentParser(TrainingArguments)  # type: ignore[arg-type]  # transformers' DataClassType is a NewType
+    return [describe(action) for action in settable(parser._actions) if action.dest not in ours]
+
+
+def settable(actions: Iterable[argparse.Action]) -> Iterable[argparse.Action]:
+    """Leave out `--no_NAME`, which transformers adds for a switch that is on: here a switch takes false."""
+    return (action for action in actions if not isinstance(action, argparse._StoreFalseAction))
 
 
 def describe(action: argparse.Action) -> dict[str, Any]:
-    """One flag, as `argparse` takes it; its type by name, none for choices."""
-    flag = {"spelt": list(action.option_strings), "help": shorten(action.help or "")}
-    flag |= {"default": getattr(action.default, "value", action.default)}
-    if isinstance(action, argparse._StoreFalseAction):
-        return flag | {"action": "store_false", "dest": action.dest}
+    """Return one flag as `argparse` takes it, its type by name.
+
+    A type that JSON cannot hold is left out, and so is that of a choice: `TrainingArguments` reads both from text.
+    """
+    flag = {
+        "spelt": list(action.option_strings),
+        "help": shorten(action.help or ""),
+        "default": getattr(action.default, "value", action.default),
+    }
     if action.choices:
-        return flag | {"choices": [getattr(choice, "value", choice) for choice in action.choices]}
-    kind = (
-        action.type.__name__ if action.type in TYPES.values() else None
-    )  # other classes check themselves later
-    values = {"nargs": action.nargs, "const": action.const, "type": kind}
+        return flag | {"choices": choices_of(action.choices)}
+    kind = getattr(action.type, "__name__", "")
+    values = {
+        "nargs": action.nargs,
+        "const": action.const,
+        "type": kind if kind in TYPES else None,
+    }
     return flag | {key: value for key, value in values.items() if value is not None}
 
 

@@ -42,7 +42,6 @@ def check_folds(args: Arguments) -> None:
             f"resume_from_checkpoint {training.resume_from_checkpoint} names one checkpoint, but there are several "
             "models: the same command again goes on with them"
         )
-    check_range("num_fold_workers", folds.num_fold_workers, 1)
     if folds.soup and not (data.validation_file or data.dataset_name):
         raise UserError(
             "soup true needs rows that no fold was trained or chosen on: give --validation_file"
@@ -66,7 +65,6 @@ def check_fold_strategy(args: Arguments) -> None:
     """How rows are dealt fits the task, and the other flags of folds."""
     folds, data = args.folds, args.data
     check_range("folds", folds.folds, 2)
-    check_range("fold_repeats", folds.fold_repeats, 1)
     if folds.fold is not None:
         check_range("fold", folds.fold, 0, folds.folds * folds.fold_repeats - 1)
     if (folds.fold_strategy == "group") != bool(folds.group_column):

@@ -5,9 +5,10 @@ Imports nothing of ours but the error type, as `arguments.py`, which it is a par
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from trainer_ext.arguments.fields import option
 from trainer_ext.errors import UserError, check_range
 
 
@@ -40,54 +41,46 @@ class RateEntry(NamedTuple):
 class OptimisationArguments:
     """What this project adds to the optimisation of `transformers.TrainingArguments`."""
 
-    layer_wise_lr_decay: float = field(
-        default=1.0,
-        metadata={
-            "help": "Each encoder layer learns at this times the rate of the one above it; 1: off."
-        },
+    _argument_group_name = "optimisation"
+
+    layer_wise_lr_decay: float = option(
+        1.0,
+        "Each encoder layer learns at this times the rate of the one above it; 1: off.",
+        above=0,
+        maximum=1,
     )
-    head_lr_factor: float = field(
-        default=1.0, metadata={"help": "The head learns at this times --learning_rate."}
+    head_lr_factor: float = option(1.0, "The head learns at this times --learning_rate.", above=0)
+    parameter_groups: list[str] | None = option(
+        None,
+        "Learning rates by part: embeddings=2e-5 layers.0-5=2e-5 layers.6-=3e-5 head=5e-5. If layers are named "
+        "all must be; what is not named learns at --learning_rate.",
     )
-    parameter_groups: list[str] | None = field(
-        default=None,
-        metadata={
-            "help": "Learning rates by part: embeddings=2e-5 layers.0-5=2e-5 layers.6-=3e-5 head=5e-5. Where layers "
-            "are named all must be; what is not named learns at --learning_rate."
-        },
+    ema_decay: float = option(
+        0.0,
+        "Evaluate and save an exponential moving average of the weights, e.g. 0.999; 0: off.",
+        minimum=0,
     )
-    ema_decay: float = field(
-        default=0.0,
-        metadata={
-            "help": "Evaluate and save an exponential moving average of the weights, e.g. 0.999; 0: off."
-        },
+    adversarial: str = option(
+        "none",
+        "Perturb the embeddings (fgm: one step, pgd: several) or all weight matrices (awp) along each "
+        "micro-batch's gradient, and add the gradient found there to the clean one.",
+        choices=("none", *ADVERSARIAL_DEFAULTS),
     )
-    adversarial: str = field(
-        default="none",
-        metadata={
-            "choices": ("none", *ADVERSARIAL_DEFAULTS),
-            "help": "Perturb the embeddings (fgm: one step, pgd: several) or all weight matrices (awp) along each "
-            "micro-batch's gradient, and add the gradient found there to the clean one.",
-        },
+    adversarial_epsilon: float | None = option(
+        None,
+        "Length of the perturbation; fgm and pgd: L2 norm on the embedding matrix (1.0); awp: relative to each "
+        "matrix's norm (0.005).",
+        minimum=0,
     )
-    adversarial_epsilon: float | None = field(
-        default=None,
-        metadata={
-            "help": "Length of the perturbation; fgm and pgd: L2 norm on the embedding matrix (1.0); "
-            "awp: relative to each matrix's norm (0.005)."
-        },
+    adversarial_steps: int | None = option(
+        None,
+        "Extra forward/backward runs a micro-batch; pgd: 3, awp: 1, fgm is always 1.",
+        minimum=1,
     )
-    adversarial_steps: int | None = field(
-        default=None,
-        metadata={
-            "help": "Extra forward/backward runs a micro-batch; pgd: 3, awp: 1, fgm is always 1."
-        },
-    )
-    adversarial_start_epoch: float | None = field(
-        default=None,
-        metadata={
-            "help": "No perturbation before this epoch (may be 0.5); fgm and pgd: 0, awp: 1, a trained head."
-        },
+    adversarial_start_epoch: float | None = option(
+        None,
+        "No perturbation before this epoch (may be 0.5); fgm and pgd: 0, awp: 1, a trained head.",
+        minimum=0,
     )
 
     def adversarial_settings(self) -> AdversarialSettings:
@@ -108,9 +101,6 @@ def check_optimisation(training: Any) -> None:
     Raises:
         UserError: naming both flags and both values.
     """
-    check_range("layer_wise_lr_decay", training.layer_wise_lr_decay, 0, 1, above=True)
-    check_range("head_lr_factor", training.head_lr_factor, 0, above=True)
-    check_range("ema_decay", training.ema_decay, 0)
     if training.ema_decay >= 1:
         raise UserError(
             f"ema_decay {training.ema_decay} is out of range: at 1 the first weights would stay for ever"
@@ -204,9 +194,6 @@ def check_adversarial(training: Any) -> None:
                 )
         return
     settings = training.adversarial_settings()
-    check_range("adversarial_epsilon", settings.epsilon, 0)
-    check_range("adversarial_steps", settings.steps, 1)
-    check_range("adversarial_start_epoch", settings.start_epoch, 0)
     if method == "fgm" and settings.steps != 1:
         raise UserError(
             f"adversarial fgm is a single step, but adversarial_steps is {settings.steps}: take pgd"

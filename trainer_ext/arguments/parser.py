@@ -3,29 +3,33 @@
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from trainer_ext.arguments.checks import check_arguments
-from trainer_ext.arguments.command_line import Parser, check_output_dir, check_rest
-from trainer_ext.arguments.groups import (
+from trainer_ext.arguments.command_line import build, check_output_dir, check_rest
+from trainer_ext.arguments.data import DataArguments
+from trainer_ext.arguments.fields import default_of
+from trainer_ext.arguments.first_pass import described_flags, kept_flags, training_parser
+from trainer_ext.arguments.folds import FoldArguments
+from trainer_ext.arguments.groups import Arguments
+from trainer_ext.arguments.model import ModelArguments
+from trainer_ext.arguments.objective import ObjectiveArguments
+from trainer_ext.arguments.recipe import (
     RESOLVED_HEADER,
-    Arguments,
-    DataArguments,
-    FoldArguments,
-    ModelArguments,
-    ObjectiveArguments,
+    merged,
+    read_recipe,
+    split_argv,
+    to_tokens,
 )
-from trainer_ext.arguments.recipe import merged, read_recipe, split_argv, to_tokens
 from trainer_ext.arguments.training import TrainingArguments
 from trainer_ext.errors import UserError
 from trainer_ext.files import write_text
 from trainer_ext.redaction import is_secret
 
-GROUPS = (ModelArguments, DataArguments, ObjectiveArguments, TrainingArguments, FoldArguments)
 # Where a run writes, and how it was started, is not part of what it is.
 NOT_PART_OF_A_RECIPE = {
     "overwrite_output_dir",
@@ -48,7 +52,7 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
 
 
 def parse_values(recipe: Mapping[str, Any], flags: Mapping[str, Any]) -> Arguments:
-    """The same for Python values: `flags` win over `recipe`, and one that is None takes the recipe's back.
+    """Parse Python values: `flags` win over `recipe`, and one that is None takes the recipe's back.
 
     Raises:
         UserError: as `parse` does.
@@ -59,46 +63,55 @@ def parse_values(recipe: Mapping[str, Any], flags: Mapping[str, Any]) -> Argumen
 
 
 def parse_tokens(recipe: dict[str, Any], argv: list[str], where: str) -> Arguments:
-    """The values of the recipe called `where`, and command-line tokens, to checked arguments."""
-    parser = Parser(GROUPS)
+    """Turn the values of the recipe called `where`, and command-line tokens, into checked arguments."""
+    parser = training_parser(kept_flags() or described_flags())
     tokens, names = merged(parser, recipe, argv, where)
+    namespace, rest = parser.parse_known_args(tokens)
+    given = {name: getattr(namespace, name) for name in names}
     try:
-        namespace, rest = parser.parse_known_args(tokens)
-        model, data, objective, training, folds, *_ = parser.parse_args_into_dataclasses(
-            tokens, return_remaining_strings=True, look_for_args_file=False
-        )
-    except (
-        ValueError,
-        TypeError,
-        ImportError,
-        OSError,
-    ) as error:  # TrainingArguments checks itself with these
-        text = re.sub(r"\b\w+Strategy\.(\w+)", lambda found: found[1].lower(), str(error))
-        raise UserError(" ".join(text.split())) from error
+        model = build(ModelArguments, namespace)
+        data = build(DataArguments, namespace)
+        objective = build(ObjectiveArguments, namespace)
+        folds = build(FoldArguments, namespace)
+        training = build_training(given)
+    except (ValueError, TypeError, ImportError, OSError) as error:
+        # The dataclasses refuse with ValueError, TrainingArguments with all of them.
+        raise UserError(readable(str(error))) from error
     check_rest(rest)
     data.split_seed = training.seed
-    args = Arguments(
-        model, data, objective, training, folds, {name: getattr(namespace, name) for name in names}
-    )
     check_output_dir(names)
+    args = Arguments(model, data, objective, training, folds, given)
     check_arguments(args)
     return args
 
 
+def build_training(given: Mapping[str, Any]) -> TrainingArguments:
+    """Make `TrainingArguments` of what was given.
+
+    Only of that: some of transformers' defaults depend on the version of torch, and the kept flags have one of them.
+    """
+    names = [spec.name for spec in fields(TrainingArguments) if spec.init]
+    return TrainingArguments(**{name: given[name] for name in names if name in given})
+
+
+def readable(message: str) -> str:
+    """Return a message of transformers on one line, with strategies as a user writes them."""
+    text = re.sub(r"\b\w+Strategy\.(\w+)", lambda found: found[1].lower(), message)
+    return " ".join(text.split())
+
+
 def resolved(args: Arguments) -> dict[str, Any]:
-    """The flags that differ from their default or were given, in an order fit to read; secrets left out."""
+    """Return the flags that differ from their default or were given, in an order fit to read; secrets left out."""
     values = {}
     for group in (args.data, args.folds, args.model, args.objective, args.training):
         for spec in fields(group):
             if not spec.init or spec.name in NOT_PART_OF_A_RECIPE or is_secret(spec.name):
                 continue
             value = getattr(group, spec.name)
-            default = (
-                spec.default_factory() if spec.default_factory is not MISSING else spec.default
-            )
-            if spec.name in args.given:  # as given: `report_to none` has become an empty list since
+            if spec.name in args.given:
+                # As it was given: `report_to none` has become an empty list since.
                 values[spec.name] = plain(args.given[spec.name])
-            elif value not in (None, default) and group is not args.training:
+            elif group is not args.training and value not in (None, default_of(spec)):
                 values[spec.name] = value
     values.setdefault("learning_rate", args.training.learning_rate)
     values.setdefault("seed", args.training.seed)
@@ -106,17 +119,19 @@ def resolved(args: Arguments) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Enums as their value, also inside a list; everything else as it is."""
-    return (
-        [plain(item) for item in value]
-        if isinstance(value, list)
-        else getattr(value, "value", value)
-    )
+    """Return enums by their value, also inside a list; everything else as it is."""
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return getattr(value, "value", value)
 
 
 def resolved_yaml(args: Arguments) -> str:
-    """The same as YAML: words such as `no` in quotes, so that they are read as words again."""
-    return yaml.safe_dump(resolved(args), allow_unicode=True, sort_keys=False, width=float("inf"))
+    """Return the resolved flags as YAML: words such as `no` in quotes, so that they are read as words again."""
+    # Without a width yaml would break long texts over several lines.
+    text: str = yaml.safe_dump(
+        resolved(args), allow_unicode=True, sort_keys=False, width=float("inf")
+    )
+    return text
 
 
 def write_resolved(args: Arguments, folder: Path) -> None:

@@ -6,10 +6,11 @@ a hundred times slower than float32; fp16 needs a GPU.
 
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from trainer_ext.arguments.fields import option
 from trainer_ext.errors import UserError
 
 PRECISIONS = ("auto", "float32", "bf16", "fp16")
@@ -147,14 +148,14 @@ def check_precision(given: Mapping[str, Any]) -> None:
 class PrecisionArguments:
     """The flag, and how it goes together with `bf16` and `fp16` of `transformers.TrainingArguments`."""
 
-    precision: str | None = field(
-        default=None,
-        metadata={
-            "choices": PRECISIONS,
-            "help": "Mixed precision of the training. auto: bf16 where the CPU or GPU has it, fp16 on older GPUs, else "
-            "float32. What the hardware would only emulate becomes float32. Default: what --bf16 and --fp16 say, "
-            "float32 without them.",
-        },
+    _argument_group_name = "precision"
+
+    precision: str | None = option(
+        None,
+        "Mixed precision of the training. auto: bf16 if the CPU or GPU has it, fp16 on older GPUs, else float32. "
+        "What the hardware would only emulate becomes float32. Default: what --bf16 and --fp16 say, float32 "
+        "without them.",
+        choices=PRECISIONS,
     )
 
     def asked_precision(self) -> tuple[str, str]:

@@ -4,9 +4,10 @@ Imports nothing of ours but small modules and the tasks, as `groups.py`, which i
 """
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from trainer_ext.arguments.fields import option
 from trainer_ext.errors import UserError
 from trainer_ext.tasks import TASKS
 
@@ -17,49 +18,44 @@ NOT_BY_WORD = ("html", "stopwords")
 
 
 @dataclass
-class ShapingArguments:
+class PreprocessingArguments:
     """What is done to texts before they are tokens, which tokens stay, and how often a training row is shown."""
 
-    truncation: str = field(
-        default="head",
-        metadata={"choices": TRUNCATIONS, "help": "Which end of a text beyond max_length is kept."},
+    _argument_group_name = "preprocessing"
+
+    truncation: str = option(
+        "head", "Which end of a text beyond max_length is kept.", choices=TRUNCATIONS
     )
-    truncation_head_share: float = field(
-        default=0.25, metadata={"help": "head_tail: the head's share of the tokens that stay."}
+    # Its range leaves out both ends, which check_truncation explains in words of its own.
+    truncation_head_share: float = option(
+        0.25, "head_tail: the head's share of the tokens that stay."
     )
-    truncation_marker: str | None = field(
-        default=None,
-        metadata={"help": "head_tail: a text whose tokens stand where the middle was cut out."},
+    truncation_marker: str | None = option(
+        None, "head_tail: a text whose tokens stand where the middle was cut out."
     )
-    clean: list[str] | None = field(
-        default=None,
-        metadata={
-            "choices": ("none", *CLEANING),
-            "help": "Cleaning steps, in this order; predict does the same.",
-        },
+    clean: list[str] | None = option(
+        None,
+        "Cleaning steps, in this order; predict does the same.",
+        choices=("none", *CLEANING),
     )
-    stopwords_file: str | None = field(
-        default=None, metadata={"help": "clean stopwords: the words, one a line."}
-    )
-    balance: str = field(
-        default="none",
-        metadata={
-            "choices": BALANCES,
-            "help": "Training rows are drawn so that classes are shown equally often: up to the largest class, down to "
-            "the smallest, or (hybrid) all to the mean size.",
-        },
+    stopwords_file: str | None = option(None, "clean stopwords: the words, one a line.")
+    balance: str = option(
+        "none",
+        "Training rows are drawn so that classes are shown equally often: up to the largest class, down to the "
+        "smallest, or (hybrid) all to the mean size.",
+        choices=BALANCES,
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.clean == ["none"]:
             self.clean = None
 
 
-def check_shaping(args: Any) -> None:
+def check_preprocessing(args: Any) -> None:
     """Refuse settings that contradict each other or have no effect.
 
     Args:
-        args: the `Arguments`, of which `ShapingArguments` are a part.
+        args: the `Arguments`, of which `PreprocessingArguments` are a part.
 
     Raises:
         UserError: naming both flags and both values.

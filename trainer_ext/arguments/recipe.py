@@ -12,6 +12,8 @@ import yaml
 from trainer_ext.characters import broken_at
 from trainer_ext.errors import UserError, describe_error, did_you_mean
 
+# By its first line a resolved_config.yaml is known as written by a run of this project.
+RESOLVED_HEADER = "# Every flag of the run that made this model: train.py runs it again.\n"
 MOST_BYTES = 10 << 20
 MOST_VALUES = 100_000
 MERGE = "tag:yaml.org,2002:merge"

@@ -7,8 +7,8 @@ import torch
 import transformers
 from transformers.utils import is_torch_cuda_available
 
-from trainer_ext.arguments.groups import OwnTrainingArguments, greater_is_better
 from trainer_ext.arguments.optimisation import OptimisationArguments
+from trainer_ext.arguments.own_training import OwnTrainingArguments, greater_is_better
 from trainer_ext.arguments.precision import PrecisionArguments
 
 

@@ -1,42 +1,26 @@
-"""The command `train`: evaluate a checkpoint, train one model, one of several, or all of them."""
+"""Fine-tune an encoder, or evaluate a checkpoint: parse, then run."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Sequence
 
-from trainer_ext.arguments.groups import Arguments
-from trainer_ext.arguments.packages import check_packages
-from trainer_ext.cross_validation.member_job import train_member
-from trainer_ext.cross_validation.members import has_members, trains_all
-from trainer_ext.cross_validation.run import run_members
-from trainer_ext.evaluation.checkpoint import evaluate_checkpoint
-from trainer_ext.modeling.session import use_available_cores
-from trainer_ext.processes import end_with_parent
-from trainer_ext.tasks import TASKS
-from trainer_ext.training.job import nothing, train_alone
-from trainer_ext.training.progress import library_bars
-from trainer_ext.training.trainer import CustomTrainer
+from trainer_ext.arguments.first_pass import refuse_wrong_flags
+from trainer_ext.errors import said_once
+from trainer_ext.log import configure
+
+# transformers has levels of its own; those that are not ours, by the nearest of ours.
+OTHER_LEVELS = {"passive": "info", "critical": "error"}
 
 
-def run(args: Arguments, on_trainer: Callable[[CustomTrainer], None] = nothing) -> dict[str, float]:
-    """Train, or evaluate with `do_train false`.
+@said_once()
+def main(argv: Sequence[str] | None = None, prog: str = "trainer-ext train") -> None:
+    """Refuse wrong flags at once, then load torch, and train or evaluate."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    refuse_wrong_flags(words, prog)
+    # These load torch, which takes seconds.
+    from trainer_ext.arguments.parser import parse
+    from trainer_ext.cross_validation.dispatch import run
 
-    Args:
-        args: as `parse` checked them.
-        on_trainer: is handed the trainer before it trains, if the training is in this process.
-
-    Returns:
-        What metrics.json (eval_results.json) holds; empty on other processes of a launch than the main one.
-    """
-    end_with_parent()
-    use_available_cores()
-    task = TASKS[args.data.task]
-    task.check_metric(args.training.metric_for_best_model, args.data.label_columns)
-    with library_bars(shown=not args.training.disable_tqdm):
-        if not args.training.do_train:
-            is_main = args.training.process_index == 0
-            return evaluate_checkpoint(args) if is_main else {}
-        check_packages(args.training)
-        if trains_all(args):
-            return run_members(args)
-        if has_members(args):
-            return train_member(args, on_trainer)
-        return train_alone(args, on_trainer)
+    args = parse(words)
+    level = args.training.log_level
+    configure(OTHER_LEVELS.get(level, level))
+    run(args)

@@ -11,7 +11,7 @@ from trainer_ext.cross_validation.members import member_names
 from trainer_ext.cross_validation.outputs import load_history
 from trainer_ext.cross_validation.summary import Scored, scored_by_folds, scored_by_seeds, summarise
 from trainer_ext.cross_validation.test_rows import read_test_rows
-from trainer_ext.cross_validation.train_members import run_module, train_members
+from trainer_ext.cross_validation.train_members import run_command, train_members
 from trainer_ext.data.duplicates import normalised
 from trainer_ext.data.io.readers import Row
 from trainer_ext.data.training_data import load_training_data
@@ -41,14 +41,12 @@ def run_members(args: Arguments) -> dict[str, float]:
     train_members(args)
     summary = summarise(args, scored, about)
     if args.data.test_file:
-        run_module(
-            "trainer_ext.cross_validation.submission", [str(folder)], folder / "submission.log"
-        )
+        run_command("submission", [str(folder)], folder / "submission.log")
         if (folder / "test_metrics.json").is_file():
             summary["test"] = read_json(folder / "test_metrics.json")
             write_json(folder / "cv.json", summary)
     if args.folds.soup:
-        run_module("trainer_ext.cross_validation.soup", [str(folder)], folder / "soup.log")
+        run_command("soup", [str(folder)], folder / "soup.log")
         summary["soup"] = read_json(folder / "soup" / "soup.json")
         write_json(folder / "cv.json", summary)
         put_if_missing(args, "soup")

@@ -1,4 +1,4 @@
-"""`python -m trainer_ext.cross_validation.soup FOLDER`: one model, the mean of several folds' (or seeds') weights.
+"""`trainer-ext soup FOLDER`: one model, the mean of several folds' (or seeds') weights.
 
 Greedy soup. Source: Wortsman et al., Model soups (arXiv:2203.05482), recipe 1: from the best model on, each next one is
 added to the mean when the metric on the validation rows does not fall.
@@ -8,7 +8,6 @@ Averaging makes sense where the models started from the same pretrained weights;
 """
 
 import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -21,13 +20,13 @@ from safetensors.torch import load_file, save_file
 
 from trainer_ext.arguments.files import FileOptions
 from trainer_ext.arguments.groups import Arguments
-from trainer_ext.arguments.parser import parse, resolved
+from trainer_ext.arguments.parser import resolved
 from trainer_ext.cross_validation.members import member_names
 from trainer_ext.data.dataset import build_dataset, dataset_sha256, load_rows
 from trainer_ext.data.io.readers import Row
 from trainer_ext.data.labelled import texts_and_labels
 from trainer_ext.data.preprocessing.pipeline import Pipeline
-from trainer_ext.errors import UserError, run_main
+from trainer_ext.errors import UserError
 from trainer_ext.evaluation.scoring import score
 from trainer_ext.files import atomic_folder, read_json, share_weights, write_json, write_text
 from trainer_ext.inference import load_predictor
@@ -203,13 +202,3 @@ def write_model(folder: Path, weights: Weights, members: Sequence[Path]) -> None
         {"format": "pt"},
     )
     share_weights(folder)
-
-
-def main() -> None:
-    """The folder's own recipe says which rows judge."""
-    folder = Path(sys.argv[1])
-    make_soup(parse([str(folder / "resolved_config.yaml")]), folder)
-
-
-if __name__ == "__main__":
-    run_main(main)

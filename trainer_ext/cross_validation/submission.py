@@ -1,22 +1,19 @@
-"""`python -m trainer_ext.cross_validation.submission FOLDER`: the test rows, predicted by all folds together.
+"""`trainer-ext submission FOLDER`: the test rows, predicted by all folds together.
 
 Writes submission.csv (the id column and the label columns), and test_metrics.json when the rows are labelled. A process
 of its own, so that the one that started the folds loads no model.
 """
 
-import sys
 from pathlib import Path
 
 from tqdm import tqdm
 
 from trainer_ext.arguments.groups import Arguments
-from trainer_ext.arguments.parser import parse
 from trainer_ext.cross_validation.tables import predicted_labels
 from trainer_ext.cross_validation.test_rows import read_test_rows
 from trainer_ext.data.fold_table import ROW
 from trainer_ext.data.io.csv_writer import open_csv
 from trainer_ext.data.provenance import DEFAULT_ID
-from trainer_ext.errors import run_main
 from trainer_ext.files import write_json
 from trainer_ext.inference import load_predictor
 
@@ -51,13 +48,3 @@ def submit(args: Arguments, models: Path, folder: Path) -> None:
             task.compute_metrics(task.stack(kept), task.stack_labels(labels)),
         )
     print(f"submission.csv: {len(rows)} rows of {data.test_file}")
-
-
-def main() -> None:
-    """The folder's own recipe says what the test rows are."""
-    folder = Path(sys.argv[1])
-    submit(parse([str(folder / "resolved_config.yaml")]), folder, folder)
-
-
-if __name__ == "__main__":
-    run_main(main)

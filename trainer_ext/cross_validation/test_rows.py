@@ -1,6 +1,6 @@
 """The test rows, which all folds or seeds predict together; labelled ones are scored too."""
 
-from trainer_ext.arguments.groups import DataArguments
+from trainer_ext.arguments.data import DataArguments
 from trainer_ext.data.io.readers import Row, check_characters, require_columns, text_of
 from trainer_ext.data.joint import tokens_of
 from trainer_ext.data.labelled import labelled_rows, read_labelled, texts_and_labels

@@ -191,14 +191,14 @@ def last_lines(log: Path, count: int = 12) -> str:
     return "\n".join(f"  {line}" for line in lines[-count:])
 
 
-def run_module(module: str, arguments: Sequence[str], log: Path) -> None:
-    """Run a part of the package that loads models in a process of its own, so that this one stays small.
+def run_command(name: str, arguments: Sequence[str], log: Path) -> None:
+    """Run a command that loads models in a process of its own, so that this one stays small.
 
     Raises:
         UserError: for exit status 2, with its message.
         RunError: when it fails.
     """
-    command = [sys.executable, "-m", module, *arguments]
+    command = [sys.executable, "-m", "trainer_ext", name, *arguments]
     done = subprocess.run(
         command, env=child_environment(1), stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
@@ -207,6 +207,6 @@ def run_module(module: str, arguments: Sequence[str], log: Path) -> None:
     if done.returncode:
         write_text(log, done.stdout + done.stderr)
         raise RunError(
-            f"{module} failed (see {log}); the models are kept. Run the same command again"
+            f"{name} failed (see {log}); the models are kept. Run the same command again"
         )
     print(done.stdout, end="", flush=True)

@@ -1,7 +1,9 @@
-"""`python -m trainer_ext.data.balance`: write a balanced file of training rows."""
+"""`python -m trainer_ext.data.balance`: the same as `trainer-ext balance`."""
 
-from trainer_ext.data.sampling.balance import main
+from functools import partial
+
+from trainer_ext.cli.balance import main
 from trainer_ext.errors import run_main
 
 if __name__ == "__main__":
-    run_main(main)
+    run_main(partial(main, prog="python -m trainer_ext.data.balance"))

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from datasets import Dataset
 
-from trainer_ext.arguments.groups import DataArguments
+from trainer_ext.arguments.data import DataArguments
 from trainer_ext.data.class_names import class_names, named
 from trainer_ext.data.io.readers import Row
 from trainer_ext.data.labelled import (

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from trainer_ext.arguments.groups import DataArguments, FoldArguments
+from trainer_ext.arguments.data import DataArguments
+from trainer_ext.arguments.folds import FoldArguments
 from trainer_ext.data.dataset import group_from, load_rows
 from trainer_ext.data.duplicates import normalised
 from trainer_ext.data.io.csv_writer import open_csv

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from trainer_ext.arguments.groups import DataArguments
+from trainer_ext.arguments.data import DataArguments
 from trainer_ext.data.io.readers import Row
 from trainer_ext.data.labelled import raw_label
 from trainer_ext.data.provenance import made_from

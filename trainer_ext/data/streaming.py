@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from datasets import IterableDataset
 
-from trainer_ext.arguments.groups import DataArguments
+from trainer_ext.arguments.data import DataArguments
 from trainer_ext.data.dataset import columns_of, stream_rows
 from trainer_ext.data.io.readers import Row
 from trainer_ext.data.row_hash import examples_sha256

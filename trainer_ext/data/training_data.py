@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from datasets import Dataset
 
-from trainer_ext.arguments.groups import DataArguments
+from trainer_ext.arguments.data import DataArguments
 from trainer_ext.data.dataset import build_dataset, load_parts, load_rows, training_task
 from trainer_ext.data.fold_table import FoldTable
 from trainer_ext.data.io.readers import Row

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trainer_ext.arguments.groups import DataArguments
+from trainer_ext.arguments.data import DataArguments
 from trainer_ext.data.duplicates import normalised
 from trainer_ext.data.io.readers import Row
 from trainer_ext.data.labelled import label_space, texts_and_labels

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from trainer_ext.arguments.groups import Arguments, DataArguments
+from trainer_ext.arguments.data import DataArguments
+from trainer_ext.arguments.groups import Arguments
 from trainer_ext.data.dataset import build_dataset, inputs_and_labels, load_rows, rows_kept_back
 from trainer_ext.data.io.readers import Row
 from trainer_ext.errors import UserError

@@ -12,7 +12,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from trainer_ext.arguments.groups import DataArguments, ModelArguments
+from trainer_ext.arguments.data import DataArguments
+from trainer_ext.arguments.model import ModelArguments
 from trainer_ext.data.preprocessing.cleaning import Cleaning
 from trainer_ext.data.preprocessing.pipeline import Pipeline
 from trainer_ext.data.preprocessing.truncation import Truncation

@@ -4,7 +4,7 @@ import re
 
 from torch import nn
 
-from trainer_ext.arguments.groups import ModelArguments
+from trainer_ext.arguments.model import ModelArguments
 from trainer_ext.errors import UserError
 
 # Transformers' names of a layer's modules, and those of a torch RNN's parameters (`weight_ih_l0_reverse`).

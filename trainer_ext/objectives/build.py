@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer_ext.arguments.groups import ObjectiveArguments
+from trainer_ext.arguments.objective import ObjectiveArguments
 from trainer_ext.errors import UserError
 from trainer_ext.objectives.base import Objective, Term
 from trainer_ext.objectives.bce import BCETerm

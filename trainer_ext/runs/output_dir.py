@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from trainer_ext.arguments.groups import RESOLVED_HEADER
+from trainer_ext.arguments.recipe import RESOLVED_HEADER
 from trainer_ext.arguments.training import TrainingArguments
 from trainer_ext.errors import UserError
 from trainer_ext.files import check_folder, write_json

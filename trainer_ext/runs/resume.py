@@ -8,14 +8,12 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerState
 
-from trainer_ext.arguments.groups import (
-    Arguments,
-    DataArguments,
-    ModelArguments,
-    ObjectiveArguments,
-)
+from trainer_ext.arguments.data import DataArguments
+from trainer_ext.arguments.groups import Arguments
+from trainer_ext.arguments.model import ModelArguments
+from trainer_ext.arguments.objective import ObjectiveArguments
 from trainer_ext.arguments.optimisation import OptimisationArguments
-from trainer_ext.arguments.preprocessing import ShapingArguments
+from trainer_ext.arguments.preprocessing import PreprocessingArguments
 from trainer_ext.arguments.training import TrainingArguments
 from trainer_ext.errors import UserError
 from trainer_ext.files import read_json
@@ -51,7 +49,7 @@ def training_flags(args: Arguments) -> dict[str, Any]:
         return [spec.name for spec in fields(group) if spec.name not in NOT_TRAINED_WITH]
 
     named = (
-        (args.data, ("task", "max_length", *names_in(ShapingArguments))),
+        (args.data, ("task", "max_length", *names_in(PreprocessingArguments))),
         (args.model, names_in(ModelArguments)),
         (args.objective, names_in(ObjectiveArguments)),
         (args.training, (*names_in(OptimisationArguments), *TRAINING)),

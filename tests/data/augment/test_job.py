@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from tests.conftest import run_script
-from trainer_ext.data.augment.__main__ import alphas, main
+from trainer_ext.cli.augment import alphas, main
 from trainer_ext.data.io.readers import read_rows
 from trainer_ext.data.labelled import read_labelled
 from trainer_ext.errors import UserError
@@ -150,7 +150,7 @@ def test_a_thesaurus_of_ones_own(rows_file, tmp_path):
     "flags, message",
     [
         (["--target_size", "8"], "target_size 8 is less than the 9 rows"),
-        (["--target_size", "20", "--operations", "synonym"], "'synonym' is no operation"),
+        (["--target_size", "20", "--operations", "synonym"], "'synonym' is not an operation"),
         (["--target_size", "20", "--alpha", "random_swop=1"], "did you mean 'random_swap'"),
         (["--target_size", "20", "--alpha", "1.5"], "alpha 1.5 is out of range"),
         (["--target_size", "20", "--alpha", "much"], "--alpha much is not understood"),

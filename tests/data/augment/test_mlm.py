@@ -10,7 +10,7 @@ import torch
 from transformers import BertConfig, BertForMaskedLM
 
 from tests.remote_code import add_tokenizer_code
-from trainer_ext.data.augment.__main__ import main
+from trainer_ext.cli.augment import main
 from trainer_ext.data.augment.mlm import Job, MaskedLM, vocabulary
 from trainer_ext.data.augment.sentence import Splitter
 from trainer_ext.data.io.readers import read_rows

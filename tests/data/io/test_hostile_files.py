@@ -13,7 +13,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from trainer_ext.arguments.groups import DataArguments
+from trainer_ext.arguments.data import DataArguments
 from trainer_ext.arguments.recipe import read_recipe
 from trainer_ext.data.io import open as opening
 from trainer_ext.data.io.open import check_file

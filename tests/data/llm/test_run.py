@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import ROOT, run_script
 from tests.data.llm.conftest import Reply
-from trainer_ext.data.llm.__main__ import main
+from trainer_ext.cli.llm import main
 from trainer_ext.errors import UserError
 
 ROWS = [{"id": k, "text": f"this is the text of row {k}", "label": "a"} for k in range(12)]
@@ -395,7 +395,7 @@ def test_the_key_is_in_no_file(job, monkeypatch):
 @pytest.mark.parametrize(
     "mode, flags, message",
     [
-        ("filter", ["--base_url", "localhost:8000"], "is no address"),
+        ("filter", ["--base_url", "localhost:8000"], "is not an address"),
         ("filter", ["--base_url", "http://user:pass@host/v1"], "OPENAI_API_KEY"),
         (
             "filter",

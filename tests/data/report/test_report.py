@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import run_script
-from trainer_ext.arguments.groups import DataArguments
+from trainer_ext.arguments.data import DataArguments
+from trainer_ext.cli.report import main, parse
 from trainer_ext.data.io.readers import Row
-from trainer_ext.data.report.__main__ import main, parse, short_names
+from trainer_ext.data.report.job import short_names
 from trainer_ext.data.report.profile import Profile
 from trainer_ext.errors import UserError
 

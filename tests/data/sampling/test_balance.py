@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 
 from tests.conftest import run_script
+from trainer_ext.cli.balance import main
 from trainer_ext.data.io.readers import read_rows
-from trainer_ext.data.sampling.balance import main
 from trainer_ext.errors import UserError
 
 

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from tests.conftest import ROOT, run_ok, run_script
 from trainer_ext.errors import UserError
-from trainer_ext.tracking.__main__ import details, list_table
 from trainer_ext.tracking.artifacts.content import content_digest, sha256_of
 from trainer_ext.tracking.artifacts.records import Version
 from trainer_ext.tracking.artifacts.scores import artifact_name, is_better, split_reference
 from trainer_ext.tracking.artifacts.store import Store
+from trainer_ext.tracking.artifacts.tables import details, list_table
 
 
 @pytest.fixture

@@ -9,15 +9,13 @@ they stand: longer values are placed first, each at the first place in the text 
 only inside a longer one cannot be tagged beside it: it is left out, and a note names it.
 """
 
-import argparse
 import logging
 from collections.abc import Iterator, Mapping
 
 from trainer_ext.arguments.files import FileOptions
 from trainer_ext.data.io.readers import Row, read_rows
 from trainer_ext.data.io.slot_files import Span, tag_characters
-from trainer_ext.errors import ArgumentParser, UserError, run_main
-from trainer_ext.files import atomic_writer, json_text
+from trainer_ext.errors import UserError, run_main
 
 logger = logging.getLogger(__name__)
 
@@ -89,19 +87,10 @@ def is_free(start: int, end: int, spans: list[Span]) -> bool:
 
 
 def main() -> None:
-    """Convert one file."""
-    parser = ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("input", help="SMP's JSON")
-    parser.add_argument("output", help="where the jsonl goes")
-    args = parser.parse_args()
-    count = 0
-    with atomic_writer(args.output) as file:
-        for row in read_smp(args.input):
-            file.write(json_text(row.values) + "\n")
-            count += 1
-    print(f"{count} rows -> {args.output}")
+    """Convert a file, as `trainer-ext smp` does."""
+    from trainer_ext.cli import smp
+
+    smp.main(prog="python -m trainer_ext.data.io.smp")
 
 
 if __name__ == "__main__":

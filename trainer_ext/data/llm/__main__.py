@@ -1,37 +1,9 @@
-"""Augment, filter or label rows with any OpenAI-compatible endpoint: `python -m trainer_ext.data.llm --mode ...`.
+"""`python -m trainer_ext.data.llm`: the same as `trainer-ext llm`."""
 
-augment: every row (with its number as `id` where rows have none), then paraphrases of each with `source_id` and
-         `operation` (llm), for --train_file.
-filter:  the rows that the model judges worth keeping, with `judge_score` and `judge_reason`.
-label:   every row with one of --label_names and an `explanation`.
+from functools import partial
 
-What is left out, also for want of budget, lies in OUTPUT.rejected.jsonl (OUTPUT without its ending), with the reason.
-Both files are written anew each time. Valid answers are cached: the same command goes on where an interrupted one
-stopped, and asks for what has no answer yet. A key is read from OPENAI_API_KEY.
-"""
-
-from collections.abc import Sequence
-
-from trainer_ext.data.llm.arguments import parse
-from trainer_ext.errors import Interrupted, UserError, run_main
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """One job."""
-    args = parse(__doc__, argv)
-    try:
-        from trainer_ext.data.llm.run import run  # needs the extra
-
-        run(args)
-    except ModuleNotFoundError as error:
-        if error.name not in ("httpx2", "openai", "pydantic"):
-            raise
-        raise UserError(f"{error.name} is not installed: pip install -e .[llm]") from None
-    except KeyboardInterrupt:
-        raise Interrupted(
-            "interrupted; replies so far are in the cache: the same command goes on"
-        ) from None
-
+from trainer_ext.cli.llm import main
+from trainer_ext.errors import run_main
 
 if __name__ == "__main__":
-    run_main(main)
+    run_main(partial(main, prog="python -m trainer_ext.data.llm"))

@@ -1,6 +1,5 @@
 """One job from flags to files: look at every row, ask, write the answers and what was left out."""
 
-import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from trainer_ext.data.llm.cache import Cache
 from trainer_ext.data.llm.client import Budget, Client
 from trainer_ext.data.llm.job import Asker, Outcome, rejected
 from trainer_ext.data.llm.modes import Mode, Paraphraser, judge, label
+from trainer_ext.data.llm.options import LlmOptions
 from trainer_ext.data.llm.prompt import Prompt, read_prompt
 from trainer_ext.data.provenance import DEFAULT_ID, OPERATION, SOURCE_ID, is_new, named_rows
 from trainer_ext.errors import UserError
@@ -26,7 +26,7 @@ from trainer_ext.files import atomic_writer, json_text
 NOT_ASKED = "not asked: the budget is spent"
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: LlmOptions) -> None:
     """Do the job that the flags describe; prints a table of what became of the rows.
 
     Raises:
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> None:
     report(counts, asker, rejected_path, args)
 
 
-def prepare(args: argparse.Namespace, prompt: Prompt) -> tuple[Mode, int]:
+def prepare(args: LlmOptions, prompt: Prompt) -> tuple[Mode, int]:
     """Read every row once, so that nothing is sent before all of them are known to be in order.
 
     Returns:
@@ -99,13 +99,13 @@ def prepare(args: argparse.Namespace, prompt: Prompt) -> tuple[Mode, int]:
     return mode, count
 
 
-def read(args: argparse.Namespace) -> Iterator[Row]:
+def read(args: LlmOptions) -> Iterator[Row]:
     """The input's rows; each with an id where rows are made from them."""
     rows = read_rows(args.input, options=file_options(args))
     return named_rows(rows, args.id_column) if args.mode == "augment" else rows
 
 
-def make_mode(args: argparse.Namespace) -> Mode:
+def make_mode(args: LlmOptions) -> Mode:
     """What makes rows of answers."""
     if args.mode == "augment":
         return Paraphraser(args.text_column, args.id_column or DEFAULT_ID, args.num_paraphrases)
@@ -114,7 +114,7 @@ def make_mode(args: argparse.Namespace) -> Mode:
     return partial(label, column=args.label_columns[0])
 
 
-def check_row(args: argparse.Namespace, row: Row) -> None:
+def check_row(args: LlmOptions, row: Row) -> None:
     """Refuse rows that the mode would spoil."""
     if args.mode == "augment" and {"tokens", "slots"} <= set(row.values):
         raise UserError(
@@ -129,7 +129,7 @@ def check_row(args: argparse.Namespace, row: Row) -> None:
         )
 
 
-def to_ask(args: argparse.Namespace, row: Row) -> bool:
+def to_ask(args: LlmOptions, row: Row) -> bool:
     """Whether the model is asked about a row: rows made from others are not paraphrased again."""
     return args.mode != "augment" or not is_new(row.values)
 
@@ -142,7 +142,7 @@ def results(mode: Mode, outcome: Outcome) -> Iterator[tuple[dict | None, str | N
         yield None, outcome.problem or NOT_ASKED
 
 
-def report(counts: Counter, asker: Asker, rejected_path: Path, args: argparse.Namespace) -> None:
+def report(counts: Counter, asker: Asker, rejected_path: Path, args: LlmOptions) -> None:
     """The table at the end, and how to go on."""
     budget = asker.client.budget
     counts = {name: counts[name] for name in ("rows in", "rows out", "rejected", "not asked")}

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer_ext.arguments.groups import DataArguments
+from trainer_ext.arguments.data import DataArguments
 from trainer_ext.data.duplicates import TextIndex, normalised
 from trainer_ext.data.io.readers import Row
 from trainer_ext.data.joint import raw_intent, tokens_and_tags

@@ -1,21 +1,20 @@
-"""A balanced file of training rows: `python -m trainer_ext.data.balance --input FILE --output FILE --method METHOD`.
+"""A balanced file of training rows.
 
-The output holds rows of the input in their order, a row that is repeated with its copies right behind it. Every row
-names its source in `source_id` (its id, or its number in the file, which becomes its `id` where rows have none); copies
-have an id of their own and the `operation` copy. Give it training rows only. `train.py --balance` does the same without
-a file, with other copies in each epoch. Which rows, and how often: trainer_ext/data/sampling/resample.py.
+Every row of the output names its source in `source_id` (its id, or its number in the file, which becomes its `id` if
+rows have none); copies follow their source, have an id of their own and the `operation` copy. Which rows, and how often:
+trainer_ext/data/sampling/resample.py.
 """
 
-import argparse
 import json
 from array import array
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from trainer_ext.arguments.files import add_file_flags, file_options
+from trainer_ext.arguments.fields import option
+from trainer_ext.arguments.files import FileOptions, file_options
 from trainer_ext.data.io.readers import require_columns, text_of
-from trainer_ext.data.io.row_writer import check_paths, open_rows
+from trainer_ext.data.io.row_writer import open_rows
 from trainer_ext.data.labelled import encoded_labels, raw_label, read_labelled, space_of
 from trainer_ext.data.provenance import (
     DEFAULT_ID,
@@ -26,7 +25,7 @@ from trainer_ext.data.provenance import (
     source_of,
 )
 from trainer_ext.data.sampling.resample import METHODS, make_resampler
-from trainer_ext.errors import ArgumentParser, UserError, check_range, run_main
+from trainer_ext.errors import UserError
 from trainer_ext.tables import table
 from trainer_ext.tasks import TASKS, Task
 
@@ -35,47 +34,26 @@ COPY = "copy"
 SHOWN = 20
 
 
-def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line."""
-    parser = ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+@dataclass(kw_only=True)
+class BalanceOptions(FileOptions):
+    """Which rows are balanced, and how."""
+
+    _argument_group_name = "balancing"
+
+    input: str = option(
+        help="Training rows: csv, tsv, jsonl, parquet, txt (.gz too).", metavar="FILE"
     )
-    parser.add_argument(
-        "--input", required=True, help="training rows: csv, tsv, jsonl, parquet, txt (.gz too)"
-    )
-    parser.add_argument("--output", required=True, help="where the rows go, .jsonl or .csv")
-    parser.add_argument(
-        "--method", choices=METHODS, required=True, help="up, down, or (hybrid) to the mean size"
-    )
-    parser.add_argument(
-        "--task", choices=BALANCED_TASKS, default="single_label", help="default: single_label"
-    )
-    parser.add_argument("--text_column", default="text", help="default: text")
-    parser.add_argument(
-        "--label_columns", nargs="+", default=["label"], help="as for train.py (default: label)"
-    )
-    parser.add_argument(
-        "--label_separator",
-        default=",",
-        help="between the labels of a multi_label row (default: ,)",
-    )
-    parser.add_argument(
-        "--id_column", help="column that names a row (default: id where there is one)"
-    )
-    parser.add_argument(
-        "--seed", type=int, default=42, help="the same seed gives the same file (default: 42)"
-    )
-    add_file_flags(parser)
-    args = parser.parse_args(argv)
-    check_paths(args.input, args.output)
-    check_range("seed", args.seed, 0)
-    TASKS[args.task].check_columns(args.label_columns)
-    return args
+    output: str = option(help="Where the rows go, .jsonl or .csv.", metavar="FILE")
+    method: str = option(help="Up, down, or (hybrid) to the mean size.", choices=METHODS)
+    task: str = option("single_label", "What is predicted.", choices=BALANCED_TASKS)
+    text_column: str = option("text", "Column with the text.")
+    label_columns: list[str] = option(["label"], "As for train.")
+    label_separator: str = option(",", "Between the labels of a multi_label row.")
+    id_column: str | None = option(None, "Column that names a row (default: id if there is one).")
+    seed: int = option(42, "The same seed gives the same file.", minimum=0)
 
 
-def read_labels(args: argparse.Namespace) -> tuple[Task, np.ndarray]:
+def read_labels(args: BalanceOptions) -> tuple[Task, np.ndarray]:
     """The task and the encoded labels of the input's rows; holds no texts, and equal labels once.
 
     Raises:
@@ -101,7 +79,7 @@ def read_labels(args: argparse.Namespace) -> tuple[Task, np.ndarray]:
     return task, np.asarray(encoded)[np.frombuffer(codes, dtype=np.int64)]
 
 
-def write_rows(args: argparse.Namespace, counts: np.ndarray) -> None:
+def write_rows(args: BalanceOptions, counts: np.ndarray) -> None:
     """Write each row of the input as often as `counts` says."""
     with open_rows(args.output, extra=(SOURCE_ID, OPERATION)) as writer:
         named_by = args.id_column or DEFAULT_ID
@@ -126,16 +104,11 @@ def summary(task: Task, labels: np.ndarray, rows: np.ndarray) -> str:
     return table(rows, ["label", "before", "after"])
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Balance one file."""
-    args = parse(argv)
-    task, labels = read_labels(args)
-    rows = make_resampler(task.classes_to_balance(labels), args.method).draw(args.seed, epoch=0)
-    write_rows(args, np.bincount(rows, minlength=len(labels)))
-    print(
-        f"{len(labels)} rows -> {len(rows)} rows in {args.output}\n\n{summary(task, labels, rows)}"
-    )
-
-
-if __name__ == "__main__":
-    run_main(main)
+def balance_file(options: BalanceOptions) -> str:
+    """Balance one file; return what came of it, as a table."""
+    task, labels = read_labels(options)
+    resampler = make_resampler(task.classes_to_balance(labels), options.method)
+    rows = resampler.draw(options.seed, epoch=0)
+    write_rows(options, np.bincount(rows, minlength=len(labels)))
+    counted = summary(task, labels, rows)
+    return f"{len(labels)} rows -> {len(rows)} rows in {options.output}\n\n{counted}"

@@ -5,7 +5,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from trainer_ext.arguments.groups import Arguments, greater_is_better
+from trainer_ext.arguments.groups import Arguments
+from trainer_ext.arguments.own_training import greater_is_better
 from trainer_ext.errors import UserError, describe_error
 from trainer_ext.files import json_text, read_json
 from trainer_ext.tasks import TASKS

@@ -1,0 +1,29 @@
+"""The flags of several models from one recipe: folds and seeds."""
+
+from dataclasses import dataclass
+
+from trainer_ext.arguments.fields import option
+
+FOLD_STRATEGIES = ("kfold", "stratified", "multilabel_stratified", "group")
+
+
+@dataclass
+class FoldArguments:
+    """Several models of one recipe: one per fold (cross-validation), or one per seed."""
+
+    _argument_group_name = "folds and seeds"
+
+    folds: int = option(0, "Cross-validation over train_file in K folds; 0: off.")
+    fold: int | None = option(None, "Train only this fold, 0 to folds * fold_repeats - 1.")
+    fold_strategy: str | None = option(
+        None,
+        "How rows are dealt; default: stratified for single_label, else multilabel_stratified.",
+        choices=FOLD_STRATEGIES,
+    )
+    group_column: str | None = option(None, "Rows that are alike in it share a fold (group).")
+    fold_repeats: int = option(1, "Repeat the division into folds, shuffled anew.", minimum=1)
+    num_fold_workers: int = option(1, "Folds or seeds trained at the same time.", minimum=1)
+    seeds: list[int] | None = option(None, "One model per seed, e.g. 42 123 456.", minimum=0)
+    soup: bool = option(
+        False, "Also average the weights of the folds or seeds, judged on validation_file."
+    )

@@ -1,0 +1,116 @@
+"""Export a checkpoint, or a folder of folds, to ONNX and INT8, and prove the files there.
+
+Writes model.onnx, model_quantized.onnx (dynamic INT8), tokenizer, config.json and export_report.json. The same labelled
+rows go through PyTorch, ONNX and INT8; exit status 1 and the report say so if one of them is not good.
+
+Each model of a folder of folds (or seeds) gets a folder of its own; `predict --model DIR` then answers with all of
+them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainer_ext.arguments.fields import option
+from trainer_ext.arguments.files import FileOptions, file_options
+from trainer_ext.cli.options import CommandOptions, read_options
+from trainer_ext.errors import UserError
+from trainer_ext.export.options import ExportOptions
+from trainer_ext.tracking.artifacts.resolve import resolve_model
+
+if TYPE_CHECKING:
+    from trainer_ext.export.report import ExportReport
+
+
+@dataclass(kw_only=True)
+class ExportFlags(FileOptions, CommandOptions):
+    """The flags of `export`."""
+
+    _argument_group_name = "export"
+
+    model: str = option(
+        help="Checkpoint folder written by train, artifact:NAME:ALIAS or wandb:ENTITY/...",
+        positional=True,
+        metavar="MODEL",
+    )
+    output_dir: Path = option(help="Where the ONNX files go.", metavar="DIR")
+    eval_file: str | None = option(
+        None,
+        "Labelled rows for the gate (default: the validation file of the training).",
+        metavar="FILE",
+    )
+    max_metric_drop: float = option(0.5, "Points of the task's metric that INT8 may lose.")
+    max_eval_samples: int | None = option(None, "Use only the first N rows of the file.", minimum=1)
+    benchmark: bool = option(False, "Add a latency table: batches of 1, 8 and 32.")
+    trust_remote_code: bool = option(False, "Run code that the checkpoint brings along.")
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "trainer-ext export") -> int:
+    """Export, print the table, and say which file is good; returns the exit status."""
+    flags = read_options(ExportFlags, argv, prog, __doc__)
+    model = resolve_model(flags.model)
+    if not model.is_dir():
+        raise UserError(f"model {model} does not exist")
+    options = export_options(flags, model)
+    from trainer_ext.inference.members import members_of  # loads ONNX Runtime
+
+    members = [Path(name) for name in members_of(str(model))]
+    if members == [model]:
+        return export_one(options)
+    return export_several(options, members)
+
+
+def export_options(flags: ExportFlags, model: Path) -> ExportOptions:
+    """Return the flags as the export takes them, for the folder that `flags.model` names."""
+    return ExportOptions(
+        model=model,
+        output_dir=flags.output_dir,
+        eval_file=flags.eval_file,
+        max_metric_drop=flags.max_metric_drop,
+        max_eval_samples=flags.max_eval_samples,
+        benchmark=flags.benchmark,
+        trust_remote_code=flags.trust_remote_code,
+        files=file_options(flags),
+    )
+
+
+def export_one(options: ExportOptions) -> int:
+    """Export one checkpoint."""
+    from trainer_ext.export.report import latency_table, report_table
+    from trainer_ext.export.run import export_model
+
+    report = export_model(options)
+    print(f"\n{report_table(report)}\n")
+    print_notes(report)
+    if report.latency:
+        print(latency_table(report.latency), "\n")
+    folder = options.model if report.chosen == "pytorch" else options.output_dir
+    use = folder / report.variant(report.chosen).file
+    tested_on = f"{report.instruction_set}, {report.threads} thread"
+    print(f"{verdict(report.passed)} on {report.eval_rows} rows ({tested_on}). Use {use}")
+    return 0 if report.passed else 1
+
+
+def export_several(options: ExportOptions, members: list[Path]) -> int:
+    """Export each model of a folder of folds or seeds into a folder of its own."""
+    from trainer_ext.export.members import export_members
+    from trainer_ext.export.report import members_table
+
+    joint = export_members(options, members)
+    print(f"\n{members_table(joint)}\n")
+    for name, report in joint.models.items():
+        print_notes(report, f"{name}: ")
+    print(f"{verdict(joint.passed)}. Use {options.output_dir} (all models together)")
+    return 0 if joint.passed else 1
+
+
+def verdict(passed: bool) -> str:
+    """Return the word that scripts look for."""
+    return "Passed" if passed else "NOT passed"
+
+
+def print_notes(report: "ExportReport", of: str = "") -> None:
+    """Print what the report says beside its verdict."""
+    for note in report.notes:
+        print(f"note: {of}{note}")

@@ -1,0 +1,40 @@
+"""What every command shares: `--log_level`, and the way from a command line to options."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from trainer_ext.arguments.command_line import parse_command
+from trainer_ext.arguments.fields import option
+from trainer_ext.log import LEVELS, configure
+
+
+@dataclass(kw_only=True)
+class CommandOptions:
+    """The flags of every command but `train`, where transformers has a `--log_level` of its own."""
+
+    _argument_group_name = "general"
+
+    log_level: str = option("info", "The least that is noted on standard error.", choices=LEVELS)
+
+
+Options = TypeVar("Options", bound=CommandOptions)
+
+
+def read_options(
+    options: type[Options], argv: Sequence[str] | None, prog: str, description: str | None
+) -> Options:
+    """Parse the command line of a command, and log as it says.
+
+    Args:
+        options: the dataclass of its flags.
+        argv: the words after the command; None: those of this process.
+        prog: how the command was called.
+        description: what it does, for `--help`; paragraphs are wrapped to the width of the screen.
+
+    Raises:
+        UserError: for an unknown flag, or a value that a flag does not take.
+    """
+    parsed = parse_command(options, argv, prog, description)
+    configure(parsed.log_level)
+    return parsed

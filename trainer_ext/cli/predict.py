@@ -1,0 +1,255 @@
+"""Answer for texts or a file of rows, with one model or several.
+
+A model is a checkpoint, an ONNX folder, a folder of folds or seeds, artifact:NAME:ALIAS of the local store or
+wandb:ENTITY/PROJECT/NAME:ALIAS. Several (--model A --model B, or --model 'A-{0..4}') answer together, by the mean of
+their probabilities unless --ensemble says otherwise.
+
+The input is csv, tsv, jsonl, json, parquet or txt (.gz too), or - for standard input with a text a line. The output is
+jsonl or csv by its ending (- is jsonl on standard output), a row per input row in order; without it a table is printed.
+With --evaluate the input is labelled, and the task's metrics are printed and saved.
+"""
+
+import logging
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from trainer_ext.arguments.fields import option
+from trainer_ext.arguments.files import FileOptions, file_options
+from trainer_ext.cli.options import CommandOptions, read_options
+from trainer_ext.data.io.answers import (
+    check_not_read,
+    check_output,
+    metrics_path,
+    print_answers,
+    write_answers,
+    write_table,
+)
+from trainer_ext.data.io.readers import file_format
+from trainer_ext.errors import UserError
+from trainer_ext.tracking.artifacts.resolve import resolve_model
+
+if TYPE_CHECKING:
+    from trainer_ext.inference import Predictor
+    from trainer_ext.inference.submission import Submission
+
+Item = TypeVar("Item")
+logger = logging.getLogger(__name__)
+
+# As inference/combine.py has them, which loads ONNX Runtime: `--help` should not wait for that.
+WAYS = ("mean", "logits", "vote", "weighted")
+OUTPUT_FLAGS = ("keep_columns", "no_text", "labels_only", "submission_format")
+
+
+@dataclass(kw_only=True)
+class ModelOptions:
+    """Which models answer, and how they run."""
+
+    _argument_group_name = "models"
+
+    model: list[str] = option(
+        help="Folder or reference; may be given several times.", action="append", metavar="MODEL"
+    )
+    ensemble: str | None = option(
+        None, "How several models answer together (default: mean).", choices=WAYS
+    )
+    file_name: str | None = option(
+        None, "Which file of an ONNX folder (default: the one that its report chose)."
+    )
+    provider: str = option("auto", "auto, cpu or cuda.")
+    num_threads: int | None = option(
+        None, "Threads (default: the cores that this process may use).", minimum=1
+    )
+    batch_size: int = option(8, "Rows in one run; INT8 on a CPU runs one.", minimum=1)
+    trust_remote_code: bool = option(False, "Run code that a checkpoint brings along.")
+
+
+@dataclass(kw_only=True)
+class InputOptions:
+    """What is answered for: --text or --input."""
+
+    _argument_group_name = "input"
+
+    text: list[str] | None = option(None, "Texts to answer for.")
+    input: str | None = option(None, "File of rows, or - for standard input.", metavar="FILE")
+    text_column: str | None = option(
+        None, "Column with the text (default: as in training, else 'text')."
+    )
+    id_column: str | None = option(
+        None, "Column that names a row (default: as in training, else 'id')."
+    )
+    evaluate: bool = option(False, "The input is labelled: print and save the metrics.")
+
+
+@dataclass(kw_only=True)
+class OutputOptions:
+    """Where the answers go, and what they hold."""
+
+    _argument_group_name = "output"
+
+    output: str | None = option(
+        None, "Answers as .jsonl or .csv, or - for jsonl on standard output.", metavar="FILE"
+    )
+    keep_columns: list[str] = option([], "Columns of the input that the answers keep.")
+    no_text: bool = option(False, "Leave the text out of the answers.")
+    labels_only: bool = option(False, "Leave scores and probabilities out.")
+    submission_format: str | None = option(
+        None, "A sample submission: the output (.csv) has its columns.", metavar="FILE"
+    )
+
+
+@dataclass(kw_only=True)
+class PredictOptions(ModelOptions, InputOptions, OutputOptions, FileOptions, CommandOptions):
+    """The flags of `predict`."""
+
+    _argument_group_name = "models"
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "trainer-ext predict") -> None:
+    """Load the models, then answer or evaluate."""
+    options = read_options(PredictOptions, argv, prog, __doc__)
+    check(options)
+    predictor = load(options)
+    sample = read_sample(options, predictor)
+    if options.evaluate:
+        evaluate(predictor, options)
+    if options.output:
+        count = write(predictor, options, sample)
+        logger.info("%d rows -> %s", count, options.output)
+    elif not options.evaluate:
+        print_answers(answers(predictor, options, options.id_column))
+
+
+def check(options: PredictOptions) -> None:
+    """Refuse contradictions before a model is loaded."""
+    check_input(options)
+    check_output_flags(options)
+    formats = [file_format(options.input, file_options(options))] if options.input else []
+    file_options(options).check(formats)
+    if options.output:
+        check_output(options.output)
+    for path in (options.input, options.submission_format):
+        if path:
+            check_not_read(options.output or "", path)
+            if options.evaluate:
+                metrics = metrics_path(options.output, options.input)
+                check_not_read(metrics, path, "the file of metrics")
+
+
+def check_input(options: PredictOptions) -> None:
+    """Refuse two sources of texts, none, and flags that the source takes no account of."""
+    if options.text and options.input:
+        raise UserError(f"--text and --input {options.input} are both given; drop one")
+    if not options.text and not options.input:
+        raise UserError(
+            'nothing to answer for: give --text "..." or --input FILE (--help lists the flags)'
+        )
+    if options.evaluate and not options.input:
+        raise UserError("--evaluate needs labelled rows: give --input FILE")
+    if options.drop_missing and not options.evaluate:
+        raise UserError(
+            "--drop_missing is for --evaluate: without it each row gets its answer, also an empty one"
+        )
+
+
+def check_output_flags(options: PredictOptions) -> None:
+    """Refuse flags of an output that is not written, or that has its columns from elsewhere."""
+    sample = options.submission_format
+    for name in OUTPUT_FLAGS:
+        if not getattr(options, name):
+            continue
+        if not options.output:
+            raise UserError(f"--{name} is for --output: a table on the screen has its own columns")
+        if sample and name != "submission_format":
+            raise UserError(f"--{name} and --submission_format {sample} are both given; drop one")
+    if sample and options.output and not options.output.lower().endswith(".csv"):
+        raise UserError(f"--submission_format writes csv, but --output is {options.output}")
+
+
+def load(options: PredictOptions) -> "Predictor":
+    """Load what answers, and note what it is."""
+    from trainer_ext.inference import load_predictor
+    from trainer_ext.inference.members import expand_braces
+
+    names = [name for model in options.model for name in expand_braces(model)]
+    predictor = load_predictor(
+        [resolve_model(name) for name in names],
+        num_threads=options.num_threads,
+        provider=options.provider,
+        batch_size=options.batch_size,
+        file_name=options.file_name,
+        ensemble=options.ensemble,
+        trust_remote_code=options.trust_remote_code,
+    )
+    models = ", ".join(options.model)
+    logger.info("%s: %s, %s", models, predictor.task.name, predictor.description)
+    return predictor
+
+
+def read_sample(options: PredictOptions, predictor: "Predictor") -> "Submission | None":
+    """Read the sample submission if one is given: a wrong one is refused before anything is answered."""
+    if not options.submission_format:
+        return None
+    from trainer_ext.inference.submission import Submission
+
+    return Submission(options.submission_format, predictor.task)
+
+
+def write(predictor: "Predictor", options: PredictOptions, sample: "Submission | None") -> int:
+    """Write the answers, in the columns of a sample submission if there is one; return the number of rows."""
+    assert options.output is not None
+    if sample is not None:
+        found = answers(predictor, options, sample.id_column)
+        return write_table(options.output, sample.write(progress(found)))
+    found = answers(predictor, options, options.id_column)
+    return write_answers(options.output, progress(found), predictor.task.join)
+
+
+def answers(
+    predictor: "Predictor", options: PredictOptions, id_column: str | None
+) -> Iterator[dict]:
+    """Answer row by row, in order."""
+    from trainer_ext.inference.job import Form, answer_rows, rows_of
+
+    rows = rows_of(
+        predictor,
+        options.text,
+        options.input,
+        labelled=options.evaluate,
+        options=file_options(options),
+    )
+    form = Form(not options.no_text, tuple(options.keep_columns), options.labels_only)
+    return answer_rows(predictor, rows, options.text_column, id_column, form)
+
+
+def progress(items: Iterable[Item]) -> Iterable[Item]:
+    """Show a progress bar on standard error."""
+    from tqdm import tqdm
+
+    bar: Iterable[Item] = tqdm(items, desc="predicting", unit="row", mininterval=0.5)
+    return bar
+
+
+def evaluate(predictor: "Predictor", options: PredictOptions) -> None:
+    """Score the model on labelled rows; imports the metric libraries only now."""
+    from trainer_ext.data.labelled import labelled_rows, texts_and_labels
+    from trainer_ext.evaluation.scoring import score
+    from trainer_ext.files import write_json
+    from trainer_ext.reports.tables import metrics_table
+
+    assert options.input is not None
+    task = predictor.task
+    text_column = options.text_column or predictor.pipeline.text_column
+    columns = task.label_space.columns
+    labelled = labelled_rows(options.input, task, text_column, columns, file_options(options))
+    rows = list(labelled)
+    if not rows:
+        raise UserError(f"{options.input} is empty: it has no rows")
+    scores = score(predictor, *texts_and_labels(rows, text_column, task))["metrics"]
+    metrics = {f"eval_{name}": value for name, value in scores.items()}
+    path = metrics_path(options.output, options.input)
+    write_json(path, metrics)
+    # With `--output -` standard output holds answers and nothing else.
+    place = sys.stderr if options.output == "-" else sys.stdout
+    print(f"\n{metrics_table(metrics)}\n\nWritten to {path}", file=place)
