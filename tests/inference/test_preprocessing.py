@@ -125,7 +125,7 @@ def test_texts_that_cleaning_empties_are_counted(tokenizer, capsys):
     data = Dataset.from_dict({"text": ["<br>", "good", "\u200b"], "labels": [0, 0, 0]})
     tokens = tokenize(data, tokenizer, 24, None, cleaning=Cleaning(("html", "control")))
     assert tokens["length"][:] == [2, 3, 2], "rows are kept, as prediction answers for them"
-    assert "note: clean html control leaves nothing of 2 of 3 texts" in capsys.readouterr().err
+    assert "clean html control leaves nothing of 2 of 3 texts" in capsys.readouterr().err
 
 
 def test_the_vocabulary_is_trained_on_clean_texts():

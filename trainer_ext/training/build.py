@@ -22,7 +22,7 @@ from trainer_ext.data.preprocessing.cleaning import Cleaning
 from trainer_ext.data.preprocessing.tokenize import (
     Collator,
     encoder,
-    read_words_with_blanks,
+    read_words_with_spaces,
     tokenize,
 )
 from trainer_ext.data.preprocessing.truncation import Truncation
@@ -59,7 +59,7 @@ def tokenize_splits(
         "cleaning": Cleaning.from_dict(pipeline["cleaning"]),
     }
     if task.token_classes:
-        read_words_with_blanks(tokenizer)
+        read_words_with_spaces(tokenizer)
     tokens: dict[str, Tokens | None] = {}
     for split in ("train", "validation"):
         rows = datasets[split]

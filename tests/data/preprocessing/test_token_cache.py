@@ -107,7 +107,7 @@ def test_a_damaged_cache_is_dropped_and_the_rows_are_made_anew(calls, tmp_path, 
     elif harm == "sum cut":
         path.with_suffix(".json").write_text('{"tok')
     assert tokenize(Dataset.from_dict(ROWS), make_tokenizer(), 8, None).to_dict() == whole
-    assert calls == [4, 4] and "note: the cache of tokenised rows" in capsys.readouterr().err
+    assert calls == [4, 4] and "the cache of tokenised rows" in capsys.readouterr().err
     for _ in range(2):
         assert tokenize(Dataset.from_dict(ROWS), make_tokenizer(), 8, None).to_dict() == whole
     assert calls == [4, 4, 4]

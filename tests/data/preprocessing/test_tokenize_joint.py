@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerFast
 from trainer_ext.data.preprocessing.tokenize import (
     Collator,
     label_first_pieces,
-    read_words_with_blanks,
+    read_words_with_spaces,
     tokenize,
 )
 
@@ -89,7 +89,7 @@ def test_byte_level_words_begin_with_a_blank():
     byte_level = Tokenizer(models.BPE(vocabulary, [("Ġ", "a"), ("Ġ", "b")]))
     byte_level.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=byte_level)
-    read_words_with_blanks(tokenizer)
+    read_words_with_spaces(tokenizer)
     assert tokenizer(["a", "b"], is_split_into_words=True)["input_ids"] == [3, 4]
     saved = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     assert saved.encode(["a", "b"], is_pretokenized=True).ids == [3, 4]

@@ -1,9 +1,9 @@
-"""Texts to token ids in batches, and ragged rows to padded batches."""
+"""Tokenise texts in batches, and pad ragged rows to batches."""
 
 import hashlib
 import json
-import sys
-from collections.abc import Callable, Collection, Iterable, Iterator
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,11 +20,15 @@ from transformers.data.data_collator import pad_without_fast_tokenizer_warning
 
 from trainer_ext.data.preprocessing.cleaning import Cleaning
 from trainer_ext.data.preprocessing.token_cache import cached
-from trainer_ext.data.preprocessing.truncation import Tokens, Truncation
+from trainer_ext.data.preprocessing.truncation import Cutter, Tokens, Truncation
+
+logger = logging.getLogger(__name__)
 
 TEXTS = ("text", "words", "id")
 NOT_FOR_THE_MODEL = ("length", *TEXTS)
-IGNORE = -100
+IGNORE = -100  # the label that PyTorch's cross entropy leaves out
+
+Columns = dict[str, list]
 
 
 def tokenize(
@@ -35,42 +39,50 @@ def tokenize(
     truncation: Truncation = Truncation(),  # noqa: B008 (immutable)
     cleaning: Cleaning = Cleaning(),  # noqa: B008
 ) -> Dataset:
-    """The tokenizer's columns (ragged, at most `max_length` tokens) and `length` in tokens instead of the texts.
+    """Return the tokenizer's columns (ragged, at most `max_length` tokens) and `length` in tokens instead of the texts.
 
-    Where there are `words`, their `token_labels` become labels of tokens: a word's at its first piece, -100 elsewhere.
-    The result lies in a file under the cache of `datasets`, and is taken from there when rows, tokenizer and settings
+    If there are `words`, their `token_labels` become labels of tokens: a word's at its first piece, -100 elsewhere.
+    The result is kept in a file under the cache of `datasets`, and taken from there if rows, tokenizer and settings
     are the same again.
 
     Raises:
-        UserError: when `max_length` has no room for the truncation's marker.
+        UserError: if `max_length` has no room for the truncation's marker.
     """
-    encode = encoder(tokenizer, max_length, truncation, cleaning)
     settings = {
         "max_length": max_length,
         "truncation": truncation.to_dict(),
         "cleaning": cleaning.to_dict(),
     }
     key = cache_key(dataset, tokenizer, settings)
-    workers = num_proc if num_proc and num_proc > 1 and len(dataset) >= num_proc else None
+    # `datasets` would start a process for a single worker as well, and refuses more workers than rows.
+    workers = num_proc or 1
+    if workers > len(dataset):
+        workers = 1
     make = partial(
         dataset.map,
-        encode,
+        encoder(tokenizer, max_length, truncation, cleaning),
         batched=True,
-        num_proc=workers,
-        remove_columns=[
-            name for name in TEXTS if name in dataset.column_names
-        ],  # else they are written once more
+        num_proc=workers if workers > 1 else None,
+        # Left in, they would be written once more into the cache.
+        remove_columns=[name for name in TEXTS if name in dataset.column_names],
         desc="tokenising",
         new_fingerprint=key,
     )
     tokens = cached(make, key) if is_caching_enabled() else make(keep_in_memory=True)
-    steps, special = cleaning.steps, tokenizer.num_special_tokens_to_add()
-    if steps and (empty := sum(length <= special for length in tokens["length"])):
-        print(
-            f"note: clean {' '.join(steps)} leaves nothing of {empty} of {len(tokens)} texts",
-            file=sys.stderr,
-        )
+    if cleaning.steps:
+        note_empty_texts(tokens, tokenizer, cleaning)
     return tokens
+
+
+def note_empty_texts(
+    tokens: Dataset, tokenizer: PreTrainedTokenizerBase, cleaning: Cleaning
+) -> None:
+    """Log how many texts hold nothing but special tokens after cleaning."""
+    special = tokenizer.num_special_tokens_to_add()
+    empty = sum(length <= special for length in tokens["length"])
+    if empty:
+        steps = " ".join(cleaning.steps)
+        logger.info("clean %s leaves nothing of %d of %d texts", steps, empty, len(tokens))
 
 
 def encoder(
@@ -78,66 +90,87 @@ def encoder(
     max_length: int,
     truncation: Truncation = Truncation(),  # noqa: B008 (immutable)
     cleaning: Cleaning = Cleaning(),  # noqa: B008
-) -> Callable[[dict[str, list]], dict[str, list]]:
-    """The function that tokenises a batch of columns."""
+) -> Callable[[Columns], Columns]:
+    """Return the function that tokenises a batch of columns.
+
+    Raises:
+        UserError: if `max_length` has no room for the truncation's marker.
+    """
     cutter = truncation.cutter(
         max_length,
         tokenizer.num_special_tokens_to_add(),
         lambda marker: tokenizer(marker, add_special_tokens=False)["input_ids"],
     )
 
-    backend = tokenizer.backend_tokenizer
-
-    def encode(batch: dict[str, list]) -> dict[str, list]:
-        """New columns for a batch."""
+    def encode(batch: Columns) -> Columns:
+        """Return the new columns of a batch."""
         if "words" in batch:
-            words = list(map(cleaning.by_word, batch["words"]))
-            encoded = tokenizer(
-                words, truncation=True, max_length=max_length, is_split_into_words=True
-            )
-            pieces = [encoded.word_ids(row) for row in range(len(words))]
-            columns = {
-                **encoded,
-                "token_labels": list(map(label_first_pieces, pieces, batch["token_labels"])),
-            }
+            columns = encode_words(tokenizer, max_length, cleaning, batch)
         else:
-            forget(backend)
-            if cutter is None:
-                backend.enable_truncation(max_length, direction=tokenizer.truncation_side)
-            # Not by calling `tokenizer`, which takes as long again to turn the encodings into lists one by one.
-            rows = backend.encode_batch_fast(list(map(cleaning, batch["text"])))  # no offsets
-            columns = model_columns(
-                map(cutter, rows) if cutter else rows, tokenizer.model_input_names
-            )
-        forget(backend)
-        return {**columns, "length": list(map(len, columns["input_ids"]))}
+            texts = list(map(cleaning, batch["text"]))
+            columns = encode_texts(tokenizer, max_length, cutter, texts)
+        reset_settings(tokenizer.backend_tokenizer)
+        lengths = [len(ids) for ids in columns["input_ids"]]
+        return {**columns, "length": lengths}
 
     return encode
 
 
-def forget(backend: Tokenizer) -> None:
-    """Take back truncation and padding: the tokenizer is saved, and must not tell whether rows came from the cache."""
+def encode_words(
+    tokenizer: PreTrainedTokenizerBase, max_length: int, cleaning: Cleaning, batch: Columns
+) -> Columns:
+    """Return the columns of rows of words, and a label for each of their tokens."""
+    words = [cleaning.by_word(row) for row in batch["words"]]
+    encoded = tokenizer(words, truncation=True, max_length=max_length, is_split_into_words=True)
+    token_labels = []
+    for row, labels in enumerate(batch["token_labels"]):
+        token_labels.append(label_first_pieces(encoded.word_ids(row), labels))
+    return {**encoded, "token_labels": token_labels}
+
+
+def encode_texts(
+    tokenizer: PreTrainedTokenizerBase, max_length: int, cutter: Cutter | None, texts: list[str]
+) -> Columns:
+    """Return the columns of texts, cut by `cutter` or by the tokenizer itself."""
+    backend = tokenizer.backend_tokenizer
+    reset_settings(backend)
+    if cutter is None:
+        backend.enable_truncation(max_length, direction=tokenizer.truncation_side)
+    # Not by calling `tokenizer`, which takes as long again to turn the encodings into lists one by one; and `fast`
+    # leaves out the offsets, which nothing here reads.
+    rows = backend.encode_batch_fast(texts)
+    if cutter is not None:
+        rows = [cutter(row) for row in rows]
+    return model_columns(rows, tokenizer.model_input_names)
+
+
+def reset_settings(backend: Tokenizer) -> None:
+    """Take back truncation and padding.
+
+    The tokenizer is saved with the model, and its file must not depend on whether the rows came from the cache.
+    """
     backend.no_padding()
     backend.no_truncation()
 
 
-def model_columns(rows: Iterable[Tokens | Encoding], names: Collection[str]) -> dict[str, list]:
-    """The tokenizer's columns called `names`; a list is only made of what is among them."""
-    rows = list(rows)
+def model_columns(rows: Sequence[Tokens | Encoding], names: Collection[str]) -> Columns:
+    """Return the tokenizer's columns called `names`; a list is only made of what is among them."""
     columns = {"input_ids": [row.ids for row in rows]}
     if "token_type_ids" in names:
         columns["token_type_ids"] = [row.type_ids for row in rows]
     if "attention_mask" in names:
-        columns["attention_mask"] = [[1] * len(row) for row in columns["input_ids"]]
+        # Rows are padded later, batch by batch, so that here every token counts.
+        columns["attention_mask"] = [[1] * len(ids) for ids in columns["input_ids"]]
     return {name: columns[name] for name in names}
 
 
 def cache_key(
     dataset: Dataset, tokenizer: PreTrainedTokenizerBase, settings: dict[str, Any]
 ) -> str:
-    """Hex digest of everything the tokenised rows are a function of: rows, tokenizer, settings, and this file."""
+    """Return a hex digest of all that tokenised rows are a function of: rows, tokenizer, settings, and this file."""
     backend = tokenizer.backend_tokenizer
-    forget(backend)
+    # A call leaves its truncation and padding behind, of which the rows are not a function.
+    reset_settings(backend)
     content = {
         "rows": dataset._fingerprint,  # of rows in memory this is a hash of their content
         "tokenizer": backend.to_str(),
@@ -146,32 +179,54 @@ def cache_key(
         "versions": [datasets_version, tokenizers_version],
         "code": Path(__file__).read_text(encoding="utf-8"),
     }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 class ModelTexts:
-    """The texts of a data set as the model reads them, any number of times: what a vocabulary is trained on."""
+    """The texts of a data set as the model reads them, to iterate any number of times: a vocabulary is trained on them.
+
+    Args:
+        dataset: a `Dataset` or a streamed data set, with `text` or `words`.
+        cleaning: what the model's texts go through.
+    """
 
     def __init__(self, dataset: Any, cleaning: Cleaning):
-        self.dataset, self.cleaning = dataset, cleaning
+        self.dataset = dataset
+        self.cleaning = cleaning
 
     def __iter__(self) -> Iterator[str]:
+        # A streamed data set has no columns' names: its texts are words joined by spaces already.
         if "words" in getattr(self.dataset, "column_names", ()):
-            return (" ".join(self.cleaning.by_word(words)) for words in self.dataset["words"])
-        return map(self.cleaning, self.dataset["text"])
+            for words in self.dataset["words"]:
+                yield " ".join(self.cleaning.by_word(words))
+        else:
+            yield from map(self.cleaning, self.dataset["text"])
 
 
 def label_first_pieces(word_ids: list[int | None], labels: list[int]) -> list[int]:
-    """A label for each piece from one for each word; `word_ids` as tokenizers give them, None for special tokens."""
-    previous, out = None, []
+    """Return a label for each piece, from one for each word.
+
+    Args:
+        word_ids: for each piece the number of its word, None for special tokens.
+        labels: one for each word.
+
+    Returns:
+        A word's label at its first piece, `IGNORE` elsewhere.
+    """
+    previous = None
+    piece_labels = []
     for word in word_ids:
-        out.append(IGNORE if word is None or word == previous else labels[word])
+        if word is None or word == previous:
+            piece_labels.append(IGNORE)
+        else:
+            piece_labels.append(labels[word])
         previous = word
-    return out
+    return piece_labels
 
 
-def read_words_with_blanks(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Make a byte-level tokenizer take a list of words as the words of a text, each with the blank before it."""
+def read_words_with_spaces(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Make a byte-level tokenizer take a list of words as the words of a text, each with the space before it."""
     pre_tokenizer = tokenizer.backend_tokenizer.pre_tokenizer
     if isinstance(pre_tokenizer, ByteLevel):
         pre_tokenizer.add_prefix_space = True
@@ -186,8 +241,7 @@ class Collator:
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         labels = {"labels": torch.tensor([row["labels"] for row in rows])}
-        leave_out = ("labels", "token_labels", *NOT_FOR_THE_MODEL)
-        inputs = [{k: v for k, v in row.items() if k not in leave_out} for row in rows]
+        inputs = [model_inputs(row) for row in rows]
         batch = pad_without_fast_tokenizer_warning(
             self.tokenizer, inputs, padding_side="right", return_tensors="pt"
         )
@@ -197,3 +251,9 @@ class Collator:
                 padded[row, : len(values["token_labels"])] = torch.tensor(values["token_labels"])
             labels["token_labels"] = padded
         return {**batch, **labels}
+
+
+def model_inputs(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns of a row that the tokenizer pads."""
+    others = ("labels", "token_labels", *NOT_FOR_THE_MODEL)
+    return {name: value for name, value in row.items() if name not in others}

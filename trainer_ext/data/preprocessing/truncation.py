@@ -1,4 +1,4 @@
-"""Which tokens of a text beyond `max_length` stay: its head, its tail, or both ends.
+"""Choose which tokens of a text beyond `max_length` stay: its head, its tail, or both ends.
 
 Training and prediction both cut here; needs no framework. Source of `head_tail`: Sun et al. 2019, How to Fine-Tune BERT
 for Text Classification? (arXiv:1905.05583), section 5.3.1, which keeps the first 128 and the last 382 of 510 tokens: a
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from trainer_ext.errors import UserError
+
+MODES = ("head", "tail", "head_tail")
 
 
 class Tokens(NamedTuple):
@@ -34,7 +36,7 @@ class Truncation:
     Attributes:
         mode: `head`, `tail` or `head_tail`.
         head_share: of the tokens that stay, those of the head (`head_tail`).
-        marker: a text whose tokens stand between head and tail (`head_tail`); None: nothing does.
+        marker: a text whose tokens stand between head and tail (`head_tail`); None for none.
     """
 
     mode: str = "head"
@@ -42,29 +44,28 @@ class Truncation:
     marker: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As stored in a checkpoint's config: what has an effect."""
-        own = (
-            {"head_share": self.head_share, "marker": self.marker}
-            if self.mode == "head_tail"
-            else {}
-        )
-        return {"mode": self.mode, **own}
+        """Return what a checkpoint's config stores: only what has an effect."""
+        stored: dict[str, Any] = {"mode": self.mode}
+        if self.mode == "head_tail":
+            stored |= {"head_share": self.head_share, "marker": self.marker}
+        return stored
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any] | None) -> "Truncation":
-        """The inverse of `to_dict`; of None, `head`.
+        """Return the inverse of `to_dict`; `head` for None.
 
         Raises:
             KeyError, TypeError: for what `to_dict` does not write.
         """
         policy = cls(**(stored or {}))
-        _ = {"head": 1.0, "tail": 0.0, "head_tail": policy.head_share}[policy.mode]
+        if policy.mode not in MODES:
+            raise KeyError(policy.mode)
         return policy
 
     def cutter(
         self, max_length: int, special: int, encode: Callable[[str], list[int]]
     ) -> "Cutter | None":
-        """What cuts encodings; None for `head`, which the tokenizer cuts itself, and faster.
+        """Return what cuts encodings; None for `head`, which the tokenizer cuts itself, and faster.
 
         Args:
             max_length: in tokens, special tokens included.
@@ -72,7 +73,7 @@ class Truncation:
             encode: the tokenizer without special tokens, for the marker.
 
         Raises:
-            UserError: when the marker leaves no room for a head and a tail.
+            UserError: if the marker leaves no room for a head and a tail.
         """
         if self.mode == "head":
             return None
@@ -82,7 +83,8 @@ class Truncation:
                 f"max_length {max_length} has no room for a head and a tail beside {special} special tokens and the "
                 f"{len(marker)} of truncation_marker {self.marker!r}"
             )
-        return Cutter(max_length, self.head_share if self.mode == "head_tail" else 0.0, marker)
+        head_share = self.head_share if self.mode == "head_tail" else 0.0
+        return Cutter(max_length, head_share, marker)
 
 
 @dataclass(frozen=True)
@@ -94,19 +96,21 @@ class Cutter:
     marker: list[int]
 
     def __call__(self, encoding: Encoding) -> Tokens:
-        """A text that was encoded whole, as at most `max_length` tokens."""
+        """Return a text that was encoded without truncation as at most `max_length` tokens."""
         if len(encoding.ids) <= self.max_length:
             return Tokens(encoding.ids, encoding.type_ids)
         types = encoding.type_ids
-        cut = (encoding.special_tokens_mask, self.max_length, self.head_share)
-        filler = [types[len(types) // 2]] * len(self.marker)
-        return Tokens(truncate(encoding.ids, *cut, self.marker), truncate(types, *cut, filler))
+        # The marker's tokens are of the text's type, which is that of its middle: special tokens may have another.
+        marker_types = [types[len(types) // 2]] * len(self.marker)
+        settings = (encoding.special_tokens_mask, self.max_length, self.head_share)
+        ids = truncate(encoding.ids, *settings, self.marker)
+        return Tokens(ids, truncate(types, *settings, marker_types))
 
 
 def truncate(
     values: list[int], special: Sequence[int], max_length: int, head_share: float, marker: list[int]
 ) -> list[int]:
-    """`values` of the tokens of one text, cut to `max_length` where there are more: head, marker and tail.
+    """Return `values` of one text's tokens, cut to `max_length` if there are more: head, marker and tail.
 
     Args:
         values: one for each token (ids, or token types).
@@ -117,7 +121,11 @@ def truncate(
     """
     if len(values) <= max_length:
         return values
-    before, behind = special.index(0), special[::-1].index(0)
-    keep = max_length - before - behind - len(marker)
-    head = round(keep * head_share)
-    return values[: before + head] + marker + values[len(values) - behind - (keep - head) :]
+    specials_before = special.index(0)
+    specials_behind = special[::-1].index(0)
+    kept = max_length - specials_before - specials_behind - len(marker)
+    head = round(kept * head_share)
+    tail = kept - head
+    # Not values[-tail:], which would be everything if no tail is kept.
+    tail_start = len(values) - specials_behind - tail
+    return values[: specials_before + head] + marker + values[tail_start:]
