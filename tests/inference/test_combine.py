@@ -6,9 +6,9 @@ import pytest
 from trainer_ext.errors import UserError
 from trainer_ext.inference.combine import (
     combine,
+    ensemble_task,
     fit_weights,
     inverse_loss_weights,
-    joint_task,
 )
 from trainer_ext.tasks import TASKS, Calibration, LabelSpace
 from trainer_ext.tasks.activations import sigmoid, softmax
@@ -41,7 +41,7 @@ def test_flags():
     one, two = RANDOM.normal(size=(2, 5, 3))
     tasks = [task("multi_label", thresholds=(0.2, 0.5, 0.9)), task("multi_label")]
     assert np.allclose(sigmoid(combine(tasks, [one, two])), (sigmoid(one) + sigmoid(two)) / 2)
-    assert joint_task("ab", tasks).calibration.thresholds == pytest.approx((0.35, 0.5, 0.7))
+    assert ensemble_task("ab", tasks).calibration.thresholds == pytest.approx((0.35, 0.5, 0.7))
 
 
 def test_scores_are_averaged():
@@ -70,16 +70,19 @@ def test_votes_of_calibrated_models():
     for heads, expected in (([0, -2, -2], []), ([0, 0, -2], ["a"]), ([-1.3, -1.3, -9], ["a"])):
         outputs = [np.array([head, -9.0, -9.0]) for head in heads]
         assert (
-            joint_task("abc", low, "vote").decode(combine(low, outputs, "vote"))["labels"]
+            ensemble_task("abc", low, "vote").decode(combine(low, outputs, "vote"))["labels"]
             == expected
         )
     high = [task("multi_label", thresholds=(0.8, 0.8, 0.8))] * 3
     outputs = [np.array([head, -9.0, -9.0]) for head in (2, 2, 0)]
-    assert joint_task("abc", high, "vote").decode(combine(high, outputs, "vote"))["labels"] == ["a"]
+    assert ensemble_task("abc", high, "vote").decode(combine(high, outputs, "vote"))["labels"] == [
+        "a"
+    ]
     biased = [task("single_label", bias=(0.0, 1.0, 0.0))] * 3
     outputs = [np.array(head) for head in ([3.0, 0, 0], [3.0, 0, 0], [0.5, 0, 0])]
     assert (
-        joint_task("abc", biased, "vote").decode(combine(biased, outputs, "vote"))["label"] == "a"
+        ensemble_task("abc", biased, "vote").decode(combine(biased, outputs, "vote"))["label"]
+        == "a"
     )
 
 
@@ -87,10 +90,12 @@ def test_equal_votes_of_calibrated_models():
     """The probabilities decide as the models' thresholds and biases have it: 0.3 is much where 0.2 is enough."""
     low = [task("multi_label", thresholds=(0.2, 0.2, 0.2))] * 2
     outputs = [np.array([head, -9.0, -9.0]) for head in (-0.2, -1.6)]
-    assert joint_task("ab", low, "vote").decode(combine(low, outputs, "vote"))["labels"] == ["a"]
+    assert ensemble_task("ab", low, "vote").decode(combine(low, outputs, "vote"))["labels"] == ["a"]
     biased = [task("single_label", bias=(0.0, 1.0, 0.0))] * 2
     outputs = [np.array(head) for head in ([1.2, 0.0, -5], [0.5, 0, -5])]
-    assert joint_task("ab", biased, "vote").decode(combine(biased, outputs, "vote"))["label"] == "b"
+    assert (
+        ensemble_task("ab", biased, "vote").decode(combine(biased, outputs, "vote"))["label"] == "b"
+    )
 
 
 def test_joint():
@@ -114,9 +119,9 @@ def test_different_labels_are_refused():
     with pytest.raises(
         UserError, match="models m1 and m2 cannot answer together: their labels differ.*'c'.*'d'"
     ):
-        joint_task(["m1", "m2"], [task("single_label"), other])
+        ensemble_task(["m1", "m2"], [task("single_label"), other])
     with pytest.raises(UserError, match="their task differ: single_label and multi_label"):
-        joint_task(["m1", "m2"], [task("single_label"), task("multi_label")])
+        ensemble_task(["m1", "m2"], [task("single_label"), task("multi_label")])
 
 
 def test_weights_fitted_on_the_same_rows():
@@ -143,7 +148,7 @@ def test_weights_from_rows_of_their_own():
 
 def test_the_mean_bias_counts_models_without_one_as_zero():
     tasks = [task("single_label", bias=(0.0, 1.0, -1.0)), task("single_label")]
-    assert joint_task("ab", tasks).calibration.bias == pytest.approx((0.0, 0.5, -0.5))
+    assert ensemble_task("ab", tasks).calibration.bias == pytest.approx((0.0, 0.5, -0.5))
 
 
 def test_loss_of_calibrated_and_of_joint_outputs():

@@ -204,10 +204,10 @@ def test_submission_in_the_values_of_the_training_file(tiny_aspects, tmp_path):
     [
         (
             "id,a,b\n1,0,0\n",
-            "s.csv: column 'a' is nothing that the model answers; it has the label columns",
+            "s.csv: column 'a' is not something that the model answers; it has the label columns",
         ),
-        ("id\n1\n", "s.csv is no sample submission"),
-        ("id,label\n", "s.csv is no sample submission"),
+        ("id\n1\n", "s.csv is not a sample submission"),
+        ("id,label\n", "s.csv is not a sample submission"),
         ("id,label\n1,x\n2,x\n", "s.csv has 2 rows, but there are 1 answers"),
     ],
 )

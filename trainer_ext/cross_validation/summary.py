@@ -18,9 +18,9 @@ from trainer_ext.data.labelled import texts_and_labels
 from trainer_ext.files import read_json, write_json
 from trainer_ext.inference.combine import (
     combine,
+    ensemble_task,
     fit_weights,
     inverse_loss_weights,
-    joint_task,
 )
 from trainer_ext.inference.folder import read_pipeline
 from trainer_ext.tasks import Task
@@ -68,7 +68,7 @@ def summarise(args: Arguments, scored: Scored, about: Mapping[str, Any]) -> dict
     """Write `oof.csv` and `cv.json` (for seeds `validation.csv` and `cv.json`); returns the latter's content."""
     folder, names = Path(args.training.output_dir), list(scored.parts)
     tasks = {name: read_pipeline(folder / name).task for name in names}
-    whole = joint_task(names, list(tasks.values()))
+    whole = ensemble_task(names, list(tasks.values()))
     _, labels = texts_and_labels(scored.rows, args.data.text_column, whole)
     outputs = {name: load_outputs(folder / name, tasks[name]) for name in names}
     stacked = {name: whole.stack(rows) for name, rows in outputs.items()}
@@ -118,7 +118,7 @@ def join(
             models[position].append(name)
             answers[position].append(output)
     of = {names: [tasks[name] for name in names] for names in map(tuple, models)}
-    together = {names: joint_task(names, several) for names, several in of.items()}
+    together = {names: ensemble_task(names, several) for names, several in of.items()}
     joined = [
         combine(of[tuple(names)], several) for names, several in zip(models, answers, strict=True)
     ]

@@ -1,10 +1,10 @@
-"""Outputs of several models for the same row made one. Needs NumPy only.
+"""Combine the outputs of several models for the same row. Needs NumPy only.
 
-The result has the form of a single model's output (logits), so that the task decodes, scores and calibrates it as ever:
-probabilities p come back as log p (log(p / (1 - p)) for multi_label), whose softmax (sigmoid) they are.
+The result has the form of a single model's output (logits), so that the task decodes, scores and calibrates it as
+usual: probabilities p come back as log p (log(p / (1 - p)) for multi_label), whose softmax (sigmoid) they are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,56 +15,61 @@ from trainer_ext.tasks.label_space import outputs_of
 from trainer_ext.tasks.multi_label import THRESHOLD
 
 WAYS = ("mean", "logits", "vote", "weighted")
-TIE_BREAK = 1e-3  # of a vote: what the probabilities count beside the votes
-SMALLEST = 1e-12
+# How much the probabilities count beside the votes: they decide between classes with equal votes, and nothing else.
+TIE_BREAK = 1e-3
+SMALLEST = 1e-12  # loss, and weight while fitting: neither may be divided by 0
 
 
-def joint_task(names: Sequence[str], tasks: Sequence[Task], how: str = "mean") -> Task:
-    """The task of the ensemble: the members' label space, the mean of their thresholds and biases.
+def ensemble_task(names: Sequence[str], tasks: Sequence[Task], how: str = "mean") -> Task:
+    """Return the task of an ensemble: the members' label space, the mean of their thresholds and biases.
 
-    With `how` vote there are none: each member has decided with its own, and of its shares of votes the half decides.
+    With `how` vote it has neither: each member decides with its own, and of its shares of votes half decides.
 
     Raises:
-        UserError: when tasks or label spaces differ, naming both models.
+        UserError: if tasks or label spaces differ, naming both models.
     """
     first = tasks[0]
     for name, task in zip(names, tasks, strict=True):
-        for what, one, other in (
-            ("task", first.name, task.name),
-            (
-                "labels",
-                outputs_of(first.label_space.to_dict()),
-                outputs_of(task.label_space.to_dict()),
-            ),
-        ):
-            if one != other:
-                raise UserError(
-                    f"models {names[0]} and {name} cannot answer together: their {what} differ: {one} and {other}"
-                )
+        check_same_labels(names[0], first, name, task)
+    task_class = type(first)
     if how == "vote":
-        return type(first)(first.label_space)
-    given = [task.calibration for task in tasks]
-    thresholds = bias = None
-    if any(c.thresholds for c in given):
-        classes = len(first.label_space.classes)
-        thresholds = mean_of([c.thresholds or (THRESHOLD,) * classes for c in given])
-    if any(c.bias for c in given):
-        bias = mean_of([c.bias or (0.0,) * len(first.label_space.classes) for c in given])
-    return type(first)(first.label_space, Calibration(1.0, thresholds, bias))
+        return task_class(first.label_space)
+    classes = len(first.label_space.classes)
+    thresholds = mean_of([task.calibration.thresholds for task in tasks], (THRESHOLD,) * classes)
+    bias = mean_of([task.calibration.bias for task in tasks], (0.0,) * classes)
+    # Temperature 1: each member's logits are divided by its own before they are combined.
+    return task_class(first.label_space, Calibration(1.0, thresholds, bias))
 
 
-def mean_of(vectors: Sequence[Sequence[float]]) -> tuple[float, ...]:
-    """Element by element."""
-    return tuple(np.mean(vectors, axis=0).tolist())
+def check_same_labels(first_name: str, first: Task, other_name: str, other: Task) -> None:
+    """Raise `UserError` unless two models answer the same question."""
+    own = {"task": first.name, "labels": outputs_of(first.label_space.to_dict())}
+    others = {"task": other.name, "labels": outputs_of(other.label_space.to_dict())}
+    for what, value in own.items():
+        if value != others[what]:
+            raise UserError(
+                f"models {first_name} and {other_name} cannot answer together: "
+                f"their {what} differ: {value} and {others[what]}"
+            )
+
+
+def mean_of(
+    vectors: Sequence[tuple[float, ...] | None], default: tuple[float, ...]
+) -> tuple[float, ...] | None:
+    """Return the mean, element by element, with `default` for members without one; None if no member has one."""
+    if not any(vectors):
+        return None
+    filled = [vector or default for vector in vectors]
+    return tuple(np.mean(filled, axis=0).tolist())
 
 
 def combine(
     tasks: Sequence[Task],
     outputs: Sequence[Any],
     how: str = "mean",
-    weights: Sequence[float] | None = None,
-):
-    """One output from those of each model for the same row (or, but for `joint`, for the same rows).
+    weights: Sequence[float] | np.ndarray | None = None,
+) -> Any:
+    """Combine each model's output for the same row (or, except for `joint`, for the same rows) into one.
 
     Args:
         tasks: of each model, with its calibration.
@@ -74,23 +79,29 @@ def combine(
             probabilities with `weights`).
         weights: of each model, for weighted.
     """
-    shares = np.asarray(weights) / np.sum(weights) if how == "weighted" else None
-    divided = [task.heads(output) for task, output in zip(tasks, outputs, strict=True)]
-    combined = [combine_head(tasks, heads, how, shares) for heads in zip(*divided, strict=True)]
+    shares = None
+    if how == "weighted" and weights is not None:
+        shares = np.asarray(weights) / np.sum(weights)
+    heads_of_models = [task.heads(output) for task, output in zip(tasks, outputs, strict=True)]
+    combined = []
+    for heads in zip(*heads_of_models, strict=True):
+        combined.append(combine_head(tasks, heads, how, shares))
     return tasks[0].from_heads(combined)
 
 
 def combine_head(
     tasks: Sequence[Task], heads: Sequence[np.ndarray], how: str, weights: np.ndarray | None
 ) -> np.ndarray:
-    """`combine` for one array a model, classes in the last axis."""
+    """Combine one array a model, with the classes in the last axis."""
     whole = tasks[0]
     scaled = [head / task.calibration.temperature for task, head in zip(tasks, heads, strict=True)]
     if how == "logits":
-        return np.mean(scaled, axis=0)
+        mean: np.ndarray = np.mean(scaled, axis=0)
+        return mean
     if how == "vote":
         scaled = [task.decision_logits(head) for task, head in zip(tasks, scaled, strict=True)]
-    values = np.average([whole.ensemble_values(head) for head in scaled], axis=0, weights=weights)
+    probabilities = [whole.ensemble_values(head) for head in scaled]
+    values = np.average(probabilities, axis=0, weights=weights)
     if how == "vote":
         votes = np.mean([task.votes(head) for task, head in zip(tasks, heads, strict=True)], axis=0)
         values = (votes + TIE_BREAK * values) / (1 + TIE_BREAK)
@@ -98,32 +109,51 @@ def combine_head(
 
 
 def inverse_loss_weights(losses: Sequence[float]) -> list[float]:
-    """Weights of models that were each scored on rows of their own: 1 / loss, which sum to 1."""
+    """Return weights 1 / loss, which sum to 1, of models that were each scored on rows of their own."""
     inverse = 1 / np.maximum(losses, SMALLEST)
-    return (inverse / inverse.sum()).tolist()
+    return as_shares(inverse)
 
 
 def fit_weights(
     tasks: Sequence[Task], outputs: Sequence[np.ndarray], labels: np.ndarray
 ) -> list[float]:
-    """The weights (at least 0, sum 1) of the smallest loss of the weighted mean, for models scored on the same rows.
+    """Fit the weights (at least 0, sum 1) of the weighted mean with the smallest loss.
 
-    SLSQP from equal weights; the problem is convex. 1 / loss instead where outputs of rows differ in shape (`joint`).
+    SLSQP from equal weights; the problem is convex. Weights are 1 / loss if outputs of rows differ in shape (`joint`).
+
+    Args:
+        tasks: of each model.
+        outputs: logits (N, *head_shape) of each model for the same rows.
+        labels: (N, ...).
     """
     if tasks[0].ragged_outputs:
         losses = [task.ensemble_loss(out, labels) for task, out in zip(tasks, outputs, strict=True)]
         return inverse_loss_weights(losses)
-    from scipy.optimize import minimize
+    whole = ensemble_task([""] * len(tasks), tasks)
 
-    whole, count = joint_task([""] * len(tasks), tasks), len(tasks)
+    def loss(weights: np.ndarray) -> float:
+        # SLSQP may step a little below 0.
+        combined = combine(tasks, outputs, "weighted", np.maximum(weights, SMALLEST))
+        return whole.ensemble_loss(combined, labels)
+
+    return as_shares(np.maximum(minimise_on_simplex(loss, len(tasks)), 0))
+
+
+def minimise_on_simplex(loss: Callable[[np.ndarray], float], size: int) -> np.ndarray:
+    """Return the weights between 0 and 1, with sum 1, of the smallest loss."""
+    from scipy.optimize import minimize  # predictions do without SciPy
+
     found = minimize(
-        lambda w: whole.ensemble_loss(
-            combine(tasks, outputs, "weighted", np.maximum(w, SMALLEST)), labels
-        ),
-        np.full(count, 1 / count),
-        bounds=[(0, 1)] * count,
-        constraints={"type": "eq", "fun": lambda w: w.sum() - 1},
+        loss,
+        np.full(size, 1 / size),
+        bounds=[(0, 1)] * size,
+        constraints={"type": "eq", "fun": lambda weights: weights.sum() - 1},
         method="SLSQP",
     )
-    weights = np.maximum(found.x, 0)
-    return (weights / weights.sum()).tolist()
+    weights: np.ndarray = found.x
+    return weights
+
+
+def as_shares(weights: np.ndarray) -> list[float]:
+    """Scale weights to the sum 1."""
+    return [float(weight) for weight in weights / weights.sum()]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from trainer_ext.errors import UserError
-from trainer_ext.inference.combine import combine, joint_task
+from trainer_ext.inference.combine import combine, ensemble_task
 from trainer_ext.inference.predictor import Predictor
 from trainer_ext.inference.single import SinglePredictor
 
@@ -50,7 +50,7 @@ class EnsemblePredictor(Predictor):
             if together:
                 self.members.append(member)
         self.tasks = tasks
-        self.task = joint_task(names, tasks, how)
+        self.task = ensemble_task(names, tasks, how)
         self.pipeline = member.pipeline
         self._batch_size = member.batch_size
         if how == "vote" and not self.task.has_classes:

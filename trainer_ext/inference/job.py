@@ -1,6 +1,6 @@
 """What predict.py does: rows in, answers out, in order; memory does not grow with the file."""
 
-import sys
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, tee
@@ -24,6 +24,11 @@ from trainer_ext.data.labelled import read_labelled
 from trainer_ext.errors import UserError
 from trainer_ext.inference.predictor import Predictor
 
+# What is left out of answers that have labels only.
+CONFIDENCES = ("score", "probabilities", "intent_score")
+
+logger = logging.getLogger(__name__)
+
 
 def rows_of(
     predictor: Predictor,
@@ -32,35 +37,53 @@ def rows_of(
     labelled: bool = False,
     options: FileOptions = DEFAULTS,
 ) -> Iterator[Row]:
-    """Rows from `--text` or `--input`. In a txt file a known label behind the last tab is not part of the text.
+    """Return the rows from `--text` or `--input`.
 
-    A blank line of txt, or of csv with one column, is a row: answers stay beside their lines. A file of tokens and tags
-    is read as such by a model that tags words, whether it has intents or not; any other model refuses it.
+    A blank line of txt, or of csv with one column, is a row, so that answer 7 belongs to line 7. In a txt file a known
+    label after the last tab is not part of the text.
 
-    `labelled`: the input is known to have labels, so it may be in a format that only labelled rows have.
+    Args:
+        predictor: decides how slot files and txt files are read.
+        texts: from `--text`; None: read `path`.
+        path: from `--input`; `-` is standard input.
+        labelled: whether the input is known to have labels, so that it may be in a format that only labelled rows have.
+        options: how the file is written.
+
+    Raises:
+        UserError: for a file of tokens and tags if the model does not tag words.
     """
     if texts is not None:
         return (Row({"text": text}, f"--text {number}") for number, text in enumerate(texts, 1))
-    words = predictor.task.reads_words
-    if words and labelled:
-        return read_labelled(path, predictor.task.name, options)
-    if path != "-" and file_format(path, options) == "txt" and not options.column_names:
-        intents = detect_intents(path, options)
-        if intents is not None and not words:
-            raise UserError(
-                f"{path} holds tokens and tags, but the model takes texts (--column_names text reads a line as one)"
-            )
-        if intents is not None:
-            return read_slot_file(path, options, intents_inside=intents)
-    return read_rows(path, None if words else predictor.task.is_label, options, keep_blank=True)
+    if path is None:
+        raise ValueError("neither texts nor a path")
+    task = predictor.task
+    if task.reads_words and labelled:
+        return read_labelled(path, task.name, options)
+    has_intents = slot_file_intents(path, options)
+    if has_intents is None:
+        is_label = None if task.reads_words else task.is_label
+        return read_rows(path, is_label, options, keep_blank=True)
+    if not task.reads_words:
+        raise UserError(
+            f"{path} holds tokens and tags, but the model takes texts "
+            "(--column_names text reads a line as one)"
+        )
+    return read_slot_file(path, options, intents_inside=has_intents)
+
+
+def slot_file_intents(path: str, options: FileOptions) -> bool | None:
+    """Tell whether a file of tokens and tags has intents; None if it is another kind of file."""
+    if path == "-" or options.column_names or file_format(path, options) != "txt":
+        return None
+    return detect_intents(path, options)
 
 
 @dataclass(frozen=True)
 class Form:
-    """What an answer is written with.
+    """What is written of an answer.
 
     Attributes:
-        text: whether the text stands in it.
+        text: whether the text is in it.
         keep: columns of the input that are carried over.
         labels_only: leave out scores and probabilities.
     """
@@ -70,22 +93,37 @@ class Form:
     labels_only: bool = False
 
     def answer(self, answer: dict[str, Any]) -> dict[str, Any]:
-        """The model's answer, without its text where that is left out."""
+        """Return the model's answer in this form."""
         if not self.text:
             answer = {key: value for key, value in answer.items() if key not in ("text", "tokens")}
         return only_labels(answer) if self.labels_only else answer
 
 
 def only_labels(answer: dict[str, Any]) -> dict[str, Any]:
-    """An answer without what says how sure the model is."""
-    labels = {
-        key: value
-        for key, value in answer.items()
-        if key not in ("score", "probabilities", "intent_score")
-    }
+    """Return an answer without what tells how sure the model is."""
+    labels = {key: value for key, value in answer.items() if key not in CONFIDENCES}
     if "aspects" in labels:
         labels["aspects"] = {name: only_labels(inner) for name, inner in labels["aspects"].items()}
     return labels
+
+
+@dataclass(frozen=True)
+class InputColumns:
+    """Which columns of the input are read.
+
+    Attributes:
+        text: what the model answers for; None: the row's `tokens`.
+        kept: columns that the answers keep, the id first.
+    """
+
+    text: str | None
+    kept: tuple[str, ...]
+
+    def model_input(self, row: Row) -> str | list[str]:
+        """Return the row's text or tokens."""
+        if self.text is None:
+            return tokens_of(row)
+        return text_of(row, self.text, allow_empty=True)
 
 
 def answer_rows(
@@ -95,9 +133,15 @@ def answer_rows(
     id_column: str | None = None,
     form: Form = Form(),
 ) -> Iterator[dict[str, Any]]:
-    """Answers with the id (under its column's name, when the rows have one) and `text`, one per row, in order.
+    """Yield one answer a row, in order, after the row's id (under its column's name, if it has one).
 
-    A model that tags words takes `tokens` where the first row has them, unless a text column is named.
+    Args:
+        predictor: answers.
+        rows: of the input.
+        text_column: None: that of the training, else `text`, else the only one. A model that tags words takes `tokens`
+            if the first row has them.
+        id_column: None: that of the training, else `id`, if the rows have one.
+        form: what is written.
 
     Raises:
         UserError: for a named column that is not there, or a row without text, with file and row.
@@ -105,62 +149,85 @@ def answer_rows(
     first = next(rows, None)
     if first is None:
         return
-    require_columns(
-        first, [name for name in (text_column, id_column, *form.keep) if name], first.where
-    )
-    by_tokens = predictor.task.reads_words and "tokens" in first.values and not text_column
-    if not by_tokens:
-        text_column = text_column or find_text_column(first, predictor.pipeline.text_column)
-    id_column = id_column or next(
-        (name for name in (predictor.pipeline.id_column, "id") if name in first.values), None
-    )
-    kept = dict.fromkeys([*([id_column] if id_column else []), *form.keep])
+    columns = find_columns(first, predictor, text_column, id_column, form.keep)
+    # Each row is needed twice: its text goes into a window of batches, its id beside the answer that comes out.
     for_model, for_answer = tee(chain([first], rows))
-    texts = (
-        tokens_of(row) if by_tokens else text_of(row, text_column, allow_empty=True)
-        for row in for_model
-    )
+    texts = map(columns.model_input, for_model)
     for row, answer in zip(for_answer, predictor.predict_iter(texts), strict=True):
-        for name in kept:
-            check_characters(row, name)
-        text = (
-            {"text": row.values[text_column]} if form.text and not by_tokens else {}
-        )  # tokens: the answer has them
-        yield joined({name: row.values.get(name) for name in kept}, text | form.answer(answer), row)
+        answer = form.answer(answer)
+        if form.text and columns.text is not None:  # of tokens the answer has the text already
+            answer = {"text": row.values[columns.text], **answer}
+        yield {**kept_values(row, columns.kept, answer), **answer}
 
 
-def joined(kept: dict[str, Any], answer: dict[str, Any], row: Row) -> dict[str, Any]:
-    """Columns of the input before the answer.
+def find_columns(
+    first: Row,
+    predictor: Predictor,
+    text_column: str | None,
+    id_column: str | None,
+    keep: Sequence[str],
+) -> InputColumns:
+    """Decide from the first row which columns are read; `UserError` if a named one is not there."""
+    named = [name for name in (text_column, id_column, *keep) if name]
+    require_columns(first, named, first.where)
+    pipeline = predictor.pipeline
+    takes_tokens = predictor.task.reads_words and "tokens" in first.values
+    if text_column is None and not takes_tokens:
+        text_column = find_text_column(first, pipeline.text_column)
+    if id_column is None:
+        id_column = find_id_column(first, pipeline.id_column)
+    kept = [id_column, *keep] if id_column else keep
+    return InputColumns(text_column, tuple(dict.fromkeys(kept)))
 
-    Raises:
-        UserError: for one that has the name of a part of the answer, which would take its place.
-    """
-    for name in kept:
-        if name in answer and not (name == "text" and kept[name] == answer[name]):
-            raise UserError(
-                f"{row.where}: column {name!r} is called as a part of the answer, which would take its place; rename "
-                "it, or leave it out (--id_column, --keep_columns)"
-            )
-    return kept | answer
+
+def find_id_column(row: Row, trained_with: str | None) -> str | None:
+    """Return the id column of the training, else `id`; None if the row has neither."""
+    for name in (trained_with, "id"):
+        if name is not None and name in row.values:
+            return name
+    return None
 
 
 def find_text_column(row: Row, trained_on: str) -> str:
-    """The column the model was trained on, else `text`, else the only one there is."""
+    """Return the column the model was trained on, else `text`, else the only one.
+
+    Raises:
+        UserError: if it is not clear which one holds the texts.
+    """
     for name in (trained_on, "text"):
         if name in row.values:
             return name
-    if len(row.values) == 1:
-        (name,) = row.values
-        if hint := delimiter_hint([name]):
-            raise UserError(
-                f"{row.where}: the file seems to have one column only{hint} (--text_column takes it as it is)"
-            )
-        print(
-            f"note: there is no column {trained_on!r}: the texts are those of the only one, {name!r}",
-            file=sys.stderr,
+    if len(row.values) != 1:
+        raise UserError(
+            f"{row.where}: which column is the text? There is no {trained_on!r}; name one of "
+            f"{join_names(row.values)} with --text_column"
         )
-        return name
-    raise UserError(
-        f"{row.where}: which column is the text? There is no {trained_on!r}; name one of "
-        f"{join_names(row.values)} with --text_column"
-    )
+    (name,) = row.values
+    hint = delimiter_hint([name])
+    if hint:
+        raise UserError(
+            f"{row.where}: the file seems to have one column only{hint} "
+            "(--text_column takes it as it is)"
+        )
+    logger.info("there is no column %r: the texts are those of the only one, %r", trained_on, name)
+    return name
+
+
+def kept_values(row: Row, columns: Sequence[str], answer: dict[str, Any]) -> dict[str, Any]:
+    """Return the columns of the input that the answer keeps.
+
+    Raises:
+        UserError: for one that has the name of a part of the answer, which would take its place; or holds a character
+            that cannot be written.
+    """
+    kept: dict[str, Any] = {}
+    for name in columns:
+        check_characters(row, name)
+        kept[name] = row.values.get(name)
+        is_the_text = name == "text" and kept[name] == answer.get("text")
+        if name in answer and not is_the_text:
+            raise UserError(
+                f"{row.where}: column {name!r} is called as a part of the answer, which would take "
+                "its place; rename it, or leave it out (--id_column, --keep_columns)"
+            )
+    return kept

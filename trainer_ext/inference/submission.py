@@ -1,4 +1,4 @@
-"""Answers in the columns of a sample submission, as competitions hand it out: `id,label`, or a column a class."""
+"""Answers in the columns of a sample submission, as competitions publish it: `id,label`, or a column a class."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,13 +9,16 @@ from trainer_ext.data.io.readers import DEFAULTS, Row, join_names, read_rows
 from trainer_ext.errors import UserError
 from trainer_ext.tasks import Task
 
+Answer = dict[str, Any]
+CellReader = Callable[[Answer], Any]
+
 
 class Submission:
     """Answers as rows of a sample's columns.
 
     The first column of the sample names the row. Each of the others is a label column (an aspect, a target), or a
-    class, whose cells are probabilities where the sample has fractions there, else 0 and 1. Where there is one other
-    column and the task has one label column, they are the same, whatever they are called.
+    class, whose cells are probabilities if the sample has fractions there, else 0 and 1. If there is one other column
+    and the task has one label column, they are the same, whatever they are called.
 
     Args:
         path: the sample: csv, tsv, jsonl or parquet.
@@ -26,76 +29,87 @@ class Submission:
     """
 
     def __init__(self, path: str, task: Task):
-        self.path, self.task = path, task
+        self.path = path
+        self.task = task
         rows = list(read_rows(path, options=DEFAULTS))
         if not rows or len(rows[0].values) < 2:
             raise UserError(
-                f"{path} is no sample submission: expected rows with an id column and others behind it"
+                f"{path} is not a sample submission: expected rows with an id column and others after it"
             )
         self.id_column, *self.columns = rows[0].values
         self.rows = len(rows)
-        self.cells = {name: self.writer_of(name, rows) for name in self.columns}
+        self.cells = {name: self._cell_reader(name, rows) for name in self.columns}
 
-    def writer_of(self, name: str, rows: Sequence[Row]) -> Callable[[dict[str, Any]], Any]:
-        """The function from an answer to this column's cell."""
-        space = self.task.label_space
-        columns = space.columns
-        flags = self.task.takes_lists and len(columns) > 1  # a 0/1 column for each class
-        if name in columns and not flags:
-            return partial(label_in, column=name, task=self.task)
-        by_class = (
-            dict(zip(space.classes, space.classes, strict=True))
-            if self.task.answers_by_class
-            else {}
-        )
-        by_class |= dict(zip(columns, space.classes, strict=True)) if flags else {}
+    def _cell_reader(self, name: str, rows: Sequence[Row]) -> CellReader:
+        """Return the function that reads this column's cell from an answer."""
+        label_columns = self.task.label_space.columns
+        # A 0/1 column for each class: its name stands for the class, not for all labels of the row.
+        columns_are_classes = self.task.takes_lists and len(label_columns) > 1
+        if name in label_columns and not columns_are_classes:
+            return partial(label_of, column=name, task=self.task)
+        by_class = self._class_columns(columns_are_classes)
         if name in by_class:
-            fractions = any("." in str(row.values[name]) for row in rows)
-            return partial(probability_of if fractions else is_chosen, name=by_class[name])
-        if len(self.columns) == len(columns) == 1:
-            return partial(label_in, column=columns[0], task=self.task)
+            wants_fractions = any("." in str(row.values[name]) for row in rows)
+            reader = probability_of if wants_fractions else is_chosen
+            return partial(reader, name=by_class[name])
+        if len(self.columns) == len(label_columns) == 1:
+            return partial(label_of, column=label_columns[0], task=self.task)
+        classes = f" and the classes {join_names(by_class)}" if by_class else ""
         raise UserError(
-            f"{self.path}: column {name!r} is nothing that the model answers; it has the label columns "
-            f"{join_names(columns)}"
-            + (f" and the classes {join_names(by_class)}" if by_class else "")
+            f"{self.path}: column {name!r} is not something that the model answers; "
+            f"it has the label columns {join_names(label_columns)}{classes}"
         )
 
-    def write(self, answers: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """Rows of the submission, in the order of the answers.
+    def _class_columns(self, columns_are_classes: bool) -> dict[str, str]:
+        """Return the class that each possible column of a class stands for."""
+        space = self.task.label_space
+        by_class: dict[str, str] = {}
+        if self.task.answers_by_class:
+            by_class.update(zip(space.classes, space.classes, strict=True))
+        if columns_are_classes:
+            by_class.update(zip(space.columns, space.classes, strict=True))
+        return by_class
+
+    def write(self, answers: Iterable[Answer]) -> Iterator[dict[str, Any]]:
+        """Yield the rows of the submission, in the order of the answers.
 
         Raises:
-            UserError: at the end, when there are more or fewer than in the sample.
+            UserError: at the end, if there are more or fewer than in the sample.
         """
         written = 0
         for answer in answers:
             written += 1
-            yield {self.id_column: answer[self.id_column]} | {
-                name: cell(answer) for name, cell in self.cells.items()
-            }
+            row = {self.id_column: answer[self.id_column]}
+            for name, read_cell in self.cells.items():
+                row[name] = read_cell(answer)
+            yield row
         if written != self.rows:
             raise UserError(f"{self.path} has {self.rows} rows, but there are {written} answers")
 
 
-def probability_of(answer: dict[str, Any], name: str) -> float:
-    """Of one class."""
-    return answer["probabilities"][name]
+def probability_of(answer: Answer, name: str) -> float:
+    """Return the probability of one class."""
+    return float(answer["probabilities"][name])
 
 
-def is_chosen(answer: dict[str, Any], name: str) -> int:
-    """1 where the answer is this class, or has it among others."""
-    return int(name in answer["labels"] if "labels" in answer else name == answer["label"])
+def is_chosen(answer: Answer, name: str) -> int:
+    """Return 1 if the answer is this class, or has it among others; else 0."""
+    chosen = answer["labels"] if "labels" in answer else [answer["label"]]
+    return int(name in chosen)
 
 
-def label_in(answer: dict[str, Any], column: str, task: Task) -> Any:
-    """What an answer says of a label column, in the words (and numbers) of the training file."""
+def label_of(answer: Answer, column: str, task: Task) -> Any:
+    """Return what an answer has for a label column, in the words (and numbers) of the training file."""
     if "scores" in answer:
         return answer["scores"][column]
     if "intent" in answer:
         return answer["intent"]
-    values = dict(zip(task.label_space.classes, task.label_space.values, strict=True))
-    if task.label_space.flags:
-        return json.dumps([is_chosen(answer, name) for name in task.label_space.classes])
+    space = task.label_space
+    if space.flags:
+        return json.dumps([is_chosen(answer, name) for name in space.classes])
+    values = dict(zip(space.classes, space.values, strict=True))
     if "labels" in answer:
         return task.join([values[name] for name in answer["labels"]])
-    label = answer["aspects"][column]["label"] if "aspects" in answer else answer["label"]
-    return values[label]
+    if "aspects" in answer:
+        answer = answer["aspects"][column]
+    return values[answer["label"]]

@@ -4,6 +4,7 @@ import csv
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,86 +17,114 @@ from trainer_ext.inference.folder import read_pipeline
 from trainer_ext.tasks import Task
 
 
+class OutOfFold(NamedTuple):
+    """The out-of-fold predictions of one folder, in the order of its oof.csv.
+
+    Attributes:
+        ids: of the rows.
+        outputs: logits (N, *head_shape).
+        labels: (N, ...).
+    """
+
+    ids: list[str]
+    outputs: np.ndarray
+    labels: np.ndarray
+
+
 def ensemble_weights(names: Sequence[str]) -> list[float]:
-    """The weight of each model, which sum to 1.
+    """Return the weight of each model; they sum to 1.
 
     Models of one folder have the weights in its cv.json. Several folders of folds over the same rows are weighed
     against each other by the smallest loss of their joined out-of-fold predictions.
 
     Raises:
-        UserError: when a folder has no weights, or the folders' out-of-fold predictions are not of the same rows.
+        UserError: if a folder has no weights, or the folders' out-of-fold predictions are not of the same rows.
     """
-    groups = [
-        (folder, list(group))
-        for folder, group in groupby(names, key=lambda name: Path(name).parent)
-    ]
-    between = (
-        [1.0] if len(groups) == 1 else folder_weights([folder for folder, _ in groups], names[0])
-    )
-    return [
-        a * b
-        for a, (folder, group) in zip(between, groups, strict=True)
-        for b in within(folder, group)
-    ]
+    folders: list[Path] = []
+    within_folders: list[list[float]] = []
+    for folder, group in groupby(names, key=lambda name: Path(name).parent):
+        folders.append(folder)
+        within_folders.append(member_weights(folder, list(group)))
+    between = folder_weights(folders, names[0]) if len(folders) > 1 else [1.0]
+    weights: list[float] = []
+    for share, within in zip(between, within_folders, strict=True):
+        weights += [share * weight for weight in within]
+    return weights
 
 
-def within(folder: Path, group: Sequence[str]) -> list[float]:
-    """Weights of models of one folder, from the cv.json beside them."""
+def member_weights(folder: Path, names: Sequence[str]) -> list[float]:
+    """Return the weights of models of one folder, from its cv.json; they sum to 1."""
     path = folder / "cv.json"
-    stored = read_json(path).get("weights", {}) if path.is_file() else {}
-    chosen = [stored.get(Path(name).name) for name in group]
-    if None in chosen:
+    stored: dict[str, float] = {}
+    if path.is_file():
+        stored = read_json(path).get("weights", {})
+    members = [Path(name).name for name in names]
+    if not all(member in stored for member in members):
         raise UserError(
             f"ensemble weighted needs weights fitted on out-of-fold predictions, but {path} has none"
         )
-    return [weight / sum(chosen) for weight in chosen]
+    total = sum(stored[member] for member in members)
+    return [stored[member] / total for member in members]
 
 
 def folder_weights(folders: Sequence[Path], model: str) -> list[float]:
-    """Weights of folders of folds; `model` is any of their models."""
+    """Return the weights of folders of folds; `model` is any of their models."""
     task = read_pipeline(Path(model)).task
-    task = type(task)(task.label_space)  # oof.csv is calibrated
+    # oof.csv has calibrated probabilities: a temperature would be applied twice.
+    task = type(task)(task.label_space)
     if not task.oof_columns():
         raise UserError(
-            f"ensemble weighted takes one folder for the task {task.name}: oof.csv does not have all probabilities"
+            f"ensemble weighted takes one folder for the task {task.name}: "
+            "oof.csv does not have all probabilities"
         )
-    ids, outputs, labels = zip(*(read_oof(folder, task) for folder in folders), strict=True)
-    for folder, own, own_labels in zip(folders, ids, labels, strict=True):
-        if own != ids[0] or not np.array_equal(
-            own_labels, labels[0]
-        ):  # ids may be mere numbers of rows
-            differ = "different rows" if own != ids[0] else "rows with different labels"
-            raise UserError(
-                f"ensemble weighted: {folder} and {folders[0]} were validated on {differ}"
-            )
-    return fit_weights([task] * len(folders), outputs, labels[0])
+    predictions = [read_oof(folder, task) for folder in folders]
+    first = predictions[0]
+    for folder, other in zip(folders, predictions, strict=True):
+        check_same_rows(folders[0], first, folder, other)
+    outputs = [prediction.outputs for prediction in predictions]
+    return fit_weights([task] * len(folders), outputs, first.labels)
 
 
-def read_oof(folder: Path, task: Task) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Ids, outputs (N, *head_shape) and labels of an oof.csv.
+def check_same_rows(
+    first_folder: Path, first: OutOfFold, other_folder: Path, other: OutOfFold
+) -> None:
+    """Raise `UserError` unless two folders were validated on the same rows."""
+    differ = ""
+    if other.ids != first.ids:
+        differ = "different rows"
+    elif not np.array_equal(other.labels, first.labels):
+        # Ids may be no more than row numbers, which any two files of the same length share.
+        differ = "rows with different labels"
+    if differ:
+        raise UserError(
+            f"ensemble weighted: {other_folder} and {first_folder} were validated on {differ}"
+        )
+
+
+def read_oof(folder: Path, task: Task) -> OutOfFold:
+    """Read the oof.csv of a folder.
 
     Raises:
-        UserError: when there is none, or it lacks a column.
+        UserError: if it is not there, or lacks a column.
     """
     path = folder / "oof.csv"
     if not path.is_file():
         raise UserError(
             f"ensemble weighted: {folder} has no oof.csv to weigh it against the others"
         )
-    columns, names = task.label_columns, task.oof_columns()
+    ids: list[str] = []
+    values: list[list[float]] = []
+    labels: list[Any] = []
+    # Not by pandas: predictions from an ONNX folder do without it.
     with open(path, encoding="utf-8", newline="") as file:
-        rows = [
-            Row(record, f"{path}, row {number}")
-            for number, record in enumerate(csv.DictReader(file), 1)
-        ]
-    try:
-        values = np.array([[float(row.values[name]) for name in names] for row in rows])
-        labels = [task.encode([raw_label(row, column, task) for column in columns]) for row in rows]
-    except (KeyError, ValueError) as error:
-        raise UserError(f"{path} does not fit its models: {error}") from error
-    outputs = task.from_ensemble_values(values.reshape(len(rows), *task.head_shape))
-    return (
-        [str(next(iter(row.values.values()))) for row in rows],
-        outputs,
-        task.stack_labels(labels),
-    )
+        for number, record in enumerate(csv.DictReader(file), 1):
+            row = Row(record, f"{path}, row {number}")
+            ids.append(str(next(iter(record.values()))))
+            try:
+                values.append([float(record[name]) for name in task.oof_columns()])
+                raw = [raw_label(row, column, task) for column in task.label_columns]
+                labels.append(task.encode(raw))
+            except (KeyError, ValueError) as error:
+                raise UserError(f"{path} does not fit its models: {error}") from error
+    outputs = np.array(values).reshape(len(ids), *task.head_shape)
+    return OutOfFold(ids, task.from_ensemble_values(outputs), task.stack_labels(labels))
