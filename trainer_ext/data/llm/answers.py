@@ -1,8 +1,10 @@
-"""What a model has to answer in each mode, checked against a schema. Needs pydantic (the extra `llm`).
+"""Answers of the model in each mode, and how one is found in a reply. Needs pydantic (the extra `llm`).
 
-The docstrings of the schemas are sent along as their descriptions. Models that think aloud do so before their answer,
-and may draft it there: what stands before the last closing tag of thoughts does not count, nor does an object that
-another one follows.
+The docstrings of `Paraphrases` and `Judgement` are sent to the model as descriptions of the schema, and are part of the
+cache's keys: another word there asks for every row again.
+
+Models that think aloud do so before their answer, and may draft it there: what stands before the last closing tag of
+their thoughts does not count, nor does an object that another one follows.
 """
 
 import json
@@ -10,6 +12,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -22,20 +25,25 @@ from pydantic import (
     create_model,
 )
 
+# Tags that models in use put around their thoughts, and the channels of gpt-oss.
 NAMES = "think|thinking|thoughts?|reasoning|reflection|analysis|scratchpad|seed:think"
 OPENING = rf"<\s*(?:{NAMES})\s*>|\[THINK\]|◁think▷|<\|START_THINKING\|>|<\|begin_of_thought\|>"
 CLOSING = rf"<\s*/\s*(?:{NAMES})\s*>|\[/THINK\]|◁/think▷|<\|END_THINKING\|>|<\|end_of_thought\|>"
-CHANNEL, FINAL = r"<\|channel\|>\s*(?:analysis|commentary)", r"<\|channel\|>\s*final"
+CHANNEL = r"<\|channel\|>\s*(?:analysis|commentary)"
+FINAL = r"<\|channel\|>\s*final"
 TAG = re.compile(rf"(?P<closing>{CLOSING}|{FINAL})|{OPENING}|{CHANNEL}", re.IGNORECASE)
 DECODER = json.JSONDecoder()
+SHOWN = 80  # characters of a bad reply in a message
+PROBLEMS_SHOWN = 3
 
 
 class BadReply(ValueError):
-    """A reply that is no JSON object, or does not follow the schema; the message says why."""
+    """A reply that is not a JSON object or does not follow the schema; the message says why."""
 
 
-def share(value: float) -> float:
-    """A number from 0 to 1 (checked here: the schemas that endpoints take know no bounds)."""
+def check_share(value: float) -> float:
+    """Return a number if it is from 0 to 1."""
+    # A validator of ours, because the schemas that strict endpoints take know no `minimum` and `maximum`.
     if not 0 <= value <= 1:
         raise ValueError(f"must be from 0 to 1, not {value}")
     return value
@@ -58,95 +66,123 @@ class Judgement(Answer):
 
     reason: str
     keep: bool
-    score: Annotated[float, AfterValidator(share)]
+    score: Annotated[float, AfterValidator(check_share)]
 
 
-def pseudo_label(labels: Sequence[str]) -> type[Answer]:
-    """Mode label: `reason` and a `label` that is one of `labels`; case and blanks around it do not count."""
-    names = {label.strip().casefold(): label for label in labels}
+class PseudoLabel(Answer):
+    # No docstring: it would go into the schema that is sent.
+    reason: str
+    label: str
 
-    def known(value: object) -> object:
-        return names.get(value.strip().casefold(), value) if isinstance(value, str) else value
 
-    label = Annotated[Literal[tuple(labels)], BeforeValidator(known)]
-    return create_model("PseudoLabel", __base__=Answer, reason=(str, ...), label=(label, ...))
+def pseudo_label(labels: Sequence[str]) -> type[PseudoLabel]:
+    """Return the schema of mode label: `label` is one of `labels`; case and white space around it do not count."""
+    by_key = {label.strip().casefold(): label for label in labels}
+
+    def canonical(value: object) -> object:
+        if isinstance(value, str):
+            return by_key.get(value.strip().casefold(), value)
+        return value
+
+    choices: Any = Annotated[Literal[tuple(labels)], BeforeValidator(canonical)]
+    return create_model("PseudoLabel", __base__=PseudoLabel, label=(choices, ...))
 
 
 def schema_of(mode: str, labels: Sequence[str] = ()) -> type[Answer]:
-    """The schema of a mode's answer."""
-    return (
-        pseudo_label(labels)
-        if mode == "label"
-        else {"augment": Paraphrases, "filter": Judgement}[mode]
-    )
+    """Return the schema of a mode's answer."""
+    if mode == "label":
+        return pseudo_label(labels)
+    if mode == "augment":
+        return Paraphrases
+    return Judgement
+
+
+@dataclass(frozen=True)
+class JsonObject:
+    """A JSON object in a text, and the positions where it starts and ends."""
+
+    start: int
+    end: int
+    value: dict[str, Any]
 
 
 def parse(reply: str, schema: type[Answer]) -> Answer:
-    """The answer in a reply: the last JSON object behind the thoughts; a fence or words around it do not count.
+    """Return the answer in a reply: the last JSON object behind the thoughts; words around it do not count.
 
     Raises:
-        BadReply: when there is none, it does not follow the schema, or its texts cannot be written to a file.
+        BadReply: if there is none, it does not follow the schema, or its texts cannot be written to a file.
     """
     objects = list(json_objects(reply))
-    start = end_of_thoughts(reply, [(first, last) for first, last, _ in objects])
-    values = [value for first, _, value in objects if first >= start]
-    if not values:
-        raise BadReply(f"not a JSON object: {reply[start:].strip()[:80]!r}")
+    start = end_of_thoughts(reply, objects)
+    if not objects or objects[-1].start < start:
+        raise BadReply(f"not a JSON object: {reply[start:].strip()[:SHOWN]!r}")
     try:
-        answer = schema.model_validate(values[-1])
+        answer = schema.model_validate(objects[-1].value)
     except ValidationError as error:
-        problems = (
-            f"{'.'.join(map(str, e['loc'])) or 'answer'}: {e['msg']}" for e in error.errors()[:3]
-        )
-        raise BadReply("; ".join(problems)) from None
+        raise BadReply(problems_of(error)) from None
     check_characters(answer)
     return answer
 
 
-def json_objects(text: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """(start, end, value) of every JSON object in a text that is not part of another one."""
+def problems_of(error: ValidationError) -> str:
+    """Return what breaks the schema, each problem with its place."""
+    problems = []
+    for problem in error.errors()[:PROBLEMS_SHOWN]:
+        place = ".".join(map(str, problem["loc"])) or "answer"
+        problems.append(f"{place}: {problem['msg']}")
+    return "; ".join(problems)
+
+
+def json_objects(text: str) -> Iterator[JsonObject]:
+    """Yield every JSON object in a text that is not part of another one."""
     position = text.find("{")
     while position >= 0:
         end = position + 1
+        # What is not JSON from here on may be from the next brace on.
         with suppress(ValueError, RecursionError):
             value, end = DECODER.raw_decode(text, position)
-            yield position, end, value
+            yield JsonObject(position, end, value)
         position = text.find("{", end)
 
 
-def end_of_thoughts(reply: str, objects: list[tuple[int, int]]) -> int:
-    """Where the thoughts of a reply end; 0 where there are none.
+def end_of_thoughts(reply: str, objects: Sequence[JsonObject]) -> int:
+    """Return where the thoughts of a reply end; 0 if it has none.
 
     Args:
         reply: what the model wrote.
-        objects: start and end of the JSON objects in it, in order; nothing in their texts is a tag.
+        objects: the JSON objects in it, in order; nothing in their texts is a tag.
 
     Raises:
-        BadReply: when there is no end.
+        BadReply: if the thoughts have no end.
     """
-    end, opened = 0, None
-    starts = [first for first, _ in objects]
+    end = 0
+    opened: int | None = None
+    # Bisected, because a long reply may hold ten thousand tags and as many objects.
+    starts = [found.start for found in objects]
     for tag in TAG.finditer(reply):
         before = bisect_right(starts, tag.start()) - 1
-        if before >= 0 and tag.start() < objects[before][1]:
+        if before >= 0 and tag.start() < objects[before].end:
             continue
         if tag["closing"]:
-            end, opened = tag.end(), None
+            # A closing tag counts without an opening one: chat templates often write that one themselves.
+            end = tag.end()
+            opened = None
         elif opened is None:
             opened = tag.start()
     if opened is not None:
-        raise BadReply(f"its thoughts have no end: {reply[opened:][:80]!r}")
+        raise BadReply(f"its thoughts have no end: {reply[opened:][:SHOWN]!r}")
     return end
 
 
 def check_characters(answer: Answer) -> None:
     """Raise `BadReply` for half a surrogate pair in an answer: no file can hold it."""
     for value in answer.model_dump().values():
-        for text in value if isinstance(value, list) else [str(value)]:
+        texts = value if isinstance(value, list) else [str(value)]
+        for text in texts:
             if printable(text) != text:
-                raise BadReply(f"holds half a surrogate pair: {text[:80]!r}")
+                raise BadReply(f"holds half a surrogate pair: {text[:SHOWN]!r}")
 
 
 def printable(reply: str) -> str:
-    """A reply that can be sent and written: halves of surrogate pairs become `?`."""
+    """Return a reply that can be sent and written: halves of surrogate pairs become `?`."""
     return reply.encode("utf-8", "replace").decode("utf-8")

@@ -1,8 +1,6 @@
-"""Answers by the content of their request, in one SQLite file: what was answered is never asked again.
+"""Keep replies by the content of their request in one SQLite file, so that what was answered is never asked again.
 
-Only replies that were accepted are kept, so that a bad one is not met again; what is damaged counts as not there.
-
-Every reply is committed by itself, so a process that is killed loses only the requests under way.
+Only replies with a valid answer are kept, and what is damaged counts as missing: the row is asked for again.
 """
 
 import hashlib
@@ -18,14 +16,20 @@ FILE = "replies.sqlite"
 
 
 class Cache:
-    """Replies in `folder/replies.sqlite`; may be used from several threads and processes."""
+    """Replies in `folder/replies.sqlite`; may be used from several threads and processes.
+
+    Raises:
+        UserError: if the file cannot be made, or is not such a file.
+    """
 
     def __init__(self, folder: str | Path):
         self.path = Path(folder) / FILE
         self.lock = threading.Lock()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            # One connection for all threads, under the lock; the timeout is for other processes.
             self.connection = sqlite3.connect(self.path, timeout=60, check_same_thread=False)
+            # A damaged text would otherwise fail inside of sqlite3, as if the whole file were damaged.
             self.connection.text_factory = bytes
             with self.connection:
                 self.connection.execute(
@@ -35,29 +39,32 @@ class Cache:
             raise self.unusable(error) from error
 
     def get(self, key: str) -> str | None:
-        """The reply to a request, or None when there is none yet.
+        """Return the reply to a request, or None if there is none yet.
 
         Raises:
-            UserError: when the file cannot be read any more.
+            UserError: if the file cannot be read any more.
         """
         try:
             with self.lock:
-                row = self.connection.execute(
-                    "SELECT reply FROM replies WHERE key = ?", (key,)
-                ).fetchone()
-            return row[0].decode("utf-8") if row else None
-        except (AttributeError, UnicodeDecodeError):  # no text, or damaged
-            return None
+                rows = self.connection.execute("SELECT reply FROM replies WHERE key = ?", (key,))
+                row = rows.fetchone()
         except sqlite3.Error as error:
             raise self.unusable(error) from error
+        if row is None:
+            return None
+        try:
+            return row[0].decode("utf-8")
+        except (AttributeError, UnicodeDecodeError):  # NULL, or damaged
+            return None
 
     def put(self, key: str, reply: str) -> None:
         """Keep a reply; it is on the disk when this returns.
 
         Raises:
-            UserError: when the file cannot be written any more.
+            UserError: if the file cannot be written any more.
         """
         try:
+            # Committed one by one, so that a process that is killed loses only the requests under way.
             with self.lock, self.connection:
                 self.connection.execute(
                     "INSERT OR REPLACE INTO replies VALUES (?, ?)", (key, reply)
@@ -66,7 +73,7 @@ class Cache:
             raise self.unusable(error) from error
 
     def unusable(self, error: Exception) -> UserError:
-        """What to say of a cache that fails."""
+        """Return the error for a cache that fails."""
         return UserError(f"the cache {self.path} cannot be used: {error}; name another --cache_dir")
 
     def close(self) -> None:
@@ -75,7 +82,9 @@ class Cache:
 
 
 def request_key(request: dict[str, Any]) -> str:
-    """sha256 over all that decides the answer: model, messages, parameters, schema; not the address, not the key."""
-    return hashlib.sha256(
-        json.dumps(request, sort_keys=True, ensure_ascii=False).encode()
-    ).hexdigest()
+    """Return the sha256 of all that decides the answer: model, messages, parameters, schema.
+
+    The address and the key do not count: the same model answers alike behind another one.
+    """
+    content = json.dumps(request, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(content.encode()).hexdigest()

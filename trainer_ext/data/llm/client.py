@@ -33,6 +33,7 @@ from trainer_ext.redaction import HIDDEN, SHORTEST
 FATAL = (401, 403, 404)
 TRANSIENT = (408, 409, 429)
 LONGEST_WAIT = 60.0
+# Of what a server asks for: with a day nobody would notice that the job stands still.
 LONGEST_RETRY_AFTER = 600.0
 FAILURES_IN_A_ROW = 10
 LONGEST_ERROR = 300
@@ -110,6 +111,7 @@ class RepeatingClient(openai.OpenAI):
         self.stopped = stopped
 
     def _should_retry(self, response: httpx2.Response) -> bool:
+        # Whatever Retry-After says: quotas that refill after five minutes are common, and jobs run overnight.
         return response.status_code in TRANSIENT or response.status_code >= 500
 
     def _sleep_for_retry(
@@ -180,6 +182,7 @@ class Client:
             api_key=self.key,
             timeout=timeout,
             max_retries=max_retries,
+            # Not a plain `httpx2.Client`: this one has the limits and time-outs the `openai` client counts on.
             http_client=openai.DefaultHttpxClient(event_hooks=hooks),
         )
 
@@ -243,6 +246,7 @@ class Client:
         self, name: ResponseFormat, messages: list[Message], schema: type[Answer]
     ) -> tuple[Completion, int]:
         """Send a chat in one response format; if the server takes it, stricter ones are not tried again."""
+        # Raw, because the client validates nothing: of half a completion it makes an object without attributes.
         response = self.client.chat.completions.with_raw_response.create(
             messages=cast(Iterable[ChatCompletionMessageParam], messages),
             **self.parameters,
@@ -262,6 +266,7 @@ class Client:
         Raises:
             BudgetSpent: if it may not be sent.
         """
+        # The client repeats after errors of HTTP alone, so this one goes through to whoever asked.
         if self.stopped.is_set():
             raise BudgetSpent
         self.budget.take()
@@ -290,6 +295,7 @@ class Client:
 
     def count_failure(self, problem: str) -> None:
         """Raise `UserError` if many rows in a row got no reply: the server is gone."""
+        # In a row over all threads: one row that a server cannot answer does not end the job.
         with self.lock:
             self.failures += 1
             if self.failures < FAILURES_IN_A_ROW:

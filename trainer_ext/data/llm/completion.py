@@ -41,6 +41,7 @@ def read_completion(response: httpx2.Response) -> Completion:
         choice = body["choices"][0]
         text = text_of(choice["message"].get("content"))
         finish_reason = choice.get("finish_reason")
+        # Local servers leave `usage` out, or send null or zeros.
         usage = body.get("usage") or {}
         tokens = usage.get("total_tokens") or estimate_tokens(response.request, text)
     except (AttributeError, LookupError, TypeError) as error:

@@ -109,7 +109,7 @@ def read_prompt(
     """
     path = path or str(OWN / f"{mode}.{language}.md")
     try:
-        source = Path(path).read_text(encoding="utf-8-sig")
+        source = Path(path).read_text(encoding="utf-8-sig")  # editors on Windows write a mark
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--prompt {path} cannot be read: {error}") from error
     try:
