@@ -63,7 +63,9 @@ class RequestOptions:
     )
     concurrency: int = option(4, "Requests at a time.", minimum=1)
     timeout: float = option(60.0, "Seconds without a sign of life.", above=0)
-    max_retries: int = option(5, "Repetitions of a request, and of an answer that is not valid.", minimum=0)
+    max_retries: int = option(
+        5, "Repetitions of a request, and of an answer that is not valid.", minimum=0
+    )
     retry_wait: float = option(1.0, "Seconds before the first repetition, doubling.", minimum=0)
     max_requests: int | None = option(
         None, "Budget: requests sent, repetitions included.", minimum=1

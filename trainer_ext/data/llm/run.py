@@ -94,6 +94,8 @@ def check_rows(args: LlmOptions, mode: Mode, prompt: Prompt) -> int:
 
 def make_asker(args: LlmOptions, prompt: Prompt, schema: type[Answer]) -> Asker:
     """Return what asks the endpoint, within the budget and through the cache."""
+    # `settle` filled in what depends on the mode.
+    assert args.temperature is not None and args.cache_dir is not None
     parameters: Parameters = {"model": args.model, "temperature": args.temperature}
     if args.max_tokens:
         parameters["max_tokens"] = args.max_tokens
@@ -123,8 +125,10 @@ def read(args: LlmOptions) -> Iterator[Row]:
 def make_mode(args: LlmOptions) -> Mode:
     """Return what makes rows of answers."""
     if args.mode == "augment":
+        assert args.num_paraphrases is not None
         return Paraphraser(args.text_column, args.id_column or DEFAULT_ID, args.num_paraphrases)
     if args.mode == "filter":
+        assert args.threshold is not None
         return Judge(args.threshold)
     return Labeller(args.label_columns[0])
 
