@@ -14,9 +14,13 @@ from trainer_ext.tasks import TASKS
 ROOT = Path(__file__).resolve().parent.parent.parent
 DATA = ROOT.parent / "shared" / "data"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"the published sets are not at {DATA}")
-TABLE = (ROOT / "data/README.md").read_text(encoding="utf-8")
+README = (ROOT / "data/README.md").read_text(encoding="utf-8")
 COMMANDS = dict(
-    re.findall(r"`python -m trainer_ext\.data\.report ([^`]*--output_dir reports/(\w+))`", TABLE)
+    re.findall(
+        r"^python -m trainer_ext\.data\.report ([^`]*?--output_dir reports/(\w+))$",
+        README.replace("\\\n", ""),
+        re.MULTILINE,
+    )
 )
 COMMANDS = {name: command for command, name in COMMANDS.items()}
 ROWS = {
