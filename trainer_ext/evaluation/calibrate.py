@@ -1,35 +1,51 @@
 """Calibrating a saved checkpoint on labelled rows."""
 
-import sys
+import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from trainer_ext.evaluation.scoring import score
 from trainer_ext.files import read_json, write_json
 from trainer_ext.inference.loading import load_single
 from trainer_ext.tasks import Calibration
 
+logger = logging.getLogger(__name__)
+
 
 def calibrate(
     folder: Path,
-    texts: Sequence[str],
-    labels: Sequence,
+    texts: Sequence[Any],
+    labels: Sequence[Any],
     what: str,
     batch_size: int,
     bar: bool = True,
     trust_remote_code: bool = False,
 ) -> Calibration:
-    """Fit `what` (temperature, thresholds or both) on the rows and keep it in the checkpoint's config."""
+    """Fit a calibration on the rows and keep it in the checkpoint's config.
+
+    Args:
+        folder: of the checkpoint.
+        texts: of the validation rows.
+        labels: of these rows, encoded.
+        what: temperature, thresholds or both.
+        batch_size: rows in one run.
+        bar: whether to show a progress bar.
+        trust_remote_code: whether code that the checkpoint brings may be run.
+    """
     predictor = load_single(folder, batch_size=batch_size, trust_remote_code=trust_remote_code)
     scored = score(predictor, texts, labels, "calibration", bar)
     fitted = predictor.task.fit_calibration(scored["logits"], scored["labels"], what)
     if what != "thresholds" and fitted.temperature == 1:
-        print(
-            f"note: calibrate {what}: these {len(texts)} rows do not determine a temperature (all predicted right?); "
+        logger.warning(
+            "calibrate %s: these %d rows do not determine a temperature (are all predicted correctly?); "
             "probabilities stay as they are",
-            file=sys.stderr,
+            what,
+            len(texts),
         )
-    config = read_json(folder / "config.json")
+    # The config as it is on disk: what a model of ours reads of it may be less than it holds.
+    path = folder / "config.json"
+    config = read_json(path)
     config["pipeline"]["calibration"] = fitted.to_dict()
-    write_json(folder / "config.json", config)
+    write_json(path, config)
     return fitted

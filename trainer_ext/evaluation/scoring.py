@@ -6,25 +6,26 @@ from typing import Any
 from tqdm import tqdm
 
 from trainer_ext.inference.predictor import Predictor
+from trainer_ext.tasks.outputs import ScoredRows
 
 
 def score(
     predictor: Predictor,
-    texts: Sequence,
-    labels: Sequence,
+    texts: Sequence[Any],
+    labels: Sequence[Any],
     description: str = "scoring",
     bar: bool = True,
-) -> dict[str, Any]:
-    """`{"metrics", "logits", "labels"}` of a predictor on texts with encoded labels, with a progress bar."""
-    rows = tqdm(
-        predictor.logits_iter(texts),
-        total=len(texts),
-        desc=description,
-        unit="row",
-        disable=not bar,
-    )
-    logits, labels = predictor.task.stack(list(rows)), predictor.task.stack_labels(labels)
+) -> ScoredRows:
+    """Score a predictor on texts with encoded labels, with a progress bar.
+
+    Raises:
+        RunError: for outputs that are not finite numbers.
+    """
     task = predictor.task
+    outputs = predictor.logits_iter(texts)
+    rows = tqdm(outputs, total=len(texts), desc=description, unit="row", disable=not bar)
+    logits = task.stack(list(rows))
+    true = task.stack_labels(labels)
     task.check_finite(logits)
-    metrics = task.compute_metrics(logits, labels) | task.calibration_metrics(logits, labels)
-    return {"metrics": metrics, "logits": logits, "labels": labels}
+    metrics = task.compute_metrics(logits, true) | task.calibration_metrics(logits, true)
+    return {"metrics": metrics, "logits": logits, "labels": true}

@@ -10,6 +10,9 @@ from torch import Tensor
 HEADS = {"labels": "logits", "token_labels": "token_logits"}
 """A head is called by the name of its labels in a batch; the values are the names of the model's outputs."""
 
+ByHead = Tensor | Mapping[str, Tensor]
+"""The tensor of the only head, or tensors by the name of their head."""
+
 
 class Term(ABC):
     """One named part of the loss: a weighted mean over items.
@@ -26,7 +29,7 @@ class Term(ABC):
 
     @abstractmethod
     def sums(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Sum over items of the weighted loss, averaged over passes (a scalar).
+        """Return the sum over items of the weighted loss, averaged over passes (a scalar).
 
         Args:
             logits: (K, B, ..., C): K passes over the batch.
@@ -34,11 +37,11 @@ class Term(ABC):
         """
 
     def total_weight(self, labels: Tensor) -> Tensor:
-        """What the sum is divided by: the number of valid items, unless items have weights."""
+        """Return what the sum is divided by: the number of valid items, unless items have weights."""
         return counted(labels).sum().float()
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The mean over the items of this batch."""
+        """Return the mean over the items of this batch."""
         return self.sums(logits, labels) / self.total_weight(labels).clamp(min=1e-8)
 
 
@@ -47,28 +50,43 @@ class ElementTerm(Term):
 
     @abstractmethod
     def elements(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The loss (K, B, C) of each entry of logits (K, B, C), given labels (B, C) in the logits' type."""
+        """Return the loss (K, B, C) of each entry of logits (K, B, C), given labels (B, C) in the logits' type."""
 
     def sums(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Sum over entries, mean over passes."""
-        return (self.elements(logits, labels.to(logits)) * counted(labels)).sum() / logits.shape[0]
+        """Return the sum over entries, averaged over passes."""
+        losses = self.elements(logits, labels.to(logits))
+        passes = logits.shape[0]
+        return (losses * counted(labels)).sum() / passes
 
 
 class StepTerm(Term):
-    """A term that is no mean over items: each batch's share needs statistics of the whole optimizer step."""
+    """A term that is not a mean over items: each batch's share needs statistics of the whole optimizer step."""
+
+    @property
+    def statistics_key(self) -> str:
+        """The key of the statistics among the weights of a step."""
+        return f"statistics_{self.name}"
 
     @abstractmethod
     def statistics(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """What adds up over the batches of a step."""
+        """Return what adds up over the batches of a step."""
 
     @abstractmethod
     def share(self, logits: Tensor, labels: Tensor, statistics: Tensor, weight: Tensor) -> Tensor:
-        """This batch's share of the value *and gradient* of the joined batch, whose statistics and weight are given."""
+        """Return this batch's share of the value *and gradient* of the joined batch.
+
+        Args:
+            logits: (K, B, ..., C), of this batch.
+            labels: of this batch.
+            statistics: of the joined batch.
+            weight: of the joined batch.
+        """
 
     def sums(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The value for this batch alone, times its weight."""
+        """Return the value for this batch alone, times its weight."""
         weight = self.total_weight(labels)
-        return weight * self.share(logits, labels, self.statistics(logits.detach(), labels), weight)
+        statistics = self.statistics(logits.detach(), labels)
+        return weight * self.share(logits, labels, statistics, weight)
 
 
 @dataclass(frozen=True)
@@ -82,34 +100,35 @@ class Objective:
         """Passes to run in one forward while training."""
         return max(term.passes for _, term in self.terms)
 
-    def total_weights(self, labels: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Per term, the weight of a batch of labels; these add up over the batches of an optimizer step."""
-        return {term.name: term.total_weight(of_head(labels, term.head)) for _, term in self.terms}
+    def total_weights(self, labels: ByHead) -> dict[str, Tensor]:
+        """Return, per term, the weight of a batch of labels; these add up over the batches of an optimizer step."""
+        weights = {}
+        for _, term in self.terms:
+            weights[term.name] = term.total_weight(of_head(labels, term.head))
+        return weights
 
     @property
     def needs_statistics(self) -> bool:
         """Whether a term needs statistics of the whole optimizer step, and so a forward pass over it first."""
         return any(isinstance(term, StepTerm) for _, term in self.terms)
 
-    def statistics(
-        self, logits: Tensor | Mapping[str, Tensor], labels: Tensor | Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
-        """By `statistics_<term>`, what adds up over the batches of a step: to be joined with `total_weights`."""
-        return {
-            f"statistics_{term.name}": term.statistics(
-                of_head(logits, term.head).float(), of_head(labels, term.head)
-            )
-            for _, term in self.terms
-            if isinstance(term, StepTerm)
-        }
+    def statistics(self, logits: ByHead, labels: ByHead) -> dict[str, Tensor]:
+        """Return what adds up over the batches of a step, by `statistics_<term>`: to be joined with `total_weights`."""
+        statistics = {}
+        for _, term in self.terms:
+            if isinstance(term, StepTerm):
+                own_logits = of_head(logits, term.head).float()
+                own_labels = of_head(labels, term.head)
+                statistics[term.statistics_key] = term.statistics(own_logits, own_labels)
+        return statistics
 
     def __call__(
         self,
-        logits: Tensor | Mapping[str, Tensor],
-        labels: Tensor | Mapping[str, Tensor],
+        logits: ByHead,
+        labels: ByHead,
         step_weights: Mapping[str, Tensor] | None = None,
     ) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
-        """The loss of a batch, and for each term by name its sum and its weight in this batch (detached).
+        """Return the loss of a batch, and for each term by name its sum and its weight in this batch (detached).
 
         Args:
             logits: (K, B, ..., C), or these by head. With K = 1 (evaluation) terms that compare passes are left out.
@@ -118,35 +137,50 @@ class Objective:
                 then add up to the loss of the joined batch, however uneven they are; for a `StepTerm` only with
                 its statistics here too. None: this batch alone.
         """
-        loss, values = 0.0, {}
+        loss: Tensor | float = 0.0
+        values = {}
         for weight, term in self.terms:
-            own_logits, own_labels = of_head(logits, term.head).float(), of_head(labels, term.head)
+            # In float32: a sum of many items overflows in half precision.
+            own_logits = of_head(logits, term.head).float()
+            own_labels = of_head(labels, term.head)
             if term.passes > own_logits.shape[0]:
                 continue
-            own = term.total_weight(own_labels)
-            whole = own if step_weights is None else step_weights[term.name]
-            statistics = (step_weights or {}).get(f"statistics_{term.name}")
-            if statistics is None:
-                total = term.sums(own_logits, own_labels)
-            else:
-                total = whole * term.share(own_logits, own_labels, statistics, whole)
-            loss = loss + weight * total / whole.clamp(min=1e-8)
-            values[term.name] = (total.detach(), own)
-        return loss, values
+            own_weight = term.total_weight(own_labels)
+            step_weight = own_weight if step_weights is None else step_weights[term.name]
+            total = sum_in_step(term, own_logits, own_labels, step_weights or {})
+            # The clamp: no batch of the step may have an item that counts.
+            loss = loss + weight * total / step_weight.clamp(min=1e-8)
+            values[term.name] = (total.detach(), own_weight)
+        return torch.as_tensor(loss), values
 
 
-def of_head(values: Tensor | Mapping[str, Tensor], head: str) -> Tensor:
-    """The tensor of one head; where there is only one head, the tensor itself."""
-    return values[head] if isinstance(values, Mapping) else values
+def sum_in_step(
+    term: Term, logits: Tensor, labels: Tensor, step_weights: Mapping[str, Tensor]
+) -> Tensor:
+    """Return a term's sum over this batch; of a `StepTerm` its share of the step, if there are statistics of it."""
+    if not isinstance(term, StepTerm) or term.statistics_key not in step_weights:
+        return term.sums(logits, labels)
+    weight = step_weights[term.name]
+    return weight * term.share(logits, labels, step_weights[term.statistics_key], weight)
+
+
+def of_head(values: ByHead, head: str) -> Tensor:
+    """Return the tensor of one head; if there is only one head, the tensor itself."""
+    if isinstance(values, Mapping):
+        return values[head]
+    return values
 
 
 def counted(labels: Tensor) -> Tensor:
-    """Which items count, as booleans: all scores, and class indices or flags that are not negative."""
-    return torch.ones_like(labels, dtype=torch.bool) if labels.is_floating_point() else labels >= 0
+    """Return which items count, as booleans: all scores, and class indices or flags that are not negative."""
+    if labels.is_floating_point():
+        return torch.ones_like(labels, dtype=torch.bool)
+    return labels >= 0
 
 
 def flatten(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Valid items only: logits (K, B, ..., C) -> (K, N, C) and labels (B, ...) -> (N,)."""
+    """Keep valid items only: logits (K, B, ..., C) -> (K, N, C) and labels (B, ...) -> (N,)."""
+    passes, classes = logits.shape[0], logits.shape[-1]
     flat = labels.reshape(-1)
     valid = flat >= 0
-    return logits.reshape(logits.shape[0], flat.numel(), logits.shape[-1])[:, valid], flat[valid]
+    return logits.reshape(passes, flat.numel(), classes)[:, valid], flat[valid]

@@ -9,7 +9,7 @@ from trainer_ext.objectives.base import ElementTerm
 def binary_cross_entropy(
     logits: Tensor, labels: Tensor, pos_weight: Tensor | None = None
 ) -> Tensor:
-    """-w y log p - (1 - y) log(1 - p) for each entry, with p = sigmoid(logits).
+    """Return -w y log p - (1 - y) log(1 - p) for each entry, with p = sigmoid(logits).
 
     Args:
         logits: (..., C).
@@ -19,7 +19,9 @@ def binary_cross_entropy(
     Returns:
         (..., C), in nats.
     """
-    positive, negative = -F.logsigmoid(logits), -F.logsigmoid(-logits)
+    # log(1 - p) = log sigmoid(-logits), which loses no digits as p goes to 1.
+    positive = -F.logsigmoid(logits)
+    negative = -F.logsigmoid(-logits)
     if pos_weight is not None:
         positive = pos_weight.to(logits) * positive
     return labels * positive + (1 - labels) * negative
@@ -37,5 +39,5 @@ class BCETerm(ElementTerm):
         self.pos_weight = pos_weight
 
     def elements(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """(K, B, C)."""
+        """Return (K, B, C)."""
         return binary_cross_entropy(logits, labels, self.pos_weight)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,14 +22,15 @@ from trainer_ext.objectives.rmse import RmseTerm
 from trainer_ext.objectives.sigmoid_focal import SigmoidFocalTerm
 from trainer_ext.objectives.smooth_l1 import SmoothL1Term
 from trainer_ext.tasks import Task
+from trainer_ext.tasks.activations import Array
 
-DISTANCES = {"rmse": RmseTerm, "mse": MSETerm, "smooth_l1": SmoothL1Term}
+DISTANCES: dict[str, type[Term]] = {"rmse": RmseTerm, "mse": MSETerm, "smooth_l1": SmoothL1Term}
 
 
 def build_objective(
-    args: ObjectiveArguments, task: Task, labels: Sequence, label_smoothing: float = 0.0
+    args: ObjectiveArguments, task: Task, labels: Sequence[Any], label_smoothing: float = 0.0
 ) -> Objective:
-    """The task's term, and R-Drop with `rdrop_alpha`.
+    """Return the task's term, and R-Drop with `rdrop_alpha`.
 
     Args:
         labels: the encoded labels of the training part, for weights that depend on how often a class occurs.
@@ -37,7 +39,7 @@ def build_objective(
     For intents and slots the same terms on both heads, those on the slots times `slot_loss_weight`.
 
     Raises:
-        UserError: when `focal_alpha` or `class_weights` has not one value for each class.
+        UserError: if `focal_alpha` or `class_weights` has not one value for each class.
     """
     family = FAMILIES[task.loss_family]
     main = family.main_term(args, task, np.asarray(labels), label_smoothing)
@@ -50,11 +52,11 @@ def build_objective(
 
 
 def categorical_term(
-    args: ObjectiveArguments, task: Task, labels: np.ndarray, label_smoothing: float
+    args: ObjectiveArguments, task: Task, labels: Array, label_smoothing: float
 ) -> Term:
     """Return cross entropy, or Focal Loss with `focal_gamma`."""
 
-    def count_and_weigh(method: str) -> np.ndarray:
+    def count_and_weigh(method: str) -> Array:
         counts = count_classes(labels, len(task.label_space.classes))
         return class_weights(counts, method)
 
@@ -66,11 +68,11 @@ def categorical_term(
 
 
 def binary_term(
-    args: ObjectiveArguments, task: Task, labels: np.ndarray, label_smoothing: float
+    args: ObjectiveArguments, task: Task, labels: Array, label_smoothing: float
 ) -> Term:
     """Return binary cross entropy, or Focal Loss with `focal_gamma`."""
 
-    def count_and_weigh(method: str) -> np.ndarray:
+    def count_and_weigh(method: str) -> Array:
         return positive_weights(labels, method)
 
     if args.focal_gamma:
@@ -83,7 +85,7 @@ def binary_term(
 
 
 def distance_term(
-    args: ObjectiveArguments, task: Task, labels: np.ndarray, label_smoothing: float
+    args: ObjectiveArguments, task: Task, labels: Array, label_smoothing: float
 ) -> Term:
     """Return the distance that `regression_loss` names."""
     return DISTANCES[args.regression_loss]()
@@ -93,7 +95,7 @@ def distance_term(
 class Family:
     """The terms of a kind of head, by `task.loss_family`."""
 
-    main_term: Callable[[ObjectiveArguments, Task, np.ndarray, float], Term]
+    main_term: Callable[[ObjectiveArguments, Task, Array, float], Term]
     rdrop_term: Callable[[], Term]
 
 
@@ -106,9 +108,9 @@ FAMILIES = {
 
 def weights_of(
     flag: str,
-    value: str | list[float] | None,
+    value: str | Sequence[float] | Sequence[str] | None,
     task: Task,
-    count_and_weigh: Callable[[str], np.ndarray],
+    count_and_weigh: Callable[[str], Array],
 ) -> Tensor | None:
     """Return the weights that a flag asks for; None if it does not.
 

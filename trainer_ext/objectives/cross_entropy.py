@@ -12,7 +12,7 @@ def cross_entropy(
     class_weights: Tensor | None = None,
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """(1 - s) w_y (-log p_y) + s / C sum_c w_c (-log p_c) for each item, with smoothing s and class weights w.
+    """Return (1 - s) w_y (-log p_y) + s / C sum_c w_c (-log p_c) for each item, with smoothing s and class weights w.
 
     Source: Szegedy et al., Rethinking the Inception Architecture (arXiv:1512.00567), section 7, for the smoothing; with
     weights as `torch.nn.functional.cross_entropy` combines them.
@@ -31,11 +31,9 @@ def cross_entropy(
     if class_weights is not None:
         losses = class_weights.to(losses) * losses
     own = losses.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
-    return (
-        own
-        if not label_smoothing
-        else (1 - label_smoothing) * own + label_smoothing * losses.mean(dim=-1)
-    )
+    if not label_smoothing:
+        return own
+    return (1 - label_smoothing) * own + label_smoothing * losses.mean(dim=-1)
 
 
 class CrossEntropyTerm(Term):
@@ -53,30 +51,35 @@ class CrossEntropyTerm(Term):
         self.label_smoothing = label_smoothing
 
     def sums(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Sum over items, mean over passes."""
+        """Return the sum over items, averaged over passes."""
         weights = item_weights(self.class_weights, logits, labels)
         logits, labels = flatten(logits, labels)
         labels = labels.expand(logits.shape[:-1])
-        return cross_entropy(logits, labels, weights, self.label_smoothing).sum() / logits.shape[0]
+        losses = cross_entropy(logits, labels, weights, self.label_smoothing)
+        return losses.sum() / logits.shape[0]
 
     def total_weight(self, labels: Tensor) -> Tensor:
-        """The number of items, or the sum of the weights of their classes."""
+        """Return the number of items, or the sum of the weights of their classes."""
         if self.class_weights is None:
             return super().total_weight(labels)
         weights = self.class_weights.to(labels.device)
         weights = weights.expand(*labels.shape, weights.shape[-1])
-        own = weights.gather(-1, labels.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+        # Labels below zero do not count; the clamp only makes them an index.
+        index = labels.clamp(min=0).unsqueeze(-1)
+        own = weights.gather(-1, index).squeeze(-1)
         return (own * counted(labels)).sum()
 
 
 def item_weights(weights: Tensor | None, logits: Tensor, labels: Tensor) -> Tensor | None:
-    """Class weights (C,) or (A, C) for each valid item: (N, C), in the order of `flatten`.
+    """Return class weights (C,) or (A, C) for each valid item: (N, C), in the order of `flatten`.
 
     Raises:
-        ValueError: when there is neither one weight nor one for each class.
+        ValueError: if there is neither one weight nor one for each class.
     """
     if weights is None:
         return None
     if weights.shape[-1] not in (1, logits.shape[-1]):
         raise ValueError(f"there are {weights.shape[-1]} values for {logits.shape[-1]} classes")
-    return flatten(weights.to(logits).expand(1, *logits.shape[1:]), labels)[0][0]
+    of_batch = weights.to(logits).expand(1, *logits.shape[1:])
+    valid, _ = flatten(of_batch, labels)
+    return valid[0]

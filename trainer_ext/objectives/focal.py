@@ -11,7 +11,7 @@ from trainer_ext.objectives.cross_entropy import item_weights
 
 
 def focal_loss(logits: Tensor, labels: Tensor, gamma: float, alpha: Tensor | None = None) -> Tensor:
-    """-alpha_y (1 - p_y)^gamma log p_y for each item.
+    """Return -alpha_y (1 - p_y)^gamma log p_y for each item.
 
     Source: Lin et al., Focal Loss for Dense Object Detection (arXiv:1708.02002), eq. 5, with softmax for p. It is
     cross entropy at gamma 0 and alpha 1. As in the paper the mean divides by the number of items, not by the alphas.
@@ -27,14 +27,15 @@ def focal_loss(logits: Tensor, labels: Tensor, gamma: float, alpha: Tensor | Non
     """
     index = labels.unsqueeze(-1)
     log_p = F.log_softmax(logits, dim=-1).gather(-1, index).squeeze(-1)
-    # log1p(-p) keeps the gradient of (1 - p)^gamma finite for gamma < 1 as p goes to 1; the clamp bounds it there.
-    focus = torch.exp(gamma * torch.log1p(-log_p.exp().clamp(max=1 - 1e-6))) if gamma else 1.0
-    loss = -focus * log_p
-    return (
-        loss
-        if alpha is None
-        else alpha.to(loss).expand_as(logits).gather(-1, index).squeeze(-1) * loss
-    )
+    loss = -log_p
+    if gamma:
+        # log1p(-p) keeps the gradient of (1 - p)^gamma finite for gamma < 1 as p goes to 1; the clamp bounds it there.
+        p = log_p.exp().clamp(max=1 - 1e-6)
+        loss = torch.exp(gamma * torch.log1p(-p)) * loss
+    if alpha is None:
+        return loss
+    alpha_y = alpha.to(loss).expand_as(logits).gather(-1, index).squeeze(-1)
+    return alpha_y * loss
 
 
 class FocalTerm(Term):
@@ -45,7 +46,7 @@ class FocalTerm(Term):
         alpha: one number, (C,), or (A, C) with a set for each aspect.
 
     Raises:
-        ValueError: at the first batch, when there is neither one alpha nor one for each class.
+        ValueError: at the first batch, if there is neither one alpha nor one for each class.
     """
 
     name = "focal"
@@ -55,10 +56,9 @@ class FocalTerm(Term):
         self.alpha = None if alpha is None else torch.as_tensor(alpha)
 
     def sums(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Sum over items, mean over passes."""
+        """Return the sum over items, averaged over passes."""
         alpha = item_weights(self.alpha, logits, labels)
         logits, labels = flatten(logits, labels)
-        return (
-            focal_loss(logits, labels.expand(logits.shape[:-1]), self.gamma, alpha).sum()
-            / logits.shape[0]
-        )
+        labels = labels.expand(logits.shape[:-1])
+        losses = focal_loss(logits, labels, self.gamma, alpha)
+        return losses.sum() / logits.shape[0]

@@ -14,15 +14,15 @@ class SlotTerm(Term):
 
     head = "token_labels"
 
-    def __init__(self, term: Term):
+    def __init__(self, term: Term) -> None:
         self.term = term
         self.name = f"slot_{term.name}"
         self.passes = term.passes
 
     def sums(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """As the other term."""
+        """Return what the other term returns."""
         return self.term.sums(logits, labels)
 
     def total_weight(self, labels: Tensor) -> Tensor:
-        """As the other term."""
+        """Return what the other term returns."""
         return self.term.total_weight(labels)

@@ -11,5 +11,5 @@ class MSETerm(ElementTerm):
     name = "mse"
 
     def elements(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """(K, B, T)."""
+        """Return (K, B, T)."""
         return (logits - labels) ** 2

@@ -7,7 +7,7 @@ from trainer_ext.objectives.base import ElementTerm, Term, flatten
 
 
 def symmetric_kl(logits_1: Tensor, logits_2: Tensor) -> Tensor:
-    """(KL(p1 || p2) + KL(p2 || p1)) / 2 for each item.
+    """Return (KL(p1 || p2) + KL(p2 || p1)) / 2 for each item.
 
     Source: Liang et al., R-Drop (arXiv:2106.14448), eq. 2. Summed over classes, not averaged.
 
@@ -15,11 +15,13 @@ def symmetric_kl(logits_1: Tensor, logits_2: Tensor) -> Tensor:
         logits_1, logits_2: (..., C), of two passes with different dropout.
 
     Returns:
-        (...), in nats; 0 where both are equal.
+        (...), in nats; 0 if both are equal.
     """
-    log_p, log_q = F.log_softmax(logits_1, dim=-1), F.log_softmax(logits_2, dim=-1)
-    # sum p (log p - log q) + sum q (log q - log p) = sum (p - q) (log p - log q)
-    return 0.5 * ((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum(dim=-1)
+    log_p = F.log_softmax(logits_1, dim=-1)
+    log_q = F.log_softmax(logits_2, dim=-1)
+    # Eq. 2: sum p (log p - log q) + sum q (log q - log p) = sum (p - q) (log p - log q)
+    by_class = (log_p.exp() - log_q.exp()) * (log_p - log_q)
+    return 0.5 * by_class.sum(dim=-1)
 
 
 class RDropTerm(Term):
@@ -34,19 +36,21 @@ class RDropTerm(Term):
     passes = 2
 
     def sums(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Sum over items."""
+        """Return the sum over items."""
         logits, _ = flatten(logits, labels)
         return symmetric_kl(logits[0], logits[1]).sum()
 
 
 def bernoulli_kl(logits_1: Tensor, logits_2: Tensor) -> Tensor:
-    """(KL(p1 || p2) + KL(p2 || p1)) / 2 for each entry, between Bernoulli distributions with p = sigmoid(logits).
+    """Return (KL(p1 || p2) + KL(p2 || p1)) / 2 for each entry, between Bernoulli distributions.
+
+    p = sigmoid(logits).
 
     Args:
         logits_1, logits_2: (..., C), of two passes with different dropout.
 
     Returns:
-        (..., C), in nats; 0 where both are equal.
+        (..., C), in nats; 0 if both are equal.
     """
     # The logs of p / (1 - p) are the logits: (p - q) (log p - log q) + (q - p) (log(1 - p) - log(1 - q)).
     return 0.5 * (logits_1.sigmoid() - logits_2.sigmoid()) * (logits_1 - logits_2)
@@ -59,7 +63,7 @@ class BernoulliRDropTerm(ElementTerm):
     passes = 2
 
     def elements(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """(K, B, C): the same for both passes, over which the sum takes its mean."""
+        """Return (K, B, C): the same for both passes, over which the sum takes its mean."""
         return bernoulli_kl(logits[0], logits[1]).expand_as(logits)
 
 
@@ -70,5 +74,5 @@ class SquaredRDropTerm(ElementTerm):
     passes = 2
 
     def elements(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """(K, B, T): the same for both passes, over which the sum takes its mean."""
+        """Return (K, B, T): the same for both passes, over which the sum takes its mean."""
         return ((logits[0] - logits[1]) ** 2).expand_as(logits)

@@ -6,7 +6,7 @@ from trainer_ext.objectives.base import StepTerm
 
 
 def mcrmse(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean over targets of the root of the mean over rows of the squared error: a scalar, in the label's unit.
+    """Return the mean over targets of the root of the mean squared error over rows: a scalar, in the label's unit.
 
     Args:
         logits, labels: (N, T).
@@ -28,18 +28,17 @@ class RmseTerm(StepTerm):
     name = "rmse"
 
     def total_weight(self, labels: Tensor) -> Tensor:
-        """The number of rows."""
+        """Return the number of rows."""
         return labels.new_tensor(float(labels.shape[0]))
 
     def statistics(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Sums of squared errors (K, T)."""
+        """Return sums of squared errors (K, T)."""
         return ((logits - labels) ** 2).sum(dim=1)
 
     def share(self, logits: Tensor, labels: Tensor, statistics: Tensor, weight: Tensor) -> Tensor:
-        """A scalar whose sum over the batches has the value and the gradient of the step's MCRMSE."""
+        """Return a scalar whose sum over the batches has the value and the gradient of the step's MCRMSE."""
         # The clamps: no root of a rounding error below 0, no division by zero when all is right.
         root = (statistics / weight).clamp(min=0).sqrt().clamp(min=1e-6)
-        part = (
-            self.statistics(logits, labels) / (weight * root)
-        ).mean()  # sums to R; its gradient to 2 dR
+        # Over the batches `part` sums to R, but its gradient to 2 dR: half of it is taken as a constant.
+        part = (self.statistics(logits, labels) / (weight * root)).mean()
         return 0.5 * (part + part.detach())

@@ -12,7 +12,9 @@ from trainer_ext.objectives.base import ElementTerm
 def sigmoid_focal_loss(
     logits: Tensor, labels: Tensor, gamma: float, alpha: Tensor | None = None
 ) -> Tensor:
-    """-alpha_t (1 - p_t)^gamma log p_t for each entry; p_t is p = sigmoid(logits) for positives, 1 - p for negatives.
+    """Return -alpha_t (1 - p_t)^gamma log p_t for each entry.
+
+    p_t is p = sigmoid(logits) for positives, 1 - p for negatives.
 
     Source: Lin et al., Focal Loss for Dense Object Detection (arXiv:1708.02002), eq. 5; alpha_t is alpha for positives
     and 1 - alpha for negatives. It is binary cross entropy at gamma 0 without alpha.
@@ -33,7 +35,8 @@ def sigmoid_focal_loss(
     if alpha is None:
         return loss
     alpha = alpha.to(logits)
-    return (labels * alpha + (1 - labels) * (1 - alpha)) * loss
+    alpha_t = labels * alpha + (1 - labels) * (1 - alpha)
+    return alpha_t * loss
 
 
 class SigmoidFocalTerm(ElementTerm):
@@ -46,5 +49,5 @@ class SigmoidFocalTerm(ElementTerm):
         self.alpha = None if alpha is None else torch.as_tensor(alpha)
 
     def elements(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """(K, B, C)."""
+        """Return (K, B, C)."""
         return sigmoid_focal_loss(logits, labels, self.gamma, self.alpha)

@@ -15,5 +15,5 @@ class SmoothL1Term(ElementTerm):
     name = "smooth_l1"
 
     def elements(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """(K, B, T)."""
+        """Return (K, B, T)."""
         return F.smooth_l1_loss(logits, labels.expand_as(logits), reduction="none")

@@ -7,6 +7,7 @@ from typing import Any
 from trainer_ext.reports import plots
 from trainer_ext.tasks import Task
 from trainer_ext.tasks.figures import ConfusionMatrix, Figure, Scatter, ScoreBars
+from trainer_ext.tasks.outputs import ScoredRows
 
 
 def write_plots(
@@ -14,7 +15,7 @@ def write_plots(
     task: Task,
     history: list[dict[str, Any]],
     best_step: int | None,
-    scored: dict[str, Any] | None,
+    scored: ScoredRows | None,
 ) -> None:
     """Draw the learning curves, with a mark at the best step, and the pictures that the task has of its predictions.
 

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict
 
 import numpy as np
 
@@ -10,6 +10,17 @@ from trainer_ext.tasks.activations import SMALLEST_PROBABILITY, Array, softmax
 from trainer_ext.tasks.calibration import Calibration, expected_calibration_error, fit_temperature
 from trainer_ext.tasks.figures import ConfusionMatrix, Figure
 from trainer_ext.tasks.label_space import LabelSpace
+
+
+class ScoredRows(TypedDict):
+    """A model's outputs on labelled rows, and how good they are.
+
+    `logits` and `labels` are as `compute_metrics` takes them: (N, *head_shape) and (N, ...) in most tasks.
+    """
+
+    metrics: dict[str, float]
+    logits: Any
+    labels: Any
 
 
 class OutputMethods(ABC):

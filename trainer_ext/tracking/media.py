@@ -3,26 +3,27 @@
 from typing import Any
 
 from trainer_ext.tasks import Task
+from trainer_ext.tasks.outputs import ScoredRows
 from trainer_ext.tracking.run import unharmed
 
 MOST_CLASSES = 50  # a matrix of more is no picture
 MOST_ROWS, MOST_CHARACTERS = 100, 500
 
 
-def log_validation(run: Any, task: Task, items: list, scored: dict[str, Any]) -> None:
+def log_validation(run: Any, task: Task, items: list, scored: ScoredRows) -> None:
     """Log `confusion_matrix` (tasks with one class per answer) and `examples` of the best model.
 
     Args:
         run: the W&B run.
         task: of the model.
         items: the validation rows' texts, or their words.
-        scored: `labels` and `logits` of these rows, as `inference.scoring.score` gives them.
+        scored: `labels` and `logits` of these rows, as `evaluation.scoring.score` gives them.
     """
     with unharmed(run, "the tables of the validation rows"):
         run.log(media_of(task, items, scored))
 
 
-def media_of(task: Task, items: list, scored: dict[str, Any]) -> dict[str, Any]:
+def media_of(task: Task, items: list, scored: ScoredRows) -> dict[str, Any]:
     """The charts and tables by name."""
     import wandb
 
@@ -50,7 +51,7 @@ def distinct(header: list[str]) -> list[str]:
     return names
 
 
-def examples(task: Task, items: list, scored: dict[str, Any]) -> tuple[list[str], list[list]]:
+def examples(task: Task, items: list, scored: ScoredRows) -> tuple[list[str], list[list]]:
     """Column names and up to `MOST_ROWS` rows of text, label and prediction; a pair of columns per aspect or target."""
     columns = task.example_columns
     true, predicted = task.true_and_predicted(scored["labels"], scored["logits"])

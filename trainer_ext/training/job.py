@@ -34,6 +34,7 @@ from trainer_ext.reports.tables import metrics_table
 from trainer_ext.runs.output_dir import claim_output_dir, is_over, locked, mark, put_in_place
 from trainer_ext.runs.resume import check_flags, check_rows
 from trainer_ext.tasks import Task
+from trainer_ext.tasks.outputs import ScoredRows
 from trainer_ext.tracking.artifacts.publish import publish
 from trainer_ext.tracking.run import tracked_run
 from trainer_ext.training.build import build_trainer, check_hub, tokenize_splits
@@ -56,7 +57,7 @@ class Finished:
 
     folder: Path
     task: Task
-    scores: dict[str, dict[str, Any]]
+    scores: dict[str, ScoredRows]
     history: list[dict[str, float]]
 
 
