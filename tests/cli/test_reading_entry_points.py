@@ -179,7 +179,7 @@ def test_rows_without_text_or_label(tmp_path, capsys):
     rows = labelled_rows(path, SingleLabel, "review", ["label"], FileOptions(drop_missing=True))
     assert [row.values["review"] for row in rows] == ["good", "bad"]
     assert capsys.readouterr().err == (
-        f"note: {path}: left out 2 without text or label: row 2 (line 3), row 3 (line 4)\n"
+        f"{path}: left out 2 without text or label: row 2 (line 3), row 3 (line 4)\n"
     )
     assert len(list(labelled_rows(path, SingleLabel, "review", ["label"]))) == 4
     data = parse_values(

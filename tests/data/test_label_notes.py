@@ -6,7 +6,7 @@ import pytest
 
 from trainer_ext.arguments.files import FileOptions
 from trainer_ext.data.io.readers import Row, read_rows
-from trainer_ext.data.label_notes import label_notes, print_label_notes
+from trainer_ext.data.label_notes import label_notes, log_label_notes
 from trainer_ext.data.labelled import label_space, texts_and_labels
 from trainer_ext.errors import UserError
 from trainer_ext.tasks import TASKS, LabelSpace
@@ -82,7 +82,7 @@ def test_nothing_to_say():
         (
             ["pos", "Pos", "neg"] * 5,
             "single_label",
-            "classes that differ by case or blanks alone: 'Pos', 'pos'",
+            "classes that differ only in case or whitespace: 'Pos', 'pos'",
         ),
         (
             [f"text {k}" for k in range(12)],
@@ -116,9 +116,9 @@ def test_what_reaches_the_screen_steers_no_terminal(capsys):
     task = TASKS["single_label"](
         LabelSpace.from_values(["label"], [row.values["label"] for row in rows])
     )
-    print_label_notes(task, texts_and_labels(rows, "text", task)[1], rows)
+    log_label_notes(task, texts_and_labels(rows, "text", task)[1], rows)
     shown = capsys.readouterr().err
-    assert r"\x1b[31mred\x07" in shown and "\x1b" not in shown and shown.startswith("note: ")
+    assert r"\x1b[31mred\x07" in shown and "\x1b" not in shown
 
 
 @pytest.mark.parametrize(

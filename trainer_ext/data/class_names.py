@@ -1,21 +1,24 @@
-"""Class ids of a `datasets` column as class names."""
+"""Turn the class ids of a `datasets` column into class names."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 
 def class_names(features: Mapping[str, Any]) -> dict[str, Callable[[int], str]]:
-    """From id to name, for each column of class ids, or of lists of them."""
-    classes = {column: getattr(feature, "feature", feature) for column, feature in features.items()}
-    return {
-        column: feature.int2str
-        for column, feature in classes.items()
-        if hasattr(feature, "int2str")
-    }
+    """Return for each column of class ids, or of lists of them, the function from id to name."""
+    names = {}
+    for column, feature in features.items():
+        # A list's feature is that of its items.
+        item = getattr(feature, "feature", feature)
+        if hasattr(item, "int2str"):
+            names[column] = item.int2str
+    return names
 
 
 def named(value: Any, name_of: Callable[[int], str]) -> Any:
-    """The name of an id, the names of a list of ids; below zero (a hidden label) and None stay as they are."""
+    """Return the name of an id, or the names of a list of ids; a hidden label (below zero) and None stay."""
     if isinstance(value, (list, tuple)):
         return [named(item, name_of) for item in value]
-    return value if value is None or value < 0 else name_of(int(value))
+    if value is None or value < 0:
+        return value
+    return name_of(int(value))

@@ -1,6 +1,6 @@
-"""Rows of intents and slots to encoded labels, every row checked. Needs no framework."""
+"""Read rows of intents and slots as encoded labels, every row checked. Needs no framework."""
 
-import sys
+import logging
 from collections.abc import Iterable
 
 from trainer_ext.characters import on_screen
@@ -12,23 +12,30 @@ from trainer_ext.tasks.joint import Joint, check_tokens
 from trainer_ext.tasks.joint_space import JointLabelSpace
 from trainer_ext.tasks.label_space import normalise
 
+logger = logging.getLogger(__name__)
+
+SHOWN = 10  # unknown intents and tags that a note names
+
 
 def joint_label_space(rows: Iterable[Row]) -> JointLabelSpace:
-    """Intents and tags of the training rows, and whether their tokens are characters; goes through rows thrice."""
+    """Return intents and tags of the training rows, and whether their tokens are characters.
+
+    Iterates rows three times.
+    """
     intents = (raw_intent(row) for row in rows)
     tags = (tokens_and_tags(row)[1] for row in rows)
     return JointLabelSpace.from_rows(intents, tags, (tokens_of(row) for row in rows))
 
 
 def counted_in(task: Task, rows: Iterable[Row]) -> Task:
-    """The task, with what it counts in training rows counted in these: those of a fold."""
+    """Return the task, with what it counts in training rows counted in these: those of a fold."""
     if not isinstance(task, Joint):
         return task
     return task.counted_in(tokens_and_tags(row)[1] for row in rows)
 
 
 def raw_intent(row: Row) -> str:
-    """The intent as it stands in the file, or a `UserError` when it is missing."""
+    """Return the intent as it stands in the file, or raise `UserError` if it is missing."""
     intent = row.values.get("intent")
     if not isinstance(intent, str) or not intent.strip():
         raise UserError(f"{row.where}: 'intent' must be a text, got {intent!r}")
@@ -36,7 +43,7 @@ def raw_intent(row: Row) -> str:
 
 
 def tokens_of(row: Row) -> list[str]:
-    """The row's tokens, or a `UserError` with file and row."""
+    """Return the row's tokens, or raise `UserError` with file and row."""
     check_characters(row, "tokens")
     try:
         return check_tokens(row.values.get("tokens"))
@@ -45,12 +52,13 @@ def tokens_of(row: Row) -> list[str]:
 
 
 def tokens_and_tags(row: Row) -> tuple[list[str], list[str]]:
-    """Tokens and as many tags.
+    """Return tokens and as many tags.
 
     Raises:
-        UserError: with file, row and value: for no tokens, another number of tags, or what is no tag.
+        UserError: with file, row and value: for no tokens, another number of tags, or what is not a tag.
     """
-    tokens, tags = tokens_of(row), row.values.get("slots")
+    tokens = tokens_of(row)
+    tags = row.values.get("slots")
     if not tokens:
         raise UserError(f"{row.where}: 'tokens' is empty")
     if not isinstance(tags, (list, tuple)):
@@ -68,21 +76,22 @@ def tokens_and_tags(row: Row) -> tuple[list[str], list[str]]:
 def words_and_labels(
     rows: Iterable[Row], task: Joint
 ) -> tuple[list[list[str]], list[tuple[int, list[int]]]]:
-    """Return tokens, and (intent, tags) as indices, of each row in order; say which labels no training row has."""
-    words, labels = [], []
+    """Return tokens, and (intent, tags) as indices, of each row in order; log the labels that no training row has."""
+    words = []
+    labels = []
     unseen: dict[str, None] = {}  # a set that keeps the order of the rows
     for row in rows:
         tokens, tags = tokens_and_tags(row)
         intent = raw_intent(row)
-        intent_index, tag_indices = task.encode([intent]), task.encode_tags(tags)
+        encoded = (task.encode([intent]), task.encode_tags(tags))
         words.append(tokens)
-        labels.append((intent_index, tag_indices))
-        names = zip((normalise(intent), *tags), (intent_index, *tag_indices), strict=True)
-        unseen.update({name: None for name, index in names if index < 0})
+        labels.append(encoded)
+        names = [normalise(intent), *tags]
+        indices = [encoded[0], *encoded[1]]
+        for name, index in zip(names, indices, strict=True):
+            if index < 0:
+                unseen[name] = None
     if unseen:
-        shown = ", ".join(list(unseen)[:10])
-        print(
-            f"note: no training row has {on_screen(shown)}: rows with them count as wrong",
-            file=sys.stderr,
-        )
+        shown = on_screen(", ".join(list(unseen)[:SHOWN]))
+        logger.info("no training row has %s: rows with them count as wrong", shown)
     return words, labels

@@ -1,22 +1,23 @@
-"""What looks wrong about the classes of training rows, said before a model is trained on them.
+"""Note what looks wrong about the classes of training rows, before a model is trained on them.
 
-None of it is an error for certain: a class may be rare, or called like its column. But a header inside a file, a line
-whose tab is not before a label, or labels joined by another separator all show as classes that nobody meant.
+None of it is certainly an error: a class may be rare, or have the name of its column. But a header inside a file, a
+line whose tab is not before a label, and labels joined by another separator all show as classes that nobody meant.
 """
 
+import logging
 import re
-import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
 from trainer_ext.data.io.readers import Row
 from trainer_ext.tasks import Task
 
+logger = logging.getLogger(__name__)
+
 FEWEST_ROWS = 8  # of fewer rows nothing can be said
-RARE = 2
-NAMED = 5
+RARE = 2  # rows
+NAMED = 5  # classes that a note names
 FEW_SHARE = 0.2  # of the rows
 LONG = 60  # characters: the longest intents of published sets have 45
 GAPS = {"nan", "none", "null", "n/a", "<na>", "nat"}
@@ -24,32 +25,34 @@ SEPARATORS = (",", ";", "|", "/", "\n", "\t", " ")
 WRAPPED = re.compile(r"""^(\[.*\]|\{.*\}|\(.*\)|'.*'|".*")$""", re.DOTALL)
 
 
-def print_label_notes(task: Task, labels: Sequence, rows: Iterable[Row]) -> None:
-    """The notes on stderr; of rows that are not in memory only what their classes say."""
-    columns = next(iter(rows), Row({}, "")).values
-    in_memory = isinstance(rows, list)
-    places = [row.where for row in rows] if in_memory else []
-    for note in label_notes(task, list(labels) if in_memory else None, places, list(columns)):
-        print(f"note: {note}", file=sys.stderr, flush=True)
+def log_label_notes(task: Task, labels: Sequence, rows: Iterable[Row]) -> None:
+    """Log the notes; for rows that are not in memory, only what the names of their classes say."""
+    columns = list(next(iter(rows), Row({}, "")).values)
+    if isinstance(rows, list):
+        places = [row.where for row in rows]
+        notes = label_notes(task, list(labels), places, columns)
+    else:
+        notes = label_notes(task, None, [], columns)
+    for note in notes:
+        logger.info(note)
 
 
 def label_notes(
     task: Task, labels: Sequence | None, places: Sequence[str], columns: Sequence[str]
 ) -> Iterator[str]:
-    """The notes, a line each.
+    """Yield the notes, a line each.
 
     Args:
         task: with the classes of the training rows.
-        labels: encoded, one for each row; None where they are not all in memory.
+        labels: encoded, one for each row; None if they are not all in memory.
         places: of the rows, for messages.
         columns: their names.
     """
     classes = task.label_space.classes
     if not classes:
         return
-    by_column = (
-        task.takes_lists and len(task.label_space.columns) > 1
-    )  # a column of 0 and 1 for each class
+    # Several columns of lists are a column of 0 and 1 for each class: the columns' names are the classes.
+    by_column = task.takes_lists and len(task.label_space.columns) > 1
     if not by_column:
         yield from odd_names(classes, columns)
         yield from joined_names(classes, task.takes_lists)
@@ -60,104 +63,129 @@ def label_notes(
     absent = [name for name, count in zip(classes, counts, strict=True) if not count]
     if absent:
         yield f"no training row has the {plural(absent, 'class', 'classes')} {listed(absent)}"
-    if 2 * (counts > 0).sum() > len(labels) and not by_column:
-        yield f"{(counts > 0).sum()} classes in {len(labels)} rows: is the label in the right column?"
+    present = int((counts > 0).sum())
+    if 2 * present > len(labels) and not by_column:
+        # Then each class is rare, and notes on each would say no more.
+        yield f"{present} classes in {len(labels)} rows: is the label in the right column?"
         return
-    yield from lone_blanks(classes, counts)
-    rare = [k for k in np.argsort(counts, kind="stable") if 0 < counts[k] <= RARE]
-    if rare:
-        named = [
-            f"{show(classes[k])} ({', '.join(places[row] for row in np.flatnonzero(flags[:, k]))})"
-            for k in rare[:NAMED]
-        ]
-        more = f" and {len(rare) - NAMED} more" if len(rare) > NAMED else ""
-        what = plural(rare, "class has", "classes have")
-        yield f"{len(rare)} {what} one or two of the {len(labels)} training rows: {', '.join(named)}{more}"
+    yield from texts_as_names(classes, counts)
+    yield from rare_classes(classes, flags, places)
 
 
 def class_flags(task: Task, labels: Sequence) -> np.ndarray:
-    """(rows, classes): whether a row has a class, from encoded labels (of joint the intents)."""
+    """Return (rows, classes): whether a row has a class, from encoded labels (of joint the intents)."""
     encoded = np.asarray(labels)
     if task.takes_lists:
         return encoded.astype(bool)
     encoded = encoded.reshape(len(encoded), -1)
     flags = np.zeros((len(encoded), len(task.label_space.classes)), dtype=bool)
-    flags[np.arange(len(encoded))[:, None], encoded] = True
+    rows = np.arange(len(encoded))[:, None]
+    flags[rows, encoded] = True
     return flags
 
 
-def lone_blanks(classes: Sequence[str], counts: np.ndarray) -> Iterator[str]:
-    """Classes of two words or more in few rows where the others are single words: texts, perhaps."""
-    several = np.array([len(name.split()) > 1 for name in classes])
-    if 0 < counts[several].sum() <= FEW_SHARE * counts.sum() and (~several).sum() > 1:
-        names = [name for name, is_one in zip(classes, several, strict=True) if is_one]
-        yield f"{plural(names, 'class', 'classes')} of several words, unlike the others (texts?): {listed(names)}"
+def rare_classes(classes: Sequence[str], flags: np.ndarray, places: Sequence[str]) -> Iterator[str]:
+    """Note classes that one or two rows have, with the places of those rows."""
+    counts = flags.sum(axis=0)
+    rarest_first = np.argsort(counts, kind="stable").tolist()
+    rare = [index for index in rarest_first if 0 < counts[index] <= RARE]
+    if not rare:
+        return
+    shown = []
+    for index in rare[:NAMED]:
+        rows = ", ".join(places[row] for row in np.flatnonzero(flags[:, index]))
+        shown.append(f"{show(classes[index])} ({rows})")
+    verb = plural(rare, "class has", "classes have")
+    named = ", ".join(shown) + and_more(rare)
+    yield f"{len(rare)} {verb} one or two of the {len(flags)} training rows: {named}"
+
+
+def texts_as_names(classes: Sequence[str], counts: np.ndarray) -> Iterator[str]:
+    """Note classes of two words or more in few rows if the others are single words: texts, perhaps."""
+    several_words = np.array([len(name.split()) > 1 for name in classes])
+    rows = counts[several_words].sum()
+    if not 0 < rows <= FEW_SHARE * counts.sum() or (~several_words).sum() < 2:
+        return
+    names = [classes[index] for index in np.flatnonzero(several_words).tolist()]
+    noun = plural(names, "class", "classes")
+    yield f"{noun} of several words, unlike the others (texts?): {listed(names)}"
 
 
 def odd_names(classes: Sequence[str], columns: Sequence[str]) -> Iterator[str]:
-    """Classes that look like something else."""
-    known = {str(column).strip().casefold() for column in columns}
-    kinds: Mapping[str, Iterable[str]] = {
-        "called like a column: is it a second header?": (
-            c for c in classes if c.casefold() in known
+    """Note classes that look like something else."""
+    column_names = {str(column).strip().casefold() for column in columns}
+    looks_like: dict[str, Callable[[str], object]] = {
+        "called like a column: is it a second header?": lambda name: (
+            name.casefold() in column_names
         ),
-        "with a line break or tab inside: is the separator right?": (
-            c for c in classes if re.search(r"[\n\r\t]", c)
+        "with a line break or tab inside: is the separator right?": lambda name: re.search(
+            r"[\n\r\t]", name
         ),
-        "as missing values are written": (c for c in classes if c.casefold() in GAPS),
-        "in brackets or quotes: is it a list (task multi_label)?": (
-            c for c in classes if WRAPPED.match(c)
-        ),
-        f"of more than {LONG} characters: is the label in the right column?": (
-            c for c in classes if len(c) > LONG
+        "as missing values are written": lambda name: name.casefold() in GAPS,
+        "in brackets or quotes: is it a list (task multi_label)?": WRAPPED.match,
+        f"of more than {LONG} characters: is the label in the right column?": lambda name: (
+            len(name) > LONG
         ),
     }
-    for what, found in kinds.items():
-        names = list(found)
+    for what, is_odd in looks_like.items():
+        names = [name for name in classes if is_odd(name)]
         if names:
             yield f"{plural(names, 'class', 'classes')} {what} {listed(names)}"
-    folded: dict[str, list[str]] = {}
+    yield from same_but_for_case(classes)
+
+
+def same_but_for_case(classes: Sequence[str]) -> Iterator[str]:
+    """Note classes whose names differ only in case or whitespace."""
+    spellings: dict[str, list[str]] = {}
     for name in classes:
-        folded.setdefault(" ".join(name.casefold().split()), []).append(name)
-    for names in folded.values():
+        folded = " ".join(name.casefold().split())
+        spellings.setdefault(folded, []).append(name)
+    for names in spellings.values():
         if len(names) > 1:
-            yield f"classes that differ by case or blanks alone: {listed(names)}"
+            yield f"classes that differ only in case or whitespace: {listed(names)}"
 
 
 def joined_names(classes: Sequence[str], takes_lists: bool) -> Iterator[str]:
-    """Classes that are other classes joined by something."""
+    """Note classes that are other classes joined by a separator."""
     known = set(classes)
     for separator in SEPARATORS:
-        joined = [
-            name
-            for name in classes
-            if len(parts := split(name, separator)) > 1 and set(parts) <= known
-        ]
-        if joined:
-            flag = (
-                f"label_separator {separator!r}"
-                if takes_lists
-                else f"task multi_label, label_separator {separator!r}"
-            )
-            yield f"{plural(joined, 'class', 'classes')} that join others by {separator!r} ({flag}?): {listed(joined)}"
+        joined = []
+        for name in classes:
+            parts = split_name(name, separator)
+            if len(parts) > 1 and known.issuperset(parts):
+                joined.append(name)
+        if not joined:
+            continue
+        flag = f"label_separator {separator!r}"
+        if not takes_lists:
+            flag = f"task multi_label, {flag}"
+        noun = plural(joined, "class", "classes")
+        yield f"{noun} that join others by {separator!r} ({flag}?): {listed(joined)}"
 
 
-def split(name: str, separator: str) -> list[str]:
-    """The parts, without blanks around them."""
-    return [part for part in map(str.strip, name.split(separator)) if part]
+def split_name(name: str, separator: str) -> list[str]:
+    """Return the parts of a name, without the whitespace around them."""
+    parts = map(str.strip, name.split(separator))
+    return [part for part in parts if part]
 
 
-def plural(items: Sequence[Any], one: str, many: str) -> str:
-    """The word for as many."""
+def plural(items: Sequence, one: str, many: str) -> str:
+    """Return the form of a word for this many items."""
     return one if len(items) == 1 else many
 
 
 def listed(names: Sequence[str]) -> str:
-    """The first names."""
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(map(show, names[:NAMED])) + more
+    """Return the first names for a note."""
+    return ", ".join(map(show, names[:NAMED])) + and_more(names)
+
+
+def and_more(items: Sequence) -> str:
+    """Return how many items a note does not name."""
+    return f" and {len(items) - NAMED} more" if len(items) > NAMED else ""
 
 
 def show(name: str) -> str:
-    """A name in quotes, not longer than a line."""
-    return repr(name if len(name) <= LONG else f"{name[: LONG - 3]}...")
+    """Return a name in quotes, not longer than a line."""
+    if len(name) > LONG:
+        name = f"{name[: LONG - 3]}..."
+    return repr(name)

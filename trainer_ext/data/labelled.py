@@ -1,6 +1,9 @@
-"""Rows to texts and encoded labels, every row checked. Needs no framework: training and `predict.py` share it."""
+"""Read labelled rows as texts and encoded labels, every row checked; training and prediction share it.
 
-import sys
+Needs no framework.
+"""
+
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -17,16 +20,24 @@ from trainer_ext.data.io.slot_files import read_slot_file
 from trainer_ext.data.io.smp import read_smp
 from trainer_ext.data.joint import joint_label_space, words_and_labels
 from trainer_ext.errors import UserError
-from trainer_ext.tasks import LabelSpace, Task
+from trainer_ext.tasks import TASKS, LabelSpace, Task
 from trainer_ext.tasks.joint import Joint
+
+logger = logging.getLogger(__name__)
+
+SHOWN = 5  # left out rows that a note names
+LISTS = (list, tuple, set, dict)
 
 
 def read_labelled(path: str, task: str, options: FileOptions = DEFAULTS) -> Iterator[Row]:
-    """Every row of a labelled file, in the formats that the task called `task` has."""
-    if task != Joint.name:
+    """Yield every row of a labelled file, in the formats of the task called `task`."""
+    if not TASKS[task].reads_words:
         return read_rows(path, options=options)
     kind = ending_of(path) if options.file_format == "auto" else options.file_format
-    return read_smp(path, options.encoding) if kind == "json" else read_slot_file(path, options)
+    # Arrays of tokens and tags are published as jsonl only, so that json can be SMP's own form.
+    if kind == "json":
+        return read_smp(path, options.encoding)
+    return read_slot_file(path, options)
 
 
 def labelled_rows(
@@ -68,26 +79,29 @@ def drop_missing(
     label_columns: Sequence[str],
     path: str,
 ) -> Iterator[Row]:
-    """Rows with text and labels; at the end says on stderr which were left out."""
-    left_out, named = 0, []
+    """Yield the rows with text and labels; log at the end which were left out."""
+    columns = [text_column]
+    # An empty list of labels is a label: none of the classes.
+    if not task.takes_lists:
+        columns += label_columns
+    left_out = 0
+    places: list[str] = []
     for row in rows:
-        gaps = (text_column, *(() if task.takes_lists else label_columns))
-        if any(is_missing(row.values.get(column)) for column in gaps):
-            left_out += 1
-            named += [row.where.removeprefix(f"{path}, ")] if len(named) < 5 else []
-        else:
+        if not any(is_missing(row.values.get(column)) for column in columns):
             yield row
+            continue
+        left_out += 1
+        if len(places) < SHOWN:
+            places.append(row.where.removeprefix(f"{path}, "))
     if left_out:
-        more = ", ..." if left_out > len(named) else ""
-        print(
-            f"note: {path}: left out {left_out} without text or label: {', '.join(named)}{more}",
-            file=sys.stderr,
-        )
+        named = ", ".join(places) + (", ..." if left_out > SHOWN else "")
+        logger.info("%s: left out %d without text or label: %s", path, left_out, named)
 
 
 def is_missing(value: Any) -> bool:
-    """Nothing, blank text, or NaN, which is how parquet may store a gap."""
-    return value is None or value != value or str(value).strip() == ""
+    """Return whether a value is None, blank text, or NaN, which is how parquet may store a gap."""
+    is_nan = value != value
+    return value is None or is_nan or not str(value).strip()
 
 
 def label_space(
@@ -97,10 +111,10 @@ def label_space(
     task: type[Task] = Task,
     separator: str = ",",
 ) -> LabelSpace:
-    """What the task makes of `label_names` when given, else of the values in the (training) rows."""
-    if task is Joint:
+    """Return the label space of `label_names` if given, else of the labels in the (training) rows."""
+    if task.reads_words:
         return joint_label_space(rows)
-    raw = ((row.where, [raw_label(row, name, task) for name in label_columns]) for row in rows)
+    raw = ((row.where, raw_labels(row, label_columns, task)) for row in rows)
     return space_of(task, label_columns, label_names, raw, separator)
 
 
@@ -111,10 +125,10 @@ def space_of(
     raw: Iterable[tuple[str, Sequence]],
     separator: str = ",",
 ) -> LabelSpace:
-    """The label space of raw labels that come with their places.
+    """Return the label space of raw labels that come with their places.
 
     Raises:
-        UserError: naming the row, where it is the labels of a row that cannot be read.
+        UserError: naming the row, if the labels of a row cannot be read.
     """
     place = ""
 
@@ -123,7 +137,8 @@ def space_of(
         for where, labels in raw:
             place = where
             yield labels
-            place = ""  # what is wrong now says itself where, or is wrong with the whole column
+            # Between two rows, and after the last, an error is about the whole column.
+            place = ""
 
     try:
         return task.make_space(label_columns, label_names, values(), separator)
@@ -131,18 +146,23 @@ def space_of(
         raise UserError(f"{place}: {error}" if place else str(error)) from None
 
 
+def raw_labels(row: Row, columns: Iterable[str], task: type[Task] | Task) -> list:
+    """Return the row's labels as they stand in the file; see `raw_label`."""
+    return [raw_label(row, column, task) for column in columns]
+
+
 def raw_label(row: Row, column: str, task: type[Task] | Task = Task) -> Any:
-    """The label as it stands in the file, as text (lists as they are, where the task takes them).
+    """Return the label as it stands in the file, as text (lists as they are, if the task takes them).
 
     Raises:
-        UserError: with file and row when it is missing; an empty one is a list without labels where lists are taken.
-            For a list where none are taken, and for text that cannot be written again.
+        UserError: with file and row, for a missing label, a list if the task takes none, and text that cannot be
+            written again. If the task takes lists, an empty label is a list without labels.
     """
     value = row.values.get(column)
     check_characters(row, column)
-    if task.takes_lists and isinstance(value, (list, tuple, set, dict, str)):
+    if task.takes_lists and isinstance(value, (str, *LISTS)):
         return value
-    if isinstance(value, (list, tuple, set, dict)):
+    if isinstance(value, LISTS):
         raise UserError(
             f"{row.where}: column {column!r} has a {type(value).__name__}, {value!r:.80}, where the task {task.name} "
             "takes one value"
@@ -155,23 +175,24 @@ def raw_label(row: Row, column: str, task: type[Task] | Task = Task) -> Any:
 
 
 def texts_and_labels(rows: Iterable[Row], text_column: str, task: Task) -> tuple[list, list]:
-    """Texts (for `joint` lists of tokens), and labels as `task.encode` gives them, of each row in order.
+    """Return texts (for `joint` lists of tokens), and labels as `task.encode` gives them, of each row in order.
 
     Raises:
         UserError: for an empty text or an unknown label, with file, row and value.
     """
     if isinstance(task, Joint):
         return words_and_labels(rows, task)
-    texts, labels = [], []
+    texts = []
+    labels = []
     for row in rows:
         texts.append(text_of(row, text_column))
-        raw = [raw_label(row, column, task) for column in task.label_space.columns]
+        raw = raw_labels(row, task.label_space.columns, task)
         labels.append(encoded_labels(task, row.where, raw))
     return texts, labels
 
 
 def encoded_labels(task: Task, where: str, raw: Sequence) -> Any:
-    """`task.encode`, whose errors name the place."""
+    """Return `task.encode(raw)`; its errors name the place."""
     try:
         return task.encode(raw)
     except UserError as error:

@@ -10,7 +10,7 @@ from trainer_ext.data.dataset import build_dataset, load_parts, load_rows, train
 from trainer_ext.data.fold_table import FoldTable
 from trainer_ext.data.io.readers import Row
 from trainer_ext.data.joint import counted_in
-from trainer_ext.data.label_notes import print_label_notes
+from trainer_ext.data.label_notes import log_label_notes
 from trainer_ext.data.streaming import StreamedDataset, StreamedRows
 from trainer_ext.tasks import Task
 
@@ -67,7 +67,7 @@ class TrainingData:
             # Taken out, so that rows and data set are not both held in memory while the model trains.
             datasets[split] = build_split(self.rows.pop(split, []), self.flags, self.task)
         train = datasets["train"]
-        print_label_notes(self.task, train["labels"] if train else [], training_rows)
+        log_label_notes(self.task, train["labels"] if train else [], training_rows)
         return datasets
 
 

@@ -154,7 +154,7 @@ class Task(OutputMethods):
         return np.concatenate(flags, axis=1).astype(int)
 
     @classmethod
-    def classes_to_balance(cls, labels: Sequence[Any]) -> Array:
+    def classes_to_balance(cls, labels: Sequence[Any] | Array) -> Array:
         """Return class indices (N,), or (N, K) if rows have several labels; those below zero do not count."""
         return np.asarray(labels)
 

@@ -171,7 +171,7 @@ class MultiLabel(Task):
         return np.asarray(labels)
 
     @classmethod
-    def classes_to_balance(cls, labels: Sequence[Any]) -> Array:
+    def classes_to_balance(cls, labels: Sequence[Any] | Array) -> Array:
         """Return (N, C + 1): 0 for a class that is set, else -1; the last column is of rows without any class."""
         flags = np.asarray(labels).astype(bool)
         none = ~flags.any(axis=1, keepdims=True)

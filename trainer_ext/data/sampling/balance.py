@@ -1,8 +1,8 @@
-"""A balanced file of training rows.
+"""Write a balanced file of training rows.
 
 Every row of the output names its source in `source_id` (its id, or its number in the file, which becomes its `id` if
-rows have none); copies follow their source, have an id of their own and the `operation` copy. Which rows, and how often:
-trainer_ext/data/sampling/resample.py.
+rows have none); copies follow their source, have an id of their own and the `operation` copy. Which rows, and how
+often: trainer_ext/data/sampling/resample.py.
 """
 
 import json
@@ -13,9 +13,15 @@ import numpy as np
 
 from trainer_ext.arguments.fields import option
 from trainer_ext.arguments.files import FileOptions, file_options
-from trainer_ext.data.io.readers import require_columns, text_of
+from trainer_ext.data.io.readers import text_of
 from trainer_ext.data.io.row_writer import open_rows
-from trainer_ext.data.labelled import encoded_labels, raw_label, read_labelled, space_of
+from trainer_ext.data.labelled import (
+    check_first_row,
+    encoded_labels,
+    raw_labels,
+    read_labelled,
+    space_of,
+)
 from trainer_ext.data.provenance import (
     DEFAULT_ID,
     OPERATION,
@@ -54,54 +60,60 @@ class BalanceOptions(FileOptions):
 
 
 def read_labels(args: BalanceOptions) -> tuple[Task, np.ndarray]:
-    """The task and the encoded labels of the input's rows; holds no texts, and equal labels once.
+    """Return the task and the encoded labels of the input's rows; texts are read, but not kept.
 
     Raises:
         UserError: for a missing column, text or label, with file and row.
     """
     kind = TASKS[args.task]
-    codes, known, different = array("q"), {}, []  # of the different ones the place and the labels
-    for row in read_labelled(args.input, args.task, file_options(args)):
-        if not codes:
-            require_columns(
-                row, kind.required_columns(args.text_column, args.label_columns), args.input
-            )
+    columns = kind.required_columns(args.text_column, args.label_columns)
+    rows = read_labelled(args.input, args.task, file_options(args))
+    # A million rows have few different labels: each is kept once, and of a row the number of its labels.
+    numbers: dict[str, int] = {}
+    different: list[tuple[str, list]] = []  # by number, the place of the first row and its labels
+    row_numbers = array("q")
+    for row in check_first_row(rows, columns, args.input):
         text_of(row, args.text_column)
-        raw = [raw_label(row, column, kind) for column in args.label_columns]
-        code = known.setdefault(json.dumps(raw, default=str), len(known))
-        if code == len(different):
+        raw = raw_labels(row, args.label_columns, kind)
+        key = json.dumps(raw, default=str)
+        if key not in numbers:
+            numbers[key] = len(different)
             different.append((row.where, raw))
-        codes.append(code)
-    if not codes:
+        row_numbers.append(numbers[key])
+    if not row_numbers:
         raise UserError(f"{args.input} is empty: it has no rows")
     task = kind(space_of(kind, args.label_columns, None, different, args.label_separator))
-    encoded = [encoded_labels(task, where, raw) for where, raw in different]
-    return task, np.asarray(encoded)[np.frombuffer(codes, dtype=np.int64)]
+    encoded = np.asarray([encoded_labels(task, where, raw) for where, raw in different])
+    return task, encoded[np.frombuffer(row_numbers, dtype=np.int64)]
 
 
 def write_rows(args: BalanceOptions, counts: np.ndarray) -> None:
     """Write each row of the input as often as `counts` says."""
+    id_column = args.id_column or DEFAULT_ID
+    rows = named_rows(read_labelled(args.input, args.task, file_options(args)), args.id_column)
     with open_rows(args.output, extra=(SOURCE_ID, OPERATION)) as writer:
-        named_by = args.id_column or DEFAULT_ID
-        rows = named_rows(read_labelled(args.input, args.task, file_options(args)), args.id_column)
         for row, count in zip(rows, counts, strict=True):
-            source, name = source_of(row, named_by), row.values[named_by]
+            if not count:
+                continue
+            source = source_of(row, id_column)
             original = {**row.values, SOURCE_ID: source}
-            for copy in range(count):
-                writer.write(
-                    new_row(original, source, COPY, named_by, f"{name}-{COPY}-{copy}")
-                    if copy
-                    else original
-                )
+            writer.write(original)
+            for copy in range(1, count):
+                name = f"{row.values[id_column]}-{COPY}-{copy}"
+                writer.write(new_row(original, source, COPY, id_column, name))
 
 
 def summary(task: Task, labels: np.ndarray, rows: np.ndarray) -> str:
-    """How often each label occurs before and after, the commonest first; of aspects the classes of all of them."""
+    """Return a table of how often each label occurs before and after, the commonest first.
+
+    Of a task with several aspects, a class is counted over all of them.
+    """
     names = task.label_space.classes
-    before, after = task.count_labels(labels), task.count_labels(labels[rows])
-    order = np.argsort(-before, kind="stable")[:SHOWN]
-    rows = [[names[k], int(before[k]), int(after[k])] for k in order]
-    return table(rows, ["label", "before", "after"])
+    before = task.count_labels(labels)
+    after = task.count_labels(labels[rows])
+    commonest = np.argsort(-before, kind="stable")[:SHOWN].tolist()
+    lines = [[names[index], int(before[index]), int(after[index])] for index in commonest]
+    return table(lines, ["label", "before", "after"])
 
 
 def balance_file(options: BalanceOptions) -> str:

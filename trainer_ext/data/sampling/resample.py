@@ -1,4 +1,4 @@
-"""Balancing: how often each training row is shown in an epoch, as row numbers alone. Needs numpy only.
+"""Balance training rows: how often each is shown in an epoch, by row numbers alone. Needs numpy only.
 
     weight   of a row with one label      1 / (share of rows with its label)
              of one with several labels   its largest sqrt(f / f_label), f being the share of the commonest label
@@ -10,16 +10,25 @@ several a row brings its common labels along, so classes cannot be made equal; t
 a row's labels are the repeat factors of Gupta, Dollar & Girshick 2019, LVIS (arXiv:1908.03195), section 5.1, with the
 commonest label's share as the threshold.
 
-Repeats that are no whole numbers are rounded up or down, another way in each epoch, by systematic sampling (Madow 1949,
-On the Theory of Systematic Sampling, II): on average a row is shown as often as its repeats say, while the length of an
-epoch and the sizes of classes stay the same.
+Repeats that are not whole numbers are rounded up or down, another way in each epoch, by systematic sampling (Madow
+1949, On the Theory of Systematic Sampling, II): on average a row is shown as often as its repeats say, while the length
+of an epoch and the sizes of classes stay the same.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-METHODS = ("oversample", "undersample", "hybrid")
+Reduce = Callable[[np.ndarray], np.float64]
+
+# The weight that is shown once an epoch, and how the length of an epoch is rounded.
+UNITS: dict[str, tuple[Reduce, Reduce]] = {
+    "oversample": (np.min, np.ceil),
+    "undersample": (np.max, np.floor),
+    "hybrid": (np.mean, np.rint),
+}
+METHODS = tuple(UNITS)
 
 
 def row_weights(classes: np.ndarray) -> np.ndarray:
@@ -40,19 +49,22 @@ def row_weights(classes: np.ndarray) -> np.ndarray:
         shares = np.bincount(own) / len(classes)
         rarest[counted] = np.minimum(rarest[counted], shares[own])
         commonest = max(commonest, shares.max(initial=0.0))
-    return np.sqrt(commonest / rarest)  # the largest factor of a row's labels: that of its rarest
+    # Eq. in section 5.1 of LVIS; the largest factor of a row's labels is that of its rarest.
+    return np.sqrt(commonest / rarest)
 
 
 def repeats(weights: np.ndarray, method: str) -> np.ndarray:
-    """How often each row is shown in an epoch on average, (N,); they add up to a whole number, the epoch's length."""
-    unit, whole = {
-        "oversample": (np.min, np.ceil),
-        "undersample": (np.max, np.floor),
-        "hybrid": (np.mean, np.round),
-    }[method]
+    """Return how often each row is shown in an epoch on average, (N,).
+
+    The sum is a whole number, the epoch's length.
+    """
+    unit, round_length = UNITS[method]
     scaled = weights / unit(weights)
     total = scaled.sum()
-    length = round(total) if np.isclose(total, round(total), rtol=1e-9) else whole(total)
+    # Rounding errors must not make another row of a sum that is whole.
+    length = np.round(total)
+    if not np.isclose(total, length, rtol=1e-9):
+        length = round_length(total)
     return scaled * (length / total)
 
 
@@ -62,7 +74,7 @@ class Resampler:
 
     Attributes:
         repeats: of each row, (N,); the sum is the epoch's length.
-        groups: class of each row with one label, (N,), whose sizes are then exact; None: there are several labels.
+        groups: class of each row with one label, (N,), whose sizes are then exact; None for several labels.
     """
 
     repeats: np.ndarray
@@ -72,7 +84,7 @@ class Resampler:
         return round(self.repeats.sum())
 
     def draw(self, seed: int, epoch: int) -> np.ndarray:
-        """Row numbers of an epoch (len(self),), ascending: a function of seed and epoch."""
+        """Return row numbers of an epoch (len(self),), ascending: a function of seed and epoch."""
         generator = np.random.default_rng([seed, epoch])
         order = generator.permutation(len(self.repeats))
         if self.groups is not None:

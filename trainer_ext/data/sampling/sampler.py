@@ -1,13 +1,14 @@
-"""Orders of the training rows that are functions of (seed, epoch), so that a resumed run sees the same batches."""
+"""Order the training rows by functions of (seed, epoch), so that a resumed run sees the same batches."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import torch
 from torch.utils.data import Sampler
 
 from trainer_ext.data.sampling.resample import Resampler
 
-CHUNK = 65536  # row numbers that are Python's at a time
+CHUNK = 65536  # row numbers that are Python objects at a time
 
 
 class LengthGroupedSampler(Sampler[int]):
@@ -24,7 +25,7 @@ class LengthGroupedSampler(Sampler[int]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by the data loader at the start of each epoch."""
+        """Take the epoch's number, from the data loader at the start of each epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -42,7 +43,7 @@ class BalancedSampler(Sampler[int]):
     Args:
         resampler: draws the rows.
         seed: of the draw and of the order.
-        lengths: of each row of the data set; None: no grouping.
+        lengths: of each row of the data set; None for no grouping.
         batch_size: rows that are to have similar lengths.
     """
 
@@ -60,7 +61,7 @@ class BalancedSampler(Sampler[int]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by the data loader at the start of each epoch."""
+        """Take the epoch's number, from the data loader at the start of each epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -72,18 +73,26 @@ class BalancedSampler(Sampler[int]):
         rows = rows[torch.randperm(len(rows), generator=generator)]
         if self.lengths is not None:
             return iter(group_by_length(rows.tolist(), self.lengths, self.batch_size, generator))
-        return (row for part in rows.split(CHUNK) for row in part.tolist())
+        return self.in_chunks(rows)
+
+    @staticmethod
+    def in_chunks(rows: torch.Tensor) -> Iterator[int]:
+        """Yield row numbers without a list of all of them, which for many millions takes much memory."""
+        for chunk in rows.split(CHUNK):
+            yield from chunk.tolist()
 
 
 def epoch_generator(seed: int, epoch: int) -> torch.Generator:
-    """Random numbers of one epoch."""
+    """Return the random numbers of one epoch."""
+    # A seed has fewer than a million epochs, so that no two pairs meet.
     return torch.Generator().manual_seed(seed * 1_000_003 + epoch)
 
 
 def group_by_length(
     order: list[int], lengths: Sequence[int], batch_size: int, generator: torch.Generator
 ) -> list[int]:
-    """Row numbers in another order, in which each run of `batch_size` has similar lengths; the longest batch first."""
+    """Return row numbers in another order: each run of `batch_size` has similar lengths, the longest batch is first."""
+    # Sorted over windows of up to 50 batches, and at least 4 windows, so that batches still differ between epochs.
     window = batch_size * max(1, min(len(order) // (batch_size * 4), 50))
     batches = []
     for start in range(0, len(order), window):
@@ -91,8 +100,10 @@ def group_by_length(
         batches += [rows[k : k + batch_size] for k in range(0, len(rows), batch_size)]
     # A short batch must stay last, or every later batch would straddle two of these.
     short = batches.pop() if len(batches[-1]) < batch_size else []
-    shuffled = [batches[k] for k in torch.randperm(len(batches), generator=generator).tolist()]
-    if shuffled:  # running out of memory should happen at once, not after an hour
-        longest = max(range(len(shuffled)), key=lambda k: lengths[shuffled[k][0]])
+    order_of_batches = torch.randperm(len(batches), generator=generator).tolist()
+    shuffled = [batches[number] for number in order_of_batches]
+    if shuffled:
+        # The longest first: running out of memory should happen at once, not after an hour.
+        longest = max(range(len(shuffled)), key=lambda number: lengths[shuffled[number][0]])
         shuffled.insert(0, shuffled.pop(longest))
-    return [row for batch in [*shuffled, short] for row in batch]
+    return list(chain(*shuffled, short))
