@@ -1,5 +1,8 @@
 """`fit` from a notebook: the same model as train.py makes, from files, frames and data sets; nothing left behind."""
 
+import doctest
+import importlib.util
+import inspect
 import json
 import os
 import subprocess
@@ -11,9 +14,10 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetDict
 
 from tests.conftest import CLASSES, ROOT, labelled_lines, run_ok
-from trainer_ext import fit, load_predictor
-from trainer_ext.api import columns_of_tuples, with_splits, write_table
+from trainer_ext import api, fit, load_predictor
+from trainer_ext.data.in_memory import columns_of_tuples, divide_splits, write_table
 from trainer_ext.errors import UserError
+from trainer_ext.export import export
 
 RECIPE = {
     "from_scratch": "tiny",
@@ -306,9 +310,75 @@ def test_tuples_by_the_flags(tmp_path):
 def test_splits_of_a_data_set(frames):
     """Those that are given beside it win; without a training split there is nothing to train on."""
     data = Dataset.from_pandas(frames[1])
-    flags = with_splits(
+    flags = divide_splits(
         {"train_file": DatasetDict({"train": data, "test": data}), "test_file": "t.csv"}, {}
     )
     assert flags == {"train_file": data, "test_file": "t.csv"}
     with pytest.raises(UserError, match="train_file has the splits test, but no train"):
-        with_splits({"train_file": DatasetDict({"test": data})}, {})
+        divide_splits({"train_file": DatasetDict({"test": data})}, {})
+
+
+class WithoutProgress(doctest.OutputChecker):
+    """Let a step print what it likes on its way if the example does not say what it shows."""
+
+    def check_output(self, want, got, optionflags):
+        return not want or super().check_output(want, got, optionflags)
+
+
+def run_examples(*functions) -> None:
+    """Run the examples in docstrings, in order."""
+    runner = doctest.DocTestRunner(WithoutProgress())
+    for function in functions:
+        (example,) = doctest.DocTestFinder(recurse=False).find(function, function.__name__)
+        runner.run(example)
+    assert runner.tries > 3 and runner.failures == 0
+
+
+def test_the_examples_run(tmp_path, monkeypatch):
+    """Of `fit`, and of `export` on the model that the one of `fit` leaves."""
+    monkeypatch.chdir(tmp_path)
+    run_examples(api.fit, export)
+
+
+@pytest.mark.slow
+def test_the_example_of_a_cross_validation_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run_examples(api.cross_validate)
+
+
+def test_keywords_are_those_of_the_dataclasses():
+    """What editors complete from: `python docs/write_keywords.py` brings it up to date."""
+    path = ROOT / "docs" / "write_keywords.py"
+    spec = importlib.util.spec_from_file_location("write_keywords", path)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert script.TARGET.read_text(encoding="utf-8") == script.source()
+    assert "Unpack" in str(inspect.signature(fit))
+
+
+def test_export_is_a_function_before_and_after_its_room_is_imported():
+    """`trainer_ext.export` is a folder of the package too, which takes the name when it is first imported."""
+    code = (
+        "from trainer_ext import CustomTrainer, cross_validate, export, fit, load_predictor\n"
+        "import trainer_ext.export.run\n"
+        "from trainer_ext import export as later\n"
+        "for function in (export, later):\n"
+        "    try: function('nothing-there', 'out')\n"
+        "    except Exception as error: print(type(error).__name__)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True, check=True
+    )
+    assert done.stdout == "UserError\n" * 2
+
+
+def test_cross_validate_has_five_folds_unless_told(monkeypatch, tmp_path):
+    """The recipe's number wins over the default, the keyword over both."""
+    asked = []
+    monkeypatch.setattr(api, "run", lambda args, on_trainer: asked.append(args.folds.folds) or {})
+    rows = [("a text", "a"), ("another", "b")]
+    for recipe, folds in (({}, None), ({"folds": 3}, None), ({"folds": 3}, 2)):
+        api.cross_validate(
+            RECIPE | recipe, folds, train_file=rows, output_dir=tmp_path / f"{len(asked)}"
+        )
+    assert asked == [5, 3, 2]

@@ -5,10 +5,10 @@ import json
 import pandas
 import pytest
 
-from trainer_ext.api import write_table
 from trainer_ext.arguments.data import DataArguments
 from trainer_ext.characters import broken_at, on_screen, shorten
 from trainer_ext.cli import balance
+from trainer_ext.data.in_memory import write_table
 from trainer_ext.data.io.answers import print_answers
 from trainer_ext.data.io.readers import read_rows
 from trainer_ext.errors import UserError

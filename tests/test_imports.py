@@ -190,6 +190,8 @@ def imported(node: ast.AST) -> list[str]:
 def statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
     """Statements that run when a module is imported: also those in `if` and `try`, not those in functions."""
     for node in body:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
         yield node
         if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             for name in ("body", "orelse", "finalbody"):

@@ -12,23 +12,37 @@ import importlib.util
 import io
 import os
 import sys
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["fit", "load_predictor"]
+__all__ = ["CustomTrainer", "cross_validate", "export", "fit", "load_predictor"]
+
+if TYPE_CHECKING:
+    # For editors and type checkers; at run time `__getattr__` imports what is asked for.
+    from trainer_ext import export
+    from trainer_ext.api import cross_validate, fit
+    from trainer_ext.inference import load_predictor
+    from trainer_ext.training.trainer import CustomTrainer
+
+_MODULES = {
+    "CustomTrainer": "trainer_ext.training.trainer",
+    "cross_validate": "trainer_ext.api",
+    "fit": "trainer_ext.api",
+    "load_predictor": "trainer_ext.inference",
+}
 
 # Read when torch is loaded, which every command does later: threads that spin while they wait take the cores of the
 # thread that they wait for, where others work too.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def __getattr__(name: str):
-    """`fit` and `load_predictor`, imported when they are first asked for."""
-    if name not in __all__:
+def __getattr__(name: str) -> Any:
+    """Import a name of `__all__` when it is first asked for."""
+    if name == "export":  # a package that can be called
+        return importlib.import_module("trainer_ext.export")
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(
-        importlib.import_module("trainer_ext.api" if name == "fit" else "trainer_ext.inference"),
-        name,
-    )
+    return getattr(importlib.import_module(_MODULES[name]), name)
 
 
 class _Around:

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from tests.cross_validation.conftest import TINY, topic_rows
-from trainer_ext.api import write_table
 from trainer_ext.arguments.parser import parse_values
 from trainer_ext.cross_validation.folder import take_folder
 from trainer_ext.cross_validation.member_job import splits_of, train_member
 from trainer_ext.cross_validation.run import prepare
 from trainer_ext.data.fold_table import read_folds
+from trainer_ext.data.in_memory import write_table
 from trainer_ext.data.training_data import load_training_data
 from trainer_ext.errors import UserError
 

@@ -12,11 +12,11 @@ from sklearn.metrics import accuracy_score, f1_score
 from tests.conftest import CLASSES
 from tests.cross_validation.conftest import TINY, topic_rows
 from trainer_ext import fit, load_predictor
-from trainer_ext.api import write_table
 from trainer_ext.arguments.parser import parse, parse_values, write_resolved
 from trainer_ext.cross_validation.members import fold_seed
 from trainer_ext.cross_validation.submission import submit
 from trainer_ext.cross_validation.train_members import train_one
+from trainer_ext.data.in_memory import write_table
 from trainer_ext.errors import UserError
 from trainer_ext.tasks.transitions import neighbours
 

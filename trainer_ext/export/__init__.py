@@ -7,7 +7,11 @@ import inspect
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+from typing_extensions import Unpack
+
+from trainer_ext.arguments.keywords import ReadingKeywords
 
 if TYPE_CHECKING:
     from trainer_ext.export.report import ExportReport, MembersReport
@@ -22,7 +26,7 @@ def export(
     max_eval_samples: int | None = None,
     benchmark: bool = False,
     trust_remote_code: bool = False,
-    **file_flags: Any,
+    **file_flags: Unpack[ReadingKeywords],
 ) -> "ExportReport | MembersReport":
     """Export a model to ONNX and INT8, and prove both on labelled rows, as `python export.py` does.
 
@@ -46,10 +50,12 @@ def export(
 
     Example:
         >>> from trainer_ext import export, load_predictor
-        >>> report = export("runs/topics", "onnx/topics")  # doctest: +SKIP
-        >>> report.passed, report.chosen  # doctest: +SKIP
-        (True, 'int8')
-        >>> load_predictor("onnx/topics").predict(["the match ended 2:1"])  # doctest: +SKIP
+        >>> report = export("outputs/films", "outputs/films-onnx")
+        >>> [variant.name for variant in report.variants]
+        ['pytorch', 'onnx', 'int8']
+        >>> predictor = load_predictor("outputs/films-onnx")
+        >>> predictor.predict(["a good film"])[0]["label"] in ("positive", "negative")
+        True
     """
     # Inside the function: importing the package must not load torch.
     from trainer_ext.arguments.files import FileOptions
@@ -68,7 +74,7 @@ def export(
         max_eval_samples=max_eval_samples,
         benchmark=benchmark,
         trust_remote_code=trust_remote_code,
-        files=FileOptions(**file_flags),
+        files=FileOptions(**cast(dict[str, Any], file_flags)),
     )
     members = [Path(name) for name in members_of(str(folder))]
     if members == [folder]:

@@ -53,8 +53,9 @@ class Predictor(ABC):
 
     def predict_iter(self, texts: Iterable[Any]) -> Iterator[dict[str, Any]]:
         """Yield one answer for each text, in order; memory does not grow with the number of texts."""
-        for item, output in self._windows(self._prepare(texts)):
-            yield self.task.answer(item, output)
+        # No generator function: one text instead of a list is refused here, not at the first answer.
+        windows = self._windows(self._prepare(texts))
+        return (self.task.answer(item, output) for item, output in windows)
 
     def logits(self, texts: Iterable[Any]) -> Any:
         """Return logits (N, *head_shape), float32, in the order of the texts; several heads as the task stacks them."""
@@ -63,8 +64,8 @@ class Predictor(ABC):
 
     def logits_iter(self, texts: Iterable[Any]) -> Iterator[Any]:
         """Yield the output for one text after another."""
-        for _, output in self._windows(self._prepare(texts)):
-            yield output
+        windows = self._windows(self._prepare(texts))
+        return (output for _, output in windows)
 
     def _prepare(self, texts: Iterable[Any]) -> Iterator[Any]:
         return prepare_texts(texts, self.task, self.pipeline.text_column)
