@@ -57,7 +57,7 @@ def test_offline_without_a_key_with_the_resolved_config(args, no_key, tmp_path, 
             "project",
         )
         assert run.tags == ("tiny-scratch", "single_label", "rdrop")
-    command = capsys.readouterr().out.split("`")[1]
+    command = capsys.readouterr().err.split("`")[1]
     assert Path(command.removeprefix("wandb sync ")).is_dir() and list(
         Path(command.split()[-1]).glob("run-*.wandb")
     )
@@ -201,7 +201,7 @@ def test_a_resumed_training_goes_on_with_its_run(args, no_key, tmp_path, capsys)
         assert json.loads(kept.read_text())["id"] == first.id
     with tracked_run(args, goes_on=True) as again:
         assert again.id == first.id
-    printed = re.findall("`wandb sync (.*?)`", capsys.readouterr().out)
+    printed = re.findall("`wandb sync (.*?)`", capsys.readouterr().err)
     assert [len(command.split()) for command in printed] == [1, 2] and printed[1].startswith(
         printed[0]
     )
@@ -243,7 +243,7 @@ def test_a_server_that_refuses_what_is_sent(args, tmp_path, capsys, status, refu
         server.fault = lambda path: status if refused in path else None
         with tracked_run(args) as run:
             run.log({"x": 1.0})
-        printed = capsys.readouterr().out
+        printed = capsys.readouterr().err
         assert "W&B did not take everything (" in printed and str(status) in printed
         server.fault = lambda path: None
         command = re.findall("`wandb (sync .*?)`", printed)[-1].split()

@@ -126,11 +126,12 @@ def write_model_card(
 
 def scores_of(prefix: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Return the metrics whose name has this prefix, without it."""
-    return {
-        name.removeprefix(f"{prefix}_"): value
-        for name, value in metrics.items()
-        if name.startswith(f"{prefix}_")
-    }
+    scores = {}
+    for name, value in metrics.items():
+        first, _, metric = name.partition("_")
+        if first == prefix:
+            scores[metric] = value
+    return scores
 
 
 def card_name(folder: Path) -> str:
@@ -151,12 +152,15 @@ def card_metadata(
     results = eval_results(args, scores)
     encoder = args.model.model_name_or_path
     of_encoder = metadata_of(encoder)
+    datasets = None
+    if args.data.dataset_name and is_hub_name(args.data.dataset_name):
+        datasets = [args.data.dataset_name]
     return ModelCardData(
         library_name=LIBRARY,
         pipeline_tag=PIPELINE_TAG,
         tags=[args.data.task],
         base_model=encoder if is_hub_name(encoder) else None,
-        datasets=[args.data.dataset_name] if is_hub_name(args.data.dataset_name) else None,
+        datasets=datasets,
         # An encoder of several languages does not say which one the training rows are in.
         language=one_identifier(of_encoder.get("language")),
         license=one_identifier(of_encoder.get("license")),

@@ -38,26 +38,30 @@ def draw_losses(axis: Axes, history: History) -> None:
     """Draw a line for the training loss and one for each of its terms."""
     axis.set(xlabel="step", title="training")
     names = [name for name in sorted(logged(history)) if name.startswith("loss")]
+    if not names:
+        write_in_the_middle(axis, "nothing was logged:\nlogging_steps is more than the steps")
+        return
     for name in names:
         width = 2 if name == "loss" else 1
         plot(axis, points(history, name), label=name, linewidth=width)
-    if names:
-        axis.legend()
-    else:
-        write_in_the_middle(axis, "nothing was logged:\nlogging_steps is more than the steps")
+    axis.legend()
 
 
 def draw_validation(axis: Axes, history: History, metric: str) -> None:
     """Draw the validation metric, and the validation loss on an axis of its own to the right."""
     axis.set(xlabel="step", title="validation")
-    panels = [(axis, f"eval_{metric}", "tab:blue"), (axis.twinx(), "eval_loss", "tab:gray")]
-    for panel, name, color in panels:
-        found = points(history, name)
-        if found:
-            plot(panel, found, color=color, marker="o", markersize=3, label=short(name))
-        panel.set_ylabel(short(name), color=color)
+    draw_one_metric(axis, history, f"eval_{metric}", "tab:blue")
+    draw_one_metric(axis.twinx(), history, "eval_loss", "tab:gray")
     if not any(name.startswith("eval_") for name in logged(history)):
         write_in_the_middle(axis, "nothing was evaluated while training:\neval_strategy is no")
+
+
+def draw_one_metric(axis: Axes, history: History, name: str, color: str) -> None:
+    """Draw a line of one metric, if it was logged, and label the axis in its color."""
+    axis.set_ylabel(short(name), color=color)
+    found = points(history, name)
+    if found:
+        plot(axis, found, color=color, marker="o", markersize=3, label=short(name))
 
 
 def logged(history: History) -> set[str]:
@@ -70,13 +74,18 @@ def logged(history: History) -> set[str]:
 
 def points(history: History, name: str) -> list[tuple[float, float]]:
     """Return (step, value) of each entry that has the value."""
-    return [(entry["step"], entry[name]) for entry in history if name in entry]
+    found = []
+    for entry in history:
+        if name in entry:
+            found.append((entry["step"], entry[name]))
+    return found
 
 
 def plot(axis: Axes, points: Sequence[tuple[float, float]], **style: Any) -> None:
     """Draw a line through (x, y), with gaps at values that are not finite."""
-    x, y = zip(*points, strict=True)
-    axis.plot(x, numbers(y), **style)
+    steps, values = zip(*points, strict=True)
+    # NaN leaves a gap; an infinity would stretch the axis beyond everything else.
+    axis.plot(steps, numbers(values), **style)
 
 
 def write_in_the_middle(axis: Axes, text: str) -> None:
@@ -95,18 +104,25 @@ def fold_curves(histories: Mapping[str, History], metric: str, path: Path) -> No
         return
     size = (5.5 * len(panels), 4)
     figure, axes = plt.subplots(1, len(panels), figsize=size, squeeze=False)
-    colors = plt.get_cmap("viridis")(np.linspace(0, 0.9, len(histories)))
     for axis, name in zip(axes.flat, panels, strict=True):
         title = "training loss" if name == "loss" else f"validation {short(metric)}"
         axis.set(xlabel="step", title=title)
-        for color, (model, history) in zip(colors, histories.items(), strict=True):
-            found = points(history, name)
-            if found:
-                plot(axis, found, color=color, marker="o", markersize=3, linewidth=1, label=model)
+        draw_models(axis, histories, name)
     if len(histories) <= MOST_IN_LEGEND:
         axes.flat[-1].legend(fontsize=8)
     figure.tight_layout()
     save(figure, path)
+
+
+def draw_models(axis: Axes, histories: Mapping[str, History], name: str) -> None:
+    """Draw a line of one value for each model that logged it."""
+    # The end of the color map is a yellow that cannot be seen on white.
+    shades = np.linspace(0, 0.9, len(histories))
+    colors = plt.get_cmap("viridis")(shades)
+    for color, (model, history) in zip(colors, histories.items(), strict=True):
+        found = points(history, name)
+        if found:
+            plot(axis, found, color=color, marker="o", markersize=3, linewidth=1, label=model)
 
 
 @picture
@@ -117,12 +133,12 @@ def confusion_matrix(
 
     Of many classes those with the most errors are drawn, and the title says so.
     """
+    names, family = shown(classes)
     kept = most_confused(labels, predicted, len(classes))
     counts = metrics.confusion_matrix(labels, predicted, labels=kept)
     # Of all rows of a class, also those predicted as a class that is not drawn.
     rows = np.bincount(labels, minlength=len(classes))[kept]
-    share = counts / rows[:, None].clip(min=1)
-    names, family = shown(classes)
+    share = counts / rows.clip(min=1)[:, None]
     size = min(20.0, 2.5 + 0.5 * len(kept))
     figure, axis = plt.subplots(figsize=(size, size))
     display = metrics.ConfusionMatrixDisplay(share, display_labels=[names[k] for k in kept])
@@ -173,18 +189,23 @@ def scatter(labels: np.ndarray, predicted: np.ndarray, targets: Sequence[str], p
     names, family = shown(drawn)
     for k, name in enumerate(names):
         axis = axes.flat[k]
-        true = numbers(labels[:, k])
-        axis.scatter(true, numbers(predicted[:, k]), s=8, alpha=0.4)
-        if not np.isnan(true).all():
-            ends = [np.nanmin(true), np.nanmax(true)]
-            axis.plot(ends, ends, color="tab:green", linestyle="--", linewidth=1)
-        axis.set(xlabel="true", ylabel="predicted")
         axis.set_title(name, family=family)
+        draw_target(axis, numbers(labels[:, k]), numbers(predicted[:, k]))
     figure.tight_layout()
     if len(drawn) < len(targets):
         title = f"the first {len(drawn)} of {len(targets)} targets"
         figure.suptitle(title, y=1, va="bottom")
     save(figure, path)
+
+
+def draw_target(axis: Axes, true: np.ndarray, predicted: np.ndarray) -> None:
+    """Draw the scores (N,) of one target, and the diagonal from the lowest true one to the highest."""
+    axis.set(xlabel="true", ylabel="predicted")
+    axis.scatter(true, predicted, s=8, alpha=0.4)
+    # Without any score nanmin would warn, and a warning ends the picture in the tests.
+    if not np.isnan(true).all():
+        ends = [np.nanmin(true), np.nanmax(true)]
+        axis.plot(ends, ends, color="tab:green", linestyle="--", linewidth=1)
 
 
 @picture

@@ -33,10 +33,12 @@ def metrics_table(metrics: Mapping[str, Any]) -> str:
         names |= dict.fromkeys(by_split[prefix])
     rows = []
     for name in sorted(names, key=is_of_one_class):
-        rows.append([name, *(by_split[prefix].get(name, "") for prefix in prefixes)])
+        values = [by_split[prefix].get(name, "") for prefix in prefixes]
+        rows.append([name, *values])
     parts = []
     if rows:
-        parts.append(table(rows, ["metric", *(SPLITS[prefix] for prefix in prefixes)]))
+        headers = [SPLITS[prefix] for prefix in prefixes]
+        parts.append(table(rows, ["metric", *headers]))
     if others:
         parts.append(", ".join(others))
     return "\n\n".join(parts)

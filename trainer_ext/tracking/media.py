@@ -1,13 +1,15 @@
 """What a W&B run shows of the validation rows: a confusion matrix, and a table of examples."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from trainer_ext.tasks import Task
 from trainer_ext.tasks.outputs import ScoredRows
-from trainer_ext.tracking.run import unharmed
+from trainer_ext.tracking.run import warn_if_it_fails
 
-MOST_CLASSES = 50  # a matrix of more is no picture
-MOST_ROWS, MOST_CHARACTERS = 100, 500
+MOST_CLASSES = 50  # a matrix of more cannot be read
+MOST_ROWS = 100
+MOST_CHARACTERS = 500
 
 
 def log_validation(run: Any, task: Task, items: list, scored: ScoredRows) -> None:
@@ -17,33 +19,38 @@ def log_validation(run: Any, task: Task, items: list, scored: ScoredRows) -> Non
         run: the W&B run.
         task: of the model.
         items: the validation rows' texts, or their words.
-        scored: `labels` and `logits` of these rows, as `evaluation.scoring.score` gives them.
+        scored: `labels` and `logits` of these rows, as `evaluation.scoring.score` returns them.
     """
-    with unharmed(run, "the tables of the validation rows"):
+    with warn_if_it_fails(run, "the tables of the validation rows"):
         run.log(media_of(task, items, scored))
 
 
 def media_of(task: Task, items: list, scored: ScoredRows) -> dict[str, Any]:
-    """The charts and tables by name."""
+    """Return the charts and tables by name."""
     import wandb
 
-    media = {}
+    media: dict[str, Any] = {}
     pair = task.class_pairs(scored["labels"], scored["logits"])
-    if pair is not None and len(task.label_space.classes) <= MOST_CLASSES:
-        true, predicted = (classes.tolist() for classes in pair)
-        names = list(task.label_space.classes)
+    classes = list(task.label_space.classes)
+    if pair is not None and len(classes) <= MOST_CLASSES:
+        true, predicted = pair
         media["confusion_matrix"] = wandb.plot.confusion_matrix(
-            y_true=true, preds=predicted, class_names=names, title="validation"
+            y_true=true.tolist(),
+            preds=predicted.tolist(),
+            class_names=classes,
+            title="validation",
         )
     columns, rows = examples(task, items, scored)
-    return media | {"examples": wandb.Table(columns=distinct(columns), data=rows)}
+    media["examples"] = wandb.Table(columns=distinct(columns), data=rows)
+    return media
 
 
-def distinct(header: list[str]) -> list[str]:
-    """Column names that differ, which a table needs: the second `label` is `label (2)`."""
-    names: list[str] = []
+def distinct(header: Sequence[str]) -> list[str | int]:
+    """Return column names that differ, which a table of W&B needs: the second `label` is `label (2)`."""
+    names: list[str | int] = []
     for name in header:
-        number, free = 1, name
+        free = name
+        number = 1
         while free in names:
             number += 1
             free = f"{name} ({number})"
@@ -51,8 +58,8 @@ def distinct(header: list[str]) -> list[str]:
     return names
 
 
-def examples(task: Task, items: list, scored: ScoredRows) -> tuple[list[str], list[list]]:
-    """Column names and up to `MOST_ROWS` rows of text, label and prediction; a pair of columns per aspect or target."""
+def examples(task: Task, items: list, scored: ScoredRows) -> tuple[list[str], list[list[Any]]]:
+    """Return column names and up to `MOST_ROWS` rows of text, labels and predictions."""
     columns = task.example_columns
     true, predicted = task.true_and_predicted(scored["labels"], scored["logits"])
     rows = []
@@ -60,4 +67,5 @@ def examples(task: Task, items: list, scored: ScoredRows) -> tuple[list[str], li
         text = item if isinstance(item, str) else " ".join(item)
         cells = [*task.readable(label), *task.readable(prediction)]
         rows.append([text[:MOST_CHARACTERS], *cells])
-    return ["text", *columns, *(f"{column} (predicted)" for column in columns)], rows
+    predicted_columns = [f"{column} (predicted)" for column in columns]
+    return ["text", *columns, *predicted_columns], rows

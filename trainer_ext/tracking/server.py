@@ -1,4 +1,4 @@
-"""Whether there is a W&B server to talk to, and how long it may take. Imports nothing heavy."""
+"""Checks whether a W&B server answers, and limits how long it may take. Imports nothing heavy."""
 
 import http.client
 import netrc
@@ -26,27 +26,24 @@ HEADERS = {"Content-Type": "application/json"}
 
 
 def set_limits() -> None:
-    """Put `LIMITS` into the environment, from where every part of the client reads them."""
+    """Set the variables of `LIMITS`, which every part of the client reads, unless they are set."""
     for variable, value in LIMITS.items():
         os.environ.setdefault(variable, value)
 
 
 def check_reachable(base_url: str, timeout: float = 3) -> None:
-    """Raise OSError at once when nothing listens at the server's address: `wandb.init` would try for a minute.
-
-    Behind a proxy nothing can be said.
-    """
+    """Raise OSError at once if nothing listens at the server's address: `wandb.init` would try for a minute."""
     url = urlsplit(base_url)
-    if urllib.request.getproxies().get(url.scheme) and not urllib.request.proxy_bypass(
-        url.hostname or ""
-    ):
+    host = url.hostname or ""
+    # A proxy hides whether the server listens.
+    if url.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(host):
         return
     port = url.port or (80 if url.scheme == "http" else 443)
-    socket.create_connection((url.hostname or "", port), timeout).close()
+    socket.create_connection((host, port), timeout).close()
 
 
 def answers(base_url: str, timeout: float = 5) -> bool:
-    """Whether the server has anything to say but errors of its own; asked twice, without the client's patience."""
+    """Return whether the server answers with anything but errors of its own; asked twice, without W&B's patience."""
     request = urllib.request.Request(
         f"{base_url}/graphql", b'{"query": "query Viewer { viewer { id } }"}', HEADERS
     )
@@ -56,15 +53,16 @@ def answers(base_url: str, timeout: float = 5) -> bool:
             urllib.request.urlopen(request, timeout=timeout).close()
             return True
         except urllib.error.HTTPError as error:
-            if error.code < 500:  # it wants a key, which this question does not carry
+            # It may want a key, which this question does not carry: that is an answer.
+            if error.code < 500:
                 return True
         except (OSError, http.client.HTTPException):
-            pass
+            continue
     return False
 
 
 def has_api_key() -> bool:
-    """Whether W&B would find a key for its server: in `WANDB_API_KEY`, or where `wandb login` puts it, in .netrc."""
+    """Return whether W&B finds a key for its server: in `WANDB_API_KEY`, or in .netrc, where `wandb login` puts it."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname

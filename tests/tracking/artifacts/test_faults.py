@@ -43,7 +43,7 @@ def trained(home, files, printed) -> str:
     assert metrics == json.loads((home / "model/metrics.json").read_text())
     assert (home / "model/model.safetensors").is_file()
     assert str(Store().get("model:best")) == "model:v0", "the local store has it in any case"
-    return printed.readouterr().out
+    return printed.readouterr().err
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ def test_a_resumed_training_is_one_run(fresh, topic_files, tmp_path, capfd):
         train_one(topic_files, tmp_path / "model")
         train_one(topic_files, tmp_path / "model", max_steps=9, resume_from_checkpoint="true")
         os.environ["WANDB_MODE"] = "online"
-        sync(capfd.readouterr().out)
+        sync(capfd.readouterr().err)
     (run,) = fresh.runs.values()
     assert [row["train/global_step"] for row in run["history"] if "train/loss" in row] == [
         2,

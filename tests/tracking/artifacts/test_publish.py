@@ -51,7 +51,7 @@ def test_a_store_that_cannot_be_written_ends_nothing(topic_files, tmp_path, stor
     store.root.write_text("a file")
     metrics = train_one(topic_files, tmp_path / "mine", report_to="none", seeds=[7])
     assert json.loads((tmp_path / "mine/seed-7/metrics.json").read_text()) == metrics
-    assert "the model was not stored as an artifact" in capsys.readouterr().out
+    assert "the model was not stored as an artifact" in capsys.readouterr().err
     store.root.unlink()
     for _ in range(2):  # the second time it is there
         train_one(topic_files, tmp_path / "mine", report_to="none", seeds=[7])

@@ -1,4 +1,4 @@
-"""`python -m trainer_ext.tracking push`: versions of the local store up to W&B, whatever became of their runs.
+"""Upload versions of the local store to W&B, whatever became of their runs (`python -m trainer_ext.tracking push`).
 
 What was trained offline, or elsewhere, reaches the server from the store alone: `wandb sync` needs the run's folder
 where it was made.
@@ -25,10 +25,11 @@ def push(store: Store, references: Iterable[str]) -> None:
         references: `NAME` for all versions of a name, oldest first, or `NAME:ALIAS` for one.
 
     Raises:
-        UserError: for what is not in the store or is damaged there, and when W&B is switched off or has no key.
-        RunError: when the server does not take one; those before it are there, and are not sent twice.
+        UserError: for what is not in the store or is damaged there, and if W&B is switched off or has no key.
+        RunError: if the server does not take one; those before it are there, and are not sent twice.
     """
-    versions = list(versions_of(store, references))
+    versions = versions_of(store, references)
+    # Before anything is sent: a damaged file is found only when it is read.
     for version in versions:
         store.check_blobs(version)
     check_online()
@@ -62,21 +63,20 @@ def push_one(store: Store, version: Version, run: Any) -> None:
     print(f"artifact:{version} is wandb:{run.entity}/{run.project}/{stored.name}", flush=True)
 
 
-def versions_of(store: Store, references: Iterable[str]) -> Iterable[Version]:
-    """The versions that references name, each once."""
-    seen = set()
+def versions_of(store: Store, references: Iterable[str]) -> list[Version]:
+    """Return the versions that references name, each once."""
+    versions: dict[str, Version] = {}
     for reference in references:
-        found = [store.get(reference)]  # says what there is where there is none
+        found = [store.get(reference)]  # raises an error that says what there is
         if ":" not in reference:
             found = store.versions(reference)
         for version in found:
-            if str(version) not in seen:
-                seen.add(str(version))
-                yield version
+            versions.setdefault(str(version), version)
+    return list(versions.values())
 
 
 def check_online() -> None:
-    """Raise `UserError` unless W&B may be asked."""
+    """Raise `UserError` unless W&B is switched on and has a key."""
     mode = os.environ.get("WANDB_MODE", "online")
     if mode != "online":
         raise UserError(f"push needs W&B online, but WANDB_MODE is {mode}")

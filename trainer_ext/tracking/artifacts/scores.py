@@ -40,8 +40,10 @@ def is_better(
     value = measured(new)
     if value is None:
         return False
-    other = None if old is None else measured(old)
-    if old is None or other is None:
+    if old is None:
+        return True
+    other = measured(old)
+    if other is None:
         return True
     # The newer one wins then: `best` must say something of the metric and the rows in use.
     if new.get("metric_name") != old.get("metric_name") or new.get(rows) != old.get(rows):
@@ -63,9 +65,11 @@ def measured(metadata: Mapping[str, Any]) -> float | None:
 def best_of(versions: Iterable[ScoredType], rows: str = "validation_hash") -> ScoredType | None:
     """Return the one with the best value, the first of equals; None if none has a value."""
     best: ScoredType | None = None
+    metadata = None
     for version in versions:
-        if is_better(version.metadata, best.metadata if best is not None else None, rows):
+        if is_better(version.metadata, metadata, rows):
             best = version
+            metadata = version.metadata
     return best
 
 

@@ -89,7 +89,9 @@ class Store:
         check_files(files)
         with self._locked():
             known = self.versions(name)
-            entries = {inside: self._add_blob(source) for inside, source in sorted(files.items())}
+            entries = {}
+            for inside, source in sorted(files.items()):
+                entries[inside] = self._add_blob(source)
             digest = content_digest(sha256s_of(entries))
             version = next((old for old in known if old.digest == digest), None)
             if version is None:
@@ -118,13 +120,15 @@ class Store:
             self._write_state(name, state)
         created = datetime.now(timezone.utc).isoformat(timespec="seconds")
         version = Version(name, state["next"], "model", digest, created, dict(metadata), entries)
-        record = {key: value for key, value in vars(version).items() if key != "aliases"}
+        record = dict(vars(version))
+        del record["aliases"]  # they move; a record is written once
         write_json(self._record(name, version.number), record)
         return version
 
     def holds(self, name: str, files: Mapping[str, Path | bytes]) -> bool:
         """Return whether a version of `name` has this content."""
-        digest = content_digest({inside: sha256_of(source) for inside, source in files.items()})
+        sha256s = {inside: sha256_of(source) for inside, source in files.items()}
+        digest = content_digest(sha256s)
         return any(version.digest == digest for version in self.versions(name))
 
     def get(self, reference: str) -> Version:
@@ -139,7 +143,7 @@ class Store:
             names = self.names()
             near = did_you_mean(name, names) or listed(names)
             raise UserError(f"no artifact {name!r} in {self.root}{near}")
-        others = set()
+        others: set[str] = set()
         for version in versions:
             if alias in version.aliases or alias == f"v{version.number}":
                 return version

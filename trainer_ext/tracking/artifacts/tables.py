@@ -7,52 +7,59 @@ from trainer_ext.tracking.artifacts.store import Store
 
 
 def list_table(store: Store) -> str:
-    """A line per version of every name that can be read."""
-    versions, problems = [], []
+    """Return a line for each version of every name that can be read.
+
+    Raises:
+        UserError: for the names that cannot, after the table of the others was printed.
+    """
+    rows = []
+    problems = []
     for name in store.names():
         try:
-            versions += store.versions(name)
+            versions = store.versions(name)
         except UserError as error:
             problems.append(str(error))
-    if not (versions or problems):
+            continue
+        rows += [row_of(version) for version in versions]
+    if not rows and not problems:
         return f"no artifacts in {store.root}"
-    rows = [
-        [
-            str(v),
-            metric_of(v),
-            f"{v.size / 1e6:.2f}",
-            v.created[:16].replace("T", " "),
-            ", ".join(v.aliases),
-        ]
-        for v in versions
-    ]
     text = table(rows, ["artifact", "metric", "MB", "created (UTC)", "aliases"])
-    if problems:  # what is whole is shown, and the status says that it is not all
+    if problems:
+        # What can be read is shown, and the exit status says that it is not all.
         print(text, flush=True)
         raise UserError("; ".join(problems))
     return text
 
 
+def row_of(version: Version) -> list[str]:
+    """Return the cells of a version in the list."""
+    created = version.created[:16].replace("T", " ")
+    megabytes = f"{version.size / 1e6:.2f}"
+    return [str(version), metric_of(version), megabytes, created, ", ".join(version.aliases)]
+
+
 def metric_of(version: Version) -> str:
-    """`f1_macro 0.8123`, or nothing where none was measured."""
+    """Return `f1_macro 0.8123`, or nothing if none was measured."""
     value = version.metadata.get("metric_value")
-    return (
-        "" if value is None else f"{one_line(str(version.metadata.get('metric_name')))} {value:.4f}"
-    )
+    if value is None:
+        return ""
+    name = one_line(str(version.metadata.get("metric_name")))
+    return f"{name} {value:.4f}"
 
 
 def details(version: Version) -> str:
-    """Everything about one version."""
+    """Return everything about one version."""
     facts = {
         "aliases": ", ".join(version.aliases),
         "created": version.created,
         "digest": version.digest,
     }
-    facts |= {key: value for key, value in version.metadata.items() if value is not None}
-    files = [
-        [name, str(entry["size"]), entry["sha256"][:12]] for name, entry in version.files.items()
-    ]
-    lines = [
-        f"{one_line(key):<18} {one_line(str(value))}" for key, value in facts.items()
-    ]  # a stranger's, perhaps
-    return "\n".join([str(version), *lines, "", table(files, ["file", "bytes", "sha256"])])
+    lines = [str(version)]
+    for key, value in (facts | version.metadata).items():
+        if value is not None:
+            # A store may come from a stranger, whose texts must not steer the terminal.
+            lines.append(f"{one_line(key):<18} {one_line(str(value))}")
+    files = []
+    for name, entry in version.files.items():
+        files.append([name, str(entry["size"]), entry["sha256"][:12]])
+    return "\n".join([*lines, "", table(files, ["file", "bytes", "sha256"])])
