@@ -1,60 +1,93 @@
-"""Split a file of rows into parts, always in the same way: for data sets published in one piece.
+"""Split a file of rows into parts, for data sets that are published in one piece.
 
     python benchmarks/split.py ../shared/data/ellipse/ellipse_part70.csv.gz outputs/data/essays \
         train=0.64 validation=0.16 test=0.2
 
-Rows are shuffled with --seed (0), the parts follow each other, and each is written as jsonl. `train=2000` takes rows.
-With `--task joint` the file is one of intents and slots. The reading flags are those of train.py.
+Rows are shuffled with --seed (default: 0) and cut into parts in the order given; each part is written as JSON lines.
+A part is a share of all rows, or a number of rows: `train=2000`. The same file and seed give the same parts. Files of
+intents and slots need `--task joint`. The flags that describe the file are those of train.py.
 """
 
-import argparse
 import json
 import random
+from dataclasses import dataclass
 from pathlib import Path
 
-from trainer_ext.arguments.files import add_file_flags, file_options
+from trainer_ext.arguments.command_line import parse_command
+from trainer_ext.arguments.fields import option
+from trainer_ext.arguments.files import FileOptions
 from trainer_ext.data.labelled import read_labelled
-from trainer_ext.errors import ArgumentParser, UserError, run_main
+from trainer_ext.errors import UserError, run_main
 from trainer_ext.files import atomic_writer
+from trainer_ext.tasks import TASKS
+
+
+@dataclass(kw_only=True)
+class SplitOptions(FileOptions):
+    """The command line."""
+
+    _argument_group_name = "split"
+
+    file: str = option(help="The file to split.", positional=True, metavar="FILE")
+    output_dir: Path = option(help="Where the parts go.", positional=True, metavar="DIR")
+    parts: list[str] = option(
+        help="A part: its name, and its share or number of rows.",
+        positional=True,
+        metavar="NAME=SIZE",
+    )
+    task: str = option("single_label", "The task of the rows.", choices=tuple(TASKS))
+    seed: int = option(0, "Seed of the shuffling.")
 
 
 def split(rows: list[dict], parts: dict[str, float], seed: int = 0) -> dict[str, list[dict]]:
-    """Shuffled rows by part; a part is a share of all (at most 1) or a number of rows."""
+    """Shuffle rows and cut them into parts; a size up to 1 is a share of all rows, a larger one a number.
+
+    Raises:
+        UserError: if the parts are larger than the file.
+    """
     rows = list(rows)
     random.Random(seed).shuffle(rows)
-    out, start, bound = {}, 0, 0.0
+    cut: dict[str, list[dict]] = {}
+    start = 0
+    end = 0.0  # not rounded here, so that shares of 1 / 3 add up to all rows
     for name, size in parts.items():
-        bound += size * len(rows) if size <= 1 else size
-        if round(bound) > len(rows):
-            raise UserError(f"the parts {parts} are more than the {len(rows)} rows")
-        out[name] = rows[start : round(bound)]
-        start = round(bound)
-    return out
+        end += size * len(rows) if size <= 1 else size
+        if round(end) > len(rows):
+            raise UserError(f"the parts {parts} need more than the {len(rows)} rows of the file")
+        cut[name] = rows[start : round(end)]
+        start = round(end)
+    return cut
+
+
+def parse_parts(parts: list[str]) -> dict[str, float]:
+    """Turn `train=0.8` into a name and a size.
+
+    Raises:
+        UserError: if a part has another form.
+    """
+    sizes = {}
+    for part in parts:
+        name, _, size = part.partition("=")
+        try:
+            sizes[name] = float(size)
+        except ValueError:
+            raise UserError(
+                f"parts {parts}: expected NAME=SIZE, such as train=0.8 or train=2000"
+            ) from None
+    return sizes
 
 
 def main() -> None:
     """Read, split, write."""
-    parser = ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("file")
-    parser.add_argument("output_dir", type=Path)
-    parser.add_argument("parts", nargs="+", metavar="NAME=SIZE")
-    parser.add_argument("--task", default="single_label")
-    parser.add_argument("--seed", type=int, default=0)
-    add_file_flags(parser)
-    args = parser.parse_args()
-    try:
-        parts = {name: float(size) for name, size in (part.split("=") for part in args.parts)}
-    except ValueError:
-        raise UserError(
-            f"parts {args.parts}: expected NAME=SIZE, such as train=0.8 or train=2000"
-        ) from None
-    values = [row.values for row in read_labelled(args.file, args.task, file_options(args))]
-    for name, rows in split(values, parts, args.seed).items():
-        with atomic_writer(args.output_dir / f"{name}.jsonl") as file:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        print(f"{len(rows):>7} rows -> {args.output_dir / name}.jsonl")
+    options = parse_command(SplitOptions, prog="benchmarks/split.py", description=__doc__)
+    sizes = parse_parts(options.parts)
+    rows = [row.values for row in read_labelled(options.file, options.task, options)]
+    for name, part in split(rows, sizes, options.seed).items():
+        path = options.output_dir / f"{name}.jsonl"
+        with atomic_writer(path) as file:
+            for row in part:
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        print(f"{len(part):>7} rows -> {path}")
 
 
 if __name__ == "__main__":
