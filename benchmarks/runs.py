@@ -1,4 +1,4 @@
-"""What the benchmarks share: a script in a process of its own, and several runs of it as one cell of a table."""
+"""What the benchmarks share: running a script, and a table cell for several runs."""
 
 import statistics
 import subprocess
@@ -7,7 +7,11 @@ from collections.abc import Collection, Sequence
 
 
 def run_script(*args: object, statuses: Collection[int] = (0,)) -> None:
-    """`python ARGS`; ends this program where the exit status is none of `statuses`."""
+    """Run `python ARGS` in a process of its own.
+
+    Raises:
+        SystemExit: if its exit status is not one of `statuses`.
+    """
     command = [sys.executable, *map(str, args)]
     status = subprocess.run(command).returncode
     if status not in statuses:
@@ -15,6 +19,8 @@ def run_script(*args: object, statuses: Collection[int] = (0,)) -> None:
 
 
 def spread(values: Sequence[float], digits: int = 4) -> str:
-    """`mean +- standard deviation`, or the only value."""
+    """Return `mean +- standard deviation`, or the value if there is only one."""
     mean = f"{statistics.mean(values):.{digits}f}"
-    return f"{mean} +- {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
+    if len(values) == 1:
+        return mean
+    return f"{mean} +- {statistics.stdev(values):.{digits}f}"
