@@ -163,7 +163,7 @@ def test_a_trained_head_that_is_not_used_is_named(tmp_path, capsys):
     for kind, noted in ((AutoModelForSequenceClassification, True), (AutoModel, False)):
         kind.from_config(config).save_pretrained(tmp_path)
         build(model_name_or_path=str(tmp_path))
-        assert ("note: fresh head" in (said := capsys.readouterr().err)) is noted
+        assert ("fresh head" in (said := capsys.readouterr().err)) is noted
         assert ("BertForSequenceClassification" in said) is noted
 
 

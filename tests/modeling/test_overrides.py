@@ -37,9 +37,9 @@ def test_dropout_is_set_by_the_names_of_the_config(config, overrides):
         ("num_hidden_layers=0", "the pretrained encoder has 12 layers"),
         (
             "hiden_dropout_prob=0",
-            "no name=value of a bert config; did you mean .hidden_dropout_prob",
+            "not a name=value of a bert config; did you mean .hidden_dropout_prob",
         ),
-        ("hidden_dropout_prob", "no name=value"),
+        ("hidden_dropout_prob", "not a name=value"),
         ("hidden_dropout_prob=none", "config_overrides"),
     ],
 )

@@ -79,7 +79,7 @@ def test_sizes(size):
     "overrides, message",
     [
         ("hiden_size=8", "did you mean 'hidden_size'"),
-        ("hidden_size", "no name=value"),
+        ("hidden_size", "not a name=value"),
         ("hidden_size=eight", "config_overrides"),
         ("hidden_size=10,num_attention_heads=3", "10 is not a multiple of num_attention_heads 3"),
         ("max_position_embeddings=16", "16 is less than max_length 32"),

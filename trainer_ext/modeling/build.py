@@ -1,6 +1,6 @@
 """The tokenizer and the model a run starts from: from scratch, a pretrained encoder, or a checkpoint of ours."""
 
-import sys
+import logging
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from typing import Any
@@ -28,37 +28,43 @@ from trainer_ext.remote_code import WITH_FLAG, why_not_loaded
 from trainer_ext.tasks import Task
 from trainer_ext.tasks.label_space import outputs_of
 
+# Heads that a pretrained model may come with. Between the encoder and its labels each architecture has layers of its
+# own, which our heads do not have, so that their weights cannot be used.
 TRAINED_HEADS = ("ForSequenceClassification", "ForTokenClassification", "ForMultipleChoice")
+# RoBERTa and its relatives count positions from padding_idx + 1 = 2.
 POSITIONS_AFTER_PADDING = {
-    *(
-        "roberta",
-        "xlm-roberta",
-        "xlm-roberta-xl",
-        "camembert",
-        "mpnet",
-        "data2vec-text",
-        "roberta-prelayernorm",
-    ),
-    *("ibert", "xmod", "longformer"),
+    "camembert",
+    "data2vec-text",
+    "ibert",
+    "longformer",
+    "mpnet",
+    "roberta",
+    "roberta-prelayernorm",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "xmod",
 }
+LONGEST_LIST = 120  # characters of label names in a message
+
+logger = logging.getLogger(__name__)
 
 
 def build_tokenizer(
     model: ModelArguments, data: DataArguments, texts: Iterable[str]
 ) -> PreTrainedTokenizerBase:
-    """The pretrained tokenizer, or one trained on `texts` (the training part only).
+    """Return the pretrained tokenizer, or one trained on `texts` (the training part only).
 
     Raises:
-        UserError: when it cannot be loaded, or is a slow one (inference needs `tokenizer.json`).
+        UserError: if it cannot be loaded, or is a slow one (inference needs `tokenizer.json`).
     """
     if model.from_scratch != "none":
         return train_tokenizer(texts, model.vocab_size, data.max_length)
-    name = encoder_path(model.model_name_or_path)
+    name = encoder_path(model.model_name_or_path or "")
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=model.trust_remote_code)
     except (
         Exception
-    ) as error:  # without the package of its format it is AttributeError, TypeError, ...
+    ) as error:  # AttributeError, TypeError ... if the package of its format is missing
         raise cannot_load(name, error) from error
     if not tokenizer.is_fast:
         raise UserError(f"{name} has no fast tokenizer (tokenizer.json), which prediction needs")
@@ -68,17 +74,18 @@ def build_tokenizer(
 
 
 def read_as_prediction(tokenizer: PreTrainedTokenizerFast, name: str) -> None:
-    """Undo settings of a pretrained tokenizer that prediction, which knows its tokenizer.json only, would not obey.
+    """Undo settings of a pretrained tokenizer that are not in tokenizer.json, all that prediction reads.
 
     Raises:
-        UserError: when it has no token to pad with.
+        UserError: if it has no token to pad with.
     """
-    tokenizer.truncation_side = "right"  # --truncation keeps other parts
+    tokenizer.truncation_side = "right"  # --truncation decides which part stays
     tokenizer.padding_side = "right"
-    tokenizer.split_special_tokens = tokenizer.backend_tokenizer.encode_special_tokens = False
+    tokenizer.split_special_tokens = False
+    tokenizer.backend_tokenizer.encode_special_tokens = False
     if "attention_mask" not in tokenizer.model_input_names:  # without it padding would be read
         tokenizer.model_input_names = [*tokenizer.model_input_names, "attention_mask"]
-    if tokenizer.pad_token_id is None:  # decoders; whatever it is, it is masked
+    if tokenizer.pad_token_id is None:  # decoders; any token will do, as padding is masked
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.sep_token or tokenizer.unk_token
     if tokenizer.pad_token_id is None:
         raise UserError(
@@ -92,44 +99,80 @@ def build_model(
     task: Task,
     tokenizer: PreTrainedTokenizerBase,
     pipeline: Pipeline,
-    labels: Sequence = (),
+    labels: Sequence[Any] = (),
 ) -> EncoderWithHead:
-    """A model for `task`; its head is fresh unless `model_name_or_path` is a checkpoint with the same head.
+    """Build a model for `task`; its head is fresh unless `model_name_or_path` is a checkpoint with the same head.
 
-    `labels` are the encoded ones of the training part; a fresh regression head starts at their scale.
+    Args:
+        model: where the encoder comes from, pooling and head.
+        data: for `max_length`.
+        task: decides the shape of the head.
+        tokenizer: of the model.
+        pipeline: travels in the model's config.
+        labels: encoded, of the training part; a fresh regression head starts at their scale.
 
     Raises:
-        UserError: when the weights cannot be loaded, or the encoder cannot take `max_length` tokens.
+        UserError: if the weights cannot be loaded, or the encoder cannot take `max_length` tokens.
     """
     name = encoder_path(model.model_name_or_path or "")
-    if model.from_scratch != "none":
-        found = encoder = scratch_config(
-            model.from_scratch, model.config_overrides, tokenizer, data.max_length
-        )
-    else:
-        try:
-            found = read_config(name, model.trust_remote_code)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise cannot_load(name, error) from error
-        encoder = found.encoder if isinstance(found, EncoderWithHeadConfig) else found
-        override_config(encoder, model.config_overrides, pretrained=True)
-    check_positions(encoder, data.max_length)
+    found = start_config(name, model, tokenizer, data.max_length)
     checkpoint = found if isinstance(found, EncoderWithHeadConfig) else None
+    encoder = checkpoint.encoder if checkpoint else found
+    check_positions(encoder, data.max_length)
     if checkpoint:
-        # how to train, not what the weights are
-        checkpoint.head_dropout, checkpoint.multi_sample_dropout = (
-            model.head_dropout,
-            model.multi_sample_dropout,
-        )
-        other_head = why_not_the_same_head(name, checkpoint, model, task)
-        if not other_head:
+        # These say how to train, not what the weights are.
+        checkpoint.head_dropout = model.head_dropout
+        checkpoint.multi_sample_dropout = model.multi_sample_dropout
+        difference = head_difference(name, checkpoint, model, task)
+        if not difference:
             return continue_from(name, checkpoint, pipeline, model.trust_remote_code)
         if not model.ignore_mismatched_sizes:
             raise UserError(
-                f"{other_head}; --ignore_mismatched_sizes true takes its encoder and gives it a fresh head"
+                f"{difference}; --ignore_mismatched_sizes true takes its encoder and gives it a fresh head"
             )
     note_what_is_lost(name, found, model.pooling or "cls", tokenizer)
-    config = EncoderWithHeadConfig(
+    config = fresh_head_config(encoder, model, task, tokenizer, pipeline, labels)
+    try:
+        return with_fresh_head(name, config, checkpoint, model)
+    except (
+        Exception
+    ) as error:  # transformers and torch raise many types for values that no encoder can have
+        if model.config_overrides:
+            raise UserError(
+                f"config_overrides {model.config_overrides}: {why_not_loaded(error, WITH_FLAG)}"
+            ) from error
+        raise cannot_load(name, error) from error
+
+
+def start_config(
+    name: str, model: ModelArguments, tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> PretrainedConfig:
+    """Return the config to start from: of an encoder from scratch, a pretrained one, or a checkpoint of ours.
+
+    Raises:
+        UserError: if it cannot be read, or `config_overrides` do not fit it.
+    """
+    if model.from_scratch != "none":
+        return scratch_config(model.from_scratch, model.config_overrides, tokenizer, max_length)
+    try:
+        found = read_config(name, model.trust_remote_code)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise cannot_load(name, error) from error
+    encoder = found.encoder if isinstance(found, EncoderWithHeadConfig) else found
+    override_config(encoder, model.config_overrides, pretrained=True)
+    return found
+
+
+def fresh_head_config(
+    encoder: PretrainedConfig,
+    model: ModelArguments,
+    task: Task,
+    tokenizer: PreTrainedTokenizerBase,
+    pipeline: Pipeline,
+    labels: Sequence[Any],
+) -> EncoderWithHeadConfig:
+    """Return the config of an encoder with a fresh head for `task`."""
+    return EncoderWithHeadConfig(
         encoder=encoder,
         head_shape=list(task.head_shape),
         token_classes=task.token_classes,
@@ -141,83 +184,24 @@ def build_model(
         **for_pipelines(task),
         **task.head_scale(labels),
     )
-    try:
-        if model.from_scratch != "none":
-            return EncoderWithHead(config)
-        if checkpoint:
-            own_code = model.trust_remote_code
-            fresh = EncoderWithHead(config, own_code)
-            fresh.encoder = EncoderWithHead.from_pretrained(
-                name, config=checkpoint, own_code=own_code
-            ).encoder
-            return fresh
-        return from_pretrained_encoder(name, config, model.trust_remote_code)
-    except (
-        Exception
-    ) as error:  # transformers and torch raise many types for values that make no encoder
-        if model.config_overrides:
-            raise UserError(
-                f"config_overrides {model.config_overrides}: {why_not_loaded(error, WITH_FLAG)}"
-            ) from error
-        raise cannot_load(name, error) from error
 
 
-def for_pipelines(task: Task) -> dict[str, Any]:
-    """Config values from which transformers' text-classification pipeline answers as we do, or refuses."""
-    if task.no_pipeline:  # the pipeline takes its function from here when there are no labels, and names it in an error
-        return {"id2label": {}, "label2id": {}, "function_to_apply": f"none, as {task.no_pipeline}"}
-    names = task.label_space.classes or task.label_space.columns
-    return {
-        "id2label": dict(enumerate(names)),
-        "label2id": {name: k for k, name in enumerate(names)},
-        "problem_type": task.problem_type,
-    }
-
-
-def note_what_is_lost(
-    name: str, found: PretrainedConfig, pooling: str, tokenizer: PreTrainedTokenizerBase
-) -> None:
-    """Say in one line each what of a pretrained model a fresh head does not use."""
-    trained = [kind for kind in found.architectures or () if kind.endswith(TRAINED_HEADS)]
-    if trained and not isinstance(found, EncoderWithHeadConfig):
-        # Between the encoder and its labels each architecture has layers of its own, which our heads do not have.
-        print(
-            f"note: fresh head: the one that {name} was trained with ({trained[0]}) is not used",
-            file=sys.stderr,
-        )
-    first = tokenizer("a")["input_ids"][:1]
-    if pooling == "cls" and not set(first) & set(tokenizer.all_special_ids):
-        print(
-            f"note: pooling cls reads the first token, but the tokenizer of {name} puts none there for it; "
-            "see --pooling mean",
-            file=sys.stderr,
-        )
-
-
-def why_not_the_same_head(
-    name: str, checkpoint: EncoderWithHeadConfig, model: ModelArguments, task: Task
-) -> str:
-    """What the head of a checkpoint was trained for that this run does not ask for; empty when it fits."""
-    if model.pooling not in (None, checkpoint.pooling):
-        return f"pooling {model.pooling} is not that of {name}, whose head was trained on {checkpoint.pooling}"
-    before = checkpoint.pipeline.get("task")
-    if before != task.name:
-        return f"{name} was trained for the task {before}, but this run's is {task.name}"
-    stored, asked = (
-        outputs_of(checkpoint.pipeline.get("label_space", {})),
-        outputs_of(task.label_space.to_dict()),
-    )
-    for what in {**stored, **asked}:
-        if stored.get(what) != asked.get(what):
-            before, now = (short(space.get(what)) for space in (stored, asked))
-            return f"{name} was trained for the {what} {before}, but this run's are {now}"
-    return ""
-
-
-def short(values: Any) -> str:
-    """A list of names as text, not longer than a line."""
-    text = ", ".join(map(str, values)) if isinstance(values, list) else str(values)
-    return text if len(text) <= 120 else f"{text[:117]}..."
+def with_fresh_head(
+    name: str,
+    config: EncoderWithHeadConfig,
+    checkpoint: EncoderWithHeadConfig | None,
+    model: ModelArguments,
+) -> EncoderWithHead:
+    """Build the model, with the encoder's weights unless it is one from scratch."""
+    own_code = model.trust_remote_code
+    if model.from_scratch != "none":
+        return EncoderWithHead(config)
+    if checkpoint is None:
+        return from_pretrained_encoder(name, config, own_code)
+    fresh = EncoderWithHead(config, own_code)
+    trained = EncoderWithHead.from_pretrained(name, config=checkpoint, own_code=own_code)
+    fresh.encoder = trained.encoder
+    return fresh
 
 
 def continue_from(
@@ -232,14 +216,79 @@ def continue_from(
     return model
 
 
-def check_positions(encoder, max_length: int) -> None:
-    """Refuse a `max_length` beyond the encoder's position embeddings; DeBERTa has none, only relative ones."""
+def for_pipelines(task: Task) -> dict[str, Any]:
+    """Return config values from which transformers' text-classification pipeline answers as we do, or refuses."""
+    if task.no_pipeline:
+        # Without labels the pipeline looks up its function here, and names this text in its error.
+        return {"id2label": {}, "label2id": {}, "function_to_apply": f"none, as {task.no_pipeline}"}
+    names = task.label_space.classes or task.label_space.columns
+    return {
+        "id2label": dict(enumerate(names)),
+        "label2id": {name: index for index, name in enumerate(names)},
+        "problem_type": task.problem_type,
+    }
+
+
+def note_what_is_lost(
+    name: str, found: PretrainedConfig, pooling: str, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    """Note which parts of a pretrained model a fresh head does not use."""
+    trained = [kind for kind in found.architectures or () if kind.endswith(TRAINED_HEADS)]
+    if trained and not isinstance(found, EncoderWithHeadConfig):
+        logger.info(
+            "fresh head: the one that %s was trained with (%s) is not used", name, trained[0]
+        )
+    first_token = tokenizer("a")["input_ids"][:1]
+    if pooling == "cls" and not set(first_token) & set(tokenizer.all_special_ids):
+        logger.warning(
+            "pooling cls reads the first token, but the tokenizer of %s does not put a special one "
+            "there; see --pooling mean",
+            name,
+        )
+
+
+def head_difference(
+    name: str, checkpoint: EncoderWithHeadConfig, model: ModelArguments, task: Task
+) -> str:
+    """Return how a checkpoint's head differs from the one this run asks for; empty if it fits."""
+    if model.pooling not in (None, checkpoint.pooling):
+        return (
+            f"pooling {model.pooling} is not that of {name}, "
+            f"whose head was trained on {checkpoint.pooling}"
+        )
+    trained_task = checkpoint.pipeline.get("task")
+    if trained_task != task.name:
+        return f"{name} was trained for the task {trained_task}, but this run's is {task.name}"
+    trained = outputs_of(checkpoint.pipeline.get("label_space", {}))
+    asked = outputs_of(task.label_space.to_dict())
+    for what in {**trained, **asked}:
+        if trained.get(what) != asked.get(what):
+            before = shorten(trained.get(what))
+            now = shorten(asked.get(what))
+            return f"{name} was trained for the {what} {before}, but this run's are {now}"
+    return ""
+
+
+def shorten(values: Any) -> str:
+    """Return a list of names as text, not longer than a line."""
+    text = ", ".join(map(str, values)) if isinstance(values, list) else str(values)
+    if len(text) <= LONGEST_LIST:
+        return text
+    return f"{text[: LONGEST_LIST - 3]}..."
+
+
+def check_positions(encoder: PretrainedConfig, max_length: int) -> None:
+    """Raise `UserError` for a `max_length` beyond the encoder's position embeddings."""
     positions = getattr(encoder, "max_position_embeddings", None)
-    offset = 2 if encoder.model_type in POSITIONS_AFTER_PADDING else 0  # padding_idx + 1
+    # DeBERTa has relative positions only, for any length.
     relative = not getattr(encoder, "position_biased_input", True)
-    if positions and not relative and positions - offset < max_length:
+    if not positions or relative:
+        return
+    if encoder.model_type in POSITIONS_AFTER_PADDING:
+        positions -= 2
+    if positions < max_length:
         raise UserError(
-            f"max_length {max_length} is more than the {positions - offset} positions of the encoder"
+            f"max_length {max_length} is more than the {positions} positions of the encoder"
         )
 
 
@@ -267,8 +316,8 @@ def pipeline_of(
     )
 
 
-def cannot_load(name: str | None, error: Exception) -> UserError:
-    """One line for the many ways in which transformers says that a model is not there or broken."""
+def cannot_load(name: str, error: Exception) -> UserError:
+    """Return one line for the many ways in which transformers says that a model is missing or broken."""
     return UserError(
         f"model_name_or_path {name} cannot be loaded: {why_not_loaded(error, WITH_FLAG)}"
     )

@@ -11,17 +11,18 @@ class EncoderWithHeadConfig(PretrainedConfig):
     Args:
         encoder: config (or its dict, with `model_type`) of any `AutoModel` encoder.
         head_shape: shape of the logits of one row, e.g. [10] or [18, 4].
-        token_classes: size of a second head on each token's state; 0: there is none.
+        token_classes: size of a second head on each token's state; 0: no such head.
         pooling: how token states become one vector (`trainer_ext.modeling.pooling`).
         head_dropout: dropout before the head.
         logit_mean, logit_scale: the head's outputs times scale plus mean are the logits (regression: one number per
             target, so that the head starts on the scale of the labels). None: the outputs are the logits.
-        multi_sample_dropout: dropout masks before the head while training.
-        pipeline: what inference needs beside the weights: task, label space, text column, max_length, ...
+        multi_sample_dropout: number of dropout masks before the head while training.
+        pipeline: what inference needs beside the weights, as `Pipeline.to_dict` returns it.
     """
 
     model_type = "encoder_with_head"
-    sub_configs = {"encoder": AutoConfig}
+    # AutoConfig picks the class by `model_type`; transformers' annotation does not provide for it.
+    sub_configs = {"encoder": AutoConfig}  # type: ignore[dict-item]
 
     def __init__(
         self,
@@ -34,11 +35,14 @@ class EncoderWithHeadConfig(PretrainedConfig):
         logit_scale: list[float] | None = None,
         multi_sample_dropout: int = 1,
         pipeline: dict[str, Any] | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
-        if isinstance(encoder, dict):
+        # transformers builds a config without arguments to find out which values are defaults.
+        if encoder is None:
+            encoder = AutoConfig.for_model("bert")
+        elif isinstance(encoder, dict):
             encoder = AutoConfig.for_model(**encoder)
-        self.encoder = encoder if encoder is not None else AutoConfig.for_model("bert")
+        self.encoder: PretrainedConfig = encoder
         self.head_shape = list(head_shape or [2])
         self.token_classes = token_classes
         self.pooling = pooling
@@ -51,5 +55,6 @@ class EncoderWithHeadConfig(PretrainedConfig):
 
     @property
     def hidden_size(self) -> int:
-        """Width of the encoder's states."""
-        return self.encoder.hidden_size
+        """Return the width of the encoder's states."""
+        width: int = self.encoder.hidden_size
+        return width

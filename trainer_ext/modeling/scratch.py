@@ -1,4 +1,4 @@
-"""An encoder built from a config and a vocabulary trained on the training texts, for machines without a hub."""
+"""An encoder from a config, and a vocabulary trained on the training texts, for machines without a hub."""
 
 import json
 from collections import Counter
@@ -14,7 +14,7 @@ from tokenizers import (
     processors,
     trainers,
 )
-from transformers import BertConfig, PreTrainedTokenizerFast
+from transformers import BertConfig, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from trainer_ext.errors import UserError
 from trainer_ext.modeling.overrides import override_config
@@ -65,17 +65,18 @@ SUBWORD_PREFIX = "##"
 def train_tokenizer(
     texts: Iterable[str], vocab_size: int, max_length: int
 ) -> PreTrainedTokenizerFast:
-    """A lower-casing tokenizer whose vocabulary is a function of the texts alone.
+    """Train a lower-casing tokenizer whose vocabulary is a function of the texts alone.
 
-    Each Chinese character is a token of its own; other scripts are split at blanks and punctuation and merged by BPE
-    (`tokenizers` trains WordPiece and Unigram differently every time, BPE only through the order of rare characters,
-    which is why the alphabet is chosen here). Characters seen once become `[UNK]`, so that `[UNK]` is trained.
+    Each Chinese character is a token of its own; other scripts are split at blanks and punctuation and merged by BPE.
+    Characters seen once become `[UNK]`, so that `[UNK]` is trained.
 
     Args:
-        texts: the training texts, which are gone through twice.
+        texts: the training texts, which are read twice.
         vocab_size: upper bound on the vocabulary, special tokens included.
         max_length: stored as `model_max_length`.
     """
+    # tokenizers trains WordPiece and Unigram differently every time (3725, 3726, 3727 entries from the same file). BPE
+    # depends on the order of rare characters only, which is why the alphabet is chosen here.
     normalizer = normalizers.Sequence(
         [
             normalizers.NFKC(),
@@ -84,18 +85,18 @@ def train_tokenizer(
             ),
         ]
     )
-    words = pre_tokenizers.BertPreTokenizer()
-    alphabet = choose_alphabet(texts, vocab_size - len(SPECIAL), normalizer, words)
-    tokenizer = Tokenizer(train_bpe(texts, alphabet, vocab_size, normalizer, words))
-    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, words
+    splitter = pre_tokenizers.BertPreTokenizer()
+    alphabet = choose_alphabet(texts, vocab_size - len(SPECIAL), normalizer, splitter)
+    tokenizer = Tokenizer(train_bpe(texts, alphabet, vocab_size, normalizer, splitter))
+    tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = splitter
     tokenizer.decoder = decoders.WordPiece(prefix=SUBWORD_PREFIX)
     tokenizer.add_special_tokens(list(SPECIAL.values()))
-    cls_id, sep_id = (
-        tokenizer.token_to_id(SPECIAL["cls_token"]),
-        tokenizer.token_to_id(SPECIAL["sep_token"]),
-    )
+    cls_token = SPECIAL["cls_token"]
+    sep_token = SPECIAL["sep_token"]
     tokenizer.post_processor = processors.BertProcessing(
-        (SPECIAL["sep_token"], sep_id), (SPECIAL["cls_token"], cls_id)
+        (sep_token, tokenizer.token_to_id(sep_token)),
+        (cls_token, tokenizer.token_to_id(cls_token)),
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -105,33 +106,48 @@ def train_tokenizer(
     )
 
 
-def choose_alphabet(texts: Iterable[str], room: int, normalizer, words) -> list[str]:
-    """At most `room` pieces: the commonest characters seen twice or more, with `##x` for those seen inside a word."""
+def choose_alphabet(
+    texts: Iterable[str],
+    room: int,
+    normalizer: normalizers.Normalizer,
+    splitter: pre_tokenizers.PreTokenizer,
+) -> list[str]:
+    """Return at most `room` pieces: the commonest characters seen twice or more.
+
+    A character seen inside a word is a piece as `##x`, too.
+    """
     counts: Counter[str] = Counter()
-    inside: set[str] = set()
+    inside_words: set[str] = set()
     for text in texts:
-        for word, _ in words.pre_tokenize_str(normalizer.normalize_str(text)):
+        for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)):
             counts.update(word)
-            inside.update(word[1:])
+            inside_words.update(word[1:])
+    # Equally common ones by code point, and not in the order of a set.
+    by_count = sorted(counts, key=lambda character: (-counts[character], character))
     pieces: list[str] = []
-    for character, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
-        forms = [character, SUBWORD_PREFIX + character] if character in inside else [character]
-        if count > 1 and len(pieces) + len(forms) <= room:
+    for character in by_count:
+        forms = [character]
+        if character in inside_words:
+            forms.append(SUBWORD_PREFIX + character)
+        if counts[character] > 1 and len(pieces) + len(forms) <= room:
             pieces += forms
     return pieces
 
 
 def train_bpe(
-    texts: Iterable[str], alphabet: list[str], vocab_size: int, normalizer, words
+    texts: Iterable[str],
+    alphabet: list[str],
+    vocab_size: int,
+    normalizer: normalizers.Normalizer,
+    splitter: pre_tokenizers.PreTokenizer,
 ) -> models.BPE:
-    """A BPE model over `alphabet`, the same on every run.
-
-    The trainer numbers continuing pieces (`##x`) in hash order, and breaks ties between merges by number. Naming the
-    whole alphabet as special tokens fixes the numbers; the model built from the result has no such tokens.
-    """
+    """Train a BPE model over `alphabet`, the same on every run."""
     options = {"unk_token": SPECIAL["unk_token"], "continuing_subword_prefix": SUBWORD_PREFIX}
     scratch = Tokenizer(models.BPE(**options))
-    scratch.normalizer, scratch.pre_tokenizer = normalizer, words
+    scratch.normalizer = normalizer
+    scratch.pre_tokenizer = splitter
+    # The trainer numbers continuing pieces (`##x`) in hash order, and breaks ties between merges by number. Naming the
+    # whole alphabet as special tokens fixes the numbers; the model built from the result has no such tokens.
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
         special_tokens=[*SPECIAL.values(), *alphabet],
@@ -141,13 +157,14 @@ def train_bpe(
     )
     scratch.train_from_iterator(texts, trainer)
     trained = json.loads(scratch.to_str())["model"]
-    return models.BPE(trained["vocab"], [tuple(pair) for pair in trained["merges"]], **options)
+    merges = [tuple(pair) for pair in trained["merges"]]
+    return models.BPE(trained["vocab"], merges, **options)
 
 
 def scratch_config(
-    size: str, overrides: str | None, tokenizer: PreTrainedTokenizerFast, max_length: int
+    size: str, overrides: str | None, tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> BertConfig:
-    """The `BertConfig` of a named size, with `name=value,...` overrides.
+    """Return the `BertConfig` of a named size, with `name=value,...` overrides.
 
     Raises:
         UserError: for an override the config does not have, or a value it refuses.

@@ -1,4 +1,4 @@
-"""Runs a checkpoint with torch, behind the same interface as an ONNX file."""
+"""Run a checkpoint with torch, behind the same interface as an ONNX file."""
 
 import os
 from pathlib import Path
@@ -6,25 +6,29 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import safe_open
+from transformers import PretrainedConfig
 
 from trainer_ext.cores import available_cores
 from trainer_ext.errors import UserError, describe_error
-from trainer_ext.modeling.configuration import EncoderWithHeadConfig
 from trainer_ext.modeling.model import EncoderWithHead
 from trainer_ext.modeling.own_code import read_config
 
 
 class TorchSession:
-    """A checkpoint in evaluation mode, float32, on the GPU when there is one.
+    """Run a checkpoint in evaluation mode, in float32, on the GPU if there is one.
 
     Args:
         folder: written by `train.py`.
         num_threads: None: no more than the cores this process may use.
         provider: `auto`, `cpu` or `cuda`.
         trust_remote_code: whether code that the folder brings may be run.
+
+    Raises:
+        UserError: if the provider is not available, or the folder is damaged.
     """
 
     file_name = "model.safetensors"
+    # float32 outputs do not depend on what else is in the batch, and torch uses all cores for one run.
     batch_invariant = True
     parallel_runs = 1
 
@@ -35,24 +39,28 @@ class TorchSession:
         provider: str = "auto",
         trust_remote_code: bool = False,
     ):
-        if provider == "cuda" and not torch.cuda.is_available():
-            raise UserError("provider cuda is not there: torch sees no CUDA device")
-        self.provider = "cuda" if provider != "cpu" and torch.cuda.is_available() else "cpu"
+        has_cuda = torch.cuda.is_available()
+        if provider == "cuda" and not has_cuda:
+            raise UserError("provider cuda is not available: torch sees no CUDA device")
+        self.provider = "cuda" if provider != "cpu" and has_cuda else "cpu"
         use_available_cores(num_threads)
-        self.model = load_checkpoint(folder, trust_remote_code).to(self.provider).eval()
+        self.model = load_checkpoint(folder, trust_remote_code)
+        # The wrapper that transformers puts around `to` hides its `self` from type checkers.
+        self.model.to(self.provider)  # type: ignore[arg-type]
+        self.model.eval()
         self._try_out(folder)
 
     def _try_out(self, folder: Path) -> None:
         """Run a few tokens: some values of a damaged config are only read then.
 
         Raises:
-            UserError: when that fails.
+            UserError: if that fails.
         """
-        token = np.zeros((1, 3), np.int64)
+        tokens = np.zeros((1, 3), np.int64)
         try:
-            self.run({"input_ids": token, "attention_mask": token + 1})
+            self.run({"input_ids": tokens, "attention_mask": np.ones_like(tokens)})
         except torch.OutOfMemoryError:
-            raise
+            raise  # says nothing about the config
         except Exception as error:
             raise UserError(
                 f"model {folder} cannot be run: {describe_error(error)}; is its config.json damaged?"
@@ -60,28 +68,33 @@ class TorchSession:
 
     @torch.inference_mode()
     def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """`logits` (B, *head_shape), and `token_logits` (B, L, tags) where there is such a head, of int64 (B, L)."""
-        tensors = {
-            name: torch.from_numpy(array).to(self.provider) for name, array in inputs.items()
-        }
-        return {name: value.float().cpu().numpy() for name, value in self.model(**tensors).items()}
+        """Return `logits` (B, *head_shape), and `token_logits` (B, L, tags) of a token head, for int64 (B, L)."""
+        tensors = {}
+        for name, array in inputs.items():
+            tensors[name] = torch.from_numpy(array).to(self.provider)
+        outputs = {}
+        for name, value in self.model(**tensors).items():
+            outputs[name] = value.float().cpu().numpy()
+        return outputs
 
 
 def use_available_cores(num_threads: int | None = None) -> None:
-    """Give torch `num_threads`, or as many as this process may use; OMP_NUM_THREADS, where it is set, stays.
+    """Give torch `num_threads`, or as many as this process may use; OMP_NUM_THREADS, if it is set, decides instead.
 
     torch counts the machine's cores; in a container with fewer its threads would wait for each other, dozens of times
     longer than they work.
     """
-    if num_threads or "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(num_threads or min(torch.get_num_threads(), available_cores()))
+    if num_threads:
+        torch.set_num_threads(num_threads)
+    elif "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(min(torch.get_num_threads(), available_cores()))
 
 
 def load_checkpoint(folder: Path, trust_remote_code: bool = False) -> EncoderWithHead:
-    """The model in a folder, complete and in float32.
+    """Load the model in a folder, complete and in float32.
 
     Raises:
-        UserError: when weights are unreadable, or some are missing or have other shapes than the config says.
+        UserError: if weights are unreadable, or some are missing or have other shapes than the config says.
     """
     try:
         config = read_config(folder, trust_remote_code)
@@ -98,21 +111,23 @@ def load_checkpoint(folder: Path, trust_remote_code: bool = False) -> EncoderWit
         raise
     except (
         Exception
-    ) as error:  # safetensors, OSError, ValueError, RuntimeError: each for another kind of damage
+    ) as error:  # safetensors, OSError, ValueError, RuntimeError: each for other damage
         raise UserError(f"model {folder} cannot be loaded: {describe_error(error)}") from error
-    absent = sorted(
-        [*info["missing_keys"], *info["unexpected_keys"], *map(str, info["mismatched_keys"])]
-    )
-    if absent:
+    # transformers fills such weights with random numbers, and only logs it.
+    mismatched = [str(key) for key in info["mismatched_keys"]]
+    unfit = sorted([*info["missing_keys"], *info["unexpected_keys"], *mismatched])
+    if unfit:
         raise UserError(
-            f"model {folder}: its weights do not fit its config: {', '.join(absent[:5])}"
+            f"model {folder}: its weights do not fit its config: {', '.join(unfit[:5])}"
         )
-    return model
+    loaded: EncoderWithHead = model
+    return loaded
 
 
-def check_depth(folder: Path, config: EncoderWithHeadConfig) -> None:
-    """Raise `UserError` for more layers than there are weights: building them would take all memory there is."""
-    layers = getattr(config.encoder, "num_hidden_layers", 0)
+def check_depth(folder: Path, config: PretrainedConfig) -> None:
+    """Raise `UserError` for more layers than there are weights: building them would take all the memory there is."""
+    encoder = getattr(config, "encoder", None)
+    layers = getattr(encoder, "num_hidden_layers", 0)
     with safe_open(folder / "model.safetensors", framework="pt") as file:
         tensors = len(file.keys())
     if layers > tensors:
