@@ -1,7 +1,4 @@
-"""How a file is written, where its ending does not say so: the reading flags that every script shares.
-
-`DataArguments` inherits them, the light scripts add them to their own parser. Imports nothing but the error type.
-"""
+"""How a file is written, if its ending does not say so: the reading flags that all commands inherit."""
 
 import codecs
 import re
@@ -15,19 +12,19 @@ from trainer_ext.errors import UserError, did_you_mean
 FORMATS = ("csv", "tsv", "jsonl", "json", "parquet", "txt")
 PART = re.compile(r"\.part(\d+)(?=$|\.gz$)")
 ENCODINGS = ("utf-8", "gb18030", "cp1252", "utf-16", "auto")
-ESCAPES = (
-    "unicode-escape",
-    "raw-unicode-escape",
-    "utf-7",
-    "idna",
-    "punycode",
-    "undefined",
-)  # of no file
+# Python reads these as text, but no file is written in them.
+ESCAPES = ("unicode-escape", "raw-unicode-escape", "utf-7", "idna", "punycode", "undefined")
 DELIMITERS = {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon": ";"}
+FORMATS_WITH = {
+    "delimiter": ("csv", "tsv", "txt"),
+    "column_names": ("csv", "tsv", "txt"),
+    "quoting": ("csv", "tsv"),
+    "encoding": tuple(name for name in FORMATS if name != "parquet"),
+}
 
 
 def ending_of(path: str) -> str:
-    """The ending before what packing and cutting put behind it: `rows.CSV.part1.gz` -> `csv`."""
+    """Return the ending before what packing and cutting put behind it: `rows.CSV.part1.gz` -> `csv`."""
     return Path(PART.sub("", path).removesuffix(".gz")).suffix.lstrip(".").lower()
 
 
@@ -61,7 +58,7 @@ class FileOptions:
 
     @property
     def separator(self) -> str | None:
-        """The delimiter as a character, also where it was given by its name."""
+        """Return the delimiter as a character, also if it was given by its name."""
         return DELIMITERS.get(self.delimiter or "", self.delimiter)
 
     def check(self, formats: Sequence[str]) -> None:
@@ -70,51 +67,51 @@ class FileOptions:
         Raises:
             UserError: naming the flag, its value and the formats.
         """
-        takers = {
-            "delimiter": ("csv", "tsv", "txt"),
-            "column_names": ("csv", "tsv", "txt"),
-            "quoting": ("csv", "tsv"),
-        }
-        takers["encoding"] = tuple(name for name in FORMATS if name != "parquet")
         check_encoding(self.encoding)
-        for name, possible in takers.items():
+        for name, possible in FORMATS_WITH.items():
             value = getattr(self, name)
-            if (
-                value not in (None, "minimal", "utf-8")
-                and formats
-                and not set(possible) & set(formats)
-            ):
+            # One file that takes the flag is enough: a tsv to train on may go with jsonl to validate on.
+            fits = not formats or set(possible) & set(formats)
+            if value not in (None, "minimal", "utf-8") and not fits:
                 raise UserError(
                     f"{name} {value} is for {', '.join(possible)}, but the files are {', '.join(formats)}"
                 )
-        if self.delimiter is not None and len(self.separator) != 1:
+        if self.separator is not None:
+            self.check_separator(self.separator)
+        names = self.column_names or []
+        twice = sorted({repr(name) for name in names if names.count(name) > 1})
+        if twice:
+            raise UserError(f"column_names gives {', '.join(twice)} more than once")
+
+    def check_separator(self, separator: str) -> None:
+        """Raise `UserError` for a delimiter that is not one character, or that csv has another use for."""
+        if len(separator) != 1:
             raise UserError(
                 f"delimiter {self.delimiter!r} is not one character (nor one of {', '.join(DELIMITERS)})"
             )
-        if self.separator in ("\n", "\r", '"'):
+        if separator in ("\n", "\r", '"'):
             raise UserError(f"delimiter {self.delimiter!r} cannot stand between fields")
-        twice = {name for name in self.column_names or () if self.column_names.count(name) > 1}
-        if twice:
-            raise UserError(
-                f"column_names gives {', '.join(sorted(map(repr, twice)))} more than once"
-            )
 
 
 def check_encoding(name: str) -> None:
     """Raise `UserError` for an encoding that Python does not read text in."""
+    if name == "auto" or is_text_encoding(name):
+        return
+    near = did_you_mean(name, ENCODINGS)
+    raise UserError(
+        f"encoding {name!r} is not known{near}; expected {', '.join(ENCODINGS)} or another of Python's"
+    )
+
+
+def is_text_encoding(name: str) -> bool:
+    """Tell whether Python reads text in an encoding: base64 and rot13 are codecs, too, but not of text."""
     try:
-        known = name == "auto" or (
-            codecs.lookup(name)._is_text_encoding and codecs.lookup(name).name not in ESCAPES
-        )
+        codec = codecs.lookup(name)
     except (LookupError, ValueError):
-        known = False
-    if not known:
-        near = did_you_mean(name, ENCODINGS)
-        raise UserError(
-            f"encoding {name!r} is not known{near}; expected {', '.join(ENCODINGS)} or another of Python's"
-        )
+        return False
+    return codec._is_text_encoding and codec.name not in ESCAPES
 
 
 def file_options(values: object) -> FileOptions:
-    """The reading flags out of parsed arguments that hold more than them."""
+    """Return the reading flags of an object that holds more than them."""
     return FileOptions(**{spec.name: getattr(values, spec.name) for spec in fields(FileOptions)})

@@ -2,7 +2,7 @@
 
 import argparse
 import json
-import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from trainer_ext.errors import UserError, describe_error, did_you_mean
 RESOLVED_HEADER = "# Every flag of the run that made this model: train.py runs it again.\n"
 MOST_BYTES = 10 << 20
 MOST_VALUES = 100_000
-MERGE = "tag:yaml.org,2002:merge"
+TEXT, NULL = "tag:yaml.org,2002:str", "tag:yaml.org,2002:null"
 
 
 class Merged(NamedTuple):
@@ -27,155 +27,182 @@ class Merged(NamedTuple):
 
 
 def split_argv(argv: Sequence[str]) -> tuple[str | None, list[str]]:
-    """`[RECIPE.yaml] [--flag value ...]`: the recipe, and the flags."""
-    argv = list(argv)
-    recipe = argv.pop(0) if argv and not argv[0].startswith("-") else None
-    return recipe, argv
+    """Split `[RECIPE.yaml] [--flag value ...]` into the recipe and the flags."""
+    words = list(argv)
+    if words and not words[0].startswith("-"):
+        return words[0], words[1:]
+    return None, words
 
 
 def merged(
-    parser: argparse.ArgumentParser, recipe: dict[str, Any], argv: list[str], where: str
+    parser: argparse.ArgumentParser, recipe: Mapping[str, Any], argv: list[str], where: str
 ) -> Merged:
-    """The recipe called `where` and the command line, which wins, as tokens for the parser.
+    """Join the recipe called `where` and the command line, which wins, to tokens for the parser.
 
     Raises:
-        UserError: for a name that is no flag, with the nearest.
+        UserError: for a name that is not a flag, with the nearest.
     """
     known = {action.dest for action in parser._actions}
     cli_names = flag_names(argv)
     check_known(cli_names, known, "flag --{}")
     check_known(recipe, known - {"help"}, f"key {{}} in {where}")
     from_scratch = parser.parse_known_args(argv)[0].from_scratch
-    values = {key: value for key, value in recipe.items() if value is not None}
-    kind = values.get("from_scratch", "none")
-    values = {
-        key: value
-        for key, value in values.items()
-        if not overridden(key, cli_names, from_scratch, kind)
-    }
+    recipes_from_scratch = recipe.get("from_scratch") or "none"
+    values = {}
+    for key, value in recipe.items():
+        void = overridden(key, cli_names, from_scratch, recipes_from_scratch)
+        if value is not None and not void:
+            values[key] = value
     return Merged(to_tokens(values) + argv, [*values, *cli_names])
 
 
-def read_recipe(path: str | os.PathLike | None) -> dict[str, Any]:
-    """The flat mapping in a YAML recipe; a key with the value null counts as left out.
+def read_recipe(path: str | Path | None) -> dict[str, Any]:
+    """Read the flat mapping in a YAML recipe; a key with the value null counts as left out.
 
-    Items of lists, and the words that YAML 1.1 takes for booleans (yes, no, on, off), are kept as written.
+    Raises:
+        UserError: for a file that is not there, not YAML, or not such a mapping.
     """
     if path is None:
         return {}
     if not Path(path).is_file():
         raise UserError(f"recipe {path} does not exist")
-    values, node = read_yaml(path)
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise UserError(f"{path} must be a flat mapping of flag names to values")
-    if any(key.tag == MERGE for key, _ in node.value):
-        raise UserError(
-            f"{path} must be a flat mapping of flag names to values: `<<` is not for it"
-        )
-    if len(node.value) > len(values):
-        names = [key.value for key, _ in node.value]
-        raise UserError(
-            f"{path} gives {', '.join(sorted({n for n in names if names.count(n) > 1}))} more than once"
-        )
-    for key, items in node.value:
-        if isinstance(
-            items, yaml.SequenceNode
-        ):  # label_names: [yes, no] are two words, not two booleans
-            pairs = zip(items.value, values[key.value], strict=True)
-            values[key.value] = [
-                i.value if isinstance(i, yaml.ScalarNode) else value for i, value in pairs
-            ]
-        elif isinstance(values[key.value], bool) and items.value.lower() not in ("true", "false"):
-            values[key.value] = (
-                items.value
-            )  # save_strategy: no is a word; a flag that is a boolean reads it as one
+    node = read_yaml(path)
+    flat = f"{path} must be a flat mapping of flag names to values"
+    if not isinstance(node, yaml.MappingNode):
+        raise UserError(flat)
+    if any(key.value == "<<" for key, _ in node.value):
+        raise UserError(f"{flat}: `<<` is not for it")
+    if any(key.tag != TEXT for key, _ in node.value):
+        raise UserError(flat)
+    names = Counter(key.value for key, _ in node.value)
+    twice = sorted(name for name, count in names.items() if count > 1)
+    if twice:
+        raise UserError(f"{path} gives {', '.join(twice)} more than once")
+    values = {key.value: as_written(value) for key, value in node.value}
+    if broken_at(values) is not None:
+        raise UserError(f"{path} holds a broken character (half of a surrogate pair)")
     return values
 
 
-def read_yaml(path: str | os.PathLike) -> tuple[Any, yaml.Node | None]:
-    """What a YAML file holds, as Python has it and as it is written.
+def as_written(node: yaml.Node) -> Any:
+    """Return a value of a recipe as it is written, for the parser of the command line to read.
+
+    YAML's own reading is not what people mean: `label_names: [yes, no]` are two words and not two booleans, 010 is not
+    8, and 1:30 is not 90. Only the values of a mapping (`lr_scheduler_kwargs`) have the types that YAML gives them,
+    since they have no flag that would.
+    """
+    if node.tag == NULL:
+        return None
+    if isinstance(node, yaml.ScalarNode):
+        return node.value
+    if isinstance(node, yaml.SequenceNode):
+        return [
+            item.value if isinstance(item, yaml.ScalarNode) else typed(item) for item in node.value
+        ]
+    return typed(node)
+
+
+def typed(node: yaml.Node) -> Any:
+    """Return a value with the types that YAML gives it."""
+    return yaml.safe_load(yaml.serialize(node, Dumper=yaml.SafeDumper))
+
+
+def read_yaml(path: str | Path) -> yaml.Node | None:
+    """Read what a YAML file holds, as it is written; None for an empty one.
 
     Raises:
-        UserError: for what is no YAML, or larger than a recipe is, also by aliases that repeat each other.
+        UserError: for what is not YAML, or larger than a recipe is, also by aliases that repeat each other.
     """
     if Path(path).stat().st_size > MOST_BYTES:
-        raise UserError(f"{path} is larger than {MOST_BYTES >> 20} MiB: it is no recipe")
+        raise UserError(f"{path} is larger than {MOST_BYTES >> 20} MiB: it is not a recipe")
     try:
         text = Path(path).read_text(encoding="utf-8")
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-        check_size(path, node)  # before anything is built of it
-        values = yaml.safe_load(text)
-    except (
-        yaml.YAMLError,
-        ValueError,
-        RecursionError,
-    ) as error:  # ValueError: a number or a date that is none
+        check_size(path, node)
+        # A number or a date that YAML cannot build is a ValueError.
+        yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is not valid YAML: {describe_error(error)}") from error
-    if broken_at(values) is not None:
-        raise UserError(f"{path} holds a broken character (half of a surrogate pair)")
-    return values, node
+    return node
 
 
-def check_size(path: str | os.PathLike, node: yaml.Node | None) -> None:
-    """Raise `UserError` for more values than a recipe has, each counted as often as an alias repeats it."""
-    waiting, count = [node], 0
+def check_size(path: str | Path, node: yaml.Node | None) -> None:
+    """Raise `UserError` for more values than a recipe has, each counted as often as an alias repeats it.
+
+    Aliases of aliases fit in a few lines and would fill the memory when they are built.
+    """
+    waiting = [node]
+    count = 0
     while waiting:
         node = waiting.pop()
         count += 1
         if count > MOST_VALUES:
             raise UserError(
-                f"{path} has more than {MOST_VALUES} values (aliases counted): it is no recipe"
+                f"{path} has more than {MOST_VALUES} values (aliases counted): it is not a recipe"
             )
         if isinstance(node, yaml.MappingNode):
-            waiting += [part for pair in node.value for part in pair]
+            for key, value in node.value:
+                waiting += [key, value]
         elif isinstance(node, yaml.SequenceNode):
             waiting += node.value
 
 
 def check_known(names: Iterable[str], known: set[str], where: str) -> None:
-    """Raise `UserError` for the first name that is no flag, with the nearest one that is."""
+    """Raise `UserError` for the first name that is not a flag, with the nearest one that is."""
     for name in names:
         if name not in known:
             raise UserError(f"unknown {where.format(name)}{did_you_mean(name, known)}")
 
 
 def flag_names(argv: Sequence[str]) -> list[str]:
-    """The flags on a command line, without dashes: `['--max_steps', '3', '--fp16']` -> `['max_steps', 'fp16']`."""
-    return [
-        token[2:].split("=", 1)[0].replace("-", "_") for token in argv if token.startswith("--")
-    ]
+    """Return the flags on a command line: `['--max-steps', '3', '--fp16']` -> `['max_steps', 'fp16']`."""
+    names = []
+    for token in argv:
+        if token.startswith("--"):
+            names.append(token[2:].split("=", 1)[0].replace("-", "_"))
+    return names
 
 
 def overridden(
     key: str, cli_names: Sequence[str], from_scratch: str = "none", recipes: str = "none"
 ) -> bool:
-    """Whether the command line makes a recipe's key void: by naming it, or by choosing the other kind of encoder.
+    """Tell whether the command line makes a recipe's key void.
 
-    `from_scratch` is the command line's; `none` only switches a recipe's off and chooses nothing. `recipes` is the
-    recipe's: its `config_overrides` are for such an encoder, those without it for any pretrained one.
+    It does by naming the key, or by choosing the other kind of encoder: one flag is then enough.
+
+    Args:
+        key: of the recipe.
+        cli_names: the flags on the command line.
+        from_scratch: the command line's; `none` only switches a recipe's off and chooses nothing.
+        recipes: the recipe's `from_scratch`. Its `config_overrides` are for such an encoder; those of a recipe without
+            it are for any pretrained one.
     """
     if key == "model_name_or_path" and from_scratch != "none":
         return True
     if key == "from_scratch" and "model_name_or_path" in cli_names:
         return True
-    if key == "config_overrides" and (
-        from_scratch != "none" or recipes != "none" and "model_name_or_path" in cli_names
-    ):
-        return True
+    if key == "config_overrides":
+        leaves_scratch = recipes != "none" and "model_name_or_path" in cli_names
+        if from_scratch != "none" or leaves_scratch:
+            return True
     return key in cli_names
 
 
-def to_tokens(values: dict[str, Any]) -> list[str]:
-    """argv tokens for YAML values, so that both sources are typed and checked by the same parser."""
+def to_tokens(values: Mapping[str, Any]) -> list[str]:
+    """Write values as tokens of a command line, so that all sources are typed and checked by the same parser."""
     tokens = []
     for key, value in values.items():
-        if hasattr(value, "tolist"):
-            value = value.tolist()  # an array, or the columns of a data frame
-        if key == "parameter_groups" and isinstance(value, Mapping):
-            value = [f"{part}={rate}" for part, rate in value.items()]
-        items = value if isinstance(value, (list, tuple)) else [value]
-        tokens += [
-            f"--{key}",
-            *(json.dumps(v) if isinstance(v, (dict, bool)) else str(v) for v in items),
-        ]
+        # An array, or the columns of a data frame.
+        items = value.tolist() if hasattr(value, "tolist") else value
+        if key == "parameter_groups" and isinstance(items, Mapping):
+            items = [f"{part}={rate}" for part, rate in items.items()]
+        if not isinstance(items, (list, tuple)):
+            items = [items]
+        tokens.append(f"--{key}")
+        tokens += [token_of(item) for item in items]
     return tokens
+
+
+def token_of(value: Any) -> str:
+    """Write one value as a token: mappings and booleans as JSON, which the flags that take them read."""
+    return json.dumps(value) if isinstance(value, (dict, bool)) else str(value)
