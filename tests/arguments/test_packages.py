@@ -21,7 +21,7 @@ MISSING = [
         (f"report_to {name}", {"report_to": name})
         for name in ("mlflow", "comet_ml", "clearml", "flyte", "neptune")
     ),
-    ("report_to wandbb is no tracker", {"report_to": "wandbb"}),
+    ("report_to wandbb is not a tracker", {"report_to": "wandbb"}),
     ("use_liger_kernel true", {"use_liger_kernel": True}),
     (
         "torch_compile_backend nope is unknown; there are .*inductor",

@@ -97,7 +97,7 @@ def test_none_switches_a_recipes_cleaning_off(flags):
         ("--clean stopwords", "stopwords_file is not given"),
         ("--stopwords_file {words}", "stopwords_file .*words.txt has no effect: clean none"),
         ("--clean nfkc --stopwords_file {words}", "words.txt has no effect: clean nfkc"),
-        ("--clean stopwords --stopwords_file no.txt", "no.txt is no file"),
+        ("--clean stopwords --stopwords_file no.txt", "no.txt is not a file"),
         ("--clean html --task joint", "clean html may drop or join words"),
         (
             "--clean nfkc stopwords --stopwords_file {words} --task joint",

@@ -120,7 +120,7 @@ class Parser(argparse.ArgumentParser):
 
         A switch may have a value (`--benchmark false`), so argparse would read the folder as one.
         """
-        switches = set()
+        switches: set[str] = set()
         for action in self._actions:
             if action.type is read_boolean and action.nargs == "?":
                 switches.update(action.option_strings)
@@ -218,7 +218,7 @@ def finish_action(action: argparse.Action) -> None:
         return
     action.metavar = metavar(action)
     if off and "false" not in choices:
-        read = action.type or str
+        read = action.type if callable(action.type) else str
         action.type = partial(read_choice, read=read, choices=choices, off=off)
 
 

@@ -67,7 +67,11 @@ def refuse_wrong_flags(argv: Sequence[str], prog: str = PROG) -> None:
     check_rest(rest)
     check_output_dir(names)
     try:
-        model, data, objective, training, folds = (build(group, namespace) for group in GROUPS)
+        model = build(ModelArguments, namespace)
+        data = build(DataArguments, namespace)
+        objective = build(ObjectiveArguments, namespace)
+        training = build(LightTraining, namespace)
+        folds = build(FoldArguments, namespace)
     except ValueError as error:
         raise UserError(str(error)) from error
     # Checks also look at flags of transformers; here they have the values of the command line.

@@ -81,7 +81,10 @@ def metavar(action: argparse.Action) -> str:
     choices = ",".join(choices_of(action.choices))
     if choices:
         return f"{{{choices}}}" if len(choices) <= LONGEST_CHOICES else "NAME"
-    return METAVARS.get(action.type, "TEXT")  # type: ignore[arg-type]  # a reader of words is none of them
+    for kind, word in METAVARS.items():
+        if action.type is kind:
+            return word
+    return "TEXT"
 
 
 def choices_of(choices: Any) -> list[str]:

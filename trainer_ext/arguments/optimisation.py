@@ -1,11 +1,12 @@
-"""The flags of the optimisation methods: rates by depth, adversarial training, averages; a part of `TrainingArguments`.
+"""The flags of the optimisation methods: rates by depth, adversarial training, averages.
 
-Imports nothing of ours but the error type, as `arguments.py`, which it is a part of.
+A part of `TrainingArguments` that needs nothing of transformers.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from trainer_ext.arguments.fields import option
@@ -13,7 +14,7 @@ from trainer_ext.errors import UserError, check_range
 
 
 class AdversarialSettings(NamedTuple):
-    """Radius of the ball, runs with perturbed parameters, and the epoch from which on they are made."""
+    """The radius of the ball, the runs with perturbed parameters, and the epoch from which on they are made."""
 
     epsilon: float
     steps: int
@@ -25,6 +26,15 @@ ADVERSARIAL_DEFAULTS = {
     "pgd": AdversarialSettings(1.0, 3, 0.0),
     "awp": AdversarialSettings(0.005, 1, 1.0),
 }
+
+
+SCHEDULES_WITHOUT_WARMUP = {
+    "constant": "; constant_with_warmup has a warm-up",
+    "reduce_lr_on_plateau": ", which has no warm-up",
+}
+ENTRY = re.compile(
+    r"(?P<part>embeddings|head|layers)(\.(?P<first>\d+)((?P<dash>-)(?P<last>\d+)?)?)?=(?P<rate>.+)"
+)
 
 
 class RateEntry(NamedTuple):
@@ -84,16 +94,19 @@ class OptimisationArguments:
     )
 
     def adversarial_settings(self) -> AdversarialSettings:
-        """The adversarial flags, with the method's defaults for those not given."""
-        given = (self.adversarial_epsilon, self.adversarial_steps, self.adversarial_start_epoch)
-        defaults = ADVERSARIAL_DEFAULTS[self.adversarial]
-        return AdversarialSettings(
-            *(d if g is None else g for g, d in zip(given, defaults, strict=True))
-        )
+        """Return the adversarial flags, with the method's defaults for those not given."""
+        settings = ADVERSARIAL_DEFAULTS[self.adversarial]
+        if self.adversarial_epsilon is not None:
+            settings = settings._replace(epsilon=self.adversarial_epsilon)
+        if self.adversarial_steps is not None:
+            settings = settings._replace(steps=self.adversarial_steps)
+        if self.adversarial_start_epoch is not None:
+            settings = settings._replace(start_epoch=self.adversarial_start_epoch)
+        return settings
 
 
 def check_optimisation(training: Any) -> None:
-    """Numbers in their ranges, and no setting without an effect.
+    """Refuse settings that contradict each other or have no effect.
 
     Args:
         training: the `TrainingArguments`, of which `OptimisationArguments` are a part.
@@ -105,48 +118,60 @@ def check_optimisation(training: Any) -> None:
         raise UserError(
             f"ema_decay {training.ema_decay} is out of range: at 1 the first weights would stay for ever"
         )
-    if training.parameter_groups:
-        for name in ("layer_wise_lr_decay", "head_lr_factor"):
-            if getattr(training, name) != 1:
-                raise UserError(
-                    f"parameter_groups {' '.join(training.parameter_groups)} and {name} {getattr(training, name)} both "
-                    "set learning rates; drop one"
-                )
-        parse_parameter_groups(training.parameter_groups)
+    check_rates(training)
     check_schedule(training)
     check_adversarial(training)
-    for method in ("ema_decay", "adversarial"):
-        value = getattr(training, method)
-        for name in ("deepspeed", "fsdp") if value not in (0, "none") else ():
-            if getattr(training, name):
+    check_whole_parameters(training)
+
+
+def check_rates(training: Any) -> None:
+    """Refuse two sources of learning rates by part, and parts that overlap or leave out a layer."""
+    groups = training.parameter_groups
+    if not groups:
+        return
+    for name in ("layer_wise_lr_decay", "head_lr_factor"):
+        value = getattr(training, name)
+        if value != 1:
+            raise UserError(
+                f"parameter_groups {' '.join(groups)} and {name} {value} both set learning rates; drop one"
+            )
+    parse_parameter_groups(groups)
+
+
+def check_whole_parameters(training: Any) -> None:
+    """Refuse methods that change parameters in place if each process has only a part of them."""
+    methods = {"ema_decay": training.ema_decay, "adversarial": training.adversarial}
+    for method, value in methods.items():
+        if value in (0, "none"):
+            continue
+        for name in ("deepspeed", "fsdp"):
+            splits = getattr(training, name)
+            if splits:
                 raise UserError(
-                    f"{method} {value} changes whole parameters in place, which {name} {getattr(training, name)} splits"
+                    f"{method} {value} changes whole parameters in place, which {name} {splits} splits"
                 )
 
 
 def check_schedule(training: Any) -> None:
-    """A warm-up needs a schedule that has one."""
+    """Refuse a warm-up for a schedule that has none."""
     schedule = getattr(training.lr_scheduler_type, "value", training.lr_scheduler_type)
+    hint = SCHEDULES_WITHOUT_WARMUP.get(schedule)
+    if hint is None:
+        return
     for name in ("warmup_ratio", "warmup_steps"):
-        if schedule in ("constant", "reduce_lr_on_plateau") and getattr(training, name):
-            raise UserError(
-                f"{name} {getattr(training, name)} has no effect: lr_scheduler_type is {schedule}"
-                + (
-                    "; constant_with_warmup has a warm-up"
-                    if schedule == "constant"
-                    else ", which has no warm-up"
-                )
-            )
+        value = getattr(training, name)
+        if value:
+            raise UserError(f"{name} {value} has no effect: lr_scheduler_type is {schedule}{hint}")
 
 
 def parse_parameter_groups(texts: Sequence[str]) -> list[RateEntry]:
-    """`["layers.0-5=2e-5", "layers.6-=3e-5", "head=5e-5"]` as entries, ordered by part and layer.
+    """Read `["layers.0-5=2e-5", "layers.6-=3e-5", "head=5e-5"]` as entries, ordered by part and layer.
 
     Raises:
         UserError: for an entry of another form, and for entries that overlap or leave out a layer between them.
     """
     entries = sorted((parse_entry(text) for text in texts), key=lambda entry: entry[1:4])
-    for one, other in zip(entries, entries[1:], strict=False):
+    for one, other in pairwise(entries):
         if one.part == other.part and other.first <= one.last:
             raise UserError(f"parameter_groups: {one.text} and {other.text} overlap")
     layers = [entry for entry in entries if entry.part == "layers"]
@@ -154,7 +179,7 @@ def parse_parameter_groups(texts: Sequence[str]) -> list[RateEntry]:
         raise UserError(
             f"parameter_groups: the lowest entry is {layers[0].text}, so layer 0 is in none"
         )
-    for one, other in zip(layers, layers[1:], strict=False):
+    for one, other in pairwise(layers):
         if other.first > one.last + 1:
             raise UserError(
                 f"parameter_groups: {one.text} and {other.text} leave out layer {one.last + 1}"
@@ -163,41 +188,53 @@ def parse_parameter_groups(texts: Sequence[str]) -> list[RateEntry]:
 
 
 def parse_entry(text: str) -> RateEntry:
-    """One entry: `embeddings=R`, `head=R`, `layers=R`, `layers.N=R`, `layers.N-M=R` or `layers.N-=R`."""
-    match = re.fullmatch(r"(embeddings|head|layers)(?:\.(\d+)(?:(-)(\d+)?)?)?=(.+)", text)
-    try:
-        part, first, dash, last, rate = match.groups()
-        first, rate, bounded = int(first or 0), float(rate), match[2] is not None
-    except (AttributeError, ValueError):
+    """Read one entry: `embeddings=R`, `head=R`, `layers=R`, `layers.N=R`, `layers.N-M=R` or `layers.N-=R`."""
+    match = ENTRY.fullmatch(text)
+    rate = as_number(match["rate"]) if match else None
+    if match is None or rate is None:
         raise UserError(
             f"parameter_groups: {text!r} is none of embeddings=RATE, head=RATE, layers=RATE, layers.N=RATE, "
             "layers.N-M=RATE, layers.N-=RATE"
-        ) from None
-    end = float("inf") if (dash or not bounded) and last is None else int(last or first)
-    if (bounded and part != "layers") or end < first:
-        raise UserError(
-            f"parameter_groups: {text!r} "
-            + ("counts down" if end < first else f"numbers the {part}")
         )
+    numbered = match["first"] is not None
+    first = int(match["first"] or 0)
+    if match["last"] is not None:
+        last: float = int(match["last"])
+    elif match["dash"] or not numbered:
+        last = float("inf")
+    else:
+        last = first
+    if last < first:
+        raise UserError(f"parameter_groups: {text!r} counts down")
+    if numbered and match["part"] != "layers":
+        raise UserError(f"parameter_groups: {text!r} numbers the {match['part']}")
     check_range(f"parameter_groups: {text}: the rate", rate, 0)
-    return RateEntry(text, part, first, end, rate)
+    return RateEntry(text, match["part"], first, last, rate)
+
+
+def as_number(text: str) -> float | None:
+    """Read a number; None if the text is not one."""
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def check_adversarial(training: Any) -> None:
-    """Adversarial settings must belong to a method that is on and at some time starts."""
+    """Refuse adversarial settings of a method that is off, or that never starts."""
     method = training.adversarial
     if method == "none":
         for name in ("adversarial_epsilon", "adversarial_steps", "adversarial_start_epoch"):
-            if getattr(training, name) is not None:
-                raise UserError(
-                    f"{name} {getattr(training, name)} has no effect: adversarial is none"
-                )
+            value = getattr(training, name)
+            if value is not None:
+                raise UserError(f"{name} {value} has no effect: adversarial is none")
         return
     settings = training.adversarial_settings()
     if method == "fgm" and settings.steps != 1:
         raise UserError(
             f"adversarial fgm is a single step, but adversarial_steps is {settings.steps}: take pgd"
         )
+    # With max_steps it is not known yet how many epochs there will be.
     if training.max_steps <= 0 and settings.start_epoch >= training.num_train_epochs:
         raise UserError(
             f"adversarial {method} never starts: adversarial_start_epoch {settings.start_epoch} is not before the end "

@@ -1,6 +1,8 @@
 """Choices that need a package which is not installed, found before any row is read."""
 
 import re
+from collections.abc import Sequence
+from typing import cast
 
 import torch
 from transformers import Trainer
@@ -18,7 +20,7 @@ def check_packages(training: TrainingArguments) -> None:
         UserError: naming the flag, its value and what to install.
     """
     check_optimizer(training)
-    check_trackers(training.report_to)
+    check_trackers(cast(list[str], training.report_to))  # transformers has made a list of it
     if training.use_liger_kernel and not is_liger_kernel_available():
         raise UserError(
             "use_liger_kernel true needs the package liger-kernel, which is not installed"
@@ -30,36 +32,45 @@ def check_packages(training: TrainingArguments) -> None:
 def check_optimizer(training: TrainingArguments) -> None:
     """Ask transformers for the optimizer's class: it imports the packages of each, and says which one is missing."""
     name = getattr(training.optim, "value", training.optim)
-    for part in filter(None, (training.optim_args or "").replace(" ", "").split(",")):
-        if part.count("=") != 1:
+    for part in (training.optim_args or "").replace(" ", "").split(","):
+        if part and part.count("=") != 1:
             raise UserError(
                 f"optim_args {training.optim_args} is not understood at {part!r}: expected name=value,..."
             )
+    # Some optimizers ask the model for its layers, which a small one answers as well as the one that is built later.
+    model = torch.nn.Linear(1, 1)
     try:
-        # some ask the model for its layers, which a small one answers as well as the one that is not built yet
-        Trainer.get_optimizer_cls_and_kwargs(training, torch.nn.Linear(1, 1))
+        Trainer.get_optimizer_cls_and_kwargs(training, model)
     except (ImportError, ValueError, RuntimeError) as error:
         text = " ".join(str(error).split())
+        # A ValueError about anything else is the Trainer's own to raise, with the real model.
         if isinstance(error, ImportError) or re.search("install|import", text):
             raise UserError(f"optim {name} cannot be used here: {text}") from error
 
 
-def check_trackers(names: list[str]) -> None:
-    """Refuse a name in `report_to` that is no tracker, or one that is not installed."""
-    installed = {
-        *trackers.get_available_reporting_integrations(),
-        *(["flyte"] if trackers.is_flytekit_available() else []),
-    }
+def check_trackers(names: Sequence[str]) -> None:
+    """Refuse a name in `report_to` that is not a tracker, or one that is not installed."""
+    installed = installed_trackers()
+    known = trackers.INTEGRATION_TO_CALLBACK
     for name in names:
-        if name not in trackers.INTEGRATION_TO_CALLBACK:
+        if name not in known:
             raise UserError(
-                f"report_to {name} is no tracker; there are {', '.join(sorted(trackers.INTEGRATION_TO_CALLBACK))}"
+                f"report_to {name} is not a tracker; there are {', '.join(sorted(known))}"
             )
         if name not in installed:
             raise UserError(
                 f"report_to {name} needs a package that is not installed; installed are "
-                f"{', '.join(sorted(installed)) or 'none'}, and report_to none tracks nothing"
+                f"{', '.join(installed) or 'none'}, and report_to none tracks nothing"
             )
+
+
+def installed_trackers() -> list[str]:
+    """Return the trackers that can be used here."""
+    names = set(trackers.get_available_reporting_integrations())  # type: ignore[no-untyped-call]
+    # transformers leaves this one out of its list.
+    if trackers.is_flytekit_available():  # type: ignore[no-untyped-call]
+        names.add("flyte")
+    return sorted(names)
 
 
 def check_compiler(backend: str) -> None:

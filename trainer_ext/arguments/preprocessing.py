@@ -1,19 +1,22 @@
-"""The flags that shape what the model reads and how often: cleaning, truncation, balancing; a part of `DataArguments`.
-
-Imports nothing of ours but small modules and the tasks, as `groups.py`, which it is a part of.
-"""
+"""The flags of preprocessing, a part of `DataArguments`: cleaning, truncation, and how often a row is shown."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainer_ext.arguments.fields import option
 from trainer_ext.errors import UserError
 from trainer_ext.tasks import TASKS
 
+if TYPE_CHECKING:
+    from trainer_ext.arguments.data import DataArguments
+    from trainer_ext.arguments.groups import Arguments
+
 TRUNCATIONS = ("head", "tail", "head_tail")
 CLEANING = ("nfkc", "halfwidth", "html", "control", "repeated", "stopwords")
 BALANCES = ("none", "oversample", "undersample", "hybrid")
+# Steps that look at a text as a whole: they may drop or join words.
 NOT_BY_WORD = ("html", "stopwords")
 
 
@@ -51,40 +54,42 @@ class PreprocessingArguments:
             self.clean = None
 
 
-def check_preprocessing(args: Any) -> None:
+def check_preprocessing(args: "Arguments") -> None:
     """Refuse settings that contradict each other or have no effect.
-
-    Args:
-        args: the `Arguments`, of which `PreprocessingArguments` are a part.
 
     Raises:
         UserError: naming both flags and both values.
     """
-    data, objective = args.data, args.objective
-    check_truncation(data, args.given)
-    check_cleaning(data)
-    if data.balance == "none":
+    check_truncation(args.data, args.given)
+    check_cleaning(args.data)
+    check_balance(args)
+
+
+def check_balance(args: "Arguments") -> None:
+    """Refuse balancing for tasks that cannot, and beside weights that do the same."""
+    balance, task = args.data.balance, args.data.task
+    if balance == "none":
         return
-    if not TASKS[data.task].can_balance:
-        possible = ", ".join(name for name, task in TASKS.items() if task.can_balance)
-        raise UserError(f"balance {data.balance} is for {possible}, but the task is {data.task}")
+    if not TASKS[task].can_balance:
+        possible = ", ".join(name for name, kind in TASKS.items() if kind.can_balance)
+        raise UserError(f"balance {balance} is for {possible}, but the task is {task}")
     for name in ("class_weights", "focal_alpha"):
-        value = getattr(objective, name)
-        if isinstance(
-            value, str
-        ):  # weights from how often a class occurs; numbers are the user's own choice
+        value = getattr(args.objective, name)
+        # A word takes the weights from how often a class occurs; numbers are the user's own choice.
+        if isinstance(value, str):
             raise UserError(
-                f"balance {data.balance} and {name} {value} both correct for rare classes; drop one"
+                f"balance {balance} and {name} {value} both correct for rare classes; drop one"
             )
 
 
-def check_truncation(data: Any, given: dict[str, Any]) -> None:
-    """A share and a marker only where there are a head and a tail; one task reads the head only."""
+def check_truncation(data: "DataArguments", given: Mapping[str, Any]) -> None:
+    """Refuse a share and a marker without a head and a tail, and truncation that the task cannot follow."""
     if data.truncation != "head_tail":
         for name in ("truncation_head_share", "truncation_marker"):
-            if name in given and getattr(data, name) is not None:
+            value = getattr(data, name)
+            if name in given and value is not None:
                 raise UserError(
-                    f"{name} {getattr(data, name)} is for truncation head_tail, but truncation is {data.truncation}"
+                    f"{name} {value} is for truncation head_tail, but truncation is {data.truncation}"
                 )
     if not 0 < data.truncation_head_share < 1:
         raise UserError(
@@ -100,22 +105,21 @@ def check_truncation(data: Any, given: dict[str, Any]) -> None:
         )
 
 
-def check_cleaning(data: Any) -> None:
-    """Each step once, the stop words with their file, and for tagged words no step that could drop or join them."""
+def check_cleaning(data: "DataArguments") -> None:
+    """Check that each step occurs once, stop words have their file, and no tagged word can be dropped or joined."""
     steps = data.clean or []
+    given = " ".join(steps) or "none"
     if "none" in steps:
-        raise UserError(f"clean {' '.join(steps)}: none stands alone")
-    twice = {step for step in steps if steps.count(step) > 1}
+        raise UserError(f"clean {given}: none stands alone")
+    twice = sorted({step for step in steps if steps.count(step) > 1})
     if twice:
-        raise UserError(f"clean {' '.join(steps)} names {', '.join(sorted(twice))} more than once")
+        raise UserError(f"clean {given} names {', '.join(twice)} more than once")
     if "stopwords" in steps and not data.stopwords_file:
         raise UserError("clean stopwords needs a list of words, but stopwords_file is not given")
     if data.stopwords_file and "stopwords" not in steps:
-        raise UserError(
-            f"stopwords_file {data.stopwords_file} has no effect: clean {' '.join(steps) or 'none'}"
-        )
+        raise UserError(f"stopwords_file {data.stopwords_file} has no effect: clean {given}")
     if data.stopwords_file and not os.path.isfile(data.stopwords_file):
-        raise UserError(f"stopwords_file: {data.stopwords_file} is no file")
+        raise UserError(f"stopwords_file: {data.stopwords_file} is not a file")
     refused = [step for step in steps if step in NOT_BY_WORD]
     if TASKS[data.task].reads_words and refused:
         raise UserError(

@@ -125,16 +125,16 @@ def check(options: PredictOptions) -> None:
     """Refuse contradictions before a model is loaded."""
     check_input(options)
     check_output_flags(options)
-    formats = [file_format(options.input, file_options(options))] if options.input else []
-    file_options(options).check(formats)
+    reading = file_options(options)
+    reading.check([file_format(options.input, reading)] if options.input else [])
     if options.output:
         check_output(options.output)
     for path in (options.input, options.submission_format):
         if path:
             check_not_read(options.output or "", path)
-            if options.evaluate:
-                metrics = metrics_path(options.output, options.input)
-                check_not_read(metrics, path, "the file of metrics")
+        if path and options.evaluate and options.input:
+            metrics = metrics_path(options.output, options.input)
+            check_not_read(metrics, path, "the file of metrics")
 
 
 def check_input(options: PredictOptions) -> None:
