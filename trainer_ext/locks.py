@@ -1,16 +1,13 @@
-"""A lock between the processes of a machine. Imports the standard library only."""
+"""Locks between the processes of a machine. Imports the standard library only."""
 
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from trainer_ext.errors import UserError
-
-try:
-    import fcntl
-except ImportError:  # not on Windows, where nothing is locked
-    fcntl = None
 
 
 @contextmanager
@@ -18,17 +15,17 @@ def file_lock(path: Path, keep: bool = True) -> Iterator[None]:
     """Hold the lock of a file, one process or thread at a time; the kernel frees the lock of a killed one.
 
     Args:
-        path: made when it is not there; its content is left alone.
-        keep: False removes it at the end.
+        path: made if it does not exist; its content is left alone.
+        keep: whether it stays at the end.
 
     Raises:
-        UserError: when a symbolic link lies in its place, which may lead anywhere.
+        UserError: if a symbolic link has its name, which may lead anywhere.
     """
     while True:
         with open_to_lock(path) as file:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX)
-            if not is_still_at(path, file.fileno()):  # whoever held it has removed it since
+            fcntl.flock(file, fcntl.LOCK_EX)
+            # Whoever held it may have removed it since: then the lock is that of no file.
+            if not is_still_at(path, file.fileno()):
                 continue
             try:
                 yield
@@ -38,21 +35,24 @@ def file_lock(path: Path, keep: bool = True) -> Iterator[None]:
             return
 
 
-def open_to_lock(path: Path):
-    """Open a lock file, which no symbolic link may stand for."""
+def open_to_lock(path: Path) -> IO[str]:
+    """Open a lock file, making it and its folder.
+
+    Raises:
+        UserError: if it is a symbolic link.
+    """
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_symlink():
             raise UserError(f"{path} is a symbolic link; remove it")
-        # the folder may be removed by the holder of the lock
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+        # The holder of the lock may remove the folder in between: then it is made again.
         with suppress(FileNotFoundError):
-            return os.fdopen(
-                os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666), "r+"
-            )
+            return os.fdopen(os.open(path, flags, 0o666), "r+")
 
 
 def is_still_at(path: Path, descriptor: int) -> bool:
-    """Whether the path still leads to the open file."""
+    """Return whether the path still leads to the open file."""
     try:
         return os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(descriptor))
     except FileNotFoundError:
@@ -64,12 +64,11 @@ def held(path: Path, refusal: str) -> Iterator[None]:
     """Hold the lock of a file, which stays, or give up at once.
 
     Raises:
-        UserError: with `refusal`, when another process holds it.
+        UserError: with `refusal`, if another process holds it.
     """
     with open_to_lock(path) as file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(refusal) from None
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(refusal) from None
         yield

@@ -1,4 +1,4 @@
-"""Processes of one run: what one of a launch (`torchrun`) does alone, or first, and children that end with a parent."""
+"""Coordinate the processes of one run: work of the main one alone, or first, and children that end with a parent."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from contextlib import (
     redirect_stderr,
     redirect_stdout,
 )
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch.distributed as dist
 
@@ -21,25 +21,27 @@ from trainer_ext.errors import RunError, UserError, explain
 
 Result = TypeVar("Result")
 PARENT = "TRAINER_EXT_PARENT"  # process id of the run that trains this fold or seed
-LOOK_AGAIN = 1.0  # seconds
+LOOK_AGAIN = 1.0  # seconds between two looks at the parent
 
 
 def process_count() -> int:
-    """How many processes train together; 1 outside a launcher."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    """Return how many processes train together; 1 outside a launcher."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_world_size()
+    return 1
 
 
 def on_main(work: Callable[[], Result]) -> Result:
-    """Let the main process do what must be done once, and give all processes its result.
+    """Let the main process do what must be done once; return its result in all processes.
 
     Raises:
         UserError: on every process what the main process raised.
     """
     if process_count() == 1:
         return work()
-    result = [together(work, takes_part=dist.get_rank() == 0)]
-    dist.broadcast_object_list(result, src=0)
-    return result[0]
+    results = [together(work, takes_part=dist.get_rank() == 0)]
+    dist.broadcast_object_list(results, src=0)
+    return cast(Result, results[0])
 
 
 @contextmanager
@@ -57,7 +59,7 @@ def entered_by_main(manager: Callable[[], AbstractContextManager]) -> Iterator[N
 def main_first(work: Callable[[], Result]) -> Result:
     """Let every process do the same, the first of each machine before the others: they find its downloads and caches.
 
-    The others are quiet: the first has said it all.
+    The others are quiet, because the first has printed and logged it all.
 
     Raises:
         UserError: on every process what any of them raised.
@@ -66,47 +68,55 @@ def main_first(work: Callable[[], Result]) -> Result:
         return work()
     is_first = os.environ.get("LOCAL_RANK", "0") == "0"
     result = together(work, takes_part=is_first)
-    with nullcontext() if is_first else quiet():
-        later = together(work, takes_part=not is_first)
-    return result if is_first else later
+    if is_first:
+        together(work, takes_part=False)
+    else:
+        with quiet():
+            result = together(work, takes_part=True)
+    return cast(Result, result)
 
 
 def together(work: Callable[[], Result], takes_part: bool) -> Result | None:
-    """Run `work` where `takes_part`, wait for all processes, and end all of them when one failed.
+    """Run `work` if this process takes part, wait for all processes, and raise in all of them if one failed.
 
     A process that raised by itself would leave the others waiting for it.
     """
-    result = error = None
+    result = None
+    error: Exception | None = None
     if takes_part:
         try:
             result = work()
         except Exception as caught:
             error = caught
-    errors = [None] * process_count()
+    errors: list[UserError | None] = [None] * process_count()
     dist.all_gather_object(errors, as_user_error(error))
-    if failed := [error for error in errors if error is not None]:
-        raise failed[0] from error
+    for failure in errors:
+        if failure is not None:
+            raise failure from error
     return result
 
 
 def as_user_error(error: Exception | None) -> UserError | None:
-    """What the other processes are told of an error."""
+    """Return what the other processes raise for an error: not every exception can be pickled."""
     if error is None or isinstance(error, UserError):
         return error
     message, status = explain(error)
-    return (UserError if status == UserError.status else RunError)(message)
+    if status == UserError.status:
+        return UserError(message)
+    return RunError(message)
 
 
 @contextmanager
 def only_main_speaks() -> Iterator[None]:
     """Keep the other processes from printing what the main process prints as well."""
-    with quiet() if process_count() > 1 and dist.get_rank() else nullcontext():
+    is_main = process_count() == 1 or dist.get_rank() == 0
+    with nullcontext() if is_main else quiet():
         yield
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Print nothing."""
+    """Print and log nothing."""
     with (
         open(os.devnull, "w", encoding="utf-8") as nowhere,
         redirect_stdout(nowhere),
@@ -116,13 +126,16 @@ def quiet() -> Iterator[None]:
 
 
 def end_with_parent() -> None:
-    """In a process that `child_environment` describes: end when the parent has, however it did (a kill is not told)."""
-    parent = os.environ.pop(PARENT, None)  # processes that this one starts have another
+    """End this process when the parent that `PARENT` names has ended; a parent that is killed cannot tell it."""
+    # Processes that this one starts have another parent.
+    parent = os.environ.pop(PARENT, None)
+    if not parent:
+        return
+    watched = int(parent)
 
     def watch() -> None:
-        while os.getppid() == int(parent):
+        while os.getppid() == watched:
             time.sleep(LOOK_AGAIN)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    if parent:
-        threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
+    threading.Thread(target=watch, name="end-with-parent", daemon=True).start()

@@ -1,4 +1,4 @@
-"""What must not leave the machine or stay in a file: keys, tokens and passwords, told by the names they go by.
+"""Hide what must not leave the machine or stay in a file: keys, tokens and passwords, found by their names.
 
 Imports the standard library only.
 """
@@ -8,53 +8,68 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import zip_longest
 
 NAME = re.compile(
     r"(?:.*[_-])?(?:token|secret|password|passwd|passphrase|(?:api)?key|credentials?)", re.I
 )
 IN_ADDRESS = re.compile(r"(?<=://)[^/\s@]+@")  # user and password, or a token, before the host
-SHORTEST = 8  # a shorter value may be a part of any word
+SHORTEST = 8  # characters: a shorter value may be part of any word
 HIDDEN = "***"
 
 
 def is_secret(name: str) -> bool:
-    """Whether a flag or variable of this name holds a secret: `hub_token`, `WANDB_API_KEY`."""
+    """Return whether a flag or variable of this name holds a secret: `hub_token`, `WANDB_API_KEY`."""
     return NAME.fullmatch(name.lstrip("-")) is not None
 
 
 def in_environment(environment: Mapping[str, str] | None = None) -> list[str]:
-    """Values of the variables that hold secrets, the longest first."""
+    """Return the values of the variables that hold secrets, the longest first."""
     variables = os.environ if environment is None else environment
-    found = {
-        value for name, value in variables.items() if is_secret(name) and len(value) >= SHORTEST
-    }
+    found = set()
+    for name, value in variables.items():
+        if is_secret(name) and len(value) >= SHORTEST:
+            found.add(value)
+    # A value may be part of a longer one, of which the rest would stay if it went first.
     return sorted(found, key=len, reverse=True)
 
 
 def without_secrets(argv: Sequence[str], environment: Mapping[str, str] | None = None) -> list[str]:
-    """A command line that may be shown: the values of secret flags, wherever they stand in it, are `***`.
+    """Return a command line that may be shown: `***` for the values of secret flags, wherever they stand in it.
 
-    Also what is in a secret variable, and what stands before the host of an address.
+    Also for the values of secret variables, and for what stands before the host of an address.
     """
-    values = in_environment(environment)
-    for place, token in enumerate(argv):
-        following = argv[place + 1] if place + 1 < len(argv) else ""
+    secrets = in_environment(environment) + flag_values(argv)
+    return [hide(token, secrets) for token in argv]
+
+
+def flag_values(argv: Sequence[str]) -> list[str]:
+    """Return the values of the secret flags in a command line."""
+    values = []
+    for token, following in zip_longest(argv, argv[1:], fillvalue=""):
         flag, equals, value = token.partition("=")
-        if flag.startswith("-") and is_secret(flag):
-            values.append(value if equals else following)
-    values = [value for value in values if value and not is_flag(value)]
-    return [hidden(token, values) for token in argv]
+        if not flag.startswith("-") or not is_secret(flag):
+            continue
+        if not equals:
+            value = following
+        # A secret flag without a value is followed by another flag.
+        if value and not is_flag(value):
+            values.append(value)
+    return values
 
 
 def is_flag(token: str) -> bool:
-    """Whether a token is a flag and no value."""
+    """Return whether a token is a flag and not a value."""
     return token.startswith("--")
 
 
-def hidden(token: str, values: Sequence[str]) -> str:
-    """One token without any of the values; the name of a flag stays."""
-    flag, equals, value = token.partition("=") if is_flag(token) else ("", "", token)
-    for secret in values:
+def hide(token: str, secrets: Sequence[str]) -> str:
+    """Return one token without any of the secrets; the name of a flag stays."""
+    flag = equals = ""
+    value = token
+    if is_flag(token):
+        flag, equals, value = token.partition("=")
+    for secret in secrets:
         if value == secret:
             value = HIDDEN
         elif len(secret) >= SHORTEST:

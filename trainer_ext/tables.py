@@ -9,23 +9,35 @@ from trainer_ext.characters import on_screen
 
 
 def table(rows: Sequence[Sequence], headers: Sequence[str]) -> str:
-    """A plain table; floats with four decimals, numbers to the right, wide (Chinese) characters counted as two.
+    """Return a plain table; floats with four decimals, numbers to the right, wide (Chinese) characters count as two.
 
-    Texts from data steer no terminal: escape sequences, line breaks and the like are shown as codes.
+    Texts from data cannot steer the terminal: escape sequences, line breaks and the like are shown as codes.
     """
-    cells = [[shown(cell) for cell in row] for row in rows]
-    headers = [on_screen(header) for header in headers]
-    right = [
-        "right" if rows and isinstance(cell, (int, float)) else "left"
-        for cell in (rows[0] if rows else ())
-    ]
+    cells = []
+    for row in rows:
+        cells.append([shown(cell) for cell in row])
+    alignment = None
+    if rows:
+        # `tabulate` would take "1e5" or "nan" in a text for a number, so the cells' types decide instead.
+        alignment = [align(cell) for cell in rows[0]]
     return tabulate(
-        cells, headers=headers, tablefmt="simple", disable_numparse=True, colalign=right or None
+        cells,
+        headers=list(map(on_screen, headers)),
+        tablefmt="simple",
+        disable_numparse=True,
+        colalign=alignment,
     )
 
 
+def align(cell: Any) -> str:
+    """Return the side of its column that a cell stands at."""
+    return "right" if isinstance(cell, (int, float)) else "left"
+
+
 def shown(cell: Any) -> Any:
-    """A cell as the table shows it."""
+    """Return a cell as the table shows it."""
     if isinstance(cell, float):
         return f"{cell:.4f}"
-    return on_screen(cell) if isinstance(cell, str) else cell
+    if isinstance(cell, str):
+        return on_screen(cell)
+    return cell
