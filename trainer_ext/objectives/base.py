@@ -42,6 +42,7 @@ class Term(ABC):
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the mean over the items of this batch."""
+        # The clamp: a batch may have no item that counts.
         return self.sums(logits, labels) / self.total_weight(labels).clamp(min=1e-8)
 
 
@@ -173,6 +174,7 @@ def of_head(values: ByHead, head: str) -> Tensor:
 
 def counted(labels: Tensor) -> Tensor:
     """Return which items count, as booleans: all scores, and class indices or flags that are not negative."""
+    # A score below zero is a score.
     if labels.is_floating_point():
         return torch.ones_like(labels, dtype=torch.bool)
     return labels >= 0

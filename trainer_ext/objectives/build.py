@@ -129,6 +129,7 @@ def weights_of(
     if isinstance(value, str):
         return torch.tensor(count_and_weigh(value), dtype=torch.float32)
     classes = len(task.label_space.classes)
+    # A single class weight would cancel out of the weighted mean.
     is_one_for_all = len(value) == 1 and flag == "focal_alpha"
     if len(value) != classes and not is_one_for_all:
         raise UserError(f"{flag} has {len(value)} values, but there are {classes} classes")

@@ -78,6 +78,7 @@ def item_weights(weights: Tensor | None, logits: Tensor, labels: Tensor) -> Tens
     """
     if weights is None:
         return None
+    # torch would refuse other numbers too, with a message about shapes.
     if weights.shape[-1] not in (1, logits.shape[-1]):
         raise ValueError(f"there are {weights.shape[-1]} values for {logits.shape[-1]} classes")
     of_batch = weights.to(logits).expand(1, *logits.shape[1:])

@@ -29,6 +29,7 @@ class RmseTerm(StepTerm):
 
     def total_weight(self, labels: Tensor) -> Tensor:
         """Return the number of rows."""
+        # Not of entries: the mean over targets is taken of roots.
         return labels.new_tensor(float(labels.shape[0]))
 
     def statistics(self, logits: Tensor, labels: Tensor) -> Tensor:

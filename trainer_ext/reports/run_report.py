@@ -29,7 +29,7 @@ def write_plots(
     plots.learning_curves(history, task.default_metric, best_step, folder / "learning_curves.png")
     if scored is None:
         return
-    for figure in task.figures(scored["labels"], scored["logits"], scored["metrics"]):
+    for figure in task.figures(scored):
         draw(figure, task.label_space.classes, folder / figure.file_name)
 
 

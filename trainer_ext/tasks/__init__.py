@@ -24,6 +24,7 @@ class TaskRegistry(Mapping[str, "type[Task]"]):
     """Task classes by name."""
 
     def __getitem__(self, name: str) -> "type[Task]":
+        # Raises KeyError for another name, before a module of that name is imported.
         class_name = CLASSES[name]
         task: type[Task] = getattr(import_module(f"{__name__}.{name}"), class_name)
         return task
@@ -38,6 +39,7 @@ class TaskRegistry(Mapping[str, "type[Task]"]):
 TASKS = TaskRegistry()
 
 
+# Python calls this for a name that the module does not have yet (PEP 562).
 def __getattr__(name: str) -> Any:
     if name not in MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

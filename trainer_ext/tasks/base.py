@@ -81,6 +81,7 @@ class Task(OutputMethods):
         separator: str = ",",
     ) -> LabelSpace:
         """Return the label space of `--label_names` if given, else of the raw labels in the (training) rows."""
+        # Given names also fix the order of the classes, and allow for classes that no row has.
         if names:
             return LabelSpace.from_names(columns, names)
         return LabelSpace.from_values(columns, (value for row in rows for value in row))
@@ -204,6 +205,7 @@ class Task(OutputMethods):
 
     def stack(self, outputs: Sequence[Any]) -> Any:
         """Return the outputs of rows as `compute_metrics` takes them."""
+        # np.stack refuses an empty list.
         if not len(outputs):
             return np.zeros((0, *self.head_shape), dtype=np.float32)
         return np.stack(outputs)
@@ -220,6 +222,7 @@ class Task(OutputMethods):
         """Raise `UserError` if `metric_for_best_model` is nothing this task's evaluation produces."""
         if metric is None:
             return
+        # transformers would find a misspelt metric at the end of the first evaluation only.
         name = metric.removeprefix("eval_")
         known = ["loss", *cls.metric_names(columns)]
         if name not in known:

@@ -45,6 +45,7 @@ class Calibration:
     def from_dict(cls, stored: Mapping[str, Any] | None) -> "Calibration":
         """Return the inverse of `to_dict`; None is the default."""
         values: dict[str, Any] = {}
+        # JSON has no tuples.
         for key, value in (stored or {}).items():
             values[key] = tuple(value) if isinstance(value, list) else value
         return cls(**values)
@@ -119,6 +120,7 @@ def fit_bias(logits: Array, labels: Array) -> tuple[float, ...]:
         for step in BIAS_STEPS:
             predicted = np.where(logits[:, k] + step > margin, k, second)
             score = macro_f1(predicted, labels, classes)
+            # A class stays where it is if its F1 only differs by rounding.
             if score > best + 1e-9:
                 best = score
                 bias[k] = step

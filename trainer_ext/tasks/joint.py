@@ -8,10 +8,11 @@ import numpy as np
 
 from trainer_ext.errors import UserError
 from trainer_ext.files import json_text
-from trainer_ext.tasks.activations import Array, softmax
+from trainer_ext.tasks.activations import Array, one_hot, softmax
 from trainer_ext.tasks.base import Task
 from trainer_ext.tasks.entities import entities, slot_f1
 from trainer_ext.tasks.joint_space import COLUMNS, JointLabelSpace
+from trainer_ext.tasks.outputs import Pair, ScoredRows
 from trainer_ext.tasks.transitions import best_path, transition_scores
 from trainer_ext.tasks.words import Words, join_tokens, split_text
 
@@ -75,8 +76,9 @@ class Joint(Task):
 
     def stack_labels(self, labels: Sequence[tuple[int, Sequence[int]]]) -> Labels:
         """Return (intent, tags) of rows as (N,), and a list of (words,)."""
-        intents = np.asarray([intent for intent, _ in labels])
-        return intents, [np.asarray(tags, dtype=np.int64) for _, tags in labels]
+        intents = [intent for intent, _ in labels]
+        tags = [np.asarray(tags, dtype=np.int64) for _, tags in labels]
+        return np.asarray(intents), tags
 
     def strata(self, labels: Sequence[tuple[int, Sequence[int]]]) -> Array:
         """Return the intents (N, 1)."""
@@ -142,8 +144,9 @@ class Joint(Task):
 
     def predictions(self, logits: Outputs) -> Array:
         """Return the intents' indices, then those of all words' tags."""
-        intents, tags = logits
-        return np.concatenate([intents.argmax(axis=-1), *map(self.best_tags, tags)])
+        intents, tag_scores = logits
+        tags = [self.best_tags(scores) for scores in tag_scores]
+        return np.concatenate([intents.argmax(axis=-1), *tags])
 
     @classmethod
     def metric_names(cls, columns: Sequence[str]) -> list[str]:
@@ -152,28 +155,37 @@ class Joint(Task):
 
     def reduce(self, logits: Outputs, labels: Labels) -> Labels:
         """Return the intents, and the best tags of each row, with -100 where the labels have it."""
+        intents, tag_scores = logits
+        _, true_tags = labels
         rows = []
-        for scores, gold in zip(logits[1], labels[1], strict=True):
+        for scores, gold in zip(tag_scores, true_tags, strict=True):
             is_word = np.asarray(gold, dtype=np.int64) != NO_WORD
             tags = np.full(len(is_word), NO_WORD)
             tags[is_word] = self.best_tags(scores[is_word])
             rows.append(tags)
-        return logits[0].argmax(axis=-1), rows
+        return intents.argmax(axis=-1), rows
 
     def metrics_of(self, reduced: Labels, labels: Labels) -> dict[str, float]:
         """Return intent_accuracy, slot_f1 (as seqeval's default) and sentence_accuracy (intent and all tags right)."""
-        is_intent_right = reduced[0] == np.asarray(labels[0])
-        is_row_right = is_intent_right.copy()
-        names = []
-        for row, (predicted, gold) in enumerate(zip(reduced[1], labels[1], strict=True)):
+        intents, tags = reduced
+        true_intents, true_tags = labels
+        is_intent_right = intents == np.asarray(true_intents)
+        are_tags_right = []
+        pairs = []
+        for predicted, gold in zip(tags, true_tags, strict=True):
             gold = np.asarray(gold, dtype=np.int64)
             is_word = gold != NO_WORD
-            gold, predicted = gold[is_word], predicted[is_word]
-            is_row_right[row] &= bool((predicted == gold).all())
-            names.append((self.tag_names(gold.tolist()), self.tag_names(predicted.tolist())))
+            gold = gold[is_word]
+            predicted = predicted[is_word]
+            are_tags_right.append(bool((predicted == gold).all()))
+            # By name: tags that no training row has begin and end slots, too.
+            names = self.tag_names(gold.tolist())
+            pairs.append((names, self.tag_names(predicted.tolist())))
+        # With the type, for no rows.
+        is_row_right = is_intent_right & np.array(are_tags_right, dtype=bool)
         return {
             "intent_accuracy": float(is_intent_right.mean()),
-            "slot_f1": slot_f1(names),
+            "slot_f1": slot_f1(pairs),
             "sentence_accuracy": float(is_row_right.mean()),
         }
 
@@ -195,10 +207,12 @@ class Joint(Task):
         tags = answer.pop("tags")
         slots = []
         for first, after, name in entities(tags):
-            start = item.spans[first][0]
-            end = item.spans[after - 1][1]
-            slots.append({"slot": name, "text": item.text[start:end], "start": start, "end": end})
+            start, _ = item.spans[first]
+            _, end = item.spans[after - 1]
+            text = item.text[start:end]
+            slots.append({"slot": name, "text": text, "start": start, "end": end})
         answer = {"text": item.text, **answer, "slots": slots}
+        # Of a text that was split here, the reader does not know which words the tags belong to.
         if item.given:
             answer["tags"] = tags
         return answer
@@ -226,12 +240,13 @@ class Joint(Task):
 
     def one_answer(self, logits: Outputs, labels: Labels) -> str:
         """Return one intent for all rows, whose intents differ, or else one tag for all words, whose tags differ."""
+        true_intents, true_tags = labels
         intents = logits[0].argmax(axis=-1)
-        if np.ptp(intents) == 0 and np.ptp(labels[0]) != 0:
+        if is_constant(intents) and not is_constant(true_intents):
             return f"the intent {self.label_space.classes[intents[0]]!r}"
         tags = np.concatenate([self.best_tags(scores) for scores in logits[1]])
-        gold = np.concatenate(list(labels[1]))
-        if len(tags) and np.ptp(tags) == 0 and np.ptp(gold[gold != NO_WORD]) != 0:
+        gold = np.concatenate(list(true_tags))
+        if is_constant(tags) and not is_constant(gold[gold != NO_WORD]):
             return f"the tag {self.label_space.tags[tags[0]]!r}"
         return ""
 
@@ -250,8 +265,7 @@ class Joint(Task):
     def votes(self, logits: Array) -> Array:
         """Return the decision on the intent (I,), or on each word (words, tags), as 0 and 1."""
         chosen = logits.argmax(axis=-1) if logits.ndim == 1 else self.best_tags(logits)
-        votes: Array = np.eye(logits.shape[-1])[chosen]
-        return votes
+        return one_hot(chosen, logits.shape[-1])
 
     def ensemble_loss(self, outputs: Outputs, labels: Labels) -> float:
         """Return the sum of both heads' negative log-likelihoods, over the labels that training rows have."""
@@ -265,15 +279,17 @@ class Joint(Task):
                 total += self.nll(logits[is_known], own[is_known], 1.0)
         return total
 
-    def true_and_predicted(self, labels: Labels, logits: Outputs) -> tuple[Array, Array]:
-        """Return the intents (N, 1)."""
-        return labels[0][:, None], logits[0].argmax(axis=-1)[:, None]
+    def true_and_predicted(self, scored: ScoredRows) -> Pair:
+        """Return the intents (N,)."""
+        intents, _ = scored["labels"]
+        logits, _ = scored["logits"]
+        return intents, logits.argmax(axis=-1)
 
-    def class_pairs(self, labels: Labels, logits: Outputs) -> tuple[Array, Array]:
+    def class_pairs(self, scored: ScoredRows) -> Pair:
         """Return the intents; one that no training row has is not a class."""
-        predicted = logits[0].argmax(axis=-1)
-        is_known = labels[0] >= 0
-        return labels[0][is_known], predicted[is_known]
+        intents, predicted = self.true_and_predicted(scored)
+        is_known = intents >= 0
+        return intents[is_known], predicted[is_known]
 
     @property
     def example_columns(self) -> tuple[str, ...]:
@@ -281,12 +297,22 @@ class Joint(Task):
         return ("intent",)
 
 
+def is_constant(values: Array) -> bool:
+    """Return whether there are values, and all are equal."""
+    return len(values) > 0 and bool((values == values[0]).all())
+
+
+def is_text(token: object) -> bool:
+    """Return whether a token is a text."""
+    return isinstance(token, str)
+
+
 def check_tokens(tokens: object) -> list[str]:
     """Return tokens as a list of texts, or raise `UserError` that shows what was given instead."""
     # Lists come out of parquet as numpy arrays.
     if isinstance(tokens, np.ndarray):
         tokens = tokens.tolist()
-    if not isinstance(tokens, (list, tuple)) or not all(isinstance(token, str) for token in tokens):
+    if not isinstance(tokens, (list, tuple)) or not all(map(is_text, tokens)):
         raise UserError(f"'tokens' must be a list of texts, got {tokens!r:.80}")
     for position, token in enumerate(tokens, 1):
         if not token.strip():

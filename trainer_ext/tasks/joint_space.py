@@ -1,6 +1,6 @@
 """The label space of joint intent and slots: intents as the classes, and beside them the tags."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from zlib import crc32
@@ -14,6 +14,8 @@ COLUMNS = ("tokens", "slots", "intent")
 UNSEEN = -1000
 """And below: intents and tags that no training row has. Losses leave negative labels out, metrics count them wrong."""
 PREFIXES = "BIES"
+Counted = tuple[tuple[str, str, int], ...]
+"""A tag, the next one, and how often training rows have them so."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +25,12 @@ class JointLabelSpace(LabelSpace):
     Attributes:
         tags: `O` first, so that a word without a prediction (all zeros) is outside.
         by_character: whether the training rows' tokens are characters; a text is then split the same way.
-        neighbours: a tag, the next one, and how often training rows have them so.
+        neighbours: of the training rows; what decoding knows of which tag follows which.
     """
 
     tags: tuple[str, ...] = (OUTSIDE,)
     by_character: bool = False
-    neighbours: tuple[tuple[str, str, int], ...] = ()
+    neighbours: Counted = ()
 
     @classmethod
     def from_rows(
@@ -37,14 +39,15 @@ class JointLabelSpace(LabelSpace):
         """Return the space of the training rows."""
         space = LabelSpace.from_values(COLUMNS[2:], intents)
         counts = neighbours(tags)
-        names = {tag for pair in counts for tag in pair}
+        # Every tag is the first of some pair.
+        names = {tag for tag, _ in counts}
         ordered = sorted(names - {OUTSIDE})
         return cls(
             space.columns,
             space.classes,
             space.values,
             tags=(OUTSIDE, *ordered),
-            by_character=all(len(token) == 1 for row in tokens for token in row),
+            by_character=all(map(is_characters, tokens)),
             neighbours=as_counted(counts),
         )
 
@@ -57,8 +60,16 @@ class JointLabelSpace(LabelSpace):
         """The names of slots, sorted."""
         return sorted({tag[2:] for tag in self.tags if tag != OUTSIDE})
 
+    def slot_number(self, slot: str) -> int:
+        """Return the position of a slot; one that no training row has stands behind all others."""
+        slots = self.slots
+        if slot in slots:
+            return slots.index(slot)
+        return len(slots) + checksum(slot)
+
     def encode_intent(self, intent: str) -> int:
         """Return the index of an intent; `UNSEEN` or below if no training row has it."""
+        # As `LabelSpace.from_values` has normalised the classes.
         intent = normalise(intent)
         if intent in self.classes:
             return self.classes.index(intent)
@@ -73,17 +84,18 @@ class JointLabelSpace(LabelSpace):
         if tag in self.tags:
             return self.tags.index(tag)
         prefix, slot = tag[0], tag[2:]
-        slots = self.slots
-        number = slots.index(slot) if slot in slots else len(slots) + checksum(slot)
-        return UNSEEN - (number * len(PREFIXES) + PREFIXES.index(prefix))
+        number = self.slot_number(slot)
+        code = number * len(PREFIXES) + PREFIXES.index(prefix)
+        return UNSEEN - code
 
     def tag_name(self, index: int) -> str:
         """Return the tag of an index; a slot that no training row has is called by a number."""
         if index >= 0:
             return self.tags[index]
         number, prefix = divmod(UNSEEN - index, len(PREFIXES))
-        slots = self.slots
-        slot = slots[number] if number < len(slots) else f"unseen-{number - len(slots)}"
+        slot = f"unseen-{number}"
+        if number < len(self.slots):
+            slot = self.slots[number]
         return f"{PREFIXES[prefix]}-{slot}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -102,10 +114,11 @@ class JointLabelSpace(LabelSpace):
         Raises:
             ValueError: for tags that are not names, and neighbours that are not two of them with a count.
         """
-        tags, counts = stored["tags"], stored["neighbours"]
-        if not isinstance(tags, list) or not tags or not all(isinstance(tag, str) for tag in tags):
+        tags = stored["tags"]
+        if not tags or not is_list_of(tags, is_name):
             raise ValueError(f"tags {tags!r:.80} are not a list of names")
-        if not isinstance(counts, list) or not all(is_count(item) for item in counts):
+        counts = stored["neighbours"]
+        if not is_list_of(counts, is_count):
             raise ValueError(f"neighbours {counts!r:.80} are not two tags and a count each")
         values: dict[str, Any] = {
             key: tuple(items) for key, items in stored.items() if key != "by_character"
@@ -115,19 +128,38 @@ class JointLabelSpace(LabelSpace):
         return cls(**values)
 
 
+def is_characters(tokens: Sequence[str]) -> bool:
+    """Return whether each token is one character."""
+    return all(len(token) == 1 for token in tokens)
+
+
+def is_list_of(items: Any, is_item: Callable[[Any], bool]) -> bool:
+    """Return whether this is a list in which all items are of a kind."""
+    return isinstance(items, list) and all(map(is_item, items))
+
+
+def is_name(item: Any) -> bool:
+    """Return whether this is a text."""
+    return isinstance(item, str)
+
+
 def is_count(item: Any) -> bool:
     """Return whether this is `[tag, next tag, times]`."""
     if not isinstance(item, list) or len(item) != 3:
         return False
     before, tag, times = item
-    if not isinstance(before, str) or not isinstance(tag, str):
+    if not is_name(before) or not is_name(tag):
         return False
     return isinstance(times, int) and times >= 0
 
 
-def as_counted(counts: Neighbours) -> tuple[tuple[str, str, int], ...]:
+def as_counted(counts: Neighbours) -> Counted:
     """Return the counts in a fixed order, so that the same rows give the same config."""
-    return tuple((before, tag, times) for (before, tag), times in sorted(counts.items()))
+    ordered = []
+    for pair, times in sorted(counts.items()):
+        before, tag = pair
+        ordered.append((before, tag, times))
+    return tuple(ordered)
 
 
 def checksum(name: str) -> int:

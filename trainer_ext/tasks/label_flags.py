@@ -17,7 +17,10 @@ def flag_of(value: Any) -> int | None:
 
 def are_flags(items: Sequence[Any]) -> bool:
     """Return whether two or more labels of one row are all 0 or 1 (true or false)."""
-    return len(items) > 1 and all(flag_of(item) is not None for item in items)
+    # A single 0 or 1 is the id of a class.
+    if len(items) < 2:
+        return False
+    return all(flag_of(item) is not None for item in items)
 
 
 class ColumnShape:
@@ -48,6 +51,7 @@ class ColumnShape:
         if not are_flags(names):
             self.only_flags = False
         elif len(set(names)) < len(names):
+            # Class ids do not repeat, so these can only be flags.
             self.repeats = True
         if self.repeats and not (self.only_flags and len(self.lengths) == 1):
             seen = ", ".join(map(str, list(self.lengths)[:SHOWN]))

@@ -44,6 +44,7 @@ def labels_of(value: Any, separator: str) -> list[Any]:
         return list(parts_of(str(value).strip(), separator))
     for item in items:
         check_item(item, value)
+    # Flags repeat by nature.
     if not are_flags(items):
         check_repeats(items)
     return items
@@ -53,6 +54,7 @@ def as_list(value: Any) -> list[Any] | None:
     """Return a list, also one that was written as text; None for text that is not one."""
     if isinstance(value, (list, tuple)):
         return list(value)
+    # A set has another order in every process.
     if isinstance(value, (set, frozenset)):
         return sorted(value, key=str)
     if isinstance(value, dict):
@@ -76,12 +78,12 @@ def as_list(value: Any) -> list[Any] | None:
 def written_list(text: str) -> list[Any] | None:
     """Return text in brackets as JSON, numpy or Python writes a list; None if it is none of them."""
     try:
-        items = json.loads(text)
+        parsed = json.loads(text)
     except (ValueError, RecursionError):
         pass
     else:
-        # A mapping, which `as_list` refuses: the brackets were `{}`.
-        return list(items) if isinstance(items, list) else as_list(items)
+        # Not a list: a mapping in `{}`, which `as_list` refuses.
+        return as_list(parsed)
     # numpy first: to Python, `['a' 'b']` is one text, 'ab'.
     items = numpy_list(text)
     if items is None:

@@ -65,6 +65,7 @@ class LabelSpace:
         # Sorted as text first, so that numbers of equal size (1 and 01) keep one order.
         ordered = sorted({normalise(value) for value in values})
         if all(map(is_number, ordered)):
+            # As text, 10 comes before 2.
             ordered.sort(key=float)
         if len(ordered) < 2:
             raise UserError(f"label columns {list(columns)} hold one class only: {ordered}")
@@ -77,6 +78,7 @@ class LabelSpace:
             KeyError: if it is none of these.
         """
         value = normalise(value)
+        # Values first: with `no=1 1=2` a 1 in the file is a no.
         if value in self.values:
             return self.values.index(value)
         if value in self.classes:
@@ -128,6 +130,7 @@ class LabelSpace:
     def from_dict(cls, stored: Mapping[str, Any]) -> "LabelSpace":
         """Return the inverse of `to_dict`."""
         values: dict[str, Any] = {}
+        # JSON has no tuples, and the space has to be hashable.
         for key, value in stored.items():
             values[key] = tuple(value) if isinstance(value, list) else value
         return cls(**values)
@@ -146,8 +149,9 @@ def outputs_of(stored: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def normalise(value: Any) -> str:
-    """Return a label as text: stripped, and `1.0` (a CSV column that once held a gap) as `1`."""
+    """Return a label as text: stripped, and `1.0` as `1`."""
     text = str(value).strip()
+    # pandas turns whole numbers into floats if their column has a gap.
     number = text.removesuffix(".0")
     if number != text and number.lstrip("-").isdecimal():
         return number

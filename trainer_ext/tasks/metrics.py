@@ -8,6 +8,8 @@ import evaluate
 import numpy as np
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
+from trainer_ext.tasks.activations import Array
+
 
 class OfflineMetric(evaluate.Metric):
     """Base: integer predictions and references (N,), or (N, A) in a subclass that says so."""
@@ -32,8 +34,10 @@ class NamedMetric(OfflineMetric):
 
     def named(self, prefix: str, scores: Sequence[float]) -> dict[str, float]:
         """Return the scores by `<prefix>_<name>`."""
-        pairs = zip(self.names, scores, strict=True)
-        return {f"{prefix}_{name}": float(score) for name, score in pairs}
+        named = {}
+        for name, score in zip(self.names, scores, strict=True):
+            named[f"{prefix}_{name}"] = float(score)
+        return named
 
 
 class Accuracy(OfflineMetric):
@@ -47,12 +51,15 @@ class F1(NamedMetric):
     """`{"f1_macro", "f1_<class>"}` over the classes that occur in predictions or references, as scikit-learn counts."""
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        # Other classes of the label space would count as 0 in the mean: a validation file may lack rare ones.
         present = np.union1d(predictions, references)
         by_class = f1_score(references, predictions, labels=present, average=None, zero_division=0)
         scores = {}
         for index, score in zip(present, by_class, strict=True):
-            scores[f"f1_{self.names[index]}"] = float(score)
-        return {**scores, "f1_macro": float(np.mean(by_class))}
+            name = self.names[index]
+            scores[f"f1_{name}"] = float(score)
+        scores["f1_macro"] = float(np.mean(by_class))
+        return scores
 
 
 class ExactMatch(OfflineMetric):
@@ -75,7 +82,9 @@ class MultiLabelF1(NamedMetric):
         by_class = f1_score(*given, average=None, zero_division=0)
         micro = f1_score(*given, average="micro", zero_division=0)
         scores = self.named("f1", by_class)
-        return {**scores, "f1_micro": float(micro), "f1_macro": float(np.mean(by_class))}
+        scores["f1_micro"] = float(micro)
+        scores["f1_macro"] = float(np.mean(by_class))
+        return scores
 
 
 class RocAuc(OfflineMetric):
@@ -87,11 +96,15 @@ class RocAuc(OfflineMetric):
     feature = datasets.Sequence(datasets.Value("float64"))
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        by_class = np.transpose(predictions)
+        flags = np.transpose(references)
         values = []
-        for scores, labels in zip(np.transpose(predictions), np.transpose(references), strict=True):
+        for scores, labels in zip(by_class, flags, strict=True):
             if 0 < labels.mean() < 1:
                 values.append(roc_auc_score(labels, scores))
-        return {"roc_auc_macro": float(np.mean(values)) if values else 0.5}
+        if not values:
+            return {"roc_auc_macro": 0.5}
+        return {"roc_auc_macro": float(np.mean(values))}
 
 
 class Rmse(NamedMetric):
@@ -111,11 +124,21 @@ class Pearson(OfflineMetric):
     feature = datasets.Sequence(datasets.Value("float64"))
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
-        x = np.asarray(predictions) - np.mean(predictions, axis=0)
-        y = np.asarray(references) - np.mean(references, axis=0)
-        spread = np.sqrt((x**2).sum(axis=0) * (y**2).sum(axis=0))
+        x = centred(predictions)
+        y = centred(references)
+        squares = (x**2).sum(axis=0) * (y**2).sum(axis=0)
+        spread = np.sqrt(squares)
         # Of constant values the mean may differ by a rounding error, so that the spread alone is not quite 0.
-        varies = (np.ptp(x, axis=0) > 0) & (np.ptp(y, axis=0) > 0) & (spread > 0)
-        products = (x * y).sum(axis=0)
-        r = np.divide(products, spread, out=np.zeros_like(spread), where=varies)
+        x_varies = np.ptp(x, axis=0) > 0
+        y_varies = np.ptp(y, axis=0) > 0
+        is_defined = x_varies & y_varies & (spread > 0)
+        r = np.zeros_like(spread)
+        np.divide((x * y).sum(axis=0), spread, out=r, where=is_defined)
         return {"pearson": float(r.mean())}
+
+
+def centred(values: Any) -> Array:
+    """Return rows (N, T) less the mean of each column."""
+    rows: Array = np.asarray(values)
+    rows = rows - rows.mean(axis=0)
+    return rows

@@ -1,6 +1,6 @@
 """A polarity for each of several aspects of a text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ from trainer_ext.errors import UserError
 from trainer_ext.tasks.activations import Array
 from trainer_ext.tasks.base import Task, class_answer, rounded
 from trainer_ext.tasks.figures import Figure, ScoreBars
+from trainer_ext.tasks.outputs import ScoredRows
 
 
 class MultiAspect(Task):
@@ -49,17 +50,15 @@ class MultiAspect(Task):
         from trainer_ext.tasks.metrics import F1, Accuracy, ExactMatch
 
         accuracy = Accuracy().compute(predictions=reduced.ravel(), references=labels.ravel())
+        exact_match = ExactMatch().compute(predictions=reduced, references=labels)
         f1 = F1(self.label_space.classes)
         by_aspect: dict[str, float] = {}
-        for k, name in enumerate(self.label_space.columns):
-            scores = f1.compute(predictions=reduced[:, k], references=labels[:, k])
+        columns = zip(self.label_space.columns, reduced.T, labels.T, strict=True)
+        for name, predicted, true in columns:
+            scores = f1.compute(predictions=predicted, references=true)
             by_aspect[f"f1_macro_{name}"] = scores["f1_macro"]
-        return {
-            **accuracy,
-            "f1_macro": float(np.mean(list(by_aspect.values()))),
-            **ExactMatch().compute(predictions=reduced, references=labels),
-            **by_aspect,
-        }
+        mean = float(np.mean(list(by_aspect.values())))
+        return {**accuracy, "f1_macro": mean, **exact_match, **by_aspect}
 
     def predictions(self, logits: Array) -> Array:
         """Return class indices (N, A)."""
@@ -77,18 +76,20 @@ class MultiAspect(Task):
             columns += [f"{aspect}_probability_{name}" for name in self.label_space.classes]
         return columns
 
-    def figures(self, labels: Any, logits: Any, metrics: Mapping[str, float]) -> list[Figure]:
+    def figures(self, scored: ScoredRows) -> list[Figure]:
         """Describe the confusion matrix of all aspects together, and the macro-F1 of each."""
+        metrics = scored["metrics"]
         by_aspect = {name: metrics[f"f1_macro_{name}"] for name in self.label_space.columns}
         title = "validation macro-F1 by aspect"
         bars = ScoreBars(by_aspect, metrics["f1_macro"], title, "f1_by_aspect.png")
-        return [*super().figures(labels, logits, metrics), bars]
+        return [*super().figures(scored), bars]
 
     def decode(self, logits: Array) -> dict[str, Any]:
         """Return `{"aspects": {aspect: {"label", "score", "probabilities"}}}`."""
         scaled = logits / self.calibration.temperature
         best = self.predictions(logits)
+        classes = self.label_space.classes
         aspects = {}
-        for k, name in enumerate(self.label_space.columns):
-            aspects[name] = class_answer(scaled[k], self.label_space.classes, int(best[k]))
+        for aspect, row, index in zip(self.label_space.columns, scaled, best, strict=True):
+            aspects[aspect] = class_answer(row, classes, int(index))
         return {"aspects": aspects}

@@ -1,7 +1,7 @@
 """Any number of labels a text, also none."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,12 @@ from trainer_ext.errors import UserError
 from trainer_ext.files import json_text
 from trainer_ext.tasks.activations import Array, logit, sigmoid
 from trainer_ext.tasks.base import Task, rounded
-from trainer_ext.tasks.calibration import expected_calibration_error, fit_thresholds
+from trainer_ext.tasks.calibration import Calibration, expected_calibration_error, fit_thresholds
 from trainer_ext.tasks.figures import Figure, ScoreBars
 from trainer_ext.tasks.label_flags import ColumnShape, are_flags, flag_of
 from trainer_ext.tasks.label_lists import as_list, check_repeats, labels_of
 from trainer_ext.tasks.label_space import LabelSpace, is_number, normalise
+from trainer_ext.tasks.outputs import ScoredRows
 
 THRESHOLD = 0.5
 
@@ -76,7 +77,7 @@ class MultiLabel(Task):
             shape = shape_of(values, None, separator)
             flags = shape.flags()
             # Flags have no names: classes are called by their position.
-            found = [str(k) for k in range(flags)] if flags else shape.names
+            found = map(str, range(flags)) if flags else shape.names
             space = LabelSpace.from_values(columns, found)
         return LabelSpace(
             columns, space.classes, space.values, separator=separator, flags=bool(flags)
@@ -111,6 +112,7 @@ class MultiLabel(Task):
             return [value]
         try:
             labels = labels_of(value, self.label_space.separator)
+            # Read as the training rows were, even if this row's flags could be class ids.
             if self.label_space.flags:
                 return self.flagged(labels)
             if as_list(value) is not None:
@@ -198,7 +200,8 @@ class MultiLabel(Task):
         return ["f1_micro", "f1_macro", "exact_match", "roc_auc_macro"]
 
     def reduce(self, logits: Array, labels: Array) -> Array:
-        """Return the logits: ROC-AUC is computed from scores."""
+        """Return the logits."""
+        # ROC-AUC is computed from scores, not from predictions.
         return logits
 
     def metrics_of(self, reduced: Array, labels: Array) -> dict[str, float]:
@@ -233,9 +236,9 @@ class MultiLabel(Task):
         probabilities = self.probabilities(logits, temperature)
         return expected_calibration_error(probabilities.ravel(), labels.ravel())
 
-    def fit_decision(self, logits: Array, labels: Array) -> dict[str, tuple[float, ...]]:
-        """Fit a threshold for each class, for its F1."""
-        return {"thresholds": fit_thresholds(sigmoid(logits), labels)}
+    def fit_decision(self, logits: Array, labels: Array) -> Calibration:
+        """Return a threshold for each class, for its F1."""
+        return Calibration(thresholds=fit_thresholds(sigmoid(logits), labels))
 
     def decode(self, logits: Array) -> dict[str, Any]:
         """Return `{"labels": [...], "probabilities": {class: p}}`, labels in the order of the classes."""
@@ -280,11 +283,12 @@ class MultiLabel(Task):
         """Return the predictions, which are 0 and 1 already."""
         return self.predictions(logits)
 
-    def class_pairs(self, labels: Any, logits: Any) -> None:
+    def class_pairs(self, scored: ScoredRows) -> None:
         """Return None: a row may have several classes."""
 
-    def figures(self, labels: Any, logits: Any, metrics: Mapping[str, float]) -> list[Figure]:
+    def figures(self, scored: ScoredRows) -> list[Figure]:
         """Describe the F1 of each class."""
+        metrics = scored["metrics"]
         by_class = {name: metrics[f"f1_{name}"] for name in self.label_space.classes}
         title = "validation F1 by class"
         return [ScoreBars(by_class, metrics["f1_macro"], title, "f1_by_class.png")]
@@ -303,10 +307,12 @@ def shape_of(values: Iterable[Any], space: LabelSpace | None, separator: str) ->
     """Return what the lists of a column have in common; with known labels, read only as far as it takes to tell."""
     shape = ColumnShape()
     for value in values:
+        # A name may hold the separator, and must not be cut there.
         if space is not None and space.holds(value):
             shape.only_flags = False
         else:
             shape.add(labels_of(value, separator))
+        # If the names are known, all that is left to learn is whether the lists are flags.
         if space is not None and not shape.only_flags:
             break
     return shape

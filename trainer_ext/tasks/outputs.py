@@ -1,15 +1,19 @@
 """What is done with a model's outputs: calibrating them, comparing two models, ensembles, pictures of predictions."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, TypedDict
 
 import numpy as np
 
-from trainer_ext.tasks.activations import SMALLEST_PROBABILITY, Array, softmax
+from trainer_ext.tasks.activations import Array, cut_off, one_hot, softmax
 from trainer_ext.tasks.calibration import Calibration, expected_calibration_error, fit_temperature
 from trainer_ext.tasks.figures import ConfusionMatrix, Figure
 from trainer_ext.tasks.label_space import LabelSpace
+
+Pair = tuple[Array, Array]
+"""What is true and what was predicted."""
 
 
 class ScoredRows(TypedDict):
@@ -43,17 +47,21 @@ class OutputMethods(ABC):
     def nll(self, logits: Array, labels: Array, temperature: float) -> float:
         """Return the mean negative log-likelihood of the labels, in nats."""
         probabilities = self.probabilities(logits, temperature)
-        of_labels = np.take_along_axis(probabilities, labels[..., None], axis=-1)
-        return float(-np.log(of_labels.clip(min=1e-300)).mean())
+        index = labels[..., None]
+        of_labels = np.take_along_axis(probabilities, index, axis=-1)
+        # In float64 a probability can be 0.
+        likelihood = np.log(of_labels.clip(min=1e-300))
+        return -float(likelihood.mean())
 
     def ece(self, logits: Array, labels: Array, temperature: float) -> float:
         """Return the expected calibration error of the most probable class."""
         probabilities = self.probabilities(logits, temperature)
+        confidence = probabilities.max(axis=-1)
         is_right = probabilities.argmax(axis=-1) == labels
-        return expected_calibration_error(probabilities.max(axis=-1).ravel(), is_right.ravel())
+        return expected_calibration_error(confidence.ravel(), is_right.ravel())
 
-    def fit_decision(self, logits: Array, labels: Array) -> dict[str, tuple[float, ...]]:
-        """Fit the fields of `Calibration` that make better decisions, on logits that are divided already."""
+    def fit_decision(self, logits: Array, labels: Array) -> Calibration:
+        """Return thresholds or a bias that make better decisions, fitted on logits that are divided already."""
         raise NotImplementedError(f"{self.name} has no thresholds")
 
     def fit_calibration(self, logits: Array, labels: Array, what: str) -> Calibration:
@@ -64,10 +72,11 @@ class OutputMethods(ABC):
         if what == "temperature":
             return Calibration(temperature)
         decision = self.fit_decision(logits / temperature, labels)
-        return Calibration(temperature, decision.get("thresholds"), decision.get("bias"))
+        return replace(decision, temperature=temperature)
 
     def calibration_metrics(self, logits: Array, labels: Array) -> dict[str, float]:
         """Return `ece` and `ece_uncalibrated` of a calibrated model; nothing for others."""
+        # Without a calibration the two would be the same number.
         if self.calibration == Calibration():
             return {}
         return {
@@ -79,7 +88,8 @@ class OutputMethods(ABC):
 
     def agreement(self, logits: Any, reference: Any) -> float:
         """Return the share of items that two models' logits (N, *head_shape) answer alike."""
-        return float((self.predictions(logits) == self.predictions(reference)).mean())
+        is_alike = self.predictions(logits) == self.predictions(reference)
+        return float(is_alike.mean())
 
     def flat(self, logits: Any) -> Array:
         """Return all logits in one axis."""
@@ -87,15 +97,13 @@ class OutputMethods(ABC):
 
     def parts(self, logits: Any) -> list[Array]:
         """Divide the logits of all rows by what has a scale of its own: heads, or the targets of regression."""
+        # Compared as one, the differences of a head with small logits would not be seen.
         return [logits]
 
     def spreads(self, logits: Any, labels: Any) -> list[float]:
         """Return the standard deviation of each of the `parts`; both arguments as `compute_metrics` takes them."""
-        spreads = []
-        for part in self.parts(logits):
-            # Words can be missing from all rows: the tags then have no spread, which is not NaN.
-            spreads.append(float(part.std()) if part.size else 0.0)
-        return spreads
+        # Without any word there are no logits of tags, whose spread would be NaN.
+        return [float(part.std()) if part.size else 0.0 for part in self.parts(logits)]
 
     def metric_unit(self, labels: Any) -> float:
         """Return what the default metric is measured in: 1 for shares."""
@@ -103,6 +111,7 @@ class OutputMethods(ABC):
 
     def one_answer(self, logits: Any, labels: Any) -> str:
         """Return what the model answers for every row although labels differ; empty if its answers differ too."""
+        # A model that answers all rows alike agrees with any export of itself, which proves nothing.
         predictions = self.predictions(logits)
         is_constant = (predictions == predictions[0]).all()
         if is_constant and (labels != labels[0]).any():
@@ -129,7 +138,7 @@ class OutputMethods(ABC):
 
     def from_ensemble_values(self, values: Array) -> Array:
         """Return logits that have these `ensemble_values`."""
-        logits: Array = np.log(values.clip(SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY))
+        logits: Array = np.log(cut_off(values))
         return logits
 
     def oof_columns(self) -> list[str]:
@@ -142,8 +151,7 @@ class OutputMethods(ABC):
 
     def votes(self, logits: Array) -> Array:
         """Return the decisions of one head as 0 and 1, shaped as its logits."""
-        votes: Array = np.eye(logits.shape[-1])[self.predictions(logits)]
-        return votes
+        return one_hot(self.predictions(logits), logits.shape[-1])
 
     def ensemble_loss(self, outputs: Any, labels: Any) -> float:
         """Return what the weights of an ensemble are fitted on: the negative log-likelihood in nats."""
@@ -151,18 +159,18 @@ class OutputMethods(ABC):
 
     # --- pictures and examples --------------------------------------------------------------------------------------
 
-    def true_and_predicted(self, labels: Any, logits: Any) -> tuple[Array, Array]:
+    def true_and_predicted(self, scored: ScoredRows) -> Pair:
         """Return labels and predictions (N, ...) of the first head."""
-        return np.asarray(labels), self.predictions(logits)
+        return np.asarray(scored["labels"]), self.predictions(scored["logits"])
 
-    def class_pairs(self, labels: Any, logits: Any) -> tuple[Array, Array] | None:
+    def class_pairs(self, scored: ScoredRows) -> Pair | None:
         """Return true and predicted class indices (M,) of all labels; None if a label is not one class."""
-        true, predicted = self.true_and_predicted(labels, logits)
+        true, predicted = self.true_and_predicted(scored)
         return true.ravel(), predicted.ravel()
 
-    def figures(self, labels: Any, logits: Any, metrics: Mapping[str, float]) -> list[Figure]:
+    def figures(self, scored: ScoredRows) -> list[Figure]:
         """Describe the pictures of the validation predictions."""
-        pairs = self.class_pairs(labels, logits)
+        pairs = self.class_pairs(scored)
         if pairs is None:
             return []
         return [ConfusionMatrix(*pairs)]
@@ -174,8 +182,11 @@ class OutputMethods(ABC):
 
     def readable(self, labels: Array) -> list[Any]:
         """Return one row of `true_and_predicted` as people read it, a cell for each of `example_columns`."""
-        names = []
-        for index in np.atleast_1d(labels):
-            # Labels that no training row has are below zero.
-            names.append(self.label_space.classes[index] if index >= 0 else "(unseen)")
-        return names
+        return [self.class_name(index) for index in np.atleast_1d(labels)]
+
+    def class_name(self, index: int) -> str:
+        """Return the class of an index."""
+        # Labels that no training row has are below zero.
+        if index < 0:
+            return "(unseen)"
+        return self.label_space.classes[index]

@@ -1,7 +1,7 @@
 """Numbers for a text: one score for each of several targets."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from trainer_ext.tasks.activations import Array
 from trainer_ext.tasks.base import Task, rounded
 from trainer_ext.tasks.figures import Figure, Scatter
 from trainer_ext.tasks.label_space import LabelSpace
+from trainer_ext.tasks.outputs import ScoredRows
 
 BINS = 10
 """Strata of a target with many different numbers."""
@@ -59,6 +60,7 @@ class Regression(Task):
 
         A constant target keeps a scale of 1.
         """
+        # A head that starts near 0 needs many steps to reach scores around 60.
         targets = np.asarray(labels, dtype=np.float64)
         std = targets.std(axis=0)
         return {
@@ -80,6 +82,7 @@ class Regression(Task):
     def encode_number(self, column: str, value: Any) -> float:
         """Return one target, or raise `UserError` naming column and value."""
         number = to_number(value)
+        # One NaN or infinity makes the loss and every metric NaN.
         if not math.isfinite(number):
             raise UserError(f"column {column!r} has {value!r}; expected a finite number")
         return number
@@ -98,7 +101,9 @@ class Regression(Task):
         from trainer_ext.tasks.metrics import Pearson, Rmse
 
         given = {"predictions": reduced, "references": labels}
-        return {**Rmse(self.label_space.columns).compute(**given), **Pearson().compute(**given)}
+        rmse = Rmse(self.label_space.columns).compute(**given)
+        pearson = Pearson().compute(**given)
+        return {**rmse, **pearson}
 
     def predictions(self, logits: Array) -> Array:
         """Return the scores (N, T)."""
@@ -113,7 +118,9 @@ class Regression(Task):
 
         Scores that hardly differ from each other may differ from a second model's by more than their own spread.
         """
-        larger: list[float] = np.maximum(logits.std(axis=0), labels.std(axis=0)).tolist()
+        of_scores = logits.std(axis=0)
+        of_labels = labels.std(axis=0)
+        larger: list[float] = np.maximum(of_scores, of_labels).tolist()
         return larger
 
     def metric_unit(self, labels: Array) -> float:
@@ -121,6 +128,7 @@ class Regression(Task):
         spread = labels.std(axis=0).mean()
         if not spread:
             spread = np.abs(labels).mean()
+        # All labels may be 0.
         return float(spread) or 1.0
 
     def one_answer(self, logits: Array, labels: Array) -> str:
@@ -135,7 +143,8 @@ class Regression(Task):
         """Return the share of scores within 1% of the reference's."""
         # Of a score of 0 one percent is nothing: a thousandth of the scores' spread is allowed as well.
         smallest = 0.001 * reference.std(axis=0)
-        return float(np.isclose(logits, reference, rtol=0.01, atol=smallest).mean())
+        is_close = np.isclose(logits, reference, rtol=0.01, atol=smallest)
+        return float(is_close.mean())
 
     def to_columns(self, output: Array, as_list: bool = False) -> dict[str, float]:
         """Write a score for each target."""
@@ -161,12 +170,13 @@ class Regression(Task):
         """Return the mean squared error."""
         return float(((outputs - labels) ** 2).mean())
 
-    def class_pairs(self, labels: Any, logits: Any) -> None:
+    def class_pairs(self, scored: ScoredRows) -> None:
         """Return None: there are no classes."""
 
-    def figures(self, labels: Any, logits: Any, metrics: Mapping[str, float]) -> list[Figure]:
+    def figures(self, scored: ScoredRows) -> list[Figure]:
         """Describe predicted over true scores."""
-        return [Scatter(np.asarray(labels), logits, self.label_space.columns)]
+        true, predicted = self.true_and_predicted(scored)
+        return [Scatter(true, predicted, self.label_space.columns)]
 
     def readable(self, labels: Array) -> list[float]:
         """Return the numbers."""
@@ -182,9 +192,11 @@ def binned(values: Array) -> Array:
     known = np.unique(values)
     if len(known) <= BINS:
         return np.searchsorted(known, values)
-    inner_edges = np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1])
+    # Not k / BINS, which rounds otherwise: rows that were kept back for validation must be found again.
+    shares = np.linspace(0, 1, BINS + 1)[1:-1]
     # A value that many rows share can be several of the edges.
-    return np.searchsorted(np.unique(inner_edges), values)
+    inner_edges = np.unique(np.quantile(values, shares))
+    return np.searchsorted(inner_edges, values)
 
 
 def to_number(value: Any) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 from trainer_ext.errors import UserError
 from trainer_ext.tasks.activations import Array
 from trainer_ext.tasks.base import Task, class_answer
-from trainer_ext.tasks.calibration import fit_bias
+from trainer_ext.tasks.calibration import Calibration, fit_bias
 
 
 class SingleLabel(Task):
@@ -17,6 +17,7 @@ class SingleLabel(Task):
     name = "single_label"
     default_metric = "f1_macro"
     problem_type = "single_label_classification"
+    # What is called thresholds there is a bias for each class here.
     calibrations = ("temperature", "thresholds", "both")
     can_balance = True
     default_fold_strategy = "stratified"
@@ -54,10 +55,13 @@ class SingleLabel(Task):
         from trainer_ext.tasks.metrics import F1, Accuracy
 
         given = {"predictions": reduced, "references": labels}
-        return {**Accuracy().compute(**given), **F1(self.label_space.classes).compute(**given)}
+        accuracy = Accuracy().compute(**given)
+        f1 = F1(self.label_space.classes).compute(**given)
+        return {**accuracy, **f1}
 
     def predictions(self, logits: Array) -> Array:
         """Return class indices (N,)."""
+        # Only then: divided logits may be rounded to the same number, and decide otherwise.
         if self.calibration.bias is not None:
             logits = self.decision_logits(logits / self.calibration.temperature)
         chosen: Array = logits.argmax(axis=-1)
@@ -74,11 +78,12 @@ class SingleLabel(Task):
         """Return the class."""
         return repr(self.label_space.classes[int(prediction)])
 
-    def fit_decision(self, logits: Array, labels: Array) -> dict[str, tuple[float, ...]]:
-        """Fit a bias for each class, for macro-F1."""
-        return {"bias": fit_bias(logits, labels)}
+    def fit_decision(self, logits: Array, labels: Array) -> Calibration:
+        """Return a bias for each class, for macro-F1."""
+        return Calibration(bias=fit_bias(logits, labels))
 
     def decode(self, logits: Array) -> dict[str, Any]:
         """Return `{"label", "score", "probabilities"}`."""
         scaled = logits / self.calibration.temperature
-        return class_answer(scaled, self.label_space.classes, int(self.predictions(logits)))
+        best = int(self.predictions(logits))
+        return class_answer(scaled, self.label_space.classes, best)

@@ -43,6 +43,7 @@ def neighbours(rows: Iterable[Sequence[str]]) -> Neighbours:
     """Count which tag follows which in rows of tags."""
     counts: Counter[tuple[str, str]] = Counter()
     for row in rows:
+        # A text begins and ends outside of any slot.
         counts.update(pairwise([OUTSIDE, *row, OUTSIDE]))
     return counts
 
@@ -97,6 +98,7 @@ def best_path(scores: Array, transitions: Array) -> Array:
     total = first[0] + scores[0]
     came_from = []
     for word in range(1, len(scores)):
+        # Both steps: to the word that was not seen, and from it.
         near_unseen = is_unseen[word - 1] or is_unseen[word]
         reached = total[:, None] + (beside_unseen if near_unseen else transitions)
         came_from.append(reached.argmax(axis=0))

@@ -30,7 +30,7 @@ def media_of(task: Task, items: list, scored: ScoredRows) -> dict[str, Any]:
     import wandb
 
     media: dict[str, Any] = {}
-    pair = task.class_pairs(scored["labels"], scored["logits"])
+    pair = task.class_pairs(scored)
     classes = list(task.label_space.classes)
     if pair is not None and len(classes) <= MOST_CLASSES:
         true, predicted = pair
@@ -61,7 +61,7 @@ def distinct(header: Sequence[str]) -> list[str | int]:
 def examples(task: Task, items: list, scored: ScoredRows) -> tuple[list[str], list[list[Any]]]:
     """Return column names and up to `MOST_ROWS` rows of text, labels and predictions."""
     columns = task.example_columns
-    true, predicted = task.true_and_predicted(scored["labels"], scored["logits"])
+    true, predicted = task.true_and_predicted(scored)
     rows = []
     for item, label, prediction in zip(items[:MOST_ROWS], true, predicted, strict=False):
         text = item if isinstance(item, str) else " ".join(item)

@@ -124,14 +124,14 @@ def test_tables_of_every_task():
     columns, rows = examples(single, texts, scored)
     assert columns == ["text", "label", "label (predicted)"]
     assert rows == [["first", "a", "a"], ["x" * 500, "b", "a"]]
-    assert [part.tolist() for part in single.class_pairs(**scored)] == [[0, 1], [0, 0]]
+    assert [part.tolist() for part in single.class_pairs(scored)] == [[0, 1], [0, 0]]
 
     aspects = task("multi_aspect", ["food", "staff"], ["bad", "good"])
     scored = {"labels": np.array([[0, 1]]), "logits": np.array([[[0.0, 1.0], [0.0, 1.0]]])}
     columns, rows = examples(aspects, texts[:1], scored)
     assert columns == ["text", "food", "staff", "food (predicted)", "staff (predicted)"]
     assert rows == [["first", "bad", "good", "good", "good"]]
-    assert [part.tolist() for part in aspects.class_pairs(**scored)] == [[0, 1], [1, 1]]
+    assert [part.tolist() for part in aspects.class_pairs(scored)] == [[0, 1], [1, 1]]
 
     labels = task("multi_label", ["labels"], ["joy", "fear", "hope"])
     scored = {"labels": np.array([[1.0, 0.0, 1.0]]), "logits": np.array([[-1.0, 2.0, 3.0]])}
@@ -139,12 +139,12 @@ def test_tables_of_every_task():
         ["text", "labels", "labels (predicted)"],
         [["first", "joy, hope", "fear, hope"]],
     )
-    assert labels.class_pairs(**scored) is None
+    assert labels.class_pairs(scored) is None
 
     scores = task("regression", ["x", "y"], [])
     scored = {"labels": np.array([[1.0, 2.0]]), "logits": np.array([[1.5, 2.5]], dtype=np.float32)}
     assert examples(scores, texts[:1], scored)[1] == [["first", 1.0, 2.0, 1.5, 2.5]]
-    assert scores.class_pairs(**scored) is None
+    assert scores.class_pairs(scored) is None
 
 
 def test_tables_of_intents():
@@ -157,7 +157,7 @@ def test_tables_of_intents():
     columns, rows = examples(joint, [["stop"], ["play", "it"]], scored)
     assert columns == ["text", "intent", "intent (predicted)"]
     assert rows == [["stop", "stop", "play"], ["play it", "(unseen)", "play"]]
-    assert [part.tolist() for part in joint.class_pairs(**scored)] == [[1], [0]]
+    assert [part.tolist() for part in joint.class_pairs(scored)] == [[1], [0]]
 
 
 def test_columns_of_a_table_have_one_type_each():
