@@ -82,9 +82,12 @@ def combine(
     shares = None
     if how == "weighted" and weights is not None:
         shares = np.asarray(weights) / np.sum(weights)
-    heads_of_models = [task.heads(output) for task, output in zip(tasks, outputs, strict=True)]
+    heads_by_model = []
+    for task, output in zip(tasks, outputs, strict=True):
+        heads_by_model.append(task.heads(output))
+    # `joint` has two heads, each combined by itself; every other task has one.
     combined = []
-    for heads in zip(*heads_of_models, strict=True):
+    for heads in zip(*heads_by_model, strict=True):
         combined.append(combine_head(tasks, heads, how, shares))
     return tasks[0].from_heads(combined)
 
@@ -94,17 +97,24 @@ def combine_head(
 ) -> np.ndarray:
     """Combine one array a model, with the classes in the last axis."""
     whole = tasks[0]
-    scaled = [head / task.calibration.temperature for task, head in zip(tasks, heads, strict=True)]
+    scaled: list[np.ndarray] = []
+    probabilities: list[np.ndarray] = []
+    votes: list[np.ndarray] = []
+    for task, head in zip(tasks, heads, strict=True):
+        logits = head / task.calibration.temperature
+        scaled.append(logits)
+        if how == "vote":
+            votes.append(task.votes(head))
+            # Between equal votes a model counts by how far it is beyond its own threshold or bias.
+            logits = task.decision_logits(logits)
+        probabilities.append(whole.ensemble_values(logits))
     if how == "logits":
-        mean: np.ndarray = np.mean(scaled, axis=0)
-        return mean
-    if how == "vote":
-        scaled = [task.decision_logits(head) for task, head in zip(tasks, scaled, strict=True)]
-    probabilities = [whole.ensemble_values(head) for head in scaled]
+        mean_logits: np.ndarray = np.mean(scaled, axis=0)
+        return mean_logits
     values = np.average(probabilities, axis=0, weights=weights)
     if how == "vote":
-        votes = np.mean([task.votes(head) for task, head in zip(tasks, heads, strict=True)], axis=0)
-        values = (votes + TIE_BREAK * values) / (1 + TIE_BREAK)
+        shares = np.mean(votes, axis=0)
+        values = (shares + TIE_BREAK * values) / (1 + TIE_BREAK)
     return whole.from_ensemble_values(values)
 
 
@@ -127,7 +137,9 @@ def fit_weights(
         labels: (N, ...).
     """
     if tasks[0].ragged_outputs:
-        losses = [task.ensemble_loss(out, labels) for task, out in zip(tasks, outputs, strict=True)]
+        losses = []
+        for task, output in zip(tasks, outputs, strict=True):
+            losses.append(task.ensemble_loss(output, labels))
         return inverse_loss_weights(losses)
     whole = ensemble_task([""] * len(tasks), tasks)
 
@@ -156,4 +168,5 @@ def minimise_on_simplex(loss: Callable[[np.ndarray], float], size: int) -> np.nd
 
 def as_shares(weights: np.ndarray) -> list[float]:
     """Scale weights to the sum 1."""
-    return [float(weight) for weight in weights / weights.sum()]
+    shares = weights / weights.sum()
+    return list(map(float, shares))

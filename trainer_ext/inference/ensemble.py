@@ -82,9 +82,10 @@ class EnsemblePredictor(Predictor):
     def outputs(self, items: Sequence[Any]) -> list[Any]:
         """Return the ensemble's output for each prepared item, in order."""
         by_member = self._member_outputs(items)
-        return [
-            combine(self.tasks, row, self.how, self.weights) for row in zip(*by_member, strict=True)
-        ]
+        combined = []
+        for row in zip(*by_member, strict=True):
+            combined.append(combine(self.tasks, row, self.how, self.weights))
+        return combined
 
     def _member_outputs(self, items: Sequence[Any]) -> list[list[Any]]:
         if self.members:

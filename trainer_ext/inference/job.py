@@ -24,7 +24,8 @@ from trainer_ext.data.labelled import read_labelled
 from trainer_ext.errors import UserError
 from trainer_ext.inference.predictor import Predictor
 
-# What is left out of answers that have labels only.
+# What --no_text and --labels_only leave out of an answer.
+TEXTS = ("text", "tokens")
 CONFIDENCES = ("score", "probabilities", "intent_score")
 
 logger = logging.getLogger(__name__)
@@ -95,16 +96,23 @@ class Form:
     def answer(self, answer: dict[str, Any]) -> dict[str, Any]:
         """Return the model's answer in this form."""
         if not self.text:
-            answer = {key: value for key, value in answer.items() if key not in ("text", "tokens")}
+            answer = without(answer, TEXTS)
         return only_labels(answer) if self.labels_only else answer
 
 
 def only_labels(answer: dict[str, Any]) -> dict[str, Any]:
     """Return an answer without what tells how sure the model is."""
-    labels = {key: value for key, value in answer.items() if key not in CONFIDENCES}
+    labels = without(answer, CONFIDENCES)
     if "aspects" in labels:
-        labels["aspects"] = {name: only_labels(inner) for name, inner in labels["aspects"].items()}
+        labels["aspects"] = {
+            name: without(aspect, CONFIDENCES) for name, aspect in labels["aspects"].items()
+        }
     return labels
+
+
+def without(answer: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    """Return a copy of an answer without these keys."""
+    return {key: value for key, value in answer.items() if key not in keys}
 
 
 @dataclass(frozen=True)

@@ -83,10 +83,15 @@ def load_predictor(
                 f"ensemble {ensemble} is for several models, but there is only {names[0]}"
             )
         return load(names[0])
-    loaders: list[Callable[[], SinglePredictor]] = [partial(load, name) for name in names]
-    weights = ensemble_weights(names) if ensemble == "weighted" else None
-    needed = sum(model_size(Path(name), file_name) for name in names)
+    loaders: list[Callable[[], SinglePredictor]] = []
+    needed = 0
+    for name in names:
+        loaders.append(partial(load, name))
+        needed += model_size(Path(name), file_name)
+    # Half: a session takes more than its file, and others may need memory, too.
     available = free_memory() / 2 if memory is None else memory
+    # Fitted before the models are loaded, as it may find that they do not belong together.
+    weights = ensemble_weights(names) if ensemble == "weighted" else None
     return EnsemblePredictor(names, loaders, ensemble or "mean", weights, needed <= available)
 
 

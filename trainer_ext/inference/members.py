@@ -11,8 +11,6 @@ MEMBER = re.compile(r"(fold|seed)-(\d+)")
 BRACES = re.compile(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}")
 # Which models a folder has to have; train.py and export.py write them first.
 LISTS = ("folds.json", "seeds.json")
-# Written when a model is trained, or exported, to its end.
-LAST_WRITTEN = ("metrics.json", "export_report.json")
 MOST_MODELS = 10_000  # in one folder; a damaged list must not fill the memory with names
 
 
@@ -70,7 +68,9 @@ def is_complete(folder: Path) -> bool:
     # config.json is the last file put into a folder and the first taken away when it is replaced.
     if not (folder / "config.json").is_file():
         return False
-    return any((folder / name).is_file() for name in LAST_WRITTEN)
+    trained = (folder / "metrics.json").is_file()
+    exported = (folder / "export_report.json").is_file()
+    return trained or exported
 
 
 def listed_members(folder: Path) -> list[str]:
@@ -83,9 +83,7 @@ def listed_members(folder: Path) -> list[str]:
     folds = listed.get("folds", 0)
     repeats = listed.get("fold_repeats", 1)
     seeds = listed.get("seeds", [])
-    numbers = [folds, repeats, *seeds] if isinstance(seeds, list) else [None]
-    # type() and not isinstance(): JSON's true is an int to Python.
-    are_counts = all(type(number) is int and number >= 0 for number in numbers)
+    are_counts = isinstance(seeds, list) and all(map(is_count, [folds, repeats, *seeds]))
     if not are_counts or folds * repeats > MOST_MODELS:
         raise UserError(
             f"{folder}: {' or '.join(LISTS)} is damaged: folds, fold_repeats and seeds are not numbers"
@@ -93,6 +91,12 @@ def listed_members(folder: Path) -> list[str]:
     fold_names = [f"fold-{number}" for number in range(folds * repeats)]
     seed_names = [f"seed-{seed}" for seed in seeds]
     return fold_names + seed_names
+
+
+def is_count(value: Any) -> bool:
+    """Tell whether a value from JSON is a number of things."""
+    # type() and not isinstance(): JSON's true is an int to Python.
+    return type(value) is int and value >= 0
 
 
 def read_lists(folder: Path) -> dict[str, Any]:

@@ -14,8 +14,11 @@ def model_size(folder: Path, file_name: str | None) -> int:
         folder: of the model.
         file_name: the file that is run; None: whichever is largest.
     """
-    files = [folder / file_name] if file_name else list(folder.glob("model*"))
-    return max((file.stat().st_size for file in files if file.is_file()), default=0)
+    largest = 0
+    for file in folder.glob(file_name or "model*"):
+        if file.is_file():
+            largest = max(largest, file.stat().st_size)
+    return largest
 
 
 def free_memory() -> float:

@@ -60,8 +60,8 @@ class SinglePredictor(Predictor):
             self._check_shape(arrays)
             self._check_finite(arrays)
             for position, row in enumerate(rows):
-                own = {name: array[position] for name, array in arrays.items()}
-                outputs[row] = self.task.row_output(own, encodings[row], items[row])
+                row_arrays = {name: array[position] for name, array in arrays.items()}
+                outputs[row] = self.task.row_output(row_arrays, encodings[row], items[row])
         return outputs
 
     def _marker_ids(self, marker: str) -> list[int]:
@@ -82,7 +82,7 @@ class SinglePredictor(Predictor):
             raise UserError(f"the model's tokenizer.json is damaged: {error}") from error
         if self.cutter is None:
             return encodings
-        return [self.cutter(encoding) for encoding in encodings]
+        return list(map(self.cutter, encodings))
 
     def _tokenise(self, items: Sequence[Any]) -> list[Encoding]:
         cleaning = self.pipeline.cleaning
@@ -92,7 +92,8 @@ class SinglePredictor(Predictor):
             words = [cleaning.by_word(item.words) for item in items]
             encodings = self.tokenizer.encode_batch(words, is_pretokenized=True)
         else:
-            encodings = self.tokenizer.encode_batch_fast([cleaning(text) for text in items])
+            texts = list(map(cleaning, items))
+            encodings = self.tokenizer.encode_batch_fast(texts)
         return encodings
 
     def _make_batches(self, encodings: Sequence[Encoding | Tokens]) -> list[list[int]]:
@@ -101,8 +102,11 @@ class SinglePredictor(Predictor):
         The longest come first: parallel runs then end at about the same time.
         """
         size = self.batch_size if self.session.batch_invariant else 1
-        lengths = [len(encoding.ids) for encoding in encodings]
-        by_length = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
+
+        def length(row: int) -> int:
+            return len(encodings[row].ids)
+
+        by_length = sorted(range(len(encodings)), key=length, reverse=True)
         return [by_length[start : start + size] for start in range(0, len(by_length), size)]
 
     def _run(
@@ -122,17 +126,21 @@ class SinglePredictor(Predictor):
 
     def _pad(self, encodings: Sequence[Encoding | Tokens]) -> Arrays:
         """Return int64 arrays (B, longest) by input name, padded on the right."""
-        shape = (len(encodings), max(len(encoding.ids) for encoding in encodings))
-        arrays = {
-            "input_ids": np.full(shape, self.pipeline.pad_token_id, dtype=np.int64),
-            "attention_mask": np.zeros(shape, dtype=np.int64),
-            "token_type_ids": np.zeros(shape, dtype=np.int64),
-        }
+        longest = max(len(encoding.ids) for encoding in encodings)
+        shape = (len(encodings), longest)
+        input_ids = np.full(shape, self.pipeline.pad_token_id, dtype=np.int64)
+        attention_mask = np.zeros(shape, dtype=np.int64)
+        token_type_ids = np.zeros(shape, dtype=np.int64)
         for row, encoding in enumerate(encodings):
             length = len(encoding.ids)
-            arrays["input_ids"][row, :length] = encoding.ids
-            arrays["attention_mask"][row, :length] = 1
-            arrays["token_type_ids"][row, :length] = encoding.type_ids
+            input_ids[row, :length] = encoding.ids
+            attention_mask[row, :length] = 1
+            token_type_ids[row, :length] = encoding.type_ids
+        arrays = {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "token_type_ids": token_type_ids,
+        }
         return {name: arrays[name] for name in self.pipeline.input_names}
 
     def _check_shape(self, arrays: Arrays) -> None:
@@ -144,8 +152,9 @@ class SinglePredictor(Predictor):
 
     def _check_finite(self, arrays: Arrays) -> None:
         """Raise `RunError` for NaN and infinity: the answer to NaN would be the first class."""
-        if not all(np.isfinite(array).all() for array in arrays.values()):
-            raise RunError(f"{self.session.file_name}: {NOT_FINITE}")
+        for array in arrays.values():
+            if not np.isfinite(array).all():
+                raise RunError(f"{self.session.file_name}: {NOT_FINITE}")
 
 
 def check_head(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:

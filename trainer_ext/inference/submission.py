@@ -94,8 +94,9 @@ def probability_of(answer: Answer, name: str) -> float:
 
 def is_chosen(answer: Answer, name: str) -> int:
     """Return 1 if the answer is this class, or has it among others; else 0."""
-    chosen = answer["labels"] if "labels" in answer else [answer["label"]]
-    return int(name in chosen)
+    if "labels" in answer:
+        return int(name in answer["labels"])
+    return int(name == answer["label"])
 
 
 def label_of(answer: Answer, column: str, task: Task) -> Any:
@@ -106,6 +107,7 @@ def label_of(answer: Answer, column: str, task: Task) -> Any:
         return answer["intent"]
     space = task.label_space
     if space.flags:
+        # The training file has a list of 0 and 1 in the column.
         return json.dumps([is_chosen(answer, name) for name in space.classes])
     values = dict(zip(space.classes, space.values, strict=True))
     if "labels" in answer:

@@ -47,8 +47,9 @@ def ensemble_weights(names: Sequence[str]) -> list[float]:
         within_folders.append(member_weights(folder, list(group)))
     between = folder_weights(folders, names[0]) if len(folders) > 1 else [1.0]
     weights: list[float] = []
-    for share, within in zip(between, within_folders, strict=True):
-        weights += [share * weight for weight in within]
+    for share, members in zip(between, within_folders, strict=True):
+        for weight in members:
+            weights.append(share * weight)
     return weights
 
 
@@ -58,13 +59,18 @@ def member_weights(folder: Path, names: Sequence[str]) -> list[float]:
     stored: dict[str, float] = {}
     if path.is_file():
         stored = read_json(path).get("weights", {})
-    members = [Path(name).name for name in names]
-    if not all(member in stored for member in members):
-        raise UserError(
-            f"ensemble weighted needs weights fitted on out-of-fold predictions, but {path} has none"
-        )
-    total = sum(stored[member] for member in members)
-    return [stored[member] / total for member in members]
+    weights: list[float] = []
+    for name in names:
+        weight = stored.get(Path(name).name)
+        if weight is None:
+            raise UserError(
+                "ensemble weighted needs weights fitted on out-of-fold predictions, "
+                f"but {path} has none"
+            )
+        weights.append(weight)
+    # Not all members may be here: then their weights do not sum to 1.
+    total = sum(weights)
+    return [weight / total for weight in weights]
 
 
 def folder_weights(folders: Sequence[Path], model: str) -> list[float]:
@@ -81,8 +87,9 @@ def folder_weights(folders: Sequence[Path], model: str) -> list[float]:
     first = predictions[0]
     for folder, other in zip(folders, predictions, strict=True):
         check_same_rows(folders[0], first, folder, other)
-    outputs = [prediction.outputs for prediction in predictions]
-    return fit_weights([task] * len(folders), outputs, first.labels)
+    return fit_weights(
+        [task] * len(folders), [prediction.outputs for prediction in predictions], first.labels
+    )
 
 
 def check_same_rows(
@@ -113,7 +120,7 @@ def read_oof(folder: Path, task: Task) -> OutOfFold:
             f"ensemble weighted: {folder} has no oof.csv to weigh it against the others"
         )
     ids: list[str] = []
-    values: list[list[float]] = []
+    values: list[float] = []
     labels: list[Any] = []
     # Not by pandas: predictions from an ONNX folder do without it.
     with open(path, encoding="utf-8", newline="") as file:
@@ -121,7 +128,8 @@ def read_oof(folder: Path, task: Task) -> OutOfFold:
             row = Row(record, f"{path}, row {number}")
             ids.append(str(next(iter(record.values()))))
             try:
-                values.append([float(record[name]) for name in task.oof_columns()])
+                for name in task.oof_columns():
+                    values.append(float(record[name]))
                 raw = [raw_label(row, column, task) for column in task.label_columns]
                 labels.append(task.encode(raw))
             except (KeyError, ValueError) as error:
