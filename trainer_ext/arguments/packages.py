@@ -10,7 +10,7 @@ from transformers.integrations import integration_utils as trackers
 from transformers.utils import is_liger_kernel_available
 
 from trainer_ext.arguments.training import TrainingArguments
-from trainer_ext.errors import UserError
+from trainer_ext.errors import UserError, describe_error
 
 
 def check_packages(training: TrainingArguments) -> None:
@@ -42,7 +42,7 @@ def check_optimizer(training: TrainingArguments) -> None:
     try:
         Trainer.get_optimizer_cls_and_kwargs(training, model)
     except (ImportError, ValueError, RuntimeError) as error:
-        text = " ".join(str(error).split())
+        text = describe_error(error)
         # A ValueError about anything else is the Trainer's own to raise, with the real model.
         if isinstance(error, ImportError) or re.search("install|import", text):
             raise UserError(f"optim {name} cannot be used here: {text}") from error

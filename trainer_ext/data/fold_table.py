@@ -4,7 +4,6 @@
 with repeats `fold_2`, `fold_3`, ... `folds.json` beside it records from which data and how the folds were made.
 """
 
-import csv
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from trainer_ext.arguments.data import DataArguments
 from trainer_ext.arguments.folds import FoldArguments
@@ -231,15 +231,12 @@ def read_folds(path: Path, division: Division) -> np.ndarray:
     Raises:
         UserError: when it is not a whole one.
     """
-    with open(path, encoding="utf-8", newline="") as file:
-        records = list(csv.DictReader(file))
-    columns = []
+    columns = fold_columns(division.fold_repeats)
     try:
-        for name in fold_columns(division.fold_repeats):
-            columns.append([int(record[name]) for record in records])
-        folds = np.array(columns)
-    except (KeyError, TypeError, ValueError) as error:
+        table = pd.read_csv(path, usecols=columns, index_col=False, dtype="int64")
+    except ValueError as error:
         raise UserError(f"{path} is damaged: {error}") from error
+    folds = table[columns].to_numpy().T
     in_range = folds.size and folds.min() >= 0 and folds.max() < division.folds
     if folds.shape[1] != division.rows or not in_range:
         raise UserError(
