@@ -8,7 +8,7 @@ from trainer_ext.data.io.readers import Row, check_characters
 from trainer_ext.errors import UserError
 from trainer_ext.tasks.base import Task
 from trainer_ext.tasks.entities import check_tag
-from trainer_ext.tasks.joint import Joint, check_tokens
+from trainer_ext.tasks.joint import check_tokens
 from trainer_ext.tasks.joint_space import JointLabelSpace
 from trainer_ext.tasks.label_space import normalise
 
@@ -29,8 +29,7 @@ def joint_label_space(rows: Iterable[Row]) -> JointLabelSpace:
 
 def counted_in(task: Task, rows: Iterable[Row]) -> Task:
     """Return the task, with what it counts in training rows counted in these: those of a fold."""
-    if not isinstance(task, Joint):
-        return task
+    # A generator: tasks without tags do not read the rows.
     return task.counted_in(tokens_and_tags(row)[1] for row in rows)
 
 
@@ -74,7 +73,7 @@ def tokens_and_tags(row: Row) -> tuple[list[str], list[str]]:
 
 
 def words_and_labels(
-    rows: Iterable[Row], task: Joint
+    rows: Iterable[Row], task: Task
 ) -> tuple[list[list[str]], list[tuple[int, list[int]]]]:
     """Return tokens, and (intent, tags) as indices, of each row in order; log the labels that no training row has."""
     words = []
@@ -83,7 +82,7 @@ def words_and_labels(
     for row in rows:
         tokens, tags = tokens_and_tags(row)
         intent = raw_intent(row)
-        encoded = (task.encode([intent]), task.encode_tags(tags))
+        encoded = task.encode_words(intent, tags)
         words.append(tokens)
         labels.append(encoded)
         names = [normalise(intent), *tags]

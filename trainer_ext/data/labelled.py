@@ -21,7 +21,6 @@ from trainer_ext.data.io.smp import read_smp
 from trainer_ext.data.joint import joint_label_space, words_and_labels
 from trainer_ext.errors import UserError
 from trainer_ext.tasks import TASKS, LabelSpace, Task
-from trainer_ext.tasks.joint import Joint
 
 logger = logging.getLogger(__name__)
 
@@ -180,7 +179,7 @@ def texts_and_labels(rows: Iterable[Row], text_column: str, task: Task) -> tuple
     Raises:
         UserError: for an empty text or an unknown label, with file, row and value.
     """
-    if isinstance(task, Joint):
+    if task.reads_words:
         return words_and_labels(rows, task)
     texts = []
     labels = []

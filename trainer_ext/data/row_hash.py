@@ -43,7 +43,7 @@ def examples_sha256(examples: Iterable[tuple[Any, Any]]) -> str:
 
 
 def renumbered(labels: tuple[int, list[int]], numbers: dict[int, int]) -> tuple[int, list[int]]:
-    """Number the labels that no training row has in their order, as checkpoints of version 0.1 have hashed them."""
+    """Renumber the labels that no training row has by their order, as checkpoints of version 0.1 have hashed them."""
 
     def number(label: int) -> int:
         if label > UNSEEN:

@@ -118,6 +118,14 @@ class Task(OutputMethods):
             UserError: naming the column and the value; the caller adds file and row.
         """
 
+    def encode_words(self, intent: str, tags: Sequence[str]) -> tuple[int, list[int]]:
+        """Encode the labels of a row of words, for a task that `reads_words`."""
+        raise NotImplementedError(f"{self.name} reads texts")
+
+    def counted_in(self, tags: Iterable[Sequence[str]]) -> "Task":
+        """Return the task with what it counts in the tags of training rows counted in these; most count nothing."""
+        return self
+
     def encode_one(self, column: str, value: str) -> int:
         """Return the class index of one raw value, or raise `UserError` naming column, value and what was expected."""
         try:

@@ -70,6 +70,10 @@ class Joint(Task):
         """Return the index of each tag; below zero for one that no training row has."""
         return [self.label_space.encode_tag(tag) for tag in tags]
 
+    def encode_words(self, intent: str, tags: Sequence[str]) -> tuple[int, list[int]]:
+        """Return the index of the intent, and that of each tag."""
+        return self.encode([intent]), self.encode_tags(tags)
+
     def tag_names(self, indices: Iterable[int]) -> list[str]:
         """Return the tags of indices from `encode_tags` or from a prediction."""
         return [self.label_space.tag_name(index) for index in indices]
