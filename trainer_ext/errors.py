@@ -17,11 +17,9 @@ from trainer_ext import log
 from trainer_ext.synonyms import other_name
 
 DEBUG = "TRAINER_EXT_DEBUG"  # set by --debug, also for child processes
-HF_DEBUG = (
-    "underflow_overflow",
-    "tpu_metrics_debug",
-    "",
-)  # what `transformers.TrainingArguments.debug` takes
+# What `transformers.TrainingArguments.debug` takes: a flag of the same name as ours.
+HF_DEBUG = ("underflow_overflow", "tpu_metrics_debug", "")
+STAGE = "stage"  # attribute of an error: what was being done
 INTERRUPTED = 130  # as a shell reports SIGINT
 TERMINATED = 143  # and SIGTERM
 LONGEST = 300  # characters of a message that is not ours
@@ -33,18 +31,20 @@ DISK_FULL_WORDS = (
     "file write failed",
 )
 MEMORY_WORDS = ("out of memory", "can't allocate memory", "failed to allocate memory", "bad_alloc")
-# A path that the user named, or its permissions; other system errors (input/output error ...) are no bad input.
+# A path that the user named, or its permissions. Other system errors (input/output error ...) are not bad input.
 WRONG_PATH = {
-    *(
-        errno.ENOENT,
-        errno.EACCES,
-        errno.EPERM,
-        errno.EISDIR,
-        errno.ENOTDIR,
-        errno.EEXIST,
-        errno.ENOTEMPTY,
-    ),
-    *(errno.ELOOP, errno.ENAMETOOLONG, errno.EROFS, errno.EINVAL, errno.EXDEV),
+    errno.ENOENT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.ENOTEMPTY,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.EROFS,
+    errno.EINVAL,
+    errno.EXDEV,
 }
 
 
@@ -52,7 +52,7 @@ class UserError(Exception):
     """Bad input: the message names the file, row or flag, the value seen and what was expected."""
 
     status = 2  # the exit status of a script that ends with it
-    said = False  # by another process of the same launch
+    reported_elsewhere = False  # by another process of the same launch
 
 
 class RunError(UserError):
@@ -70,31 +70,39 @@ class Interrupted(UserError):
 class Terminated(KeyboardInterrupt):
     """SIGTERM: the script ends as with Ctrl-C, so that it removes what is half-written and ends its children."""
 
+    reported_elsewhere = False
+
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
-    """`"; did you mean 'focal_gamma'?"` for the nearest candidate, or an empty string when none is near.
+    """Return `"; did you mean 'focal_gamma'?"` for the nearest candidate, or an empty string if none is near.
 
     What other trainers call it goes before what is spelt alike.
     """
-    by_name = {name.lstrip("-").replace("-", "_"): name for name in reversed(list(candidates))}
-    known = other_name(word.lstrip("-").replace("-", "_"), set(by_name))
-    near = (
-        [by_name[known]]
-        if known
-        else difflib.get_close_matches(word, by_name.values(), n=1, cutoff=0.6)
-    )
+    # Of two spellings of a flag the first one counts, which has underscores.
+    by_name = {plain_name(name): name for name in reversed(list(candidates))}
+    known = other_name(plain_name(word), set(by_name))
+    if known:
+        return f"; did you mean {by_name[known]!r}?"
+    near = difflib.get_close_matches(word, by_name.values(), n=1, cutoff=0.6)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def plain_name(flag: str) -> str:
+    """Return the name of a flag: `--max-length` -> `max_length`."""
+    return flag.lstrip("-").replace("-", "_")
 
 
 def check_range(
     name: str, value: float, low: float, high: float = float("inf"), above: bool = False
 ) -> None:
-    """Raise `UserError` unless low <= value <= high (low < value where `above`)."""
-    if not low <= value <= high or (above and value == low) or value == float("inf"):
-        bounds = f"{'above' if above else 'at least'} {low}" + (
-            "" if high == float("inf") else f" and at most {high}"
-        )
-        raise UserError(f"{name} {value} is out of range: it must be {bounds}")
+    """Raise `UserError` unless low <= value <= high (low < value if `above`); infinity is never in a range."""
+    in_range = low < value <= high if above else low <= value <= high
+    if in_range and value != float("inf"):
+        return
+    bounds = f"{'above' if above else 'at least'} {low}"
+    if high != float("inf"):
+        bounds += f" and at most {high}"
+    raise UserError(f"{name} {value} is out of range: it must be {bounds}")
 
 
 @contextmanager
@@ -103,18 +111,18 @@ def stage(doing: str) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if not hasattr(error, "stage"):
-            error.stage = doing
+        if not hasattr(error, STAGE):
+            setattr(error, STAGE, doing)
         raise
 
 
 @contextmanager
-def said_once() -> Iterator[None]:
-    """Where all processes of a launch (torchrun) raise the same `UserError`, let the first of each machine say it."""
+def reported_once() -> Iterator[None]:
+    """Let one process of each machine report a `UserError` that all processes of a launch (torchrun) raise."""
     try:
         yield
     except (UserError, Terminated) as error:
-        error.said = os.environ.get("LOCAL_RANK", "0") != "0"
+        error.reported_elsewhere = os.environ.get("LOCAL_RANK", "0") != "0"
         raise
 
 
@@ -128,48 +136,52 @@ def run_main(main: Callable[[], int | None]) -> None:
     log.configure()
     if take_debug(sys.argv):
         os.environ[DEBUG] = "1"
-    if (
-        "LOCAL_RANK" not in os.environ
-    ):  # a process that waits for others of its launch would not hear of it
+    # A process that waits for others of its launch would not hear of the signal.
+    if "LOCAL_RANK" not in os.environ:
         signal.signal(signal.SIGTERM, raise_terminated)
     try:
         status = main()
-        sys.stdout.flush()  # a reader that went away shows here, not at exit where nothing can be done about it
+        # A reader that went away shows here, not at exit where nothing can be done about it.
+        sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
         gone = stdout_is_gone()
-        if gone and isinstance(
-            error, BrokenPipeError
-        ):  # whoever read our output has enough (`predict.py ... | head`)
+        if gone and isinstance(error, BrokenPipeError):
+            # Whoever read our output has enough (`predict.py ... | head`).
             sys.exit(0)
         message, status = explain(error)
-        with suppress(OSError):  # standard error may lie on the full disk
-            if os.environ.get(DEBUG):
-                traceback.print_exception(type(error), error, error.__traceback__)
-            if not getattr(error, "said", False):
-                print(f"error: {message}", file=sys.stderr, flush=True)
+        # Standard error may lie on the full disk.
+        with suppress(OSError):
+            report(error, message)
     sys.exit(status or 0)
 
 
+def report(error: BaseException, message: str) -> None:
+    """Print what ended a script, with the traceback if it was asked for."""
+    if os.environ.get(DEBUG):
+        traceback.print_exception(type(error), error, error.__traceback__)
+    if not getattr(error, "reported_elsewhere", False):
+        print(f"error: {message}", file=sys.stderr, flush=True)
+
+
 def raise_terminated(signum: int, frame: Any) -> None:
-    """Handler of SIGTERM."""
+    """Handle SIGTERM."""
     raise Terminated
 
 
 def take_debug(argv: list[str]) -> bool:
-    """Remove `--debug` from a command line and say whether it was there; `--debug WORD` of transformers stays."""
-    following = [*argv[1:], None]
-    kept = [
-        token
-        for token, after in zip(argv, following, strict=True)
-        if token != "--debug" or after in HF_DEBUG
-    ]
+    """Remove `--debug` from a command line and tell whether it was there; `--debug WORD` of transformers stays."""
+    kept = []
+    for position, token in enumerate(argv):
+        following = argv[position + 1] if position + 1 < len(argv) else None
+        if token != "--debug" or following in HF_DEBUG:
+            kept.append(token)
     found = len(kept) < len(argv)
     argv[:] = kept
     return found
 
 
 def stdout_is_gone() -> bool:
-    """Whether standard output takes no more (its reader left, its disk is full); it then goes nowhere.
+    """Tell whether standard output takes no more (its reader left, its disk is full); it then goes nowhere.
 
     Python flushes it once more at exit, and would fail with a message of its own.
     """
@@ -179,7 +191,8 @@ def stdout_is_gone() -> bool:
         poll.register(sys.stdout.fileno(), select.POLLOUT)
         if not any(events & select.POLLERR for _, events in poll.poll(0)):
             return False
-    except io.UnsupportedOperation:  # a notebook's or a test's output is no file
+    except io.UnsupportedOperation:
+        # A notebook's or a test's output is not a file.
         return False
     except OSError:
         pass
@@ -188,57 +201,66 @@ def stdout_is_gone() -> bool:
 
 
 def explain(error: BaseException) -> tuple[str, int]:
-    """One line for what ended a script, and its exit status."""
-    doing = f" {error.stage}" if hasattr(error, "stage") else ""
+    """Return one line for what ended a script, and its exit status."""
+    doing = f" {getattr(error, STAGE)}" if hasattr(error, STAGE) else ""
     if isinstance(error, UserError):
         return one_line(str(error)), error.status
     if isinstance(error, Terminated):
         return f"ended by SIGTERM{doing}", TERMINATED
     if isinstance(error, KeyboardInterrupt):
         return f"interrupted{doing}", INTERRUPTED
-    if any(map(is_disk_full, causes(error))):
-        where = next(
-            (f" ({e.filename})" for e in causes(error) if getattr(e, "filename", None)), ""
+    chain = causes(error)
+    if any(is_disk_full(cause) for cause in chain):
+        where = file_of(chain)
+        place = f" ({where})" if where else ""
+        message = (
+            f"no space left on the disk{doing}{place}: free some, then run the same command again"
         )
-        return (
-            f"no space left on the disk{doing}{where}: free some, then run the same command again",
-            1,
-        )
-    if any(map(is_out_of_memory, causes(error))):
-        return (
-            f"out of memory{doing}: {message_of(error)}; smaller batches (or a shorter --max_length) need less",
-            1,
-        )
+        return message, 1
+    if any(is_out_of_memory(cause) for cause in chain):
+        hint = "smaller batches (or a shorter --max_length) need less"
+        return f"out of memory{doing}: {message_of(error)}; {hint}", 1
     if isinstance(error, OSError) and error.errno is not None:
         where = f"{error.filename}: " if error.filename is not None else ""
-        return one_line(f"{where}{error.strerror}{doing}"), 2 if error.errno in WRONG_PATH else 1
-    return (
-        f"{type(error).__name__}{doing}: {message_of(error)}{where_to_look(error)}",
-        1,
-    )
+        status = 2 if error.errno in WRONG_PATH else 1
+        return one_line(f"{where}{error.strerror}{doing}"), status
+    message = f"{type(error).__name__}{doing}: {message_of(error)}{where_to_look(error)}"
+    return message, 1
 
 
 def causes(error: BaseException) -> list[BaseException]:
-    """An error, and those it was raised from or while handling, the last one first."""
+    """Return an error and those it was raised from or while handling, the last one first."""
     chain: list[BaseException] = []
-    while error is not None and error not in chain:
-        chain.append(error)
-        error = error.__cause__ or error.__context__
+    cause: BaseException | None = error
+    while cause is not None and cause not in chain:
+        chain.append(cause)
+        cause = cause.__cause__ or cause.__context__
     return chain
 
 
+def file_of(chain: Iterable[BaseException]) -> Any:
+    """Return the file that the first of some errors is about; None if none of them names one."""
+    for error in chain:
+        name = getattr(error, "filename", None)
+        if name:
+            return name
+    return None
+
+
 def is_disk_full(error: BaseException) -> bool:
-    """Also where a library (safetensors, torch, SQLite) says so in words of its own."""
-    return getattr(error, "errno", None) in DISK_FULL or any(
-        words in str(error).lower() for words in DISK_FULL_WORDS
-    )
+    """Tell whether the disk is full; libraries (safetensors, torch, SQLite) say so in words of their own."""
+    return getattr(error, "errno", None) in DISK_FULL or contains(error, DISK_FULL_WORDS)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Of the machine or of a GPU."""
-    return isinstance(error, MemoryError) or any(
-        words in str(error).lower() for words in MEMORY_WORDS
-    )
+    """Tell whether the memory of the machine or of a GPU was too small."""
+    return isinstance(error, MemoryError) or contains(error, MEMORY_WORDS)
+
+
+def contains(error: BaseException, words: Iterable[str]) -> bool:
+    """Tell whether a message holds one of some words."""
+    text = str(error).lower()
+    return any(word in text for word in words)
 
 
 def describe_error(error: BaseException, longest: int = LONGEST) -> str:
@@ -264,13 +286,13 @@ def message_of(error: BaseException, longest: int = LONGEST) -> str:
 
 
 def one_line(text: str) -> str:
-    """Line breaks as blanks; what would steer a terminal (escape sequences) as its code."""
+    """Replace line breaks by blanks, and what would steer a terminal (escape sequences) by its code."""
     line = " ".join(text.split())
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 def where_to_look(error: BaseException) -> str:
-    """Where the traceback of an error that nobody foresaw is kept: a training may have run for hours before it."""
+    """Keep the traceback of an error that nobody foresaw, and say where: a training may have run for hours before."""
     if os.environ.get(DEBUG):
         return ""
     try:

@@ -4,14 +4,14 @@ import sys
 from collections.abc import Sequence
 
 from trainer_ext.arguments.first_pass import refuse_wrong_flags
-from trainer_ext.errors import said_once
+from trainer_ext.errors import reported_once
 from trainer_ext.log import configure
 
 # transformers has levels of its own; those that are not ours, by the nearest of ours.
 OTHER_LEVELS = {"passive": "info", "critical": "error"}
 
 
-@said_once()
+@reported_once()
 def main(argv: Sequence[str] | None = None, prog: str = "trainer-ext train") -> None:
     """Refuse wrong flags at once, then load torch, and train or evaluate."""
     words = list(sys.argv[1:] if argv is None else argv)
