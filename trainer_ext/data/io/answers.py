@@ -45,7 +45,9 @@ def check_not_read(output: str | os.PathLike, source: str, what: str = "--output
     # One of them may not exist, and standard input may not be a file.
     with suppress(OSError, ValueError):
         read = os.fstat(sys.stdin.fileno()) if source == "-" else os.stat(source)
-        if stat.S_ISREG(read.st_mode) and os.path.samestat(read, os.stat(output)):
+        is_same = os.path.samestat(read, os.stat(output))
+        # A device such as /dev/null may be both.
+        if is_same and stat.S_ISREG(read.st_mode):
             raise UserError(
                 f"{what} {output} is the input {source}; it would be lost: name another file"
             )
@@ -127,6 +129,7 @@ def flatten(answer: Answer, prefix: str = "", join: Join = ",".join) -> Iterator
                 yield f"{before}probability_{name}", probability
         elif key == "scores":
             yield from value.items()
+        # A column of the input may have this name too, and any value.
         elif key == "labels" and isinstance(value, list):
             yield key, join(value)
         elif isinstance(value, list):
@@ -161,8 +164,8 @@ def screen_rows(answer: Answer) -> list[list]:
         return [[name, inner["label"], inner["score"]] for name, inner in aspects]
     text = shorten(answer["text"])
     if "intent" in answer:
-        slots = "; ".join(f"{slot['slot']}={slot['text']}" for slot in answer["slots"])
-        return [[text, answer["intent"], answer["intent_score"], slots]]
+        slots = [f"{slot['slot']}={slot['text']}" for slot in answer["slots"]]
+        return [[text, answer["intent"], answer["intent_score"], "; ".join(slots)]]
     if "scores" in answer:
         return [[text, *answer["scores"].values()]]
     if "labels" in answer:

@@ -40,6 +40,10 @@ class Span(NamedTuple):
     end: int
     slot: str
 
+    def overlaps(self, other: "Span") -> bool:
+        """Return whether two slots share a character."""
+        return self.start < other.end and other.start < self.end
+
 
 def read_slot_file(
     path: str, options: FileOptions = DEFAULTS, intents_inside: bool = True
@@ -333,10 +337,16 @@ def tag_characters(text: str, spans: Iterable[Span]) -> tuple[list[str], list[st
     """Return the characters of a text that are not whitespace, and their BIO tags."""
     tags = [OUTSIDE] * len(text)
     for start, end, slot in spans:
+        # A slot may begin with whitespace, which has no tag: the first character that is left gets the B.
         prefix = "B"
         for position in range(start, end):
             if not text[position].isspace():
                 tags[position] = f"{prefix}-{slot}"
                 prefix = "I"
-    kept = [place for place, character in enumerate(text) if not character.isspace()]
-    return [text[place] for place in kept], [tags[place] for place in kept]
+    characters = []
+    kept_tags = []
+    for character, tag in zip(text, tags, strict=True):
+        if not character.isspace():
+            characters.append(character)
+            kept_tags.append(tag)
+    return characters, kept_tags

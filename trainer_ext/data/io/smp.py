@@ -30,16 +30,25 @@ def read_smp(path: str, encoding: str = "utf-8") -> Iterator[Row]:
         UserError: for a record without these keys, or a value that is not in its text, with file, row and value.
     """
     for row in read_rows(path, options=FileOptions(file_format="json", encoding=encoding)):
-        values = row.values
-        for key, kind in KEYS.items():
-            if not isinstance(values.get(key), kind):
-                raise UserError(
-                    f"{row.where}: {key!r} must be a {kind.__name__}, got {values.get(key)!r:.80}"
-                )
-        text = values["text"]
-        tokens, tags = tag_characters(text, locate(row.where, text, values["slots"]))
-        intent = f"{values['domain']}/{values['intent']}"
+        check_record(row)
+        text = row.values["text"]
+        spans = locate(row.where, text, row.values["slots"])
+        tokens, tags = tag_characters(text, spans)
+        # Intents such as QUERY occur in many domains.
+        intent = f"{row.values['domain']}/{row.values['intent']}"
         yield Row({"text": text, "tokens": tokens, "slots": tags, "intent": intent}, row.where)
+
+
+def check_record(row: Row) -> None:
+    """Raise `UserError` unless a record has SMP's keys, with values of their types."""
+    for key, kind in KEYS.items():
+        value = row.values.get(key)
+        if not isinstance(value, kind):
+            raise UserError(f"{row.where}: {key!r} must be a {kind.__name__}, got {value!r:.80}")
+    for slot, values in row.values["slots"].items():
+        for value in as_list(values):
+            if not isinstance(value, str):
+                raise UserError(f"{row.where}: slot {slot!r} must hold text, got {value!r:.80}")
 
 
 def locate(where: str, text: str, slots: Slots) -> list[Span]:
@@ -51,16 +60,16 @@ def locate(where: str, text: str, slots: Slots) -> list[Span]:
     spans: list[Span] = []
     # A short value may stand inside a long one, whose place it would take away.
     for name, value in longest_first(slots):
-        starts = occurrences(text, value)
-        if not starts:
+        found = occurrences(text, value, name)
+        if not found:
             raise UserError(
                 f"{where}: the value {value!r} of slot {name!r} does not occur in {text!r}"
             )
-        free = [start for start in starts if is_free(start, start + len(value), spans)]
-        if free:
-            spans.append(Span(free[0], free[0] + len(value), name))
-        else:
+        free = first_free(found, spans)
+        if free is None:
             logger.info("%s: left out %s %r, inside a longer slot of %r", where, name, value, text)
+        else:
+            spans.append(free)
     return sorted(spans)
 
 
@@ -68,22 +77,34 @@ def longest_first(slots: Slots) -> list[tuple[str, str]]:
     """Return (slot, value) of each value, the longest first."""
     pairs = []
     for name, values in slots.items():
-        # One value, or a list if the slot occurs more than once.
-        for value in [values] if isinstance(values, str) else values:
+        for value in as_list(values):
             pairs.append((name, value))
     return sorted(pairs, key=lambda pair: len(pair[1]), reverse=True)
 
 
-def occurrences(text: str, value: str) -> list[int]:
-    """Return where a value begins in the text; nowhere if it is blank."""
+def as_list(values: str | list[str]) -> list[str]:
+    """Return the values of a slot, which the file has as a list only if there are several."""
+    return values if isinstance(values, list) else [values]
+
+
+def occurrences(text: str, value: str, slot: str) -> list[Span]:
+    """Return every place of a value in the text, also those that overlap; none if it is blank."""
     if not value.strip():
         return []
-    return [start for start in range(len(text)) if text.startswith(value, start)]
+    found = []
+    start = text.find(value)
+    while start >= 0:
+        found.append(Span(start, start + len(value), slot))
+        start = text.find(value, start + 1)
+    return found
 
 
-def is_free(start: int, end: int, spans: list[Span]) -> bool:
-    """Return whether a stretch overlaps none of the spans."""
-    return all(end <= span.start or start >= span.end for span in spans)
+def first_free(found: list[Span], taken: list[Span]) -> Span | None:
+    """Return the first span that overlaps none of those that are taken, or None."""
+    for span in found:
+        if not any(map(span.overlaps, taken)):
+            return span
+    return None
 
 
 def main() -> None:

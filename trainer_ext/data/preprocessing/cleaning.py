@@ -115,10 +115,13 @@ def word_at(text: str, position: int) -> str:
 @lru_cache(maxsize=8)
 def by_kind(stopwords: tuple[str, ...]) -> tuple[set[str], dict[str, list[str]]]:
     """Return the whole words, casefolded, and the others by their first character, the longest first."""
-    whole = {word.casefold() for word in stopwords if WHOLE_WORD.fullmatch(word)}
+    whole = set()
     anywhere: dict[str, list[str]] = {}
+    # The longest first, so that a word is not cut by a stop word that it begins with.
     for word in sorted(set(stopwords), key=len, reverse=True):
-        if word.casefold() not in whole:
+        if WHOLE_WORD.fullmatch(word):
+            whole.add(word.casefold())
+        else:
             anywhere.setdefault(word[0], []).append(word)
     return whole, anywhere
 

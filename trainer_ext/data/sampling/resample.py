@@ -91,9 +91,9 @@ class Resampler:
             order = order[np.argsort(self.groups[order], kind="stable")]
         # Madow: of the points u, u + 1, u + 2, ... on the line of all repeats, those in a row's part; u away from the
         # ends, so that rounding errors of the sum cannot move a point over the border of a class.
-        edges = np.floor(np.cumsum(self.repeats[order]) + generator.uniform(0.001, 0.999)).astype(
-            np.int64
-        )
+        start = generator.uniform(0.001, 0.999)
+        line = np.cumsum(self.repeats[order])
+        edges = np.floor(line + start).astype(np.int64)
         counts = np.empty_like(edges)
         counts[order] = np.diff(edges, prepend=0)
         return np.repeat(np.arange(len(counts)), counts)

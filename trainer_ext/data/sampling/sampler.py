@@ -93,17 +93,20 @@ def group_by_length(
 ) -> list[int]:
     """Return row numbers in another order: each run of `batch_size` has similar lengths, the longest batch is first."""
     # Sorted over windows of up to 50 batches, and at least 4 windows, so that batches still differ between epochs.
-    window = batch_size * max(1, min(len(order) // (batch_size * 4), 50))
+    batches_in_window = min(len(order) // (batch_size * 4), 50)
+    window = batch_size * max(1, batches_in_window)
     batches = []
     for start in range(0, len(order), window):
-        rows = sorted(order[start : start + window], key=lengths.__getitem__, reverse=True)
-        batches += [rows[k : k + batch_size] for k in range(0, len(rows), batch_size)]
+        rows = order[start : start + window]
+        rows.sort(key=lengths.__getitem__, reverse=True)
+        batches += [rows[first : first + batch_size] for first in range(0, len(rows), batch_size)]
     # A short batch must stay last, or every later batch would straddle two of these.
     short = batches.pop() if len(batches[-1]) < batch_size else []
     order_of_batches = torch.randperm(len(batches), generator=generator).tolist()
     shuffled = [batches[number] for number in order_of_batches]
     if shuffled:
         # The longest first: running out of memory should happen at once, not after an hour.
-        longest = max(range(len(shuffled)), key=lambda number: lengths[shuffled[number][0]])
+        longest_rows = [lengths[batch[0]] for batch in shuffled]
+        longest = longest_rows.index(max(longest_rows))
         shuffled.insert(0, shuffled.pop(longest))
     return list(chain(*shuffled, short))
