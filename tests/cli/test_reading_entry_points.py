@@ -16,7 +16,7 @@ from trainer_ext.api import parse_values
 from trainer_ext.arguments.files import FileOptions
 from trainer_ext.data.dataset import load_rows
 from trainer_ext.data.labelled import labelled_rows
-from trainer_ext.data.report.summary import summary_lines
+from trainer_ext.data.report.summary import log_summary
 from trainer_ext.errors import UserError
 from trainer_ext.export.eval_rows import evaluation_rows
 from trainer_ext.export.options import ExportOptions
@@ -188,7 +188,7 @@ def test_rows_without_text_or_label(tmp_path, capsys):
     assert len(load_rows(data, "train")) == 4
 
 
-def test_summary_before_training(emotion_run):
+def test_summary_before_training(emotion_run, caplog):
     """Repeats, contradictions, leakage, and what max_length cuts."""
     from datasets import Dataset
     from transformers import AutoTokenizer
@@ -198,13 +198,13 @@ def test_summary_before_training(emotion_run):
     )
     test = Dataset.from_dict({"text": ["Bank", "match"], "labels": [1, 0]})
     tokenizer = AutoTokenizer.from_pretrained(emotion_run)
-    assert list(
-        summary_lines({"train": train, "validation": None, "test": test}, tokenizer, 8)
-    ) == [
-        "rows: train 4, test 2",
-        "note: train repeats texts in 1 rows, 1 texts with different labels",
-        "warning: 1 rows of test (50.0%) have a text that is in train too",
-        "note: max_length 8 cuts 25.0% of the training texts (of 4 looked at)",
+    with caplog.at_level("INFO", logger="trainer_ext"):
+        log_summary({"train": train, "validation": None, "test": test}, tokenizer, 8)
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("INFO", "rows: train 4, test 2"),
+        ("INFO", "train repeats texts in 1 rows, 1 texts with different labels"),
+        ("WARNING", "1 rows of test (50.0%) have a text that is in train too"),
+        ("INFO", "max_length 8 cuts 25.0% of the training texts (of 4 looked at)"),
     ]
 
 

@@ -20,7 +20,8 @@ from trainer_ext.arguments.files import FileOptions
 from trainer_ext.arguments.recipe import flag_names, read_recipe, to_tokens
 from trainer_ext.cli.options import CommandOptions, read_options
 from trainer_ext.data.io.readers import file_format
-from trainer_ext.data.report.job import as_text, build_report, profile_files, write_pictures
+from trainer_ext.data.report.job import build_report, profile_files, write_pictures
+from trainer_ext.data.report.text import as_text
 from trainer_ext.errors import UserError
 from trainer_ext.files import check_folder, write_json
 from trainer_ext.tasks import TASKS
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "trainer-ext report") ->
     profiles = profile_files(options.files, data, options.model_name_or_path)
     report = build_report(options.files, profiles, data)
     print(as_text(report))
-    names = write_pictures(options.output_dir, profiles)
+    names = write_pictures(options.output_dir, profiles, data.task)
     write_json(options.output_dir / "data_report.json", report)
     print(f"\ndata_report.json and {', '.join(names)} are in {options.output_dir}")
 

@@ -17,7 +17,7 @@ from trainer_ext.arguments.parser import write_resolved
 from trainer_ext.data.dataset import dataset_sha256, inputs_and_labels
 from trainer_ext.data.preprocessing.cleaning import Cleaning
 from trainer_ext.data.preprocessing.tokenize import ModelTexts
-from trainer_ext.data.report.summary import print_summary
+from trainer_ext.data.report.summary import log_summary
 from trainer_ext.data.training_data import SPLITS, Datasets, TrainingData, load_training_data
 from trainer_ext.errors import UserError, stage
 from trainer_ext.evaluation.calibrate import calibrate
@@ -171,7 +171,7 @@ def prepare(args: Arguments, load: Callable[[], TrainingData], checkpoint: str |
     set_seed(training.seed)
     cleaning = Cleaning.from_flags(data.clean, data.stopwords_file)
     tokenizer = build_tokenizer(args.model, data, ModelTexts(datasets["train"], cleaning))
-    print_summary(datasets, tokenizer, data.max_length)
+    log_summary(datasets, tokenizer, data.max_length)
     pipeline = pipeline_of(data, task, tokenizer, cleaning, train_sha256, validation_sha256)
     model = build_model(args.model, data, task, tokenizer, pipeline, datasets["train"]["labels"])
     prepare_layers(model, args.model)

@@ -9,6 +9,7 @@ from tests.conftest import run_script
 from trainer_ext.arguments.data import DataArguments
 from trainer_ext.cli.report import main, parse
 from trainer_ext.data.io.readers import Row
+from trainer_ext.data.report.cross_table import cross_table
 from trainer_ext.data.report.job import short_names
 from trainer_ext.data.report.profile import Profile
 from trainer_ext.errors import UserError
@@ -216,6 +217,15 @@ def test_from_the_shell(tmp_path, topic_files):
         and "bad.csv, row 1 (line 2)" in done.stderr
         and "Traceback" not in done.stderr
     )
+
+
+def test_cross_table():
+    """Rows in the order in which they come up first; half a surrogate pair is a name like others."""
+    counts = {"train": {"b": 3, "\ud83d": 1}, "dev": {"a": 2, "b": 5}, "test": {}}
+    rows, columns, table = cross_table(counts)
+    assert (rows, columns) == (["b", "\ud83d", "a"], ["train", "dev", "test"])
+    assert table.tolist() == [[3, 5, 0], [1, 0, 0], [0, 2, 0]]
+    assert cross_table({}).counts.shape == (0, 0)
 
 
 def test_flags_reach_the_data_arguments():

@@ -1,147 +1,199 @@
-"""PNG pictures of a data report."""
+"""PNG pictures of a data report. What is drawn is bounded, and the title says so if it is not all."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+from matplotlib.axes import Axes
 
+from trainer_ext.data.report.cross_table import cross_table
 from trainer_ext.figures import drawable, families, font_for, numbers, picture, plt, save
 
 SHOWN = 40  # classes or columns in one picture
-FILES, TARGETS = 10, 30
+FILES = 10
+TARGETS = 30
+BINS = 60
+TARGET_BINS = 40
+# Beyond this percentile a few long texts would press all others into one bar.
+LONGEST_DRAWN = 99
+
+Value = TypeVar("Value")
+
+
+def first_items(items: Mapping[str, Value], count: int) -> dict[str, Value]:
+    """Return the first items of a mapping."""
+    return dict(islice(items.items(), count))
+
+
+def legend_beside(axis: Axes, fallback: str | None) -> None:
+    """Put the legend to the right of a picture: inside, it would hide bars."""
+    fonts = {"family": families(fallback)}
+    axis.legend(prop=fonts, bbox_to_anchor=(1.01, 1), loc="upper left")
+
+
+def legend_label(name: str, fallback: str | None, otherwise: str) -> str:
+    """Return a name for a legend."""
+    # matplotlib leaves labels that begin with `_` out of legends; with a blank before it none does.
+    return " " + drawable(name, fallback, otherwise)
+
+
+def name_rows(
+    axis: Axes, places: np.ndarray, names: Iterable[str], otherwise: str, fallback: str | None
+) -> None:
+    """Name the rows of bars, the first on top; one whose name cannot be drawn is called by its number."""
+    labels = []
+    for number, name in enumerate(names, 1):
+        labels.append(drawable(name, fallback, f"{otherwise}{number}"))
+    axis.set_yticks(places, labels, family=families(fallback))
+    axis.invert_yaxis()
 
 
 @picture
 def length_histogram(
     lengths: Mapping[str, Sequence[int]], unit: str, limits: Iterable[int], path: Path
 ) -> None:
-    """Share of the texts by length, a line a file, up to the longest 1%; the max_lengths as dashed lines."""
+    """Draw the share of the texts by length, a line a file, and the max_lengths as dashed lines."""
     figure, axis = plt.subplots(figsize=(8, 4))
-    count, lengths = len(lengths), dict(islice(lengths.items(), FILES))
-    fallback = font_for("".join(lengths))
-    top = max(
-        (int(np.percentile(np.asarray(values), 99)) for values in lengths.values() if len(values)),
-        default=1,
-    )
-    edges = np.linspace(0, max(top, 10), min(60, max(top, 10)) + 1)
-    for k, (name, values) in enumerate(lengths.items(), 1):
+    drawn = first_items(lengths, FILES)
+    fallback = font_for("".join(drawn))
+    edges = bin_edges(drawn.values())
+    for number, (name, values) in enumerate(drawn.items(), 1):
         if len(values):
-            clipped = np.minimum(np.asarray(values), edges[-1])
-            weights = np.full(len(values), 1 / len(values))
-            label = drawable(name, fallback, f"file {k}")
+            label = legend_label(name, fallback, f"file {number}")
             axis.hist(
-                clipped,
+                np.minimum(np.asarray(values), edges[-1]),
                 bins=edges,
-                weights=weights,
+                weights=np.full(len(values), 1 / len(values)),
                 histtype="step",
-                label=f" {label} ({len(values)})",
+                label=f"{label} ({len(values)})",
             )
     for limit in limits:
         if limit <= edges[-1]:
-            axis.axvline(limit, color="gray", linestyle="--", linewidth=0.8)
-            axis.text(
-                limit,
-                1.01,
-                str(limit),
-                transform=axis.get_xaxis_transform(),
-                ha="center",
-                fontsize=7,
-                rotation=90,
-            )
+            draw_limit(axis, limit)
     axis.set(xlabel=f"{unit} (the last bar holds everything longer)", ylabel="share of the texts")
-    if len(lengths) < count:
-        axis.set_title(f"the first {FILES} of {count} files", pad=20)
+    if len(drawn) < len(lengths):
+        axis.set_title(f"the first {FILES} of {len(lengths)} files", pad=20)
     axis.legend(prop={"family": families(fallback)})
     save(figure, path)
 
 
+def bin_edges(lengths: Iterable[Sequence[int]]) -> list[float]:
+    """Return edges of bins, no narrower than 1, for the lengths of several files, but for the longest 1% of each."""
+    longest = 10
+    for values in lengths:
+        if len(values):
+            longest = max(longest, int(np.percentile(np.asarray(values), LONGEST_DRAWN)))
+    return np.linspace(0, longest, min(BINS, longest) + 1).tolist()
+
+
+def draw_limit(axis: Axes, limit: int) -> None:
+    """Draw a dashed line for a max_length, with the number above it."""
+    axis.axvline(limit, color="gray", linestyle="--", linewidth=0.8)
+    axis.text(
+        limit,
+        1.01,
+        str(limit),
+        transform=axis.get_xaxis_transform(),
+        ha="center",
+        fontsize=7,
+        rotation=90,
+    )
+
+
 @picture
 def class_bars(counts: Mapping[str, Mapping[str, int]], title: str, path: Path) -> None:
-    """Rows of each class, a bar a file, the first file's largest class on top.
+    """Draw the rows of each class, a bar a file, the first file's largest class on top.
 
-    Where no installed font has the characters of a name, the class is called by its place (`#3`), as data_report.json
+    If no installed font has the characters of a name, the class is called by its place (`#3`), as data_report.json
     counts them.
     """
-    names = list(dict.fromkeys(name for by_class in counts.values() for name in by_class))
-    counts = dict(islice(counts.items(), FILES))
-    shown, fallback = names[:SHOWN], font_for("".join([*names[:SHOWN], *counts, title]))
-    figure, axis = plt.subplots(figsize=(8, 1.2 + 0.3 * len(shown) * max(1, len(counts) / 2)))
-    height = 0.8 / max(1, len(counts))
-    for k, (file, by_class) in enumerate(counts.items()):
-        places = [row + k * height for row in range(len(shown))]
-        values = [by_class.get(name, 0) for name in shown]
-        axis.barh(
-            places, values, height=height, label=" " + drawable(file, fallback, f"file {k + 1}")
+    all_classes, all_files, by_class = cross_table(counts)
+    classes = all_classes[:SHOWN]
+    files = all_files[:FILES]
+    fallback = font_for("".join([*classes, *files, title]))
+    bars_a_class = max(1, len(files) / 2)
+    figure, axis = plt.subplots(figsize=(8, 1.2 + 0.3 * len(classes) * bars_a_class))
+    height = 0.8 / len(files)
+    places = np.arange(len(classes))
+    for number, file in enumerate(files, 1):
+        bars = axis.barh(
+            places + (number - 1) * height,
+            by_class[:SHOWN, number - 1],
+            height=height,
+            label=legend_label(file, fallback, f"file {number}"),
         )
-        for place, value in zip(places, values, strict=True):
-            axis.text(value, place, f" {value}", va="center", fontsize=7)
-    labels = [drawable(name, fallback, f"#{k}") for k, name in enumerate(shown, 1)]
-    axis.set_yticks(
-        [row + height * (len(counts) - 1) / 2 for row in range(len(shown))],
-        labels,
-        family=families(fallback),
-    )
-    axis.invert_yaxis()
-    more = f" (the first {SHOWN} of {len(names)})" if len(names) > SHOWN else ""
-    axis.set_title(drawable(title, fallback, "classes") + more, family=families(fallback))
+        # The default format would write a million as 1e+06.
+        axis.bar_label(bars, fmt="{:.0f}", padding=2, fontsize=7)
+    middle = height * (len(files) - 1) / 2
+    name_rows(axis, places + middle, classes, "#", fallback)
+    heading = drawable(title, fallback, "classes")
+    if len(classes) < len(all_classes):
+        heading += f" (the first {SHOWN} of {len(all_classes)})"
+    axis.set_title(heading, family=families(fallback))
     axis.set_xlabel("rows")
     axis.margins(x=0.1)
-    if len(counts) > 1:
-        axis.legend(prop={"family": families(fallback)}, bbox_to_anchor=(1.01, 1), loc="upper left")
+    if len(files) > 1:
+        legend_beside(axis, fallback)
     save(figure, path)
 
 
 @picture
 def aspect_bars(classes: Mapping[str, Mapping[str, int]], title: str, path: Path) -> None:
-    """A bar for each label column, cut into the shares of its classes."""
-    count, classes = len(classes), dict(islice(classes.items(), SHOWN))
-    totals = sum((Counter(counts) for counts in classes.values()), Counter())
-    names = sorted(name for name, _ in totals.most_common(SHOWN))
-    fallback = font_for("".join([*names, *classes, title]))
-    figure, axis = plt.subplots(figsize=(9, 1.2 + 0.3 * len(classes)))
-    left = np.zeros(len(classes))
-    for k, name in enumerate(names, 1):
-        shares = np.array(
-            [counts.get(name, 0) / max(1, sum(counts.values())) for counts in classes.values()]
-        )
-        axis.barh(
-            range(len(classes)), shares, left=left, label=" " + drawable(name, fallback, f"#{k}")
-        )
-        left += shares
-    labels = [drawable(column, fallback, f"column {k}") for k, column in enumerate(classes, 1)]
-    axis.set_yticks(range(len(classes)), labels, family=families(fallback))
-    axis.invert_yaxis()
+    """Draw a bar for each label column, cut into the shares of its classes."""
+    names, columns, counts = cross_table(first_items(classes, SHOWN))
+    # A column without rows has no shares, and must not divide by zero.
+    shares = counts / counts.sum(axis=0).clip(min=1)
+    largest = np.argsort(-counts.sum(axis=1), kind="stable")[:SHOWN].tolist()
+    fallback = font_for("".join([*names, *columns, title]))
+    figure, axis = plt.subplots(figsize=(9, 1.2 + 0.3 * len(columns)))
+    places = np.arange(len(columns))
+    left = np.zeros(len(columns))
+    for number, place in enumerate(sorted(largest, key=names.__getitem__), 1):
+        label = legend_label(names[place], fallback, f"#{number}")
+        axis.barh(places, shares[place], left=left, label=label)
+        left += shares[place]
+    name_rows(axis, places, columns, "column ", fallback)
     axis.set(xlim=(0, 1), xlabel="share of the rows")
-    limits = f" (the first {SHOWN} of {count} columns)" if len(classes) < count else ""
-    limits += f" (the largest {SHOWN} of {len(totals)} classes)" if len(names) < len(totals) else ""
-    axis.set_title(drawable(title, fallback, "classes") + limits, family=families(fallback))
-    axis.legend(prop={"family": families(fallback)}, bbox_to_anchor=(1.01, 1), loc="upper left")
+    heading = drawable(title, fallback, "classes")
+    if len(columns) < len(classes):
+        heading += f" (the first {SHOWN} of {len(classes)} columns)"
+    if len(largest) < len(names):
+        heading += f" (the largest {SHOWN} of {len(names)} classes)"
+    axis.set_title(heading, family=families(fallback))
+    legend_beside(axis, fallback)
     save(figure, path)
 
 
 @picture
 def target_histogram(targets: Mapping[str, Sequence[float]], title: str, path: Path) -> None:
-    """How the scores of each target are spread, one panel a target."""
-    count, targets = len(targets), dict(islice(targets.items(), TARGETS))
-    columns = min(3, len(targets))
-    rows = -(-len(targets) // columns)
+    """Draw how the scores of each target are spread, one panel a target."""
+    drawn = first_items(targets, TARGETS)
+    columns = min(3, len(drawn))
+    rows = -(-len(drawn) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(4 * columns, 3 * rows), squeeze=False)
-    fallback = font_for("".join([*targets, title]))
-    for axis in axes.flat[len(targets) :]:
+    fallback = font_for("".join([*drawn, title]))
+    for number, (name, values) in enumerate(drawn.items(), 1):
+        axis = axes.flat[number - 1]
+        axis.hist(*histogram_of(values))
+        axis.set_title(drawable(name, fallback, f"target {number}"), family=families(fallback))
+    for axis in axes.flat[len(drawn) :]:
         axis.axis("off")
-    for k, (name, values) in enumerate(targets.items()):
-        values = numbers(values)
-        values = values[~np.isnan(values)]
-        distinct = len(np.unique(values))
-        axes.flat[k].hist(values, bins=min(40, max(10, distinct * 2 - 1)))
-        axes.flat[k].set_title(
-            drawable(name, fallback, f"target {k + 1}"), family=families(fallback)
-        )
-    limits = f" (the first {TARGETS} of {count})" if len(targets) < count else ""
+    heading = drawable(title, fallback, "targets")
+    if len(drawn) < len(targets):
+        heading += f" (the first {TARGETS} of {len(targets)})"
     figure.tight_layout()
-    figure.suptitle(
-        drawable(title, fallback, "targets") + limits, family=families(fallback), y=1, va="bottom"
-    )
+    figure.suptitle(heading, family=families(fallback), y=1, va="bottom")
     save(figure, path)
+
+
+def histogram_of(values: Iterable[float]) -> tuple[np.ndarray, int]:
+    """Return the scores that can be drawn, and a number of bins.
+
+    Scores on a scale of few steps get a bin for each step and for each gap between two, so that steps stay apart.
+    """
+    scores = numbers(values)
+    scores = scores[~np.isnan(scores)]
+    steps = len(np.unique(scores))
+    return scores, min(TARGET_BINS, max(10, steps * 2 - 1))

@@ -1,4 +1,4 @@
-"""How long texts are, how many a `max_length` leaves whole, and which one to take."""
+"""Measure how long texts are, how many a `max_length` leaves whole, and which one to take."""
 
 from array import array
 from collections.abc import Callable, Iterable, Sequence
@@ -6,23 +6,41 @@ from typing import Any
 
 import numpy as np
 
+from trainer_ext.errors import UserError
 from trainer_ext.remote_code import NOT_HERE, why_not_loaded
 from trainer_ext.tasks.words import WORD
 
 MAX_LENGTHS = (64, 96, 128, 192, 256, 384, 512)
-PERCENTILES = (0, 5, 25, 50, 75, 90, 95, 99, 100)
+PERCENTILES = {
+    "min": 0,
+    "p5": 5,
+    "p25": 25,
+    "p50": 50,
+    "p75": 75,
+    "p90": 90,
+    "p95": 95,
+    "p99": 99,
+    "max": 100,
+}
 WHOLE = 0.99  # the share of the texts that the recommended max_length leaves whole
-PIECES_PER_WORD = 1.3  # of English under a 30,000-piece vocabulary, as a rule of thumb
+# Of English under a vocabulary of 30,000 pieces, as a rule of thumb.
+PIECES_PER_WORD = 1.3
+SPECIAL_TOKENS = 2
 
-Count = Callable[[Sequence], list[int]]
-"""Tokens, special ones included, of each of some texts (or lists of words)."""
+Text = str | Sequence[str]
+"""A text, or the words of one."""
+Count = Callable[[Sequence[Text]], list[int]]
+"""Return the tokens, special ones included, of each of some texts."""
 
 
 def token_counter(name: str) -> Count:
-    """Counts with the tokenizer of a model or a checkpoint."""
-    from transformers import AutoTokenizer
+    """Return what counts tokens with the tokenizer of a model or a checkpoint.
 
-    from trainer_ext.errors import UserError
+    Raises:
+        UserError: if it has no tokenizer, or one that needs code of its own.
+    """
+    # Slow to import, and an estimate does without it.
+    from transformers import AutoTokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
@@ -34,11 +52,12 @@ def token_counter(name: str) -> Count:
 
 
 def counter_of(tokenizer: Any) -> Count:
-    """Counts with a tokenizer of transformers."""
+    """Return what counts tokens with a tokenizer of transformers."""
 
-    def count(texts: Sequence) -> list[int]:
-        """Without truncation."""
+    def count(texts: Sequence[Text]) -> list[int]:
+        """Count without truncation; all texts are of one kind."""
         by_word = bool(texts) and not isinstance(texts[0], str)
+        # Not verbose: each text of more than 512 tokens would be warned of.
         encoded = tokenizer(
             list(texts), truncation=False, is_split_into_words=by_word, verbose=False
         )
@@ -47,13 +66,33 @@ def counter_of(tokenizer: Any) -> Count:
     return count
 
 
-def estimate(texts: Iterable) -> list[int]:
-    """Tokens without a tokenizer: a Chinese character is one, another word 1.3, and two special ones."""
-    found = (WORD.findall(text if isinstance(text, str) else " ".join(text)) for text in texts)
-    return [
-        2 + round(sum(1 if len(word) == 1 else PIECES_PER_WORD for word in words))
-        for words in found
-    ]
+def estimate(texts: Iterable[Text]) -> list[int]:
+    """Estimate the tokens of each text without a tokenizer."""
+    return [estimate_one(text) for text in texts]
+
+
+def estimate_one(text: Text) -> int:
+    """Estimate the tokens of a text: a Chinese character is one, another word 1.3, and two are special."""
+    if not isinstance(text, str):
+        text = " ".join(text)
+    pieces = 0.0
+    for word in WORD.findall(text):
+        pieces += 1 if len(word) == 1 else PIECES_PER_WORD
+    return SPECIAL_TOKENS + round(pieces)
+
+
+def characters_in(text: Text) -> int:
+    """Count the characters of a text, without white space if it is a list of words."""
+    if isinstance(text, str):
+        return len(text)
+    return sum(len(word) for word in text)
+
+
+def words_in(text: Text) -> int:
+    """Count the words of a text, by white space."""
+    if isinstance(text, str):
+        return len(text.split())
+    return len(text)
 
 
 class Lengths:
@@ -62,41 +101,49 @@ class Lengths:
     def __init__(self, count: Count | None = None):
         self.count = count or estimate
         self.unit = "tokens" if count else "tokens (estimated)"
-        self.values = {unit: array("I") for unit in (self.unit, "characters", "words")}
+        self.values: dict[str, array[int]] = {
+            self.unit: array("I"),
+            "characters": array("I"),
+            "words": array("I"),
+        }
 
-    def add(self, texts: Sequence) -> None:
-        """Texts, or lists of words."""
+    def add(self, texts: Sequence[Text]) -> None:
+        """Measure some texts."""
         self.values[self.unit].extend(self.count(texts))
-        self.values["characters"].extend(
-            len(text) if isinstance(text, str) else sum(map(len, text)) for text in texts
-        )
-        self.values["words"].extend(
-            len(text.split() if isinstance(text, str) else text) for text in texts
-        )
+        for text in texts:
+            self.values["characters"].append(characters_in(text))
+            self.values["words"].append(words_in(text))
 
     def summary(self) -> dict[str, Any]:
-        """Percentiles and mean by unit; of the tokens the coverage of each max_length, and the recommended one."""
+        """Return percentiles by unit; of the tokens the coverage of each max_length, and the recommended one."""
+        coverage = self.coverage()
+        # Without texts no length covers them, and the largest harms nothing.
+        recommended = MAX_LENGTHS[-1]
+        for limit in reversed(MAX_LENGTHS):
+            if coverage.get(str(limit), 0) >= WHOLE:
+                recommended = limit
+        summary: dict[str, Any] = {"unit": self.unit}
+        for unit, values in self.values.items():
+            summary[unit] = percentiles(values)
+        return summary | {"coverage": coverage, "recommended_max_length": recommended}
+
+    def coverage(self) -> dict[str, float]:
+        """Return the share of the texts that each max_length leaves whole; nothing if there are no texts."""
         tokens = np.asarray(self.values[self.unit])
-        coverage = {
-            str(limit): round(float((tokens <= limit).mean()), 4)
-            for limit in MAX_LENGTHS
-            if len(tokens)
-        }
-        enough = [limit for limit in MAX_LENGTHS if coverage.get(str(limit), 0) >= WHOLE]
-        return {
-            "unit": self.unit,
-            **{unit: percentiles(values) for unit, values in self.values.items()},
-            "coverage": coverage,
-            "recommended_max_length": enough[0] if enough else MAX_LENGTHS[-1],
-        }
+        if not len(tokens):
+            return {}
+        shares = {}
+        for limit in MAX_LENGTHS:
+            shares[str(limit)] = round(float((tokens <= limit).mean()), 4)
+        return shares
 
 
 def percentiles(values: Sequence[int]) -> dict[str, float]:
-    """`min`, `p5` ... `p99`, `max` and `mean`; nothing for no values."""
+    """Return `min`, `p5` ... `p99`, `max` and `mean`; nothing if there are no values."""
     if not len(values):
         return {}
-    names = ["min", *(f"p{p}" for p in PERCENTILES[1:-1]), "max"]
-    found = np.percentile(np.asarray(values), PERCENTILES, method="inverted_cdf")
-    return {name: int(value) for name, value in zip(names, found, strict=True)} | {
-        "mean": round(float(np.mean(values)), 1)
-    }
+    lengths = np.asarray(values)
+    # The inverse of the distribution gives lengths that occur, not what lies between them.
+    found = np.percentile(lengths, list(PERCENTILES.values()), method="inverted_cdf")
+    mean = round(float(lengths.mean()), 1)
+    return dict(zip(PERCENTILES, found.tolist(), strict=True)) | {"mean": mean}

@@ -1,10 +1,10 @@
-"""What a labelled file holds: rows, classes, gaps, repeats, lengths. One pass over the rows, none of them kept."""
+"""Profile a labelled file: rows, classes, gaps, repeats, lengths. One pass over the rows, none of which is kept."""
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from trainer_ext.data.duplicates import TextIndex, normalised
 from trainer_ext.data.io.readers import Row
 from trainer_ext.data.joint import raw_intent, tokens_and_tags
 from trainer_ext.data.labelled import is_missing
-from trainer_ext.data.report.lengths import Count, Lengths
+from trainer_ext.data.report.lengths import Count, Lengths, Text
 from trainer_ext.errors import UserError
 from trainer_ext.tasks import TASKS, LabelSpace
 from trainer_ext.tasks.entities import entities
@@ -22,116 +22,205 @@ from trainer_ext.tasks.label_lists import labels_of
 from trainer_ext.tasks.label_space import normalise
 from trainer_ext.tasks.regression import to_number
 
-BATCH = 1000
-NAMED = 5  # rows that are named for each kind of gap
+BATCH = 1000  # texts that are measured at a time
+GAPS_NAMED = 5  # rows that are named of each kind of gap
+UNKNOWN_NAMED = 20
+# With more different values a target is continuous, and counts of each say nothing.
+DISTINCT_SCORES = 50
+
+
+class Gap(TypedDict):
+    """Rows without a value in a column, and where the first of them stand."""
+
+    count: int
+    first: list[str]
+
+
+class ClassSummary(TypedDict):
+    """Rows of each class, and how many times as common the largest is as the smallest that occurs."""
+
+    counts: dict[str, int]
+    imbalance_ratio: float | None
+
+
+class TargetSummary(TypedDict):
+    """Distribution of a regression target."""
+
+    count: int
+    mean: float
+    std: float
+    min: float
+    p25: float
+    p50: float
+    p75: float
+    max: float
+    counts: dict[str, int]
+
+
+class FileSummary(TypedDict):
+    """What data_report.json says of a file; `duplicates` as `TextIndex.repeats`, `length` as `Lengths.summary`."""
+
+    rows: int
+    columns: list[str]
+    classes: dict[str, ClassSummary]
+    targets: dict[str, TargetSummary]
+    unknown_labels: dict[str, dict[str, int]]
+    missing: dict[str, Gap]
+    duplicates: dict[str, Any]
+    length: dict[str, Any]
 
 
 class Profile:
-    """A file's rows looked at one after another.
+    """Counts of a file, made row by row.
 
     Args:
         data: task, columns and label names.
-        count: counts tokens; None: an estimate.
+        count: counts tokens; None: they are estimated.
     """
 
     def __init__(self, data: DataArguments, count: Count | None = None):
         self.data = data
+        self.task = TASKS[data.task]
+        several = len(data.label_columns) > 1
+        self.has_label_lists = self.task.takes_lists and not several
+        self.has_flag_columns = self.task.takes_lists and several
+        self.space = self.named_space()
         self.rows = 0
+        # Dictionaries without values keep the order in which columns were seen.
         self.columns: dict[str, None] = {}
-        self.missing: dict[str, dict[str, Any]] = {}
+        self.missing: dict[str, Gap] = {}
         self.unknown: dict[str, Counter[str]] = {}
         self.classes: dict[str, Counter[str]] = {}
-        self.targets: dict[str, array] = {}
-        self.shape, self.flagged = ColumnShape(), Counter[int]()
+        self.targets: dict[str, array[float]] = {}
+        self.list_shape = ColumnShape()
+        self.flag_counts: Counter[int] = Counter()
         self.lengths = Lengths(count)
-        self.exact, self.normal = TextIndex(), TextIndex()
-        self.task = TASKS[data.task]
-        names = data.label_names if self.task.takes_label_names else None
-        self.space = LabelSpace.from_names(data.label_columns[:1], names) if names else None
-        if self.task.takes_lists and len(data.label_columns) > 1:
-            self.space = None
+        self.exact = TextIndex()
+        self.normal = TextIndex()
         if self.space is not None:
-            kinds = ["labels"] if self.task.takes_lists else data.label_columns
-            self.classes = {
-                column: Counter(dict.fromkeys(self.space.classes, 0)) for column in kinds
-            }
+            # Zeros, so that a class that no row has is in the report.
+            columns = ["labels"] if self.has_label_lists else data.label_columns
+            for column in columns:
+                self.classes[column] = Counter(dict.fromkeys(self.space.classes, 0))
+
+    def named_space(self) -> LabelSpace | None:
+        """Return the classes of `--label_names`; None if labels stand for themselves."""
+        names = self.data.label_names
+        if not names or not self.task.takes_label_names:
+            return None
+        space = LabelSpace.from_names(self.data.label_columns[:1], names)
+        if self.has_flag_columns:  # the columns are the classes
+            return None
+        return space
 
     def read(self, rows: Iterable[Row]) -> "Profile":
-        """Look at all rows; returns itself."""
-        rows = iter(rows)
-        while batch := list(islice(rows, BATCH)):
-            texts = [text for row in batch if (text := self.look_at(row)) is not None]
-            if texts:
-                self.lengths.add(texts)
+        """Count all rows, and return this profile.
+
+        Raises:
+            UserError: with file and row, for labels that cannot be read.
+        """
+        batch: list[Text] = []
+        for row in rows:
+            text = self.count_row(row)
+            if text is not None:
+                batch.append(text)
+            if len(batch) == BATCH:
+                self.lengths.add(batch)
+                batch = []
+        if batch:
+            self.lengths.add(batch)
         self.name_flags()
         return self
 
     def name_flags(self) -> None:
-        """Where lists turn out to be flags of the classes: the classes, not how often 0 and 1 occur."""
-        flags = self.shape.flags(len(self.space.classes) if self.space else None)
-        if flags:
-            names = self.space.classes if self.space else [str(k) for k in range(flags)]
-            self.classes["labels"] = Counter(
-                {name: self.flagged[k] for k, name in enumerate(names)}
-            )
-            self.unknown = {}
+        """If all lists were flags of the classes, count by class instead of how often 0 and 1 occur."""
+        names = self.space.classes if self.space else None
+        flags = self.list_shape.flags(len(names) if names else None)
+        if not flags:
+            return
+        by_class: Counter[str] = Counter()
+        for place in range(flags):
+            name = names[place] if names else str(place)
+            by_class[name] = self.flag_counts[place]
+        self.classes["labels"] = by_class
+        # Until the last row the flags were taken for names, none of which is a class.
+        self.unknown = {}
 
-    def look_at(self, row: Row) -> str | list[str] | None:
-        """Count one row; its text (tokens for joint), or None where there is none."""
+    def count_row(self, row: Row) -> Text | None:
+        """Count one row, and return its text (its tokens if the task reads words); None if it has none."""
         self.rows += 1
         self.columns.update(dict.fromkeys(row.values))
         if self.task.reads_words:
-            tokens, tags = tokens_and_tags(row)
-            intent = raw_intent(row)
-            self.count_class("intent", intent)
-            for _, _, name in entities(tags):
-                self.count_class("slots", name)
-            self.index(" ".join(tokens), (intent, tags))
-            return tokens
-        label = self.label_of(row)
+            return self.count_tagged_row(row)
+        labels = self.count_labels(row)
         text = row.values.get(self.data.text_column)
         if is_missing(text) or not isinstance(text, str):
-            self.gap(self.data.text_column, row)
+            self.count_gap(self.data.text_column, row)
             return None
-        if label is not None:
-            self.index(text, label)
+        if labels is not None:
+            self.index_text(text, labels)
         return text
 
-    def label_of(self, row: Row) -> tuple | None:
-        """The row's labels, counted; None where one is missing."""
-        columns, task = self.data.label_columns, self.task
-        raw = [row.values.get(column) for column in columns]
-        whole = True
-        for column, value in zip(columns, raw, strict=True):
-            if is_missing(value) and not (
-                task.takes_lists and len(columns) == 1 and value is not None
-            ):
-                self.gap(column, row)
-                whole = False
-            elif not task.has_classes:
-                number = to_number(value)
-                if np.isfinite(number):
-                    self.targets.setdefault(column, array("d")).append(number)
-                else:
-                    self.strange(column, value)
-            elif task.takes_lists and len(columns) > 1:
-                self.count_class("labels", column, flag_of(value) or 0)
-            elif task.takes_lists:
-                self.count_list(row, column, self.list_of(row, value))
-            else:
-                self.count_class(column, self.name_of(column, value))
-        if not whole:
-            return None
-        if task.takes_lists and len(columns) == 1:
-            labels = self.list_of(row, raw[0])
-            names = [normalise(name) for name in labels]
-            return tuple(
-                names if are_flags(labels) else sorted(names)
-            )  # the order of flags says which classes
-        return tuple(normalise(value) for value in raw)
+    def count_tagged_row(self, row: Row) -> list[str]:
+        """Count the intent and the slots of a row of tokens, and return the tokens."""
+        tokens, tags = tokens_and_tags(row)
+        intent = raw_intent(row)
+        self.count_class("intent", intent)
+        for _, _, name in entities(tags):
+            self.count_class("slots", name)
+        self.index_text(" ".join(tokens), (intent, tags))
+        return tokens
 
-    def list_of(self, row: Row, value: Any) -> list:
-        """The labels of a row, or a `UserError` naming it."""
+    def count_labels(self, row: Row) -> tuple[str, ...] | None:
+        """Count the row's labels, and return them in a form that is equal for equal labels; None if one is missing."""
+        columns = self.data.label_columns
+        complete = True
+        for column in columns:
+            value = row.values.get(column)
+            if self.is_gap(value):
+                self.count_gap(column, row)
+                complete = False
+            else:
+                self.count_label(row, column, value)
+        if not complete:
+            return None
+        if not self.has_label_lists:
+            return tuple(normalise(row.values[column]) for column in columns)
+        labels = self.list_of(row, row.values[columns[0]])
+        names = list(map(normalise, labels))
+        # The order of flags says which classes they are of, that of names says nothing.
+        if not are_flags(labels):
+            names.sort()
+        return tuple(names)
+
+    def is_gap(self, value: Any) -> bool:
+        """Return whether a label is missing; an empty list of labels is not."""
+        if self.has_label_lists:
+            return value is None
+        return is_missing(value)
+
+    def count_label(self, row: Row, column: str, value: Any) -> None:
+        """Count the value of one label column."""
+        if not self.task.has_classes:
+            self.count_number(column, value)
+        elif self.has_flag_columns:
+            self.count_class("labels", column, flag_of(value) or 0)
+        elif self.has_label_lists:
+            self.count_list(row, column, self.list_of(row, value))
+        else:
+            self.count_class(column, self.class_of(column, value))
+
+    def count_number(self, column: str, value: Any) -> None:
+        """Add the score of a target, or count what is not a number."""
+        number = to_number(value)
+        if np.isfinite(number):
+            self.targets.setdefault(column, array("d")).append(number)
+        else:
+            self.count_unknown(column, value)
+
+    def list_of(self, row: Row, value: Any) -> list[Any]:
+        """Return the labels of a row, or raise `UserError` naming it."""
+        # A class may have a name that reads as a list.
         if self.space is not None and self.space.holds(value):
             return [value]
         try:
@@ -139,98 +228,105 @@ class Profile:
         except UserError as error:
             raise UserError(f"{row.where}: {error}") from None
 
-    def count_list(self, row: Row, column: str, labels: list) -> None:
-        """Count each label, and each place with a 1."""
+    def count_list(self, row: Row, column: str, labels: list[Any]) -> None:
+        """Count each label as a name and, until all rows are known, as a flag of the class at its place."""
         try:
-            self.shape.add(labels)
+            self.list_shape.add(labels)
         except UserError as error:
             raise UserError(f"{row.where}: {error}") from None
-        for place, name in enumerate(labels):
-            self.count_class("labels", self.name_of(column, name))
-            self.flagged[place] += flag_of(name) or 0
+        for place, label in enumerate(labels):
+            self.count_class("labels", self.class_of(column, label))
+            self.flag_counts[place] += flag_of(label) or 0
 
-    def name_of(self, column: str, value: Any) -> str | None:
-        """The class of a raw label; without label names the label itself."""
+    def class_of(self, column: str, value: Any) -> str | None:
+        """Return the class of a raw label, without label names the label itself; None for an unknown one."""
         if self.space is None:
             return normalise(value)
         try:
             return self.space.classes[self.space.encode(value)]
         except KeyError:
-            return self.strange(column, value)
+            self.count_unknown(column, value)
+            return None
 
-    def strange(self, column: str, value: Any) -> None:
-        """Count a label that is none."""
+    def count_unknown(self, column: str, value: Any) -> None:
+        """Count a label that is not a class, or a score that is not a number."""
         self.unknown.setdefault(column, Counter())[str(value)] += 1
 
     def count_class(self, column: str, name: str | None, count: int = 1) -> None:
-        """Count one label."""
+        """Count one label; None, an unknown one, is not counted."""
         if name is not None:
             self.classes.setdefault(column, Counter())[name] += count
 
-    def gap(self, column: str, row: Row) -> None:
-        """Note a missing value and its place."""
-        known = self.missing.setdefault(column, {"count": 0, "first": []})
-        known["count"] += 1
-        if len(known["first"]) < NAMED:
-            known["first"].append(row.where.rpartition(", ")[2])
+    def count_gap(self, column: str, row: Row) -> None:
+        """Count a missing value, and keep the places of the first ones."""
+        gap = self.missing.setdefault(column, {"count": 0, "first": []})
+        gap["count"] += 1
+        if len(gap["first"]) < GAPS_NAMED:
+            # Without the file's name, under which it stands.
+            place = row.where.rpartition(", ")[2]
+            gap["first"].append(place)
 
-    def index(self, text: str, label: Any) -> None:
-        """Remember the text's digests."""
-        self.exact.add(text.strip(), label)
-        self.normal.add(normalised(text), label)
+    def index_text(self, text: str, labels: object) -> None:
+        """Remember digests of the text, as it is and normalised."""
+        self.exact.add(text.strip(), labels)
+        self.normal.add(normalised(text), labels)
 
-    def summary(self) -> dict[str, Any]:
-        """As it stands in data_report.json."""
+    def summary(self) -> FileSummary:
+        """Return what data_report.json says of the file."""
+        classes = {}
+        for column, counts in self.classes.items():
+            classes[column] = class_summary(counts)
+        targets = {}
+        for column, scores in self.targets.items():
+            targets[column] = target_summary(scores)
+        unknown = {}
+        for column, labels in self.unknown.items():
+            unknown[column] = dict(labels.most_common(UNKNOWN_NAMED))
         return {
             "rows": self.rows,
             "columns": list(self.columns),
-            "classes": {name: class_summary(counts) for name, counts in self.classes.items()},
-            "targets": {name: target_summary(values) for name, values in self.targets.items()},
-            "unknown_labels": {
-                name: dict(counts.most_common(20)) for name, counts in self.unknown.items()
-            },
+            "classes": classes,
+            "targets": targets,
+            "unknown_labels": unknown,
             "missing": self.missing,
-            "duplicates": self.normal.repeats() | {"exact": self.exact.repeats()},
+            "duplicates": {**self.normal.repeats(), "exact": self.exact.repeats()},
             "length": self.lengths.summary(),
         }
 
 
-def class_summary(counts: Counter[str]) -> dict[str, Any]:
-    """Counts, commonest first, and how many times as common the largest class is as the smallest that occurs."""
+def class_summary(counts: Counter[str]) -> ClassSummary:
+    """Summarize the classes of a column, commonest first, equally common ones by name."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    there = [count for _, count in ordered if count]
-    ratio = round(there[0] / there[-1], 2) if there else None
+    occurring = [count for _, count in ordered if count]
+    ratio = round(occurring[0] / occurring[-1], 2) if occurring else None
     return {"counts": dict(ordered), "imbalance_ratio": ratio}
 
 
-def target_summary(values: Sequence[float]) -> dict[str, Any]:
-    """Distribution of a regression target."""
+def target_summary(values: Sequence[float]) -> TargetSummary:
+    """Summarize a regression target; counts of each score only if there are few different ones."""
     scores = np.asarray(values)
-    named = {"mean": scores.mean(), "std": scores.std()}
-    named |= dict(
-        zip(
-            ("min", "p25", "p50", "p75", "max"),
-            np.percentile(scores, (0, 25, 50, 75, 100)),
-            strict=True,
-        )
-    )
-    distinct, counts = np.unique(scores, return_counts=True)
-    shown = zip(distinct.tolist(), counts.tolist(), strict=True) if len(distinct) <= 50 else ()
+    points = np.percentile(scores, (0, 25, 50, 75, 100))
+    distinct, occurrences = np.unique(scores, return_counts=True)
+    counts = {}
+    if len(distinct) <= DISTINCT_SCORES:
+        for score, count in zip(distinct, occurrences, strict=True):
+            counts[f"{score:g}"] = int(count)
     return {
         "count": len(scores),
-        **{name: round(float(value), 4) for name, value in named.items()},
-        "counts": {f"{value:g}": count for value, count in shown},
+        "mean": round(float(scores.mean()), 4),
+        "std": round(float(scores.std()), 4),
+        "min": round(float(points[0]), 4),
+        "p25": round(float(points[1]), 4),
+        "p50": round(float(points[2]), 4),
+        "p75": round(float(points[3]), 4),
+        "max": round(float(points[4]), 4),
+        "counts": counts,
     }
 
 
-def pairs(profiles: Sequence[tuple[str, Profile]]) -> Iterator[dict[str, Any]]:
-    """For each two files the texts they share, the same after folding case and white space (`exact`: as they are)."""
-    for k, (first, one) in enumerate(profiles):
-        for second, other in profiles[k + 1 :]:
-            shared = one.normal.shared(other.normal)
-            yield {
-                "first": first,
-                "second": second,
-                **shared,
-                "exact": one.exact.shared(other.exact),
-            }
+def shared_texts(profiles: Mapping[str, Profile]) -> Iterator[dict[str, Any]]:
+    """Yield what each two files share: texts that are the same after folding case and white space, and `exact` ones."""
+    for (first, one), (second, other) in combinations(profiles.items(), 2):
+        shared = one.normal.shared(other.normal)
+        exact = one.exact.shared(other.exact)
+        yield {"first": first, "second": second, **shared, "exact": exact}

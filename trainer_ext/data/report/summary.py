@@ -1,6 +1,8 @@
 """What train.py says about its rows before it trains on them: a few lines, from rows that are in memory."""
 
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Mapping
+from itertools import combinations
 from typing import Any
 
 from datasets import Dataset
@@ -9,56 +11,79 @@ from transformers import PreTrainedTokenizerBase
 from trainer_ext.data.duplicates import TextIndex, normalised
 from trainer_ext.data.report.lengths import counter_of
 
-LOOKED_AT = 1000  # texts whose tokens are counted
+logger = logging.getLogger(__name__)
+
+TEXTS_COUNTED = 1000  # texts whose tokens are counted
 
 
-def print_summary(
+def log_summary(
     datasets: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> None:
-    """Rows of each split, and what is odd about them."""
-    print("\n".join(summary_lines(datasets, tokenizer, max_length)), flush=True)
-
-
-def summary_lines(
-    datasets: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> Iterator[str]:
-    """The lines: rows; repeated texts and texts shared by splits; the share that max_length cuts.
+    """Log the rows of each split, what is odd about them, and the share that max_length cuts.
 
     Texts are the same after folding case and white space. Streamed rows are only counted.
+
+    Args:
+        datasets: by split; `train` is one of them, others may be None.
+        tokenizer: counts tokens.
+        max_length: in tokens.
     """
-    yield "rows: " + ", ".join(f"{split} {len(rows)}" for split, rows in datasets.items() if rows)
-    indices = {
-        split: index_of(rows) for split, rows in datasets.items() if isinstance(rows, Dataset)
-    }
+    sizes = []
+    indices = {}
+    for split, rows in datasets.items():
+        if rows:
+            sizes.append(f"{split} {len(rows)}")
+        if isinstance(rows, Dataset):
+            indices[split] = index_of(rows)
+    logger.info("rows: %s", ", ".join(sizes))
     for split, index in indices.items():
-        repeats = index.repeats()
-        if repeats["repeated_rows"]:
-            labels = f", {repeats['conflicting_texts']} texts with different labels" * bool(
-                repeats["conflicting_texts"]
+        log_repeats(split, index)
+    for first, second in combinations(indices, 2):
+        # Texts of the training part in a part that measures: its figures are too good.
+        leaked = indices[first].shared(indices[second])["rows_of_second"]
+        if leaked:
+            logger.warning(
+                "%d rows of %s (%.1f%%) have a text that is in %s too",
+                leaked,
+                second,
+                100 * leaked / indices[second].rows,
+                first,
             )
-            yield f"note: {split} repeats texts in {repeats['repeated_rows']} rows{labels}"
-    names = list(indices)
-    for k, first in enumerate(names):
-        for second in names[k + 1 :]:
-            rows = indices[first].shared(indices[second])["rows_of_second"]
-            if rows:
-                share = rows / indices[second].rows
-                yield f"warning: {rows} rows of {second} ({share:.1%}) have a text that is in {first} too"
     if isinstance(datasets["train"], Dataset):
-        every = -(-len(datasets["train"]) // LOOKED_AT)
-        texts = datasets["train"].select(range(0, len(datasets["train"]), every))["text"]
-        cut = sum(length > max_length for length in counter_of(tokenizer)(list(texts))) / len(texts)
-        if cut:
-            yield f"note: max_length {max_length} cuts {cut:.1%} of the training texts (of {len(texts)} looked at)"
+        log_cut(datasets["train"], tokenizer, max_length)
+
+
+def log_repeats(split: str, index: TextIndex) -> None:
+    """Log how many rows of a split repeat a text, and how many of these texts have more than one label."""
+    repeats = index.repeats()
+    if not repeats["repeated_rows"]:
+        return
+    conflicts = ""
+    if repeats["conflicting_texts"]:
+        conflicts = f", {repeats['conflicting_texts']} texts with different labels"
+    logger.info("%s repeats texts in %d rows%s", split, repeats["repeated_rows"], conflicts)
+
+
+def log_cut(train: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
+    """Log the share of the training texts that max_length cuts, from about a thousand of them."""
+    every = -(-len(train) // TEXTS_COUNTED)
+    texts = list(train.select(range(0, len(train), every))["text"])
+    cut = sum(length > max_length for length in counter_of(tokenizer)(texts))
+    if cut:
+        logger.info(
+            "max_length %d cuts %.1f%% of the training texts (of %d looked at)",
+            max_length,
+            100 * cut / len(texts),
+            len(texts),
+        )
 
 
 def index_of(dataset: Dataset) -> TextIndex:
-    """The texts of a split."""
+    """Index the texts of a split, with all their labels."""
+    columns = [dataset["labels"]]
+    if "token_labels" in dataset.column_names:
+        columns.append(dataset["token_labels"])
     index = TextIndex()
-    columns = [
-        dataset["labels"],
-        *([dataset["token_labels"]] if "token_labels" in dataset.column_names else []),
-    ]
     for text, *labels in zip(dataset["text"], *columns, strict=True):
         index.add(normalised(text), labels)
     return index
