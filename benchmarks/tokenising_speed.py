@@ -1,11 +1,13 @@
-"""Rows tokenised per second, side by side in one process: `python benchmarks/tokenising_speed.py`.
+"""Measure rows tokenised per second, side by side in one process: `python benchmarks/tokenising_speed.py`.
 
-Titles (about 20 Chinese characters; made from the sample reviews, all different) go through the pipeline as train.py
-runs it: file -> checked rows -> data set -> token ids, unpadded, in batches, in `--workers` processes, into the cache
-file of `datasets`. Beside it what notebooks do: `Dataset.__getitem__` with a tokenizer call a row, padded to
-max_length 128. The two take turns on the same sample; the ratio is the median over rounds, and needs free cores: the
-notebook uses one, the pipeline `--workers`. The whole file is streamed once more (`--streaming`), and the peak memory
-after a tenth of the rows is held against the peak after all.
+Titles (about 20 Chinese characters, made from the sample reviews, all different) go through the pipeline as in
+train.py: file -> checked rows -> data set -> token ids, unpadded, in batches, in `--workers` processes, into the cache
+file of `datasets`. Next to it runs what notebooks do: `Dataset.__getitem__` with one tokenizer call per row, padded to
+128 tokens. Both take turns on the same sample, and the ratio is the median over rounds. It needs free cores: the
+notebook uses one, the pipeline `--workers`.
+
+Then the whole file is streamed (`--streaming`), and the peak memory after a tenth of the rows is compared with the peak
+after all of them.
 """
 
 import argparse
@@ -14,11 +16,14 @@ import resource
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import datasets
 import torch
+from transformers import PreTrainedTokenizerBase
 
 from trainer_ext.arguments.data import DataArguments
 from trainer_ext.data.dataset import build_dataset, load_rows
@@ -28,17 +33,20 @@ from trainer_ext.data.preprocessing.tokenize import encoder, tokenize
 from trainer_ext.data.streaming import StreamedDataset, StreamedRows, TokenStream
 from trainer_ext.modeling.scratch import train_tokenizer
 from trainer_ext.tables import table
-from trainer_ext.tasks import TASKS
+from trainer_ext.tasks import TASKS, Task
 
 REVIEWS = Path(__file__).resolve().parent.parent / "data/reviews/train.csv"
 MAX_LENGTH = 128
+NOTEBOOK_ROWS = 3000
 
 
 class Notebook(torch.utils.data.Dataset):
-    """The usual data set of tutorials."""
+    """The data set that tutorials show."""
 
-    def __init__(self, texts: list[str], labels: list[int], tokenizer):
-        self.texts, self.labels, self.tokenizer = texts, labels, tokenizer
+    def __init__(self, texts: list[str], labels: list[int], tokenizer: PreTrainedTokenizerBase):
+        self.texts = texts
+        self.labels = labels
+        self.tokenizer = tokenizer
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -51,53 +59,96 @@ class Notebook(torch.utils.data.Dataset):
             truncation=True,
             return_tensors="pt",
         )
-        return {name: value.squeeze(0) for name, value in encoded.items()} | {
-            "labels": torch.tensor(self.labels[row])
-        }
+        item = {name: value.squeeze(0) for name, value in encoded.items()}
+        item["labels"] = torch.tensor(self.labels[row])
+        return item
 
 
 def write_titles(path: Path, count: int) -> None:
-    """`title<TAB>label` lines."""
-    clauses = [
-        part
-        for row in read_rows(str(REVIEWS))
-        for part in row.values["reviewbody"].replace("，", "。").split("。")
-    ]
-    clauses = [" ".join(part.split()) for part in clauses if 6 <= len(part) <= 14]
+    """Write `title<TAB>label` lines; a number in each title makes it different from all others."""
+    clauses = read_clauses()
     generator = random.Random(1)
     with open(path, "w", encoding="utf-8") as file:
         for number in range(count):
-            file.write(
-                f"{generator.choice(clauses)}{number} {generator.choice(clauses)}\t{number % 10}\n"
-            )
+            start = generator.choice(clauses)
+            end = generator.choice(clauses)
+            file.write(f"{start}{number} {end}\t{number % 10}\n")
 
 
-def peak() -> int:
-    """Largest resident memory of this process so far, in MB."""
+def read_clauses() -> list[str]:
+    """Return the clauses of the sample reviews that are 6 to 14 characters long."""
+    clauses = []
+    for row in read_rows(str(REVIEWS)):
+        text = row.values["reviewbody"].replace("，", "。")
+        for clause in text.split("。"):
+            if 6 <= len(clause) <= 14:
+                clauses.append(" ".join(clause.split()))
+    return clauses
+
+
+def peak_memory() -> int:
+    """Return the largest resident memory of this process so far, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
-def seconds(action) -> float:
-    """Wall time of a call."""
+def seconds(action: Callable[[], object]) -> float:
+    """Return the wall time of a call."""
     start = time.perf_counter()
     action()
     return time.perf_counter() - start
 
 
 def side_by_side(
-    data: datasets.Dataset, tokenizer, workers: int, rounds: int, sample: int
+    data: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, workers: int, rounds: int
 ) -> list[tuple[float, float]]:
-    """(rows a second of the pipeline, of the notebook) in each round; the notebook sees only `sample` rows."""
-    notebook = Notebook(list(data["text"][:sample]), list(data["labels"][:sample]), tokenizer)
+    """Return rows per second of the pipeline and of the notebook in each round.
+
+    The notebook sees only the first `NOTEBOOK_ROWS`: its speed does not depend on their number.
+    """
+    texts = list(data["text"][:NOTEBOOK_ROWS])
+    labels = list(data["labels"][:NOTEBOOK_ROWS])
+    notebook = Notebook(texts, labels, tokenizer)
+
+    def read_notebook() -> None:
+        for row in range(len(notebook)):
+            notebook[row]
+
     speeds = []
     for turn in range(rounds + 1):
-        ours = seconds(
-            partial(tokenize, data, tokenizer, MAX_LENGTH - 1 - turn, workers)
-        )  # another key: no cache
-        theirs = seconds(lambda: [notebook[row] for row in range(len(notebook))])
-        if turn:  # the first round warms up
+        # Another length each time: with the same settings the tokens would come from the cache.
+        length = MAX_LENGTH - 1 - turn
+        ours = seconds(partial(tokenize, data, tokenizer, length, workers))
+        theirs = seconds(read_notebook)
+        # The first round warms up.
+        if turn > 0:
             speeds.append((len(data) / ours, len(notebook) / theirs))
     return speeds
+
+
+def stream(
+    data: DataArguments, task: Task, tokenizer: PreTrainedTokenizerBase, titles: int
+) -> tuple[float, dict[int, int]]:
+    """Stream all rows; return rows per second, and the peak memory (MB) after a tenth of the rows and after all."""
+    tokens = TokenStream(StreamedDataset(data, task), encoder(tokenizer, MAX_LENGTH), seed=1)
+    memory = {}
+    start = time.perf_counter()
+    for number, _ in enumerate(tokens, 1):
+        if number in (titles // 10, titles):
+            memory[number] = peak_memory()
+    return titles / (time.perf_counter() - start), memory
+
+
+def print_results(
+    rows_per_second: dict[str, float], rounds: list[tuple[float, float]], workers: int
+) -> None:
+    """Print the table of speeds and the ratio of the side-by-side rounds."""
+    rows = [[what, f"{speed:.0f}"] for what, speed in rows_per_second.items()]
+    print(table(rows, ["what", "rows/s"]))
+    ratios = sorted(ours / theirs for ours, theirs in rounds)
+    print(
+        f"pipeline / a row at a time: {statistics.median(ratios):.1f}  "
+        f"(rounds {ratios[0]:.1f} to {ratios[-1]:.1f}; {workers} processes; target: at least 10)"
+    )
 
 
 def main() -> None:
@@ -118,45 +169,35 @@ def main() -> None:
         path = Path(folder) / "titles.txt"
         write_titles(path, args.titles)
         data = DataArguments(train_file=str(path), streaming=True)
-        task = TASKS["single_label"](label_space(StreamedRows(data), ["label"], None))
-        texts = [
-            row.values["text"] for row, _ in zip(StreamedRows(data), range(20_000), strict=False)
-        ]
+        rows = StreamedRows(data)
+        task = TASKS["single_label"](label_space(rows, ["label"], None))
+        texts = [row.values["text"] for row in islice(rows, 20_000)]
         tokenizer = train_tokenizer(texts, 8000, MAX_LENGTH)
 
-        stream = TokenStream(StreamedDataset(data, task), encoder(tokenizer, MAX_LENGTH), seed=1)
-        start, memory = time.perf_counter(), {}
-        for number, _ in enumerate(stream, 1):
-            if number in (args.titles // 10, args.titles):
-                memory[number] = peak()
-        streamed = args.titles / (time.perf_counter() - start)
+        # First, because the peak memory of a process only grows.
+        streamed, memory = stream(data, task, tokenizer, args.titles)
 
         small = DataArguments(train_file=str(path), max_train_samples=args.sample)
         sample = build_dataset(load_rows(small, "train"), small, task)
-        rounds = side_by_side(sample, tokenizer, args.workers, args.rounds, 3000)
+        rounds = side_by_side(sample, tokenizer, args.workers, args.rounds)
+
         start = time.perf_counter()
         built = build_dataset(load_rows(data, "train"), data, task)
-        read = time.perf_counter() - start
-        whole = seconds(lambda: tokenize(built, tokenizer, MAX_LENGTH, args.workers))
-    ours, theirs = (statistics.median(speed) for speed in zip(*rounds, strict=True))
-    ratios = sorted(a / b for a, b in rounds)
-    rows = [
-        ["pipeline, side by side", f"{ours:.0f}"],
-        ["a row at a time, padded to 128, side by side", f"{theirs:.0f}"],
-        [f"pipeline, {args.titles} titles: reading and checking", f"{args.titles / read:.0f}"],
-        [f"pipeline, {args.titles} titles: tokenising", f"{args.titles / whole:.0f}"],
-        [f"streamed, {args.titles} titles: reading, checking and tokenising", f"{streamed:.0f}"],
-    ]
-    print(table(rows, ["what", "rows/s"]))
-    print(
-        f"pipeline / a row at a time: {statistics.median(ratios):.1f}  (rounds {ratios[0]:.1f} to {ratios[-1]:.1f}; "
-        f"{args.workers} processes; at least 10 wanted)"
-    )
-    print(
-        "peak memory, streamed: "
-        + ", ".join(f"{mb} MB after {number} rows" for number, mb in memory.items())
-    )
-    print(f"peak memory with all {args.titles} rows at once: {peak()} MB")
+        reading = time.perf_counter() - start
+        tokenising = seconds(partial(tokenize, built, tokenizer, MAX_LENGTH, args.workers))
+    ours, theirs = zip(*rounds, strict=True)
+    whole = f"pipeline, {args.titles} titles"
+    rows_per_second = {
+        "pipeline, side by side": statistics.median(ours),
+        "a row at a time, padded to 128, side by side": statistics.median(theirs),
+        f"{whole}: reading and checking": args.titles / reading,
+        f"{whole}: tokenising": args.titles / tokenising,
+        f"streamed, {args.titles} titles: reading, checking and tokenising": streamed,
+    }
+    print_results(rows_per_second, rounds, args.workers)
+    peaks = [f"{megabytes} MB after {number} rows" for number, megabytes in memory.items()]
+    print(f"peak memory, streamed: {', '.join(peaks)}")
+    print(f"peak memory with all {args.titles} rows at once: {peak_memory()} MB")
 
 
 if __name__ == "__main__":
