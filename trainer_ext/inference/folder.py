@@ -47,7 +47,7 @@ def read_tokenizer(folder: Path) -> Tokenizer:
         raise UserError(f"model {folder} has no tokenizer.json")
     try:
         return Tokenizer.from_file(str(path))
-    except BaseException as error:
+    except BaseException as error:  # a panic of the Rust side is not an Exception
         if not is_tokenizers_error(error):
             raise
         raise UserError(f"{path} cannot be read: {error}") from error
@@ -61,9 +61,11 @@ def model_file(folder: Path, file_name: str | None = None) -> Path:
     """
     file = folder / (file_name or chosen_file(folder))
     if not file.is_file():
-        chosen = not file_name and (folder / REPORT).is_file()
-        by_report = ", which its export report chose" if chosen else ""
-        raise UserError(f"model {folder} has no {file.name}{by_report}")
+        message = f"model {folder} has no {file.name}"
+        if not file_name and (folder / REPORT).is_file():
+            # The report chose PyTorch: neither ONNX file was good, and none of them is run instead.
+            message += ", which its export report chose"
+        raise UserError(message)
     return file
 
 
@@ -103,7 +105,8 @@ def recorded_dynamic_int8(file: Path) -> bool | None:
         if not isinstance(variant, Mapping) or variant.get("file") != file.name:
             continue
         recorded = variant.get("dynamic_int8")
-        if isinstance(recorded, bool) and variant.get("bytes") == file.stat().st_size:
+        is_same_file = variant.get("bytes") == file.stat().st_size
+        if isinstance(recorded, bool) and is_same_file:
             return recorded
     return None
 
@@ -121,8 +124,12 @@ def warn_of_other_machine(folder: Path) -> None:
 def read_report(folder: Path) -> Mapping[str, Any]:
     """Return the export report of a folder; empty if it does not have one, or not an object."""
     path = folder / REPORT
-    content = read_json(path) if path.is_file() else {}
-    return content if isinstance(content, Mapping) else {}
+    if not path.is_file():
+        return {}
+    content = read_json(path)
+    if not isinstance(content, Mapping):
+        return {}
+    return content
 
 
 @cache

@@ -22,7 +22,7 @@ from trainer_ext.data.io.slot_files import detect_intents, read_slot_file
 from trainer_ext.data.joint import tokens_of
 from trainer_ext.data.labelled import read_labelled
 from trainer_ext.errors import UserError
-from trainer_ext.inference.predictor import Predictor
+from trainer_ext.inference.predictor import Answer, Predictor
 
 # What --no_text and --labels_only leave out of an answer.
 TEXTS = ("text", "tokens")
@@ -54,7 +54,7 @@ def rows_of(
         UserError: for a file of tokens and tags if the model does not tag words.
     """
     if texts is not None:
-        return (Row({"text": text}, f"--text {number}") for number, text in enumerate(texts, 1))
+        return rows_of_command_line(texts)
     if path is None:
         raise ValueError("neither texts nor a path")
     task = predictor.task
@@ -62,6 +62,7 @@ def rows_of(
         return read_labelled(path, task.name, options)
     has_intents = slot_file_intents(path, options)
     if has_intents is None:
+        # Words are tagged, not labelled: nothing in a txt file of theirs could be taken for a label.
         is_label = None if task.reads_words else task.is_label
         return read_rows(path, is_label, options, keep_blank=True)
     if not task.reads_words:
@@ -70,6 +71,12 @@ def rows_of(
             "(--column_names text reads a line as one)"
         )
     return read_slot_file(path, options, intents_inside=has_intents)
+
+
+def rows_of_command_line(texts: Sequence[str]) -> Iterator[Row]:
+    """Yield the rows of `--text`."""
+    for number, text in enumerate(texts, 1):
+        yield Row({"text": text}, f"--text {number}")
 
 
 def slot_file_intents(path: str, options: FileOptions) -> bool | None:
@@ -93,14 +100,16 @@ class Form:
     keep: tuple[str, ...] = ()
     labels_only: bool = False
 
-    def answer(self, answer: dict[str, Any]) -> dict[str, Any]:
+    def answer(self, answer: Answer) -> Answer:
         """Return the model's answer in this form."""
         if not self.text:
             answer = without(answer, TEXTS)
-        return only_labels(answer) if self.labels_only else answer
+        if self.labels_only:
+            answer = only_labels(answer)
+        return answer
 
 
-def only_labels(answer: dict[str, Any]) -> dict[str, Any]:
+def only_labels(answer: Answer) -> Answer:
     """Return an answer without what tells how sure the model is."""
     labels = without(answer, CONFIDENCES)
     if "aspects" in labels:
@@ -110,7 +119,7 @@ def only_labels(answer: dict[str, Any]) -> dict[str, Any]:
     return labels
 
 
-def without(answer: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+def without(answer: Answer, keys: Sequence[str]) -> Answer:
     """Return a copy of an answer without these keys."""
     return {key: value for key, value in answer.items() if key not in keys}
 
@@ -140,7 +149,7 @@ def answer_rows(
     text_column: str | None = None,
     id_column: str | None = None,
     form: Form = Form(),
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Answer]:
     """Yield one answer a row, in order, after the row's id (under its column's name, if it has one).
 
     Args:
@@ -184,7 +193,10 @@ def find_columns(
         text_column = find_text_column(first, pipeline.text_column)
     if id_column is None:
         id_column = find_id_column(first, pipeline.id_column)
-    kept = [id_column, *keep] if id_column else keep
+    kept = list(keep)
+    if id_column is not None:
+        kept.insert(0, id_column)
+    # --keep_columns may name the id, or a column twice.
     return InputColumns(text_column, tuple(dict.fromkeys(kept)))
 
 
@@ -221,7 +233,7 @@ def find_text_column(row: Row, trained_on: str) -> str:
     return name
 
 
-def kept_values(row: Row, columns: Sequence[str], answer: dict[str, Any]) -> dict[str, Any]:
+def kept_values(row: Row, columns: Sequence[str], answer: Answer) -> dict[str, Any]:
     """Return the columns of the input that the answer keeps.
 
     Raises:

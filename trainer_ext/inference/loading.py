@@ -91,7 +91,9 @@ def load_predictor(
     # Half: a session takes more than its file, and others may need memory, too.
     available = free_memory() / 2 if memory is None else memory
     # Fitted before the models are loaded, as it may find that they do not belong together.
-    weights = ensemble_weights(names) if ensemble == "weighted" else None
+    weights = None
+    if ensemble == "weighted":
+        weights = ensemble_weights(names)
     return EnsemblePredictor(names, loaders, ensemble or "mean", weights, needed <= available)
 
 

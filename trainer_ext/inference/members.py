@@ -19,13 +19,22 @@ def expand_braces(name: str) -> list[str]:
     found = BRACES.search(name)
     if not found:
         return [name]
-    first, last, listed = found.groups()
-    items = listed.split(",") if listed else range(int(first), int(last) + 1)
+    before = name[: found.start()]
+    after = name[found.end() :]
     expanded: list[str] = []
-    for item in items:
-        # There may be more braces behind these.
-        expanded += expand_braces(f"{name[: found.start()]}{item}{name[found.end() :]}")
+    for item in brace_items(found):
+        # There may be more braces after these.
+        expanded += expand_braces(before + item + after)
     return expanded
+
+
+def brace_items(found: re.Match[str]) -> list[str]:
+    """Return what a pair of braces stands for."""
+    first, last, listed = found.groups()
+    if listed:
+        return str(listed).split(",")
+    numbers = range(int(first), int(last) + 1)
+    return list(map(str, numbers))
 
 
 def members_of(name: str) -> list[str]:

@@ -45,10 +45,13 @@ class OnnxSession:
             dynamic_int8 = scales_at_run_time(path)
         threads = num_threads or available_cores()
         self.file_name = path.name
-        self.batch_invariant = not dynamic_int8
-        self.parallel_runs = threads if dynamic_int8 else 1
         self.provider = choose_provider(provider, dynamic_int8)
-        options = session_options(1 if dynamic_int8 else threads)
+        self.batch_invariant = not dynamic_int8
+        self.parallel_runs = 1
+        if dynamic_int8:
+            self.parallel_runs = threads
+            threads = 1
+        options = session_options(threads)
         self._session = open_session(path, options, self.provider)
         self.input_names = [item.name for item in self._session.get_inputs()]
         self.output_names = [item.name for item in self._session.get_outputs()]
@@ -97,9 +100,11 @@ def scales_at_run_time(path: Path) -> bool:
     """Tell whether an ONNX file quantises activations with scales taken from the run's own values."""
     if not path.stat().st_size:
         return False  # mmap refuses an empty file; loading it gives the better error
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+    with open(path, "rb") as file:
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         # Operators come before the weights, so they are found early; only a float model is read to its end.
-        return content.find(DYNAMIC_INT8) >= 0
+        with content:
+            return content.find(DYNAMIC_INT8) >= 0
 
 
 def choose_provider(provider: str, dynamic_int8: bool) -> str:
@@ -120,4 +125,6 @@ def choose_provider(provider: str, dynamic_int8: bool) -> str:
         )
     if provider != "auto":
         return provider
-    return "cuda" if has_cuda and not dynamic_int8 else "cpu"
+    if has_cuda and not dynamic_int8:
+        return "cuda"
+    return "cpu"

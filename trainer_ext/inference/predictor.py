@@ -9,6 +9,8 @@ from trainer_ext.data.preprocessing.pipeline import Pipeline
 from trainer_ext.inference.texts import prepare_texts
 from trainer_ext.tasks import Task
 
+Answer = dict[str, Any]
+
 WINDOW = 16  # batches tokenised together, so that rows of similar length share a batch
 
 
@@ -39,7 +41,7 @@ class Predictor(ABC):
         """Return how many rows are held in memory at a time."""
         return self.batch_size * WINDOW
 
-    def predict(self, texts: Iterable[Any]) -> list[dict[str, Any]]:
+    def predict(self, texts: Iterable[Any]) -> list[Answer]:
         """Return one answer for each text, in order.
 
         Args:
@@ -51,7 +53,7 @@ class Predictor(ABC):
         """
         return list(self.predict_iter(texts))
 
-    def predict_iter(self, texts: Iterable[Any]) -> Iterator[dict[str, Any]]:
+    def predict_iter(self, texts: Iterable[Any]) -> Iterator[Answer]:
         """Yield one answer for each text, in order; memory does not grow with the number of texts."""
         # No generator function: one text instead of a list is refused here, not at the first answer.
         windows = self._windows(self._prepare(texts))

@@ -76,7 +76,7 @@ class SinglePredictor(Predictor):
         """
         try:
             encodings = self._tokenise(items)
-        except BaseException as error:
+        except BaseException as error:  # a panic of the Rust side is not an Exception
             if not is_tokenizers_error(error):
                 raise
             raise UserError(f"the model's tokenizer.json is damaged: {error}") from error
@@ -115,8 +115,10 @@ class SinglePredictor(Predictor):
         """Yield the session's arrays of each batch, in order, from as many threads as the session wants."""
 
         def run(rows: list[int]) -> Arrays:
-            return self.session.run(self._pad([encodings[row] for row in rows]))
+            batch = [encodings[row] for row in rows]
+            return self.session.run(self._pad(batch))
 
+        # The session releases the GIL while it runs.
         threads = min(self.session.parallel_runs, len(batches))
         if threads <= 1:
             yield from map(run, batches)

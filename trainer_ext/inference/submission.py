@@ -7,9 +7,9 @@ from typing import Any
 
 from trainer_ext.data.io.readers import DEFAULTS, Row, join_names, read_rows
 from trainer_ext.errors import UserError
+from trainer_ext.inference.predictor import Answer
 from trainer_ext.tasks import Task
 
-Answer = dict[str, Any]
 CellReader = Callable[[Answer], Any]
 
 
@@ -49,15 +49,18 @@ class Submission:
             return partial(label_of, column=name, task=self.task)
         by_class = self._class_columns(columns_are_classes)
         if name in by_class:
-            wants_fractions = any("." in str(row.values[name]) for row in rows)
-            reader = probability_of if wants_fractions else is_chosen
+            # Samples of competitions scored by probabilities have 0.5 or 0.33 in every row.
+            cells = [str(row.values[name]) for row in rows]
+            has_fractions = any("." in cell for cell in cells)
+            reader = probability_of if has_fractions else is_chosen
             return partial(reader, name=by_class[name])
         if len(self.columns) == len(label_columns) == 1:
             return partial(label_of, column=label_columns[0], task=self.task)
-        classes = f" and the classes {join_names(by_class)}" if by_class else ""
+        known = f"the label columns {join_names(label_columns)}"
+        if by_class:
+            known += f" and the classes {join_names(by_class)}"
         raise UserError(
-            f"{self.path}: column {name!r} is not something that the model answers; "
-            f"it has the label columns {join_names(label_columns)}{classes}"
+            f"{self.path}: column {name!r} is not something that the model answers; it has {known}"
         )
 
     def _class_columns(self, columns_are_classes: bool) -> dict[str, str]:

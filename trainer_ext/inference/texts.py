@@ -32,7 +32,13 @@ def prepare_texts(texts: Iterable[Any], task: Task, text_column: str = "text") -
     columns = table_columns(texts)
     if columns is not None:
         texts = read_column(texts, find_column(columns, text_column))
-    return (prepare_item(number, item, task) for number, item in enumerate(texts, 1))
+    return prepare_items(texts, task)
+
+
+def prepare_items(texts: Iterable[Any], task: Task) -> Iterator[Any]:
+    """Check and prepare one item after another."""
+    for number, item in enumerate(texts, 1):
+        yield prepare_item(number, item, task)
 
 
 def table_columns(texts: Any) -> list[str] | None:
@@ -48,8 +54,10 @@ def read_column(table: Any, column: str) -> Iterable[Any]:
     """Return one column of a table as Python values."""
     values: Iterable[Any] = table[column]
     to_pylist = getattr(values, "to_pylist", None)
-    # pyarrow's items are scalars of its own, which are not str.
-    return to_pylist() if to_pylist else values
+    if to_pylist:
+        # pyarrow's items are scalars of its own, which are not str.
+        values = to_pylist()
+    return values
 
 
 def find_column(columns: list[str], text_column: str) -> str:

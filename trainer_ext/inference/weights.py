@@ -45,7 +45,9 @@ def ensemble_weights(names: Sequence[str]) -> list[float]:
     for folder, group in groupby(names, key=lambda name: Path(name).parent):
         folders.append(folder)
         within_folders.append(member_weights(folder, list(group)))
-    between = folder_weights(folders, names[0]) if len(folders) > 1 else [1.0]
+    between = [1.0]
+    if len(folders) > 1:
+        between = folder_weights(folders, names[0])
     weights: list[float] = []
     for share, members in zip(between, within_folders, strict=True):
         for weight in members:
