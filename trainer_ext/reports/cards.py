@@ -94,18 +94,17 @@ def write_model_card(
     scores = {}
     for name, value in metrics.items():
         prefix, _, metric = name.partition("_")
+        # One score for each of many aspects would hide the others.
         if prefix in ("eval", "test") and not metric.startswith("f1_macro_"):
             scores[name] = value
     chosen_by = args.training.metric_for_best_model or task.default_metric
     space = task.label_space
+    # Without the `B-` and `I-` of a tag; nothing is left of `O`.
     slots = {tag[2:] for tag in getattr(space, "tags", ())} - {""}
+    by_split = {"validation": scores_of("eval", scores), "test": scores_of("test", scores)}
     text = render_card(
         "model_card.md.jinja",
-        card_metadata(
-            folder,
-            args,
-            {"validation": scores_of("eval", scores), "test": scores_of("test", scores)},
-        ),
+        card_metadata(folder, args, by_split),
         name=card_name(folder),
         task=task.name,
         classes=space.classes,
@@ -159,6 +158,7 @@ def card_metadata(
         library_name=LIBRARY,
         pipeline_tag=PIPELINE_TAG,
         tags=[args.data.task],
+        # Not a local folder: the Hub would make a link of it.
         base_model=encoder if is_hub_name(encoder) else None,
         datasets=datasets,
         # An encoder of several languages does not say which one the training rows are in.
@@ -173,16 +173,20 @@ def card_metadata(
 def eval_results(args: Arguments, scores: Mapping[str, Mapping[str, Any]]) -> list[EvalResult]:
     """Return the scores for the `model-index` of the Hub, without the loss and those of single classes."""
     source = args.data.dataset_name or args.data.train_file or "unknown"
+    dataset_type = "custom"
+    if is_hub_name(args.data.dataset_name):
+        dataset_type = source
     results = []
     for split, metrics in scores.items():
         for name, value in metrics.items():
+            # The Hub takes no metadata with NaN in them.
             is_score = isinstance(value, (int, float)) and math.isfinite(value)
             if not is_score or name == "loss" or is_of_one_class(name):
                 continue
             results.append(
                 EvalResult(
                     task_type=PIPELINE_TAG,
-                    dataset_type=source if is_hub_name(args.data.dataset_name) else "custom",
+                    dataset_type=dataset_type,
                     dataset_name=on_screen(Path(source).name),
                     dataset_split=split,
                     metric_type="f1" if name.startswith("f1_") else name,
@@ -195,6 +199,7 @@ def eval_results(args: Arguments, scores: Mapping[str, Mapping[str, Any]]) -> li
 
 def is_hub_name(name: str | None) -> bool:
     """Return whether a model or data set comes from the Hub, not from a file or folder of this machine."""
+    # A folder such as `outputs/model` has the form of a name on the Hub.
     if name is None or Path(name).exists():
         return False
     try:

@@ -1,5 +1,6 @@
 """PNG plots of a run."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,25 +11,33 @@ from sklearn import metrics
 
 from trainer_ext.figures import numbers, picture, plt, save, short, shown
 
-MOST_CLASSES = 80  # in a confusion matrix
+# A picture of a thousand classes would take minutes and gigabytes, and nobody could read it.
+MOST_CLASSES = 80
 MOST_BARS = 80
 MOST_TARGETS = 30
 MOST_IN_LEGEND = 12
 WITH_COUNTS = 25  # classes up to which there is room for numbers
+
+REFERENCE_LINE = {"color": "tab:green", "linestyle": "--", "linewidth": 1}
+DOTTED = {"marker": "o", "markersize": 3}
 
 History = Sequence[Mapping[str, Any]]
 """What the Trainer logged: entries with a `step` and the values that were logged then."""
 
 
 @picture
-def learning_curves(history: History, metric: str, best_step: int | None, path: Path) -> None:
+def learning_curves(
+    history: History,
+    metric: str,
+    best_step: int | None,
+    path: Path,
+) -> None:
     """Draw training loss and its terms on the left, validation loss and metric on the right, by optimizer step."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
     draw_losses(left, history)
     draw_validation(right, history, metric)
     if best_step:
-        label = f"best: step {best_step}"
-        right.axvline(best_step, color="tab:green", linestyle="--", linewidth=1, label=label)
+        right.axvline(best_step, label=f"best: step {best_step}", **REFERENCE_LINE)
         right.legend(loc="lower right")
     figure.tight_layout()
     save(figure, path)
@@ -36,7 +45,8 @@ def learning_curves(history: History, metric: str, best_step: int | None, path: 
 
 def draw_losses(axis: Axes, history: History) -> None:
     """Draw a line for the training loss and one for each of its terms."""
-    axis.set(xlabel="step", title="training")
+    axis.set_xlabel("step")
+    axis.set_title("training")
     names = [name for name in sorted(logged(history)) if name.startswith("loss")]
     if not names:
         write_in_the_middle(axis, "nothing was logged:\nlogging_steps is more than the steps")
@@ -49,19 +59,31 @@ def draw_losses(axis: Axes, history: History) -> None:
 
 def draw_validation(axis: Axes, history: History, metric: str) -> None:
     """Draw the validation metric, and the validation loss on an axis of its own to the right."""
-    axis.set(xlabel="step", title="validation")
+    axis.set_xlabel("step")
+    axis.set_title("validation")
     draw_one_metric(axis, history, f"eval_{metric}", "tab:blue")
     draw_one_metric(axis.twinx(), history, "eval_loss", "tab:gray")
     if not any(name.startswith("eval_") for name in logged(history)):
         write_in_the_middle(axis, "nothing was evaluated while training:\neval_strategy is no")
 
 
-def draw_one_metric(axis: Axes, history: History, name: str, color: str) -> None:
+def draw_one_metric(
+    axis: Axes,
+    history: History,
+    name: str,
+    color: str,
+) -> None:
     """Draw a line of one metric, if it was logged, and label the axis in its color."""
     axis.set_ylabel(short(name), color=color)
     found = points(history, name)
     if found:
-        plot(axis, found, color=color, marker="o", markersize=3, label=short(name))
+        plot(
+            axis,
+            found,
+            color=color,
+            label=short(name),
+            **DOTTED,
+        )
 
 
 def logged(history: History) -> set[str]:
@@ -90,7 +112,14 @@ def plot(axis: Axes, points: Sequence[tuple[float, float]], **style: Any) -> Non
 
 def write_in_the_middle(axis: Axes, text: str) -> None:
     """Explain a panel that has nothing to show."""
-    axis.text(0.5, 0.5, text, transform=axis.transAxes, ha="center", va="center")
+    axis.text(
+        0.5,
+        0.5,
+        text,
+        transform=axis.transAxes,
+        ha="center",
+        va="center",
+    )
 
 
 @picture
@@ -102,11 +131,11 @@ def fold_curves(histories: Mapping[str, History], metric: str, path: Path) -> No
     panels = [name for name in ("loss", f"eval_{metric}") if name in names]
     if not panels:
         return
-    size = (5.5 * len(panels), 4)
-    figure, axes = plt.subplots(1, len(panels), figsize=size, squeeze=False)
+    width = 5.5 * len(panels)
+    figure, axes = plt.subplots(1, len(panels), figsize=(width, 4), squeeze=False)
     for axis, name in zip(axes.flat, panels, strict=True):
-        title = "training loss" if name == "loss" else f"validation {short(metric)}"
-        axis.set(xlabel="step", title=title)
+        axis.set_xlabel("step")
+        axis.set_title("training loss" if name == "loss" else f"validation {short(metric)}")
         draw_models(axis, histories, name)
     if len(histories) <= MOST_IN_LEGEND:
         axes.flat[-1].legend(fontsize=8)
@@ -122,7 +151,14 @@ def draw_models(axis: Axes, histories: Mapping[str, History], name: str) -> None
     for color, (model, history) in zip(colors, histories.items(), strict=True):
         found = points(history, name)
         if found:
-            plot(axis, found, color=color, marker="o", markersize=3, linewidth=1, label=model)
+            plot(
+                axis,
+                found,
+                color=color,
+                label=model,
+                linewidth=1,
+                **DOTTED,
+            )
 
 
 @picture
@@ -133,6 +169,7 @@ def confusion_matrix(
 
     Of many classes those with the most errors are drawn, and the title says so.
     """
+    # Of all classes, also those left out: names that look the same are numbered by their place.
     names, family = shown(classes)
     kept = most_confused(labels, predicted, len(classes))
     counts = metrics.confusion_matrix(labels, predicted, labels=kept)
@@ -141,7 +178,8 @@ def confusion_matrix(
     share = counts / rows.clip(min=1)[:, None]
     size = min(20.0, 2.5 + 0.5 * len(kept))
     figure, axis = plt.subplots(figsize=(size, size))
-    display = metrics.ConfusionMatrixDisplay(share, display_labels=[names[k] for k in kept])
+    kept_names = [names[k] for k in kept]
+    display = metrics.ConfusionMatrixDisplay(share, display_labels=kept_names)
     display.plot(
         ax=axis,
         cmap="Blues",
@@ -151,9 +189,12 @@ def confusion_matrix(
         text_kw={"fontsize": 8},
     )
     if display.text_ is not None:
+        # The display writes the shares that it colors by.
         for text, count in zip(display.text_.flat, counts.flat, strict=True):
             text.set_text(str(count) if count else "")
-    axis.set(xlabel="predicted", ylabel="true")
+    axis.set_xlabel("predicted")
+    axis.set_ylabel("true")
+    # Rotated about their end, so that it stays below its column.
     plt.setp(axis.get_xticklabels(), rotation=60, ha="right", family=family)
     plt.setp(axis.get_yticklabels(), family=family)
     if len(kept) < len(classes):
@@ -178,12 +219,18 @@ def most_confused(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np
 
 
 @picture
-def scatter(labels: np.ndarray, predicted: np.ndarray, targets: Sequence[str], path: Path) -> None:
+def scatter(
+    labels: np.ndarray,
+    predicted: np.ndarray,
+    targets: Sequence[str],
+    path: Path,
+) -> None:
     """Draw predicted over true scores, (N, T) each: one panel a target, with the diagonal on which they are equal."""
     drawn = targets[:MOST_TARGETS]
     columns = min(3, len(drawn))
-    rows = -(-len(drawn) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(4 * columns, 4 * rows), squeeze=False)
+    rows = math.ceil(len(drawn) / columns)
+    size = (4 * columns, 4 * rows)
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
     for axis in axes.flat[len(drawn) :]:
         axis.axis("off")
     names, family = shown(drawn)
@@ -194,36 +241,51 @@ def scatter(labels: np.ndarray, predicted: np.ndarray, targets: Sequence[str], p
     figure.tight_layout()
     if len(drawn) < len(targets):
         title = f"the first {len(drawn)} of {len(targets)} targets"
-        figure.suptitle(title, y=1, va="bottom")
+        figure.suptitle(title, y=1, va="bottom")  # above the titles of the panels
     save(figure, path)
 
 
 def draw_target(axis: Axes, true: np.ndarray, predicted: np.ndarray) -> None:
     """Draw the scores (N,) of one target, and the diagonal from the lowest true one to the highest."""
-    axis.set(xlabel="true", ylabel="predicted")
+    axis.set_xlabel("true")
+    axis.set_ylabel("predicted")
     axis.scatter(true, predicted, s=8, alpha=0.4)
     # Without any score nanmin would warn, and a warning ends the picture in the tests.
     if not np.isnan(true).all():
         ends = [np.nanmin(true), np.nanmax(true)]
-        axis.plot(ends, ends, color="tab:green", linestyle="--", linewidth=1)
+        axis.plot(ends, ends, **REFERENCE_LINE)
 
 
 @picture
-def bars(scores: Mapping[str, float], mean: float, title: str, path: Path) -> None:
+def bars(
+    scores: Mapping[str, float],
+    mean: float,
+    title: str,
+    path: Path,
+) -> None:
     """Draw a horizontal bar for each name, lowest at the bottom, with a line at the mean; of many names the lowest."""
     names, family = shown(list(scores))
     values = np.array(list(scores.values()), dtype=float)
     lengths = np.nan_to_num(numbers(values))
     order = np.argsort(lengths, kind="stable")[:MOST_BARS]
-    figure, axis = plt.subplots(figsize=(8, 1 + 0.3 * len(order)))
-    axis.barh(range(len(order)), lengths[order], color="tab:blue")
-    axis.set_yticks(range(len(order)), [names[k] for k in order], family=family)
-    axis.axvline(numbers([mean])[0], color="tab:green", linestyle="--", label=f"mean {mean:.3f}")
+    height = 1 + 0.3 * len(order)
+    figure, axis = plt.subplots(figsize=(8, height))
+    places = range(len(order))
+    axis.barh(places, lengths[order], color="tab:blue")
+    axis.set_yticks(places, [names[k] for k in order], family=family)
+    axis.axvline(numbers([mean])[0], label=f"mean {mean:.3f}", **REFERENCE_LINE)
     for row, k in enumerate(order):
         # The value as it is: a NaN has a bar of no length, but it is not a score of 0.
-        axis.text(lengths[k], row, f" {values[k]:.3f}", va="center", fontsize=8)
+        axis.text(
+            lengths[k],
+            row,
+            f" {values[k]:.3f}",
+            va="center",
+            fontsize=8,
+        )
     if len(order) < len(scores):
         title += f" (the lowest {len(order)} of {len(scores)})"
-    axis.set(xlim=(0, 1.1), title=title)
+    axis.set_title(title)
+    axis.set_xlim(0, 1.1)  # room for the number behind a bar of length 1
     axis.legend(loc="lower right")
     save(figure, path)

@@ -27,6 +27,7 @@ def write_plots(
         scored: `labels`, `logits` and `metrics` of the validation rows; None without any.
     """
     plots.learning_curves(history, task.default_metric, best_step, folder / "learning_curves.png")
+    # Without validation rows only the training loss is left to draw.
     if scored is None:
         return
     for figure in task.figures(scored):

@@ -18,6 +18,7 @@ def metrics_table(metrics: Mapping[str, Any]) -> str:
     Validation and test (`eval_x`, `test_x`) are side by side, scores of single classes last; below the table is what
     has no such prefix.
     """
+    # A set that was not scored has no column.
     by_split: dict[str, dict[str, Any]] = {}
     others = []
     for full_name, value in metrics.items():
@@ -25,10 +26,9 @@ def metrics_table(metrics: Mapping[str, Any]) -> str:
         if prefix in SPLITS:
             by_split.setdefault(prefix, {})[full_name[5:]] = value
         else:
-            shown = value if isinstance(value, str) else f"{value:g}"
-            others.append(f"{full_name} {shown}")
+            others.append(f"{full_name} {number_or_text(value)}")
     prefixes = [prefix for prefix in SPLITS if prefix in by_split]
-    names: dict[str, None] = {}
+    names: dict[str, None] = {}  # a set that keeps the order
     for prefix in prefixes:
         names |= dict.fromkeys(by_split[prefix])
     rows = []
@@ -42,6 +42,13 @@ def metrics_table(metrics: Mapping[str, Any]) -> str:
     if others:
         parts.append(", ".join(others))
     return "\n\n".join(parts)
+
+
+def number_or_text(value: Any) -> str:
+    """Return a number without needless zeros, and a text as it is."""
+    if isinstance(value, str):
+        return value
+    return f"{value:g}"
 
 
 def is_of_one_class(metric: str) -> bool:

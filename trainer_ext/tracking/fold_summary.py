@@ -64,6 +64,7 @@ def flat(values: Mapping[str, Any], before: str = "") -> dict[str, float]:
     for name, value in values.items():
         if isinstance(value, Mapping):
             found |= flat(value, f"{before}{name}/")
+        # Lists and texts have no place in a run's summary.
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
             found[before + name] = value
     return found
@@ -77,6 +78,7 @@ def typed(rows: list[list[str]]) -> list[list[Any]]:
     columns: list[list[Any]] = []
     for cells in zip(*rows, strict=True):
         numbers = [as_number(cell) for cell in cells]
+        # W&B refuses a table with two types in a column.
         columns.append(list(cells) if None in numbers else numbers)
     return [list(row) for row in zip(*columns, strict=True)]
 

@@ -65,6 +65,7 @@ def identify(args: Arguments, member: str = "") -> Identity:
 def tags(args: Arguments) -> list[str]:
     """Return encoder, task and the methods that are on; then `run_tags` and `WANDB_TAGS`."""
     encoder = Path(args.model.model_name_or_path or "").name
+    # By these runs are found and compared on W&B.
     own = [encoder or f"{args.model.from_scratch}-scratch", args.data.task]
     own += [name for name, is_on in methods_of(args).items() if is_on]
     own += args.training.run_tags or []

@@ -65,6 +65,7 @@ def examples(task: Task, items: list, scored: ScoredRows) -> tuple[list[str], li
     rows = []
     for item, label, prediction in zip(items[:MOST_ROWS], true, predicted, strict=False):
         text = item if isinstance(item, str) else " ".join(item)
+        # Labels and predictions have as many cells each: a pair for each aspect or target.
         cells = [*task.readable(label), *task.readable(prediction)]
         rows.append([text[:MOST_CHARACTERS], *cells])
     predicted_columns = [f"{column} (predicted)" for column in columns]

@@ -38,10 +38,12 @@ def ascend(
         The new perturbation; the old one if the gradient is zero or not finite (an overflow under fp16, whose step the
         grad scaler skips).
     """
+    # In float32: in half precision the sum of squares overflows.
     length = torch.linalg.vector_norm(gradient, dtype=torch.float32)
     usable = torch.isfinite(length) & (length > 0)
     # torch.where picks elements: what the division makes of an unusable gradient does not leak out of its branch.
-    moved = delta + torch.where(usable, gradient / length * size, torch.zeros_like(gradient))
+    step = gradient / length * size
+    moved = delta + torch.where(usable, step, torch.zeros_like(gradient))
     distance = torch.linalg.vector_norm(moved, dtype=torch.float32)
     return moved * torch.where(distance > radius, radius / distance, 1.0)
 
@@ -81,16 +83,18 @@ class Adversary(ABC):
         original = [parameter.detach().clone() for parameter in targets]
         radii = [self.radius(value) for value in original]
         deltas: list[Tensor | float] = [0.0] * len(targets)
+        # A longer step would only be cut back onto the ball.
         step_in_radii = min(self.step_length / self.steps, 1.0)
 
         @torch.no_grad()
         def step() -> None:
             for k, parameter in enumerate(targets):
-                if parameter.grad is not None:
-                    deltas[k] = ascend(
-                        deltas[k], parameter.grad, step_in_radii * radii[k], radii[k]
-                    )
-                    parameter.copy_(original[k] + deltas[k])
+                if parameter.grad is None:
+                    continue
+                size = step_in_radii * radii[k]
+                deltas[k] = ascend(deltas[k], parameter.grad, size, radii[k])
+                # In place: the optimizer refers to this very tensor. From the original: no rounding errors add up.
+                parameter.copy_(original[k] + deltas[k])
 
         self.active = True
         try:
@@ -186,7 +190,9 @@ def adversarial_backward(
             with unsynchronised():
                 backward()
             step()
+            # These gradients only showed the way to the next point.
             take_gradients(set_aside)
+        # Before the last backward, which adds its gradient to them.
         give_gradients(set_aside, earlier, clean)
         adversarial_loss = backward()
     return clean_loss, adversarial_loss

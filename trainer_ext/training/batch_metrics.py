@@ -35,8 +35,10 @@ class BatchMetrics:
 
     def reduce(self, logits: Nested, labels: Nested) -> Any:
         """Return what the metrics need of a batch."""
+        # A NaN may vanish in the reduction: argmax gives a class for it.
         for part in as_tuple(logits):
             self._finite = self._finite & part.isfinite().all()
+        # As tensors again: Trainer gathers them from the processes.
         return to_tensors(self.task.reduce(to_arrays(logits), to_arrays(labels)), self.device)
 
     def of_reduced(self, prediction: EvalPrediction) -> dict[str, float]:
@@ -45,6 +47,7 @@ class BatchMetrics:
         Raises:
             RunError: if a logit of any batch was not finite.
         """
+        # All processes decide together: if one raised alone, the others would wait for it forever.
         finite = self.true_on_all_devices(self._finite)
         self._finite = torch.tensor(True, device=self.device)
         if not finite:

@@ -92,6 +92,7 @@ def build_trainer(
     rows = tokens["train"]
     assert rows is not None, "a run has training rows"
     if task.token_classes:
+        # By itself Trainer takes `labels` only.
         training.label_names = ["labels", "token_labels"]
     callbacks: list[TrainerCallback] = []
     if training.early_stopping_patience:
@@ -123,6 +124,7 @@ def build_trainer(
     warn_of_idle_gpus(training)
     warn_of_late_start(training, len(rows) if resampler is None else len(resampler))
     if not training.disable_tqdm:
+        # Both print dictionaries with a score for each class.
         trainer.remove_callback(ProgressCallback)
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(ShortProgress((task.default_metric, *MAIN_METRICS)))
@@ -172,6 +174,7 @@ def warn_of_late_start(training: TrainingArguments, rows: int) -> None:
     )
     steps_an_epoch = math.ceil(rows / rows_a_step)
     start = training.adversarial_settings().start_epoch
+    # The flags alone cannot tell: how many steps an epoch has is known only now.
     if training.max_steps <= start * steps_an_epoch:
         logger.warning(
             "adversarial %s has no effect: it starts with epoch %g, step %d, but max_steps is %d",

@@ -40,6 +40,7 @@ class EmaCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs
     ) -> None:
         """Start at the current weights, unless a checkpoint was loaded."""
+        # `load` has filled it if training resumes.
         if not self.other:
             for name, parameter in trainable(kwargs["model"]).items():
                 self.other[name] = parameter.detach().clone()
@@ -58,7 +59,7 @@ class EmaCallback(TrainerCallback):
         """Update the average; give it to the model for an evaluation or a checkpoint."""
         decay = decay_after(state.global_step, self.decay)
         for name, parameter in trainable(kwargs["model"]).items():
-            self.other[name].lerp_(parameter, 1 - decay)
+            self.other[name].lerp_(parameter, 1 - decay)  # Eq. 1
         self.show_average(control, kwargs["model"])
 
     def on_epoch_end(
@@ -71,6 +72,7 @@ class EmaCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs
     ) -> None:
         """Leave the average in the model, unless the Trainer has already loaded the best one."""
+        # Trainer loads the best model before this call; a swap would put other weights in its place.
         best_is_loaded = args.load_best_model_at_end and state.best_model_checkpoint
         if not best_is_loaded and not self.model_holds_average:
             self.swap(kwargs["model"])
@@ -96,6 +98,7 @@ class EmaCallback(TrainerCallback):
     def save(self, folder: Path) -> None:
         """Write the training weights into a checkpoint whose model.safetensors is the average."""
         assert self.model_holds_average, "a checkpoint is written after on_step_end"
+        # safetensors takes no other tensors.
         weights = {name: tensor.contiguous() for name, tensor in self.other.items()}
         save_file(weights, folder / TRAINING_WEIGHTS)
         share_weights(folder)

@@ -42,6 +42,7 @@ def join(batches: Any) -> Any:
     """Join a list of batches: to an array, or to a list of rows if batches were padded to different lengths."""
     if isinstance(batches[0], (tuple, list)):
         return tuple(join(list(parts)) for parts in zip(*batches, strict=True))
+    # Each batch is padded to its own longest row.
     shapes = {batch.shape[1:] for batch in batches}
     if len(shapes) == 1:
         return np.concatenate(batches)

@@ -61,9 +61,11 @@ class OptimizerStep:
             sum_over_devices: add up tensors over the processes.
         """
         totals: dict[str, Tensor] = {}
+        # Training must draw the very same dropout again, or the statistics would be those of other predictions.
         with torch.random.fork_rng():
             for batch in self._unmeasured:
-                add_to(totals, self.objective.statistics(*forward(batch)))
+                logits, labels = forward(batch)
+                add_to(totals, self.objective.statistics(logits, labels))
         self._statistics = sum_over_devices(totals)
         self._unmeasured = []
 
@@ -71,12 +73,14 @@ class OptimizerStep:
     def for_clean_run(self, logits: ByHead, labels: ByHead) -> dict[str, Tensor]:
         """Return the step's weights and statistics for a batch as it is."""
         if self._statistics:
+            # Part of the step's statistics, which perturbed runs of this batch replace by their own.
             self._own_clean = self.objective.statistics(logits, labels)
         return self.weights | self._statistics
 
     @torch.no_grad()
     def for_perturbed_run(self, logits: ByHead, labels: ByHead) -> dict[str, Tensor]:
         """Return weights and statistics as they are while *this* batch is perturbed and the others are not."""
+        # Without them this batch is the whole step, and the objective measures it by itself.
         if not self._statistics:
             return self.weights
         own = self.objective.statistics(logits, labels)
@@ -89,4 +93,6 @@ class OptimizerStep:
 def add_to(totals: dict[str, Tensor], values: Mapping[str, Tensor]) -> None:
     """Add each value to the total of its name, in place."""
     for name, value in values.items():
-        totals[name] = totals[name] + value if name in totals else value
+        if name in totals:
+            value = totals[name] + value
+        totals[name] = value

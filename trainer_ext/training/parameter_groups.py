@@ -98,6 +98,7 @@ def explicit_groups(
             if entry.part == part and entry.first <= layer <= entry.last:
                 used.add(entry)
                 return entry.rate
+        # With rates for some layers only, the rate of the others would be a guess.
         if part == "layers" and named_layers:
             raise UserError(
                 f"parameter_groups {' '.join(named_layers)} leave out layer {layer} of {number_of_layers(model)}"
@@ -124,6 +125,7 @@ def grouped(
             decay = weight_decay if name in decayed else 0.0
             members[rate_of(name), decay].append(parameter)
     groups: list[ParameterGroup] = []
+    # In an order that a resumed run repeats: a checkpoint has the optimizer's state by position.
     for rate, decay in sorted(members, reverse=True):
         groups.append({"params": members[rate, decay], "lr": rate, "weight_decay": decay})
     return groups

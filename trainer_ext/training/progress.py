@@ -15,6 +15,7 @@ def library_bars(shown: bool) -> Iterator[None]:
     libraries = (datasets.utils, huggingface_hub.utils)
     were_disabled = [library.are_progress_bars_disabled() for library in libraries]
     were_enabled_in_transformers = logging.is_progress_bar_enabled()
+    # The settings are of the process, which may be a notebook that goes on with its own work.
     if not shown:
         for library in libraries:
             library.disable_progress_bars()
@@ -49,14 +50,16 @@ class ShortProgress(ProgressCallback):
         **kwargs,
     ) -> None:
         """Write one line above the bar."""
+        # The command prints the summary itself.
         is_summary = logs is not None and "train_runtime" in logs
         if not logs or is_summary or self.training_bar is None or not state.is_world_process_zero:
             return
         values = [f"{name} {logs[name]:.4g}" for name in self.chosen(logs)]
-        if values:
-            self.training_bar.write(
-                f"step {state.global_step:>6}  epoch {logs.get('epoch', 0):5.2f}  {'  '.join(values)}"
-            )
+        if not values:
+            return
+        step = f"step {state.global_step:>6}"
+        epoch = f"epoch {logs.get('epoch', 0):5.2f}"
+        self.training_bar.write("  ".join([step, epoch, *values]))
 
     def chosen(self, logs: Mapping[str, float]) -> list[str]:
         """Return the names to print, losses first."""
@@ -64,5 +67,8 @@ class ShortProgress(ProgressCallback):
         for name in logs:
             if name.startswith("loss") or name in ("learning_rate", "grad_norm"):
                 names.append(name)
-        of_evaluation = [f"eval_{name}" for name in ("loss", *self.metrics)]
-        return names + [name for name in of_evaluation if name in logs]
+        # An evaluation logs every class and target as well.
+        for metric in ("loss", *self.metrics):
+            if f"eval_{metric}" in logs:
+                names.append(f"eval_{metric}")
+        return names

@@ -55,6 +55,7 @@ class ResumableTrainer(Trainer):
         """
         if resume_from_checkpoint:
             checkpoint = Path(str(resume_from_checkpoint))
+            # A checkpoint counts its place in the epoch in steps, which mislead if steps have another size now.
             check_position(checkpoint, self.args, self.steps()[0])
             self.add_callback(ResumedCallback(checkpoint))
         return super().train(resume_from_checkpoint, *args, **kwargs)
@@ -63,6 +64,7 @@ class ResumableTrainer(Trainer):
         """Return the optimizer steps of an epoch, and of the whole training."""
         with torch.random.fork_rng():  # making a loader draws a seed
             loader = self.get_train_dataloader()
+        # In the order of Trainer's own training loop: epochs, steps of an epoch, ..., steps in all.
         values = self.set_initial_training_values(
             self.args, loader, self.get_total_train_batch_size(self.args)
         )
@@ -111,6 +113,7 @@ class ResumableTrainer(Trainer):
             (folder / TRAINER_STATE_NAME).unlink(missing_ok=True)
             if self.flags:
                 write_json(folder / FLAGS_FILE, self.flags)
+        # Trainer does not name it with save strategy `best`.
         if self.state.best_global_step == self.state.global_step:
             self.state.best_model_checkpoint = str(folder)
         super()._save_checkpoint(model, trial)

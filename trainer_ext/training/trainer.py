@@ -57,7 +57,7 @@ class CustomTrainer(ResumableTrainer):
     def __init__(
         self, *args, objective: Objective, task: Task, resampler: Resampler | None = None, **kwargs
     ):
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, **kwargs)  # sets `compute_metrics`, so that ours comes after it
         self.objective = objective
         self.task = task
         self.resampler = resampler
@@ -85,6 +85,7 @@ class CustomTrainer(ResumableTrainer):
             labels = {name: batch[name].to(device) for name in self.label_names}
             add_to(weights, self.objective.total_weights(labels))
         weights = self._sum_over_devices(weights)
+        # If one batch is the whole step, its own forward gives the statistics.
         is_split = len(batch_samples) > 1 or self.args.world_size > 1
         if self.objective.needs_statistics and is_split:
             return OptimizerStep(self.objective, weights, batch_samples)
@@ -180,17 +181,20 @@ class CustomTrainer(ResumableTrainer):
         features = {}
         for name, value in inputs.items():
             if name not in labels:
-                features[name] = value.repeat(passes, *[1] * (value.dim() - 1))
+                repeats = [passes] + [1] * (value.dim() - 1)
+                features[name] = value.repeat(repeats)
+        # One forward for all passes: DistributedDataParallel expects one for each backward.
         outputs = model(**features)
         logits = {}
         for name, rows in labels.items():
+            of_head = outputs[HEADS[name]]
             # More rows than passes x B are samples of a multi-sample dropout; R-Drop compares the first two.
-            logits[name] = outputs[HEADS[name]].unflatten(0, (-1, len(rows)))
+            logits[name] = of_head.unflatten(0, (-1, len(rows)))
         return logits, labels, outputs
 
     def _forward_for_statistics(self, batch: Batch) -> tuple[ByHead, ByHead]:
         """Return logits and labels of a batch as training will see them."""
-        self.model_wrapped.train()
+        self.model_wrapped.train()  # Trainer does so only in `training_step`
         inputs = self._prepare_inputs(batch)
         with self.compute_loss_context_manager():
             logits, labels, _ = self._logits(self.model_wrapped, inputs, self.objective.passes)
@@ -200,10 +204,11 @@ class CustomTrainer(ResumableTrainer):
         """Add up each tensor over the processes."""
         if self.args.world_size == 1:
             return totals
-        return {
-            name: self.accelerator.reduce(total.to(self.args.device))
-            for name, total in totals.items()
-        }
+        summed = {}
+        # In the same order in every process: each call waits for the same call of the others.
+        for name, total in totals.items():
+            summed[name] = self.accelerator.reduce(total.to(self.args.device))
+        return summed
 
     def _true_on_all_devices(self, flag: Tensor) -> bool:
         """Return whether a boolean is true in every process."""
@@ -252,14 +257,15 @@ class CustomTrainer(ResumableTrainer):
         """
         if all(parameter.isfinite().all() for parameter in self.model.parameters()):
             return
-        losses = ", ".join(f"{name} {value}" for name, value in means.items())
+        losses = [f"{name} {value}" for name, value in means.items()]
         raise RunError(
             f"training diverged: after step {self.state.global_step} the weights are no longer finite numbers "
-            f"({losses}); try a learning_rate below {self.args.learning_rate:g}, or a longer warm-up"
+            f"({', '.join(losses)}); try a learning_rate below {self.args.learning_rate:g}, or a longer warm-up"
         )
 
     def create_optimizer(self) -> torch.optim.Optimizer:
         """Return `Trainer`'s optimizer, over layer-wise or explicit groups if the flags ask for them."""
+        # Trainer's own choice: no decay for norms and biases.
         decayed = self.get_decay_parameter_names(self.model)
         groups = groups_of_flags(self.model, self.args, decayed)
         if self.optimizer is None and groups:
@@ -275,11 +281,13 @@ class CustomTrainer(ResumableTrainer):
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
+        # Trainer has loaded the model by now, which holds the average.
         if self.average and checkpoint:
             self.average.load(self.model, Path(checkpoint))
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        """Save model (safetensors) and tokenizer; unlike `Trainer._save` no pickled training_args.bin."""
+        """Save model (safetensors) and tokenizer; unlike `Trainer._save` no training_args.bin."""
+        # That file is a pickle, which can run any code when it is loaded.
         folder = Path(output_dir) if output_dir else self.output_dir
         self.accelerator.unwrap_model(self.model).save_pretrained(folder, state_dict=state_dict)
         self.processing_class.save_pretrained(folder)
@@ -290,6 +298,7 @@ class CustomTrainer(ResumableTrainer):
         if not args.group_by_length and self.resampler is None:
             return super()._get_train_sampler(train_dataset)
         seed = args.seed if args.data_seed is None else args.data_seed
+        # The rows of a step have similar lengths, not those of a micro-batch: 8x1 and 2x4 must see the same steps.
         rows_a_step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
         if self.resampler is None:
             return LengthGroupedSampler(self.train_dataset["length"], rows_a_step, seed)
@@ -298,7 +307,9 @@ class CustomTrainer(ResumableTrainer):
 
     def _get_eval_sampler(self, eval_dataset: Dataset) -> Sampler | None:
         """Keep the rows in their order, also with group_by_length: predictions must line up with the file."""
-        return SequentialSampler(eval_dataset) if self.args.world_size <= 1 else None
+        if self.args.world_size > 1:
+            return None  # accelerate shares out the rows in their order
+        return SequentialSampler(eval_dataset)
 
     def get_train_dataloader(self) -> DataLoader:
         """Return `Trainer`'s, and remember it for `num_examples`."""

@@ -60,7 +60,9 @@ def push_one(store: Store, version: Version, run: Any) -> None:
             upload.mark_best_fold(run, names, version.metadata.get("folds_hash"))
     except Exception as error:  # W&B raises many types
         raise RunError(f"W&B did not take artifact:{version} ({describe_error(error)})") from error
-    print(f"artifact:{version} is wandb:{run.entity}/{run.project}/{stored.name}", flush=True)
+    place = f"{run.entity}/{run.project}/{stored.name}"
+    # At once: an upload takes minutes, and whoever reads a pipe waits.
+    print(f"artifact:{version} is wandb:{place}", flush=True)
 
 
 def versions_of(store: Store, references: Iterable[str]) -> list[Version]:

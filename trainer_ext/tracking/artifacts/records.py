@@ -83,7 +83,8 @@ def read_version(path: Path, name: str, number: int, aliases: tuple[str, ...]) -
     content = read_mapping(path)
     # A record that says another name or number than its place was copied there.
     expect(path, content, "name", lambda it: it == name, repr(name))
-    expect(path, content, "number", lambda it: is_integer(it) and it == number, str(number))
+    expect(path, content, "number", is_integer, "an integer")
+    expect(path, content, "number", lambda it: it == number, str(number))
     expect(path, content, "type", is_word, "a word")
     expect(path, content, "created", is_line, "a date")
     expect(path, content, "metadata", is_object, "an object")

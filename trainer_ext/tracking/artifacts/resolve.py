@@ -64,12 +64,14 @@ def resolve_model(reference: str | Path) -> Path:
 def resolve_wandb(reference: str) -> Path:
     """Return the folder for `ENTITY/PROJECT/NAME[:ALIAS]`."""
     entity, project, name, alias = parts_of(reference)
-    known = cache_folder() / "refs" / entity / project / name / f"{alias}.json"
+    refs = cache_folder() / "refs"
+    known = refs / entity / project / name / f"{alias}.json"
     try:
         artifact = ask_server(f"{entity}/{project}/{name}:{alias}")
     except NoAnswerError as error:
         return without_server(reference, known, name, alias, str(error))
     store = Store()
+    # W&B's own digest is of another kind; ours, in the metadata, finds the content in the store.
     sha256 = sha256_in(artifact.metadata)
     version = version_with(store, sha256)
     folder = download(artifact) if version is None else store.checkout(version)

@@ -46,8 +46,9 @@ def is_better(
     if other is None:
         return True
     # The newer one wins then: `best` must say something of the metric and the rows in use.
-    if new.get("metric_name") != old.get("metric_name") or new.get(rows) != old.get(rows):
-        return True
+    for key in ("metric_name", rows):
+        if new.get(key) != old.get(key):
+            return True
     if new.get("greater_is_better", True):
         return value > other
     return value < other

@@ -88,10 +88,11 @@ class Store:
         moved = ["latest", *(check_alias(alias) for alias in aliases)]
         check_files(files)
         with self._locked():
+            # Under the lock: another process may be storing the same content.
             known = self.versions(name)
             entries = {}
-            for inside, source in sorted(files.items()):
-                entries[inside] = self._add_blob(source)
+            for inside in sorted(files):
+                entries[inside] = self._add_blob(files[inside])
             digest = content_digest(sha256s_of(entries))
             version = next((old for old in known if old.digest == digest), None)
             if version is None:
@@ -140,6 +141,7 @@ class Store:
         name, alias = split_reference(reference)
         versions = self.versions(name)
         if not versions:
+            # A typing error, or a name of which gc removed all versions.
             names = self.names()
             near = did_you_mean(name, names) or listed(names)
             raise UserError(f"no artifact {name!r} in {self.root}{near}")
@@ -149,7 +151,8 @@ class Store:
                 return version
             others.update(version.aliases)
         numbers = [f"v{version.number}" for version in versions]
-        raise UserError(f"artifact {name} has no {alias!r}{listed([*sorted(others), *numbers])}")
+        choices = listed([*sorted(others), *numbers])
+        raise UserError(f"artifact {name} has no {alias!r}{choices}")
 
     def names(self) -> list[str]:
         """Return all names, sorted."""
@@ -200,6 +203,7 @@ class Store:
                         candidates.append(version)
             # Not by `validation_hash`: each fold is scored on rows of its own.
             best = best_of(candidates, rows="folds_hash")
+            # Without a score the alias stays where it is.
             if best is not None:
                 self._move(alias, best, names)
 
@@ -340,6 +344,7 @@ class Store:
 
     def _move(self, alias: str, version: Version, names: Iterable[str]) -> None:
         """Put an alias on a version and take it off those of `names`; the lock is held."""
+        # First taken off: a process killed in between leaves no two of them with the alias.
         for name in {*names} - {version.name}:
             state = self._state(name)
             if state["aliases"].pop(alias, None) is not None:
@@ -353,6 +358,7 @@ class Store:
         names = self.root / "names"
         if not names.is_dir():
             return []
+        # Hidden are folders being written, and what file managers leave.
         return sorted(path for path in names.iterdir() if not path.name.startswith("."))
 
     def _folder(self, name: str) -> Path:

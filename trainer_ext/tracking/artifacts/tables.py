@@ -58,8 +58,10 @@ def details(version: Version) -> str:
     for key, value in (facts | version.metadata).items():
         if value is not None:
             # A store may come from a stranger, whose texts must not steer the terminal.
-            lines.append(f"{one_line(key):<18} {one_line(str(value))}")
+            text = one_line(str(value))
+            lines.append(f"{one_line(key):<18} {text}")
     files = []
     for name, entry in version.files.items():
-        files.append([name, str(entry["size"]), entry["sha256"][:12]])
+        digest = entry["sha256"][:12]
+        files.append([name, str(entry["size"]), digest])
     return "\n".join([*lines, "", table(files, ["file", "bytes", "sha256"])])
