@@ -18,8 +18,8 @@ MOST_TARGETS = 30
 MOST_IN_LEGEND = 12
 WITH_COUNTS = 25  # classes up to which there is room for numbers
 
-REFERENCE_LINE = {"color": "tab:green", "linestyle": "--", "linewidth": 1}
-DOTTED = {"marker": "o", "markersize": 3}
+REFERENCE_LINE: dict[str, Any] = {"color": "tab:green", "linestyle": "--", "linewidth": 1}
+DOTTED: dict[str, Any] = {"marker": "o", "markersize": 3}
 
 History = Sequence[Mapping[str, Any]]
 """What the Trainer logged: entries with a `step` and the values that were logged then."""
