@@ -106,6 +106,15 @@ def check_range(
 
 
 @contextmanager
+def errors_at(where: str) -> Iterator[None]:
+    """Put the place of a row (or of whatever is read) before the message of a `UserError`."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+
+
+@contextmanager
 def stage(doing: str) -> Iterator[None]:
     """Note on whatever ends the block what was being done (`while saving`); the innermost stage counts."""
     try:

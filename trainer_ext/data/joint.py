@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from trainer_ext.characters import on_screen
 from trainer_ext.data.io.readers import Row, check_characters
-from trainer_ext.errors import UserError
+from trainer_ext.errors import UserError, errors_at
 from trainer_ext.tasks.base import Task
 from trainer_ext.tasks.entities import check_tag
 from trainer_ext.tasks.joint import check_tokens
@@ -44,10 +44,8 @@ def raw_intent(row: Row) -> str:
 def tokens_of(row: Row) -> list[str]:
     """Return the row's tokens, or raise `UserError` with file and row."""
     check_characters(row, "tokens")
-    try:
+    with errors_at(row.where):
         return check_tokens(row.values.get("tokens"))
-    except UserError as error:
-        raise UserError(f"{row.where}: {error}") from None
 
 
 def tokens_and_tags(row: Row) -> tuple[list[str], list[str]]:
@@ -66,10 +64,8 @@ def tokens_and_tags(row: Row) -> tuple[list[str], list[str]]:
         )
     if len(tags) != len(tokens):
         raise UserError(f"{row.where}: {len(tokens)} tokens, but {len(tags)} tags in 'slots'")
-    try:
-        return tokens, [check_tag(tag) for tag in tags]
-    except UserError as error:
-        raise UserError(f"{row.where}: {error}") from None
+    with errors_at(row.where):
+        return tokens, list(map(check_tag, tags))
 
 
 def words_and_labels(

@@ -19,7 +19,7 @@ from trainer_ext.data.io.readers import (
 from trainer_ext.data.io.slot_files import read_slot_file
 from trainer_ext.data.io.smp import read_smp
 from trainer_ext.data.joint import joint_label_space, words_and_labels
-from trainer_ext.errors import UserError
+from trainer_ext.errors import UserError, errors_at
 from trainer_ext.tasks import TASKS, LabelSpace, Task
 
 logger = logging.getLogger(__name__)
@@ -192,7 +192,5 @@ def texts_and_labels(rows: Iterable[Row], text_column: str, task: Task) -> tuple
 
 def encoded_labels(task: Task, where: str, raw: Sequence) -> Any:
     """Return `task.encode(raw)`; its errors name the place."""
-    try:
+    with errors_at(where):
         return task.encode(raw)
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from None

@@ -23,7 +23,7 @@ from typing import NamedTuple
 from trainer_ext.arguments.files import FileOptions, ending_of
 from trainer_ext.data.io.open import open_text, reading_errors, row_place
 from trainer_ext.data.io.readers import DEFAULTS, Row, check_characters, read_rows
-from trainer_ext.errors import UserError
+from trainer_ext.errors import UserError, errors_at
 from trainer_ext.tasks.entities import OUTSIDE, check_tag
 
 MARK = re.compile(r"<(/?)([A-Za-z_][\w.-]*)>")
@@ -178,7 +178,8 @@ class Sentence:
         Raises:
             UserError: with the place, for a malformed tag, and for an empty token inside a slot.
         """
-        check_tag_at(where, tag)
+        with errors_at(where):
+            check_tag(tag)
         if token.strip():
             self.tokens.append(token)
             self.tags.append(tag)
@@ -256,14 +257,6 @@ def join_intents(rows: Iterator[Row], intent_path: str, lines: Iterable[str]) ->
         yield Row({**row.values, "intent": intent}, row.where)
 
 
-def check_tag_at(where: str, tag: str) -> None:
-    """Raise `UserError` with the place for a malformed tag."""
-    try:
-        check_tag(tag)
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from None
-
-
 def read_inline(path: str, lines: Lines) -> Iterator[Row]:
     """Yield the rows of tab-separated sessions with tags inside the fourth column.
 
@@ -282,10 +275,8 @@ def read_inline(path: str, lines: Lines) -> Iterator[Row]:
                 f"{where}: {len(fields)} columns; expected session, utterance, intent, tagged utterance"
             )
         session, utterance, intent, tagged = fields
-        try:
+        with errors_at(where):
             text, spans = parse_inline(tagged)
-        except UserError as error:
-            raise UserError(f"{where}: {error}") from None
         if text != utterance:
             raise UserError(
                 f"{where}: without its tags {tagged!r} is {text!r}, but the utterance is {utterance!r}"
