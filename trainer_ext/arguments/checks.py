@@ -17,6 +17,8 @@ from trainer_ext.arguments.preprocessing import check_preprocessing
 from trainer_ext.errors import UserError, check_range
 from trainer_ext.tasks import TASKS
 
+FILE_FLAGS = ("train_file", "validation_file", "test_file")
+# Ranges of transformers' flags, whose fields do not have them.
 NOT_NEGATIVE = ("learning_rate", "weight_decay", "num_train_epochs")
 AT_LEAST_ONE = (
     "per_device_train_batch_size",
@@ -37,6 +39,7 @@ def check_arguments(args: Arguments) -> None:
 
 def check_early(args: Arguments) -> None:
     """Refuse contradictions that show in the flags as given, before transformers has worked out its own."""
+    # Ranges first: the other checks calculate with numbers that make sense.
     for group in (args.model, args.data, args.objective, args.training, args.folds):
         check_ranges(group)
     check_model(args.model, args.training.do_train)
@@ -67,6 +70,7 @@ def check_frozen(args: Arguments) -> None:
         raise UserError(
             f"adversarial {training.adversarial} follows the gradient of the embeddings, but freeze_embeddings is true"
         )
+    # A rate for what does not learn is a misunderstanding, not a setting.
     for entry in parse_parameter_groups(training.parameter_groups or ()):
         if entry.part == "embeddings" and model.freeze_embeddings:
             raise UserError(
@@ -91,9 +95,11 @@ def check_evaluation(args: Arguments) -> None:
     training, data = args.training, args.data
     strategy = str(training.eval_strategy.value)
     patience = training.early_stopping_patience
+    # Whether a hub data set has a validation split is known when it is loaded; until then it may have one.
     has_validation = any(
         (data.validation_file, data.validation_split, data.dataset_name, args.folds.folds)
     )
+    # transformers would train to the end in silence (issues 28530 and 21553): nothing would ever stop it.
     if patience and strategy == "no":
         raise UserError(
             f"early_stopping_patience {patience} needs evaluations, but eval_strategy is no"
@@ -124,12 +130,14 @@ def check_trainer(training: Any) -> None:
             f"save_only_model true keeps no optimizer, which resume_from_checkpoint {training.resume_from_checkpoint} "
             "goes on with"
         )
+    # Without a metric transformers would never save at all.
     if training.save_strategy.value == "best" and not training.metric_for_best_model:
         raise UserError("save_strategy best needs metric_for_best_model, which is not given")
     for name in NOT_NEGATIVE:
         check_range(name, getattr(training, name), 0)
     for name in AT_LEAST_ONE:
         check_range(name, getattr(training, name), 1)
+    # numpy takes no other seeds.
     check_range("seed", training.seed, 0, 2**32 - 1)
     why = "is not possible: metrics are computed from the logits of all rows"
     for name in ("batch_eval_metrics", "prediction_loss_only"):
@@ -140,7 +148,7 @@ def check_trainer(training: Any) -> None:
 
 
 def check_calibrate(calibrate: str, task: str, do_train: bool, has_validation: bool) -> None:
-    """Calibration follows a training, on validation rows, for tasks with classes."""
+    """Refuse calibration without a training before it, without rows to fit on, or for a task that has none."""
     if calibrate == "none":
         return
     if not do_train:
@@ -163,6 +171,7 @@ def check_objective(args: Arguments) -> None:
             raise UserError(
                 f"{name} {value} is for classes, but the task is {name_of_task}, which has none"
             )
+    # Its default is a loss, so only what was given tells that it was meant.
     if task.has_classes and "regression_loss" in given:
         raise UserError(
             f"regression_loss {objective.regression_loss} is for regression, but the task is {name_of_task}"
@@ -197,6 +206,7 @@ def check_token_head(args: Arguments) -> None:
             )
         return
     for name in ("label_columns", "label_names"):
+        # Recipes for other tasks have them; their values would be ignored.
         if name in args.given:
             raise UserError(
                 f"{name} {args.given[name]} is not for the task {task}: it reads tokens, slots and intent, "
@@ -212,7 +222,7 @@ def check_token_head(args: Arguments) -> None:
 
 
 def check_files(args: Arguments) -> None:
-    """Files named and present."""
+    """Check that there is something to train on, that files are there, and that columns fit the task."""
     data = args.data
     if not str(args.training.output_dir).strip():
         raise UserError(
@@ -220,7 +230,7 @@ def check_files(args: Arguments) -> None:
         )
     if args.training.do_train and not data.train_file and not data.dataset_name:
         raise UserError("nothing to train on: give --train_file or --dataset_name")
-    for flag in ("train_file", "validation_file", "test_file"):
+    for flag in FILE_FLAGS:
         path = getattr(data, flag)
         if path and data.dataset_name:
             raise UserError(
@@ -251,7 +261,7 @@ def check_is_file(flag: str, path: str) -> None:
 
 
 def check_validation_split(args: Arguments) -> None:
-    """Rows to validate on come from one place, and what is kept back is known before the training begins."""
+    """Check that rows to validate on come from one place, and that all rows are there to be divided."""
     data = args.data
     if not data.validation_split:
         return
@@ -275,62 +285,59 @@ def check_validation_split(args: Arguments) -> None:
 
 
 def check_streaming(args: Arguments) -> None:
-    """What needs all training rows at once cannot have them with streaming."""
-    if not args.data.streaming:
+    """Refuse what needs all training rows at once if they are streamed."""
+    data, training = args.data, args.training
+    if not data.streaming:
         return
-    training, objective = args.training, args.objective
+    not_held = "which streaming true does not hold"
     if not training.do_train:
         raise UserError("streaming true is for training, but do_train is false")
+    # How many rows a stream has is not known, so neither is the length of an epoch.
     if training.max_steps <= 0:
         raise UserError(f"streaming true needs max_steps above 0, but it is {training.max_steps}")
     if training.group_by_length:
         raise UserError(
             "streaming true cannot sort rows by their length: group_by_length must be false, but it is true"
         )
-    if args.data.balance != "none":
-        raise UserError(
-            f"balance {args.data.balance} draws from all training rows, which streaming true does not hold"
-        )
+    if data.balance != "none":
+        raise UserError(f"balance {data.balance} draws from all training rows, {not_held}")
     if args.model.head_init == "ridge":
-        raise UserError(
-            "head_init ridge reads the training rows beforehand, which streaming true does not hold"
-        )
+        raise UserError(f"head_init ridge reads the training rows beforehand, {not_held}")
     if args.folds.folds:
-        raise UserError(
-            f"folds {args.folds.folds} divides all training rows, which streaming true does not hold"
-        )
+        raise UserError(f"folds {args.folds.folds} divides all training rows, {not_held}")
     for name in ("class_weights", "focal_alpha"):
-        if isinstance(getattr(objective, name), str):
-            raise UserError(
-                f"{name} {getattr(objective, name)} counts all training rows, which streaming true does not hold: "
-                "give numbers"
-            )
+        value = getattr(args.objective, name)
+        if isinstance(value, str):
+            raise UserError(f"{name} {value} counts all training rows, {not_held}: give numbers")
 
 
 def check_reading(data: DataArguments) -> None:
-    """Reading flags that the files, or the task, take no account of."""
-    paths = [path for path in (data.train_file, data.validation_file, data.test_file) if path]
-    reads_words = TASKS[data.task].reads_words
+    """Refuse reading flags that the files, or the task, take no account of."""
+    task = data.task
+    reads_words = TASKS[task].reads_words
     for spec in fields(FileOptions):
-        if getattr(data, spec.name) == spec.default:
+        value = getattr(data, spec.name)
+        if value == spec.default:
             continue
+        # A hub data set has its rows ready; leaving out some of them is all that is left to do.
         if data.dataset_name and spec.name != "drop_missing":
             raise UserError(
-                f"{spec.name} {getattr(data, spec.name)} is for files, not dataset_name {data.dataset_name}"
+                f"{spec.name} {value} is for files, not dataset_name {data.dataset_name}"
             )
         if reads_words and spec.name not in ("file_format", "encoding"):
-            raise UserError(
-                f"{spec.name} {getattr(data, spec.name)} is not for the files of the task {data.task}"
-            )
-    if reads_words and data.file_format in ("csv", "tsv", "txt"):
-        raise UserError(
-            f"file_format {data.file_format} is not for the task {data.task}: its text files are told by content"
-        )
+            raise UserError(f"{spec.name} {value} is not for the files of the task {task}")
     check_encoding(data.encoding)
     if not reads_words:
-        formats = (
-            {data.file_format}
-            if data.file_format != "auto"
-            else {ending_of(path) for path in paths}
+        data.check(formats_of(data))
+    elif data.file_format in ("csv", "tsv", "txt"):
+        raise UserError(
+            f"file_format {data.file_format} is not for the task {task}: its text files are told by content"
         )
-        data.check(sorted(formats))
+
+
+def formats_of(data: DataArguments) -> list[str]:
+    """Return the formats of the files: the one that was given, or those that their endings say."""
+    if data.file_format != "auto":
+        return [data.file_format]
+    paths = [getattr(data, flag) for flag in FILE_FLAGS]
+    return sorted({ending_of(path) for path in paths if path})
