@@ -68,7 +68,7 @@ def test_killed_in_the_second_fold_and_started_again(tmp_path):
     assert not (cut / "fold-1/metrics.json").exists()
     before = (cut / "fold-0/model.safetensors").stat().st_mtime_ns
     done = run_ok("train.py", path, "--output_dir", cut)
-    assert "fold-0: finished before, kept" in done.stdout
+    assert "fold-0: finished before, kept" in done.stderr
     assert (cut / "fold-0/model.safetensors").stat().st_mtime_ns == before
     names = [f"fold-{k}" for k in range(3)]
     assert models_of(cut, names) == models_of(tmp_path / "whole", names)
@@ -90,7 +90,7 @@ def test_a_crash_of_one_leaves_the_others(tmp_path):
     assert "Run the same command again" in last and (tmp_path / "cv/fold-2/metrics.json").exists()
     assert not (tmp_path / "cv/cv.json").exists()
     done = run_ok("train.py", path)
-    assert done.stdout.count("kept") == 2 and (tmp_path / "cv/cv.json").exists()
+    assert done.stderr.count("kept") == 2 and (tmp_path / "cv/cv.json").exists()
 
 
 def test_the_parent_stays_small_over_twenty_folds(tmp_path):

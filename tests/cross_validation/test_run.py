@@ -156,7 +156,7 @@ def test_started_again_it_trains_nothing(cv, capsys):
     before = {k: (cv.folder / f"fold-{k}/model.safetensors").stat().st_mtime_ns for k in range(2)}
     again = fit(cv.flags, num_fold_workers=1)
     assert again.metrics == cv.run.metrics
-    assert "fold-0: finished before, kept" in capsys.readouterr().out
+    assert "fold-0: finished before, kept" in capsys.readouterr().err
     one = fit(cv.flags, fold=1)
     assert one.metrics == json.loads((cv.folder / "fold-1/metrics.json").read_text())
     assert before == {

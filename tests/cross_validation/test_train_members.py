@@ -117,7 +117,7 @@ def test_workers_share_out_the_gpus(monkeypatch, capsys, named, count, workers, 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
     gpus = runner.shared_gpus(use_cpu=False, workers=workers)
     assert gpus == expected
-    assert ("--num_fold_workers" in capsys.readouterr().out) == (count > workers)
+    assert ("--num_fold_workers" in capsys.readouterr().err) == (count > workers)
     seen = runner.child_environment(workers, gpus[-1]).get("CUDA_VISIBLE_DEVICES")
     assert seen == (gpus[-1] if gpus[-1] is not None else named)
     assert runner.shared_gpus(use_cpu=True, workers=workers) == [None] * workers

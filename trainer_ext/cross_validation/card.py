@@ -13,20 +13,22 @@ MOST_COLUMNS = 8  # models side by side on the screen
 
 
 def summary_table(summary: dict[str, Any]) -> str:
-    """Metrics by model (when they are few), mean, standard deviation and all models together."""
-    together = next(name for name in ("oof", "ensemble") if name in summary)
+    """Return the metrics by model (if they are few), mean, standard deviation and all models together, as a table."""
+    together = "oof" if "oof" in summary else "ensemble"
     models = summary.get("folds") or summary["seeds"]
-    shown = models if len(models) <= MOST_COLUMNS else {}
-    parts = {**shown, "mean": summary["mean"], "std": summary["std"], together: summary[together]}
-    if "test" in summary:
-        parts["test"] = summary["test"]
-    names = [
-        name
-        for name in summary["mean"]
-        if not name.startswith("test_") and not is_of_one_class(name)
-    ]
-    names.sort(key=lambda name: name != summary["metric"])  # the metric itself first
-    rows = [[name, *(parts[part].get(name, "") for part in parts)] for name in names]
+    parts: dict[str, dict[str, float]] = {}
+    if len(models) <= MOST_COLUMNS:
+        parts |= models
+    for part in ("mean", "std", together, "test"):
+        if part in summary:
+            parts[part] = summary[part]
+    names = []
+    for name in summary["mean"]:
+        if not name.startswith("test_") and not is_of_one_class(name):
+            names.append(name)
+    # The metric that chose the checkpoints stands first.
+    names.sort(key=lambda name: name != summary["metric"])
+    rows = [[name, *(scores.get(name, "") for scores in parts.values())] for name in names]
     return table(rows, ["metric", *parts])
 
 

@@ -19,31 +19,41 @@ def cross_fitted(
     what: str,
     folds: int,
 ) -> dict[str, Task]:
-    """The task of each fold, with `what` (temperature, thresholds or both) fitted on the other folds of its repeat.
+    """Return the task of each fold, with `what` fitted on the other folds of its repeat.
 
     Args:
         tasks: by model, in order, `folds` of each repeat.
         logits: by model, (N, *head_shape) on its validation rows.
         labels: by model, of these rows.
-        what: as `--calibrate`.
+        what: temperature, thresholds or both, as `--calibrate` has it.
         folds: in one repeat.
     """
-    names, fitted = list(tasks), {}
+    names = list(tasks)
+    fitted = {}
     for k, name in enumerate(names):
+        # Other repeats hold the same rows again: fitted on them, a row would be decided by itself.
         start = k - k % folds
         others = [other for other in names[start : start + folds] if other != name]
-        rows, gold = (
-            np.concatenate([part[other] for other in others]) for part in (logits, labels)
-        )
-        fitted[name] = type(tasks[name])(
-            tasks[name].label_space, tasks[name].fit_calibration(rows, gold, what)
-        )
+        rows = np.concatenate([logits[other] for other in others])
+        gold = np.concatenate([labels[other] for other in others])
+        task = tasks[name]
+        fitted[name] = type(task)(task.label_space, task.fit_calibration(rows, gold, what))
     return fitted
 
 
-def with_own_decisions(task: Task, of_rows: Sequence[Task]) -> Task:
-    """`task` for outputs of rows that each have thresholds or biases of their own, those of the tasks `of_rows`."""
-    given = [row.calibration for row in of_rows]
-    thresholds = tuple(c.thresholds for c in given) if given[0].thresholds else None
-    bias = tuple(c.bias for c in given) if given[0].bias else None
+def with_own_decisions(task: Task, row_tasks: Sequence[Task]) -> Task:
+    """Return `task` for outputs of rows that each have thresholds or biases of their own.
+
+    Args:
+        task: of all rows.
+        row_tasks: of each row, whose thresholds (C) or biases (C) are stacked to (N, C).
+    """
+    given = [row.calibration for row in row_tasks]
+    thresholds: Any = None
+    bias: Any = None
+    if given[0].thresholds:
+        thresholds = tuple(calibration.thresholds for calibration in given)
+    if given[0].bias:
+        bias = tuple(calibration.bias for calibration in given)
+    # The temperature is left out: combining the models' outputs has applied it already.
     return type(task)(task.label_space, Calibration(1.0, thresholds, bias))

@@ -150,8 +150,11 @@ def write_division(args: Arguments, data: TrainingData, folder: Path) -> FoldTab
 def seeds_record(args: Arguments, data: TrainingData) -> Seeds:
     """Return what seeds.json holds; the order of the rows counts."""
 
+    column = args.data.id_column
+
     def sha256_of(rows: Rows) -> str:
-        ids = (str(row.values.get(args.data.id_column)) for row in rows)
+        # Without an id column "None" is the id of every row: hashes have been recorded like this from the start.
+        ids = (str(row.values.get(column) if column else None) for row in rows)
         return raw_rows_sha256(rows, ids, args.data, data.task)
 
     return {
@@ -173,10 +176,14 @@ def write_seeds(folder: Path, args: Arguments, record: Seeds) -> None:
         write_json(path, record)
         return
     before = read_json(path)
-    for key, what in (("train_sha256", "training rows"), ("validation_sha256", "validation rows")):
-        if before.get(key, record[key]) != record[key]:
+    hashes = {
+        "training": ("train_sha256", record["train_sha256"]),
+        "validation": ("validation_sha256", record["validation_sha256"]),
+    }
+    for split, (key, sha256) in hashes.items():
+        if before.get(key, sha256) != sha256:
             raise UserError(
-                f"{folder} holds seeds with other {what}: models of other data must not be mixed. {START_OVER}"
+                f"{folder} holds seeds with other {split} rows: models of other data must not be mixed. {START_OVER}"
             )
     listed, asked = before["seeds"], record["seeds"]
     missing = [seed for seed in asked if seed not in listed]

@@ -32,7 +32,7 @@ def train_member(
     with entered_by_main(partial(locked, folder)):
         if on_main(partial(is_finished, folder, member)) and not args.training.overwrite_output_dir:
             return on_main(partial(keep_finished, args, folder))
-        if table is not None:
+        if table is not None and args.folds.fold is not None:
             data = data.of_fold(table, args.folds.fold)
         return train_model(member, lambda: data, on_trainer, keep_outputs)
 

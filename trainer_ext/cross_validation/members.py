@@ -50,12 +50,14 @@ def as_member(args: Arguments) -> Arguments:
     What is written to resolved_config.yaml stays the command that made it: `output_dir` is the folder of all.
     """
     training = copy.copy(args.training)
-    if args.folds.seeds:
-        (training.seed,) = args.folds.seeds
-        name = f"seed-{training.seed}"
-    else:
+    if args.folds.fold is not None:
         training.seed = fold_seed(training.seed, args.folds.fold)
         name = f"fold-{args.folds.fold}"
+    elif args.folds.seeds:
+        training.seed = args.folds.seeds[0]
+        name = f"seed-{training.seed}"
+    else:
+        raise ValueError("neither a fold nor a seed is asked for")
     training.output_dir = str(Path(training.output_dir) / name)
     training.logging_dir = str(Path(training.output_dir) / "runs")
     if not training.overwrite_output_dir:

@@ -14,13 +14,11 @@ OUTPUTS, HISTORY = "validation_outputs.npz", "history.json"
 
 
 def save_outputs(folder: Path, task: Task, logits: Any, history: list[dict[str, Any]]) -> None:
-    """Keep logits (N, *head_shape) of the validation rows, in order, and the Trainer's log.
-
-    Tag logits of `joint` (a list of (words, tags)) are stored end to end, with the number of words of each row.
-    """
+    """Save logits (N, *head_shape) of the validation rows, in order, and the Trainer's log."""
     arrays = {"logits": logits}
     if task.token_classes:
         intents, tags = logits
+        # (words, tags) of each row are stored end to end: an array of arrays would be a pickle, which runs code.
         lengths = np.array([len(row) for row in tags], dtype=np.int64)
         arrays = {"logits": intents, "tag_logits": np.concatenate(list(tags)), "lengths": lengths}
     with atomic_path(folder / OUTPUTS) as beside:
@@ -29,7 +27,7 @@ def save_outputs(folder: Path, task: Task, logits: Any, history: list[dict[str, 
 
 
 def load_outputs(folder: Path, task: Task) -> list[Any]:
-    """The output of each row, in order, as `task.row_output` gives it.
+    """Return the output of each row, in order, as `task.row_output` gives it.
 
     Raises:
         UserError: when the file is missing or damaged.
@@ -40,8 +38,8 @@ def load_outputs(folder: Path, task: Task) -> list[Any]:
             logits = list(arrays["logits"])
             if not task.token_classes:
                 return logits
-            tags = np.split(arrays["tag_logits"], np.cumsum(arrays["lengths"])[:-1])
-            return list(zip(logits, tags, strict=True))
+            ends = np.cumsum(arrays["lengths"])[:-1]
+            return list(zip(logits, np.split(arrays["tag_logits"], ends), strict=True))
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise UserError(
             f"{path} cannot be read ({error}); remove {folder} and run the same command again"
@@ -49,6 +47,8 @@ def load_outputs(folder: Path, task: Task) -> list[Any]:
 
 
 def load_history(folder: Path) -> list[dict[str, Any]]:
-    """The Trainer's log of a fold; empty when there is none."""
+    """Return the Trainer's log of a fold; empty if there is none."""
     path = folder / HISTORY
-    return read_json(path) if path.is_file() else []
+    if not path.is_file():
+        return []
+    return read_json(path)

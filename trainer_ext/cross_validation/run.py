@@ -1,5 +1,6 @@
 """All folds (or seeds) of a run, from the fold file to the table of scores."""
 
+import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from trainer_ext.reports import plots
 from trainer_ext.tracking.artifacts.publish import put_if_missing
 from trainer_ext.tracking.fold_summary import log_evaluation
 
+logger = logging.getLogger(__name__)
+
 
 def run_members(args: Arguments) -> dict[str, float]:
     """Train every fold or seed that is not finished, then join their predictions.
@@ -40,32 +43,51 @@ def run_members(args: Arguments) -> dict[str, float]:
     scored, about = prepare(args)
     train_members(args)
     summary = summarise(args, scored, about)
-    if args.data.test_file:
-        run_command("submission", [str(folder)], folder / "submission.log")
-        if (folder / "test_metrics.json").is_file():
-            summary["test"] = read_json(folder / "test_metrics.json")
-            write_json(folder / "cv.json", summary)
-    if args.folds.soup:
-        run_command("soup", [str(folder)], folder / "soup.log")
-        summary["soup"] = read_json(folder / "soup" / "soup.json")
-        write_json(folder / "cv.json", summary)
-        put_if_missing(args, "soup")
+    add_test_metrics(args, folder, summary)
+    add_soup(args, folder, summary)
     histories = {name: load_history(folder / name) for name in scored.parts}
     plots.fold_curves(histories, summary["metric"], folder / "plots" / "learning_curves.png")
     write_card(folder, args, summary)
     log_evaluation(args, summary, folder / ("validation.csv" if args.folds.seeds else "oof.csv"))
+    print_result(args, folder, summary)
+    metrics = {}
+    for part in ("ensemble" if args.folds.seeds else "oof", "mean", "std"):
+        for name, value in summary[part].items():
+            metrics[f"{part}_{name}"] = value
+    return metrics
+
+
+def add_test_metrics(args: Arguments, folder: Path, summary: dict[str, Any]) -> None:
+    """Predict the test rows with all models together, if there are any; add what labelled ones score to cv.json."""
+    if not args.data.test_file:
+        return
+    # A process of its own: this one loads no model, and its memory does not grow with the folds.
+    run_command("submission", [str(folder)], folder / "submission.log")
+    scores = folder / "test_metrics.json"
+    if scores.is_file():
+        summary["test"] = read_json(scores)
+        write_json(folder / "cv.json", summary)
+
+
+def add_soup(args: Arguments, folder: Path, summary: dict[str, Any]) -> None:
+    """Average the models' weights, if `--soup` asks for it; add what it is made of and scores to cv.json."""
+    if not args.folds.soup:
+        return
+    run_command("soup", [str(folder)], folder / "soup.log")
+    summary["soup"] = read_json(folder / "soup" / "soup.json")
+    write_json(folder / "cv.json", summary)
+    put_if_missing(args, "soup")
+
+
+def print_result(args: Arguments, folder: Path, summary: dict[str, Any]) -> None:
+    """Print the table of scores, and where everything is."""
     print(f"\n{summary_table(summary)}")
     if args.folds.folds and args.model.calibrate in ("thresholds", "both"):
+        # Otherwise the two scores of a fold look like a mistake.
         print(
             "Rows out of fold are decided with what the other folds fit; a fold's own metrics.json with its own fit."
         )
     print(f"\nThe models, cv.json, README.md and plots/ are in {folder}")
-    together = "ensemble" if args.folds.seeds else "oof"
-    return {
-        f"{part}_{name}": value
-        for part in (together, "mean", "std")
-        for name, value in summary[part].items()
-    }
 
 
 def prepare(args: Arguments) -> tuple[Scored, dict[str, Any]]:
@@ -76,6 +98,7 @@ def prepare(args: Arguments) -> tuple[Scored, dict[str, Any]]:
         splits.append("validation")
     loaded = load_training_data(data, splits)
     if data.test_file:
+        # Every row, before the folder is taken: a bad one would stop the run after hours of training.
         read_test_rows(data, loaded.task)
     if folds.seeds:
         scored = scored_by_seeds(member_names(args), loaded.validation, data.id_column)
@@ -86,7 +109,9 @@ def prepare(args: Arguments) -> tuple[Scored, dict[str, Any]]:
         text_column = loaded.task.required_columns(data.text_column, ())[0]
         check_unseen(rows, loaded.validation, text_column)
     table = take_folder(args, loaded)
-    print(f"{len(rows)} rows in {folds.folds} folds ({table.division.fold_strategy})", flush=True)
+    assert table is not None, "only seeds have no table"
+    strategy = table.division.fold_strategy
+    logger.info("%d rows in %d folds (%s)", len(rows), folds.folds, strategy)
     return scored_by_folds(table, rows), asdict(table.division)
 
 

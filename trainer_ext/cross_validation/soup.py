@@ -8,10 +8,10 @@ Averaging makes sense where the models started from the same pretrained weights;
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -36,20 +36,49 @@ Weights = dict[str, torch.Tensor]
 SCALES = ("logit_mean", "logit_scale")  # of a regression head, in its config; each fold has its own
 
 
+class SoupReport(TypedDict):
+    """The content of soup.json: what is in a soup, and how good it is beside the models it is made of.
+
+    Attributes:
+        metric: which chose the models.
+        judged_on: where the rows are that judged them.
+        rows: their number.
+        models: in the soup, best first.
+        soup: the metric of the soup.
+        best_model: of the best single model.
+        mean_of_models: of all models' answers together.
+        single_models: of each model.
+    """
+
+    metric: str
+    judged_on: str
+    rows: int
+    models: list[str]
+    soup: float
+    best_model: float
+    mean_of_models: float
+    single_models: dict[str, float]
+
+
 def mean_with(mean: Weights, count: int, other: Weights) -> Weights:
-    """The mean of `count` models, and one more; what is no number to average stays the first one's."""
-    return {
-        name: (value.double() * count + other[name].double()).div(count + 1).to(value.dtype)
-        if value.is_floating_point()
-        else value
-        for name, value in mean.items()
-    }
+    """Return the mean of `count` models and one more; what is not a float (ids, masks) stays the first one's."""
+    sums = {}
+    for name, value in mean.items():
+        sums[name] = value
+        if value.is_floating_point():
+            # In double: in half precision a mean of many models would round at each step.
+            sum_of_all = value.double() * count + other[name].double()
+            sums[name] = sum_of_all.div(count + 1).to(value.dtype)
+    return sums
 
 
 def greedy_soup(
-    models: Sequence[Weights], scores: Sequence[float], judge, greater: bool
+    models: Sequence[Weights],
+    scores: Sequence[float],
+    judge: Callable[[Weights, list[int]], float],
+    greater: bool,
 ) -> tuple[Weights, list[int]]:
-    """The soup, and which models are in it, best first.
+    """Return the soup, and which models are in it, best first.
 
     Args:
         models: the weights of each.
@@ -57,67 +86,82 @@ def greedy_soup(
         judge: `judge(weights, indices)`, the score of the mean of these models.
         greater: whether a higher score is better.
     """
-    order = sorted(range(len(models)), key=lambda k: -scores[k] if greater else scores[k])
-    kept, soup, best = order[:1], models[order[0]], scores[order[0]]
+    sign = 1 if greater else -1
+    order = sorted(range(len(models)), key=lambda k: -sign * scores[k])
+    kept = order[:1]
+    soup, best = models[kept[0]], scores[kept[0]]
     for k in order[1:]:
         candidate = mean_with(soup, len(kept), models[k])
         value = judge(candidate, [*kept, k])
-        if value >= best if greater else value <= best:
-            kept, soup, best = [*kept, k], candidate, value
+        # Recipe 1 of the paper: one that changes nothing is added, too.
+        if sign * value >= sign * best:
+            kept.append(k)
+            soup, best = candidate, value
     return soup, kept
 
 
-def make_soup(args: Arguments, folder: Path) -> dict[str, Any]:
+def make_soup(args: Arguments, folder: Path) -> SoupReport:
     """Write FOLDER/soup, a complete model, with `soup.json`: what is in it and how good it is beside the others.
 
     Raises:
         UserError: when the models have different vocabularies or shapes.
     """
-    names, metric, greater = member_names(args), *judged_by(args)
+    names = member_names(args)
+    metric, greater = judged_by(args)
     check_alike([folder / name for name in names])
     rows = load_rows(args.data, "validation")
     singles = {name: validation_score(folder / name, args, rows)[metric] for name in names}
     models = [load_file(folder / name / "model.safetensors") for name in names]
-
     with atomic_folder(folder / "soup") as stage:
 
         def write(weights: Weights, indices: list[int]) -> dict[str, float]:
             write_model(stage, weights, [folder / names[k] for k in indices])
             return validation_score(stage, args, rows)
 
-        soup, kept = greedy_soup(
-            models, list(singles.values()), lambda w, which: write(w, which)[metric], greater
-        )
+        def judge(weights: Weights, indices: list[int]) -> float:
+            return write(weights, indices)[metric]
+
+        soup, kept = greedy_soup(models, list(singles.values()), judge, greater)
+        # Again: the last candidate that was written may have been left out.
         metrics = write(soup, kept)
-        together = validation_score(folder, args, rows)[metric]
-        report = {
+        report: SoupReport = {
             "metric": metric,
             "judged_on": str(args.data.validation_file or f"{args.data.dataset_name}[validation]"),
             "rows": len(rows),
             "models": [names[k] for k in kept],
             "soup": metrics[metric],
-            "best_model": (max if greater else min)(singles.values()),
-            "mean_of_models": together,
+            "best_model": max(singles.values()) if greater else min(singles.values()),
+            "mean_of_models": validation_score(folder, args, rows)[metric],
             "single_models": singles,
         }
-        note_judges(stage, args, rows)
-        write_json(stage / "soup.json", report)
-        write_json(
-            stage / "metrics.json", {f"eval_{name}": value for name, value in metrics.items()}
-        )
-        write_text(
-            stage / "resolved_config.yaml", yaml.safe_dump(judging_flags(args), allow_unicode=True)
-        )
-        write_text(stage / "README.md", f"# {folder.name}/soup\n\nA {soup_of(report['models'])}.\n")
+        write_beside(stage, args, rows, report, metrics, f"{folder.name}/soup")
     print(
-        f"{soup_of(report['models'])}: {metric} {report['soup']:.4f} on {report['judged_on']} "
-        f"(best single model {report['best_model']:.4f}, mean of all models' answers {together:.4f})"
+        f"{describe(report['models'])}: {metric} {report['soup']:.4f} on {report['judged_on']} (best single model "
+        f"{report['best_model']:.4f}, mean of all models' answers {report['mean_of_models']:.4f})"
     )
     return report
 
 
-def note_judges(folder: Path, args: Arguments, rows: list[Row]) -> None:
-    """Say in a soup's config which rows judged it: its first member was validated on others."""
+def write_beside(
+    folder: Path,
+    args: Arguments,
+    rows: list[Row],
+    report: SoupReport,
+    metrics: dict[str, float],
+    title: str,
+) -> None:
+    """Write what belongs beside the weights: report, metrics, the flags that hold for a soup, and a card."""
+    record_judges(folder, args, rows)
+    write_json(folder / "soup.json", report)
+    of_validation = {f"eval_{name}": value for name, value in metrics.items()}
+    write_json(folder / "metrics.json", of_validation)
+    flags = yaml.safe_dump(judging_flags(args), allow_unicode=True)
+    write_text(folder / "resolved_config.yaml", flags)
+    write_text(folder / "README.md", f"# {title}\n\nA {describe(report['models'])}.\n")
+
+
+def record_judges(folder: Path, args: Arguments, rows: list[Row]) -> None:
+    """Record in the soup's config which rows judged it: those of its first member, copied with it, are others."""
     config = read_json(folder / "config.json")
     task = Pipeline.parse(folder / "config.json", config).task
     judged_on = build_dataset(rows, args.data, task)
@@ -125,42 +169,40 @@ def note_judges(folder: Path, args: Arguments, rows: list[Row]) -> None:
     write_json(folder / "config.json", config)
 
 
-def soup_of(models: Sequence[str]) -> str:
-    """What is in it, in words."""
-    return f"soup of {', '.join(models)}" + (
-        " alone, which no mean of weights reaches" if len(models) == 1 else ""
-    )
+def describe(models: Sequence[str]) -> str:
+    """Return in words what is in a soup."""
+    alone = " alone, which no mean of weights reaches" if len(models) == 1 else ""
+    return f"soup of {', '.join(models)}{alone}"
 
 
 def judging_flags(args: Arguments) -> dict[str, Any]:
-    """Where the rows are that judged it and how they are read, which is all of the recipe that holds for a soup too."""
+    """Return where the judging rows are and how they are read: all of the recipe that holds for a soup, too."""
     names = {"validation_file", *(spec.name for spec in fields(FileOptions))}
     return {name: value for name, value in resolved(args).items() if name in names}
 
 
 def judged_by(args: Arguments) -> tuple[str, bool]:
-    """The metric that chose the best checkpoints (the task's own for the loss), and whether higher is better."""
-    task = TASKS[args.data.task]
+    """Return the metric that chose the best checkpoints, and whether higher is better.
+
+    A soup has no training loss: for checkpoints chosen by `loss` it is the task's own metric.
+    """
     name = (args.training.metric_for_best_model or "loss").removeprefix("eval_")
-    return (
-        (task.default_metric, task.greater_is_better)
-        if name == "loss"
-        else (name, args.training.greater_is_better)
-    )
+    if name == "loss":
+        task = TASKS[args.data.task]
+        return task.default_metric, task.greater_is_better
+    return name, args.training.greater_is_better
 
 
 def validation_score(folder: Path, args: Arguments, rows: list[Row]) -> dict[str, float]:
-    """Metrics of a model, or of a folder of them."""
-    size = args.training.per_device_eval_batch_size
+    """Return the metrics of a model, or of a folder of them."""
     predictor = load_predictor(
         folder,
-        batch_size=size,
+        batch_size=args.training.per_device_eval_batch_size,
         file_name="model.safetensors",
         trust_remote_code=args.model.trust_remote_code,
     )
-    return score(predictor, *texts_and_labels(rows, args.data.text_column, predictor.task))[
-        "metrics"
-    ]
+    texts, labels = texts_and_labels(rows, args.data.text_column, predictor.task)
+    return score(predictor, texts, labels)["metrics"]
 
 
 def check_alike(folders: Sequence[Path]) -> None:
@@ -180,25 +222,19 @@ def check_alike(folders: Sequence[Path]) -> None:
 
 
 def write_model(folder: Path, weights: Weights, members: Sequence[Path]) -> None:
-    """The first member's folder with these weights, and the mean of the members' head scales."""
+    """Write a model: the first member's files with these weights, and the mean of the members' head scales."""
     folder.mkdir(exist_ok=True)
     for path in members[0].iterdir():
-        if (
-            path.is_file()
-            and path.suffix in (".json", ".txt", ".model")
-            and path.name != "history.json"
-        ):
+        belongs = path.suffix in (".json", ".txt", ".model") and path.name != "history.json"
+        if path.is_file() and belongs:
             shutil.copy(path, folder / path.name)
-    config = read_json(members[0] / "config.json")
+    configs = [read_json(path / "config.json") for path in members]
+    config = dict(configs[0])
     for name in SCALES:
         if config.get(name) is not None:
-            config[name] = np.mean(
-                [read_json(path / "config.json")[name] for path in members], axis=0
-            ).tolist()
+            config[name] = np.mean([each[name] for each in configs], axis=0).tolist()
     write_json(folder / "config.json", config)
-    save_file(
-        {name: tensor.contiguous() for name, tensor in weights.items()},
-        folder / "model.safetensors",
-        {"format": "pt"},
-    )
+    # safetensors refuses tensors that are views of others.
+    tensors = {name: tensor.contiguous() for name, tensor in weights.items()}
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     share_weights(folder)

@@ -4,6 +4,7 @@ Writes submission.csv (the id column and the label columns), and test_metrics.js
 of its own, so that the one that started the folds loads no model.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -13,38 +14,48 @@ from trainer_ext.cross_validation.tables import predicted_labels
 from trainer_ext.cross_validation.test_rows import read_test_rows
 from trainer_ext.data.fold_table import ROW
 from trainer_ext.data.io.csv_writer import open_csv
+from trainer_ext.data.io.readers import Row
 from trainer_ext.data.provenance import DEFAULT_ID
 from trainer_ext.files import write_json
 from trainer_ext.inference import load_predictor
 
 
 def submit(args: Arguments, models: Path, folder: Path) -> None:
-    """Predict with the folder `models`, one output a row in order; with labels score the same outputs."""
-    data = args.data
-    size = args.training.per_device_eval_batch_size
+    """Predict the test rows, one output a row in their order; labelled ones are scored by the same outputs.
+
+    Args:
+        args: say what the test rows are.
+        models: the folder of all folds or seeds.
+        folder: gets submission.csv and test_metrics.json.
+    """
     predictor = load_predictor(
         models,
-        batch_size=size,
+        batch_size=args.training.per_device_eval_batch_size,
         file_name="model.safetensors",
         trust_remote_code=args.model.trust_remote_code,
     )
     task = predictor.task
-    rows, texts, labels = read_test_rows(data, task)
+    rows, texts, labels = read_test_rows(args.data, task)
+    id_column = id_column_of(rows, args.data.id_column)
     kept = []
     with open_csv(folder / "submission.csv") as writer:
         outputs = tqdm(predictor.logits_iter(texts), total=len(rows), desc="test", unit="row")
-        id_column = data.id_column or (
-            DEFAULT_ID if all(DEFAULT_ID in row.values for row in rows) else None
-        )
         for number, (row, output) in enumerate(zip(rows, outputs, strict=True), 1):
             name = row.values[id_column] if id_column else number
-            record = {id_column or ROW: name} | predicted_labels(task, output)
-            writer.write_record(record)
+            writer.write_record({id_column or ROW: name} | predicted_labels(task, output))
+            # Without labels nothing is kept: the memory does not grow with the file.
             if labels is not None:
                 kept.append(output)
     if labels is not None:
-        write_json(
-            folder / "test_metrics.json",
-            task.compute_metrics(task.stack(kept), task.stack_labels(labels)),
-        )
-    print(f"submission.csv: {len(rows)} rows of {data.test_file}")
+        metrics = task.compute_metrics(task.stack(kept), task.stack_labels(labels))
+        write_json(folder / "test_metrics.json", metrics)
+    print(f"submission.csv: {len(rows)} rows of {args.data.test_file}")
+
+
+def id_column_of(rows: Sequence[Row], asked: str | None) -> str | None:
+    """Return the column that names the rows: the one asked for, else `id` if every row has it, else None."""
+    if asked:
+        return asked
+    if all(DEFAULT_ID in row.values for row in rows):
+        return DEFAULT_ID
+    return None

@@ -1,7 +1,7 @@
 """What all folds (or seeds) are together: joined predictions, mean and spread, weights for an ensemble."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from trainer_ext.inference.combine import (
 from trainer_ext.inference.folder import read_pipeline
 from trainer_ext.tasks import Task
 
+Metrics = dict[str, float]
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -32,9 +34,9 @@ class Scored:
 
     Attributes:
         rows: the validated rows, in the order of the file.
-        id_column: the column of their ids; None where they are numbered.
+        id_column: the column of their ids; None if they are numbered.
         ids: of these rows.
-        folds: of these rows; None where that is not one number.
+        folds: of these rows; None if that is not one number.
         parts: by model, the positions in `rows` of its validation rows.
     """
 
@@ -45,61 +47,78 @@ class Scored:
     parts: dict[str, np.ndarray]
 
 
+@dataclass(frozen=True)
+class Outputs:
+    """What the models answered on their validation rows.
+
+    Attributes:
+        tasks: by model; with thresholds of its own it decides by them.
+        rows: by model, the output of each row.
+        stacked: by model, the same as arrays (N, *head_shape).
+        labels: by model, of these rows.
+    """
+
+    tasks: dict[str, Task]
+    rows: dict[str, list[Any]]
+    stacked: dict[str, Any]
+    labels: dict[str, Any]
+
+
 def scored_by_folds(table: FoldTable, rows: Sequence[Row]) -> Scored:
-    """Every original row, validated in its fold."""
-    own = np.flatnonzero(table.original)
+    """Return every original row, validated in its fold."""
+    own = np.flatnonzero(table.original).tolist()
     position = np.full(len(rows), -1)
     position[own] = np.arange(len(own))
     parts = {f"fold-{k}": position[table.validation_rows(k)] for k in range(table.models)}
+    # With repeats a row has a fold in each of them.
     folds = table.folds[0, own].tolist() if len(table.folds) == 1 else None
-    return Scored(
-        [rows[k] for k in own], table.id_column, [table.ids[k] for k in own], folds, parts
-    )
+    ids = [table.ids[k] for k in own]
+    return Scored([rows[k] for k in own], table.id_column, ids, folds, parts)
 
 
 def scored_by_seeds(names: Sequence[str], rows: list[Row], id_column: str | None) -> Scored:
-    """Every validation row, by every model."""
+    """Return every validation row, validated by every model."""
     id_column = telling_id_column(rows, id_column)
     ids = row_ids(rows, id_column)
-    return Scored(rows, id_column, ids, None, {name: np.arange(len(rows)) for name in names})
+    parts = {name: np.arange(len(rows)) for name in names}
+    return Scored(rows, id_column, ids, None, parts)
 
 
 def summarise(args: Arguments, scored: Scored, about: Mapping[str, Any]) -> dict[str, Any]:
-    """Write `oof.csv` and `cv.json` (for seeds `validation.csv` and `cv.json`); returns the latter's content."""
+    """Write `oof.csv` and `cv.json` (for seeds `validation.csv` and `cv.json`), and return the latter's content.
+
+    Args:
+        args: of all folds or seeds.
+        scored: which rows each model was validated on.
+        about: how the rows were divided.
+    """
     folder, names = Path(args.training.output_dir), list(scored.parts)
+    by_seeds = bool(args.folds.seeds)
     tasks = {name: read_pipeline(folder / name).task for name in names}
     whole = ensemble_task(names, list(tasks.values()))
     _, labels = texts_and_labels(scored.rows, args.data.text_column, whole)
-    outputs = {name: load_outputs(folder / name, tasks[name]) for name in names}
-    stacked = {name: whole.stack(rows) for name, rows in outputs.items()}
-    own = {
-        name: whole.stack_labels([labels[k] for k in part]) for name, part in scored.parts.items()
-    }
-    metrics, by_seeds = (
-        {name: model_metrics(folder / name) for name in names},
-        bool(args.folds.seeds),
-    )
+    outputs = read_outputs(folder, tasks, whole, scored, labels)
+    metrics = {name: model_metrics(folder / name) for name in names}
+    # Seeds share their validation rows: there are no others to fit a seed's calibration on.
     if args.model.calibrate != "none" and not by_seeds:
-        tasks = cross_fitted(tasks, stacked, own, args.model.calibrate, args.folds.folds)
-        for name, task in tasks.items():
-            metrics[name] |= task.compute_metrics(stacked[name], own[name])
-            metrics[name] |= task.calibration_metrics(stacked[name], own[name])
-    of_rows, joined = join(tasks, outputs, scored)
-    write_predictions(
-        folder / ("validation.csv" if by_seeds else "oof.csv"), scored, of_rows, joined
-    )
-    whole = with_own_decisions(whole, of_rows)
-    weights = model_weights(by_seeds, tasks, stacked, own)
+        outputs = calibrate_across(outputs, args.model.calibrate, args.folds.folds)
+        for name, task in outputs.tasks.items():
+            logits, gold = outputs.stacked[name], outputs.labels[name]
+            metrics[name] |= task.compute_metrics(logits, gold)
+            metrics[name] |= task.calibration_metrics(logits, gold)
+    row_tasks, joined = join(outputs, scored)
+    predictions = "validation.csv" if by_seeds else "oof.csv"
+    write_predictions(folder / predictions, scored, row_tasks, joined)
+    whole = with_own_decisions(whole, row_tasks)
+    together = whole.compute_metrics(whole.stack(joined), whole.stack_labels(labels))
     result = {
         "metric": whole.default_metric,
         "greater_is_better": whole.greater_is_better,
         "mean": over_models(metrics, np.mean),
-        "std": over_models(metrics, lambda values: np.std(values, ddof=1)),
-        "ensemble" if by_seeds else "oof": whole.compute_metrics(
-            whole.stack(joined), whole.stack_labels(labels)
-        ),
+        "std": over_models(metrics, sample_std),
+        "ensemble" if by_seeds else "oof": together,
         "seeds" if by_seeds else "folds": metrics,
-        "weights": dict(zip(names, weights, strict=True)),
+        "weights": dict(zip(names, model_weights(by_seeds, outputs), strict=True)),
         "validated_rows": len(scored.rows),
         "made": dict(about),
     }
@@ -107,62 +126,95 @@ def summarise(args: Arguments, scored: Scored, about: Mapping[str, Any]) -> dict
     return result
 
 
-def join(
-    tasks: dict[str, Task], outputs: dict[str, list], scored: Scored
-) -> tuple[list[Task], list]:
-    """For each row the task and the output of the models that were validated on it, together."""
-    models: list[list[str]] = [[] for _ in scored.rows]
+def read_outputs(
+    folder: Path, tasks: dict[str, Task], whole: Task, scored: Scored, labels: Sequence
+) -> Outputs:
+    """Read what each model left of its validation rows; `labels` are those of all scored rows."""
+    rows, stacked, own = {}, {}, {}
+    for name, task in tasks.items():
+        rows[name] = load_outputs(folder / name, task)
+        stacked[name] = whole.stack(rows[name])
+        own[name] = whole.stack_labels([labels[k] for k in scored.parts[name]])
+    return Outputs(tasks, rows, stacked, own)
+
+
+def calibrate_across(outputs: Outputs, what: str, folds: int) -> Outputs:
+    """Return the outputs with tasks whose calibration was fitted on the rows of other folds."""
+    tasks = cross_fitted(outputs.tasks, outputs.stacked, outputs.labels, what, folds)
+    return replace(outputs, tasks=tasks)
+
+
+def join(outputs: Outputs, scored: Scored) -> tuple[list[Task], list]:
+    """Return, for each row, the task and the output of all models together that were validated on it."""
+    models: list[tuple[str, ...]] = [() for _ in scored.rows]
     answers: list[list] = [[] for _ in scored.rows]
     for name, positions in scored.parts.items():
-        for position, output in zip(positions, outputs[name], strict=True):
-            models[position].append(name)
+        for position, output in zip(positions, outputs.rows[name], strict=True):
+            models[position] += (name,)
             answers[position].append(output)
-    of = {names: [tasks[name] for name in names] for names in map(tuple, models)}
-    together = {names: ensemble_task(names, several) for names, several in of.items()}
-    joined = [
-        combine(of[tuple(names)], several) for names, several in zip(models, answers, strict=True)
-    ]
-    return [together[tuple(names)] for names in models], joined
+    # Rows of the same models share a task: with repeats there are as many as combinations of folds, not as rows.
+    together: dict[tuple[str, ...], Task] = {}
+    row_tasks, joined = [], []
+    for names, several in zip(models, answers, strict=True):
+        tasks = [outputs.tasks[name] for name in names]
+        if names not in together:
+            together[names] = ensemble_task(names, tasks)
+        row_tasks.append(together[names])
+        joined.append(combine(tasks, several))
+    return row_tasks, joined
 
 
-def model_weights(
-    by_seeds: bool, tasks: dict[str, Task], outputs: dict[str, Any], labels: dict
-) -> list[float]:
-    """For `--ensemble weighted`: fitted where all models saw the same rows, else by the loss on rows of their own."""
+def model_weights(by_seeds: bool, outputs: Outputs) -> list[float]:
+    """Return the weights of the models for `--ensemble weighted`.
+
+    Seeds saw the same rows, on which their weights are fitted. No row is out of fold for two folds, so each of these is
+    weighed by the loss on its own.
+    """
     if by_seeds:
-        return fit_weights(
-            list(tasks.values()), list(outputs.values()), next(iter(labels.values()))
-        )
-    return inverse_loss_weights(
-        [task.ensemble_loss(outputs[name], labels[name]) for name, task in tasks.items()]
-    )
+        labels = next(iter(outputs.labels.values()))
+        return fit_weights(list(outputs.tasks.values()), list(outputs.stacked.values()), labels)
+    losses = []
+    for name, task in outputs.tasks.items():
+        losses.append(task.ensemble_loss(outputs.stacked[name], outputs.labels[name]))
+    return inverse_loss_weights(losses)
 
 
-def model_metrics(folder: Path) -> dict[str, float]:
-    """`eval_*` and `test_*` of one model: validation without its prefix."""
-    metrics = read_json(folder / "metrics.json")
-    return {
-        key.removeprefix("eval_"): value
-        for key, value in metrics.items()
-        if key.startswith(("eval_", "test_"))
-    }
+def model_metrics(folder: Path) -> Metrics:
+    """Return `eval_*` (without this prefix) and `test_*` of one model."""
+    metrics = {}
+    for key, value in read_json(folder / "metrics.json").items():
+        if key.startswith(("eval_", "test_")):
+            metrics[key.removeprefix("eval_")] = value
+    return metrics
 
 
-def over_models(metrics: dict[str, dict[str, float]], function) -> dict[str, float]:
-    """`function` of each metric that every model has (F1 of a class that a fold lacks is left out)."""
+def over_models(metrics: dict[str, Metrics], reduce: Callable[[list[float]], Any]) -> Metrics:
+    """Apply `reduce` to the values that the models have of each metric.
+
+    A metric that one of them lacks, such as F1 of a class that is not in its fold, is left out.
+    """
     first, *others = metrics.values()
-    shared = [key for key in first if all(key in other for other in others)]
-    return {key: float(function([values[key] for values in metrics.values()])) for key in shared}
+    reduced = {}
+    for key in first:
+        if all(key in other for other in others):
+            reduced[key] = float(reduce([values[key] for values in metrics.values()]))
+    return reduced
+
+
+def sample_std(values: list[float]) -> float:
+    """Return the standard deviation of models that are a sample of those that could have been trained (N - 1)."""
+    return float(np.std(values, ddof=1))
 
 
 def write_predictions(path: Path, scored: Scored, tasks: Sequence[Task], outputs: list) -> None:
-    """A row per validated row, in the order of the file: id, fold, labels, `pred_<label>`, probabilities."""
+    """Write id, fold, labels, `pred_<label>` and probabilities of each validated row, in the order of the file."""
     with open_csv(path) as writer:
         for k, (row, task, output) in enumerate(zip(scored.rows, tasks, outputs, strict=True)):
-            fold = {} if scored.folds is None else {"fold": scored.folds[k]}
-            predicted = {
-                f"pred_{name}": value for name, value in predicted_labels(task, output, row).items()
-            }
-            record = {scored.id_column or ROW: scored.ids[k]} | fold | given_labels(row, task)
-            record |= predicted | task.probability_columns(output)
+            record: dict[str, Any] = {scored.id_column or ROW: scored.ids[k]}
+            if scored.folds is not None:
+                record["fold"] = scored.folds[k]
+            record |= given_labels(row, task)
+            for name, value in predicted_labels(task, output, row).items():
+                record[f"pred_{name}"] = value
+            record |= task.probability_columns(output)
             writer.write_record(record)

@@ -1,5 +1,6 @@
-"""Trains folds or seeds, each in a fresh process: what one leaks or breaks, the others do not see."""
+"""Who trains folds or seeds: one fresh process for each, so that what one leaks or breaks does not reach the others."""
 
+import logging
 import os
 import queue
 import subprocess
@@ -21,7 +22,9 @@ from trainer_ext.tasks import TASKS
 from trainer_ext.tracking.artifacts.publish import put_if_missing
 
 LOG = "train.log"
-PATIENCE = 10  # seconds that a process has to end
+PATIENCE = 10  # seconds that a process has to end by itself
+
+logger = logging.getLogger(__name__)
 
 
 def train_members(args: Arguments) -> None:
@@ -32,16 +35,11 @@ def train_members(args: Arguments) -> None:
         UserError: as soon as one refuses its input, which the others would too.
     """
     folder, names = Path(args.training.output_dir), member_names(args)
-    waiting = []
-    for name in names:
-        if is_finished(folder / name, args):
-            print(f"{name}: finished before, kept", flush=True)
-            put_if_missing(args, name)
-        else:
-            waiting.append(name)
+    waiting = unfinished(args, folder, names)
     workers = max(1, min(args.folds.num_fold_workers, len(waiting)))
     processes: dict[str, subprocess.Popen] = {}
     stop = threading.Event()
+    # As many environments as workers: whoever takes one has its GPU to itself until it puts it back.
     environments: queue.SimpleQueue[dict[str, str]] = queue.SimpleQueue()
     for gpu in shared_gpus(args.training.use_cpu, workers):
         environments.put(child_environment(workers, gpu))
@@ -49,18 +47,21 @@ def train_members(args: Arguments) -> None:
     def train(name: str) -> int:
         environment = environments.get()
         try:
-            return 1 if stop.is_set() else train_one(args, name, environment, processes, stop)
+            if stop.is_set():
+                return 1
+            return train_one(args, name, environment, processes, stop)
         finally:
             environments.put(environment)
 
     with ThreadPoolExecutor(workers) as pool:
         try:
-            results = list(pool.map(train, waiting))
+            statuses = list(pool.map(train, waiting))
         except BaseException:
+            # Ctrl-C and SIGTERM too: children that go on would hold their folders, and the next start be refused.
             stop.set()
             end(processes.values())
             raise
-    failed = [name for name, status in zip(waiting, results, strict=True) if status]
+    failed = [name for name, status in zip(waiting, statuses, strict=True) if status]
     if failed:
         logs = ", ".join(str(folder / name / LOG) for name in failed)
         raise RunError(
@@ -70,8 +71,20 @@ def train_members(args: Arguments) -> None:
         )
 
 
+def unfinished(args: Arguments, folder: Path, names: Sequence[str]) -> list[str]:
+    """Return the models that are still to be trained; the others are kept, and in the artifact store."""
+    waiting = []
+    for name in names:
+        if is_finished(folder / name, args):
+            logger.info("%s: finished before, kept", name)
+            put_if_missing(args, name)
+        else:
+            waiting.append(name)
+    return waiting
+
+
 def end(processes: Iterable[subprocess.Popen]) -> None:
-    """End those that still run: asked first, so that they clean up, then killed."""
+    """End those that still run: first with a signal on which they clean up, then by force."""
     running = [process for process in processes if process.poll() is None]
     for process in running:
         process.terminate()
@@ -92,7 +105,12 @@ def train_one(
 ) -> int:
     """Run `train.py` for one fold or seed, its output in its log; returns the exit status.
 
-    It is in `processes` while it runs; `stop` is set when no other should start.
+    Args:
+        args: of all folds or seeds.
+        name: of the one.
+        environment: of its process.
+        processes: holds the process while it runs.
+        stop: is set when no other should start.
 
     Raises:
         UserError: for exit status 2, with the message of the child.
@@ -100,15 +118,11 @@ def train_one(
     folder = Path(args.training.output_dir)
     log, start = folder / name / LOG, time.monotonic()
     log.parent.mkdir(parents=True, exist_ok=True)
-    print(f"{name}: training, log in {log}", flush=True)
-    command = [
-        sys.executable,
-        "-m",
-        "trainer_ext",
-        str(folder / "resolved_config.yaml"),
-        *member_flags(name),
-    ]
-    if args.training.hub_token:  # neither its command line nor a file may hold it
+    logger.info("%s: training, log in %s", name, log)
+    recipe = str(folder / "resolved_config.yaml")
+    command = [sys.executable, "-m", "trainer_ext", recipe, *member_flags(name)]
+    if args.training.hub_token:
+        # Every user of the machine can list command lines, and the recipe is kept.
         environment = {**environment, "HF_TOKEN": args.training.hub_token}
     with open(log, "ab") as file:
         begin = file.tell()
@@ -120,7 +134,8 @@ def train_one(
             env=environment,
         )
         processes[name] = process
-        if stop.is_set():  # since it was looked at last
+        # It may have been set after it was looked at last, when this process was not in `processes` yet.
+        if stop.is_set():
             process.terminate()
         status = process.wait()
     seconds = time.monotonic() - start
@@ -130,30 +145,28 @@ def train_one(
         raise UserError(f"{name}: {last_error(text)}")
     if status:
         how = f"exit status {status}" if status > 0 else f"signal {-status}"
-        print(
-            f"{name}: FAILED ({how}) after {seconds:.0f} s; last lines of {log}:", file=sys.stderr
-        )
-        print(last_lines(log), file=sys.stderr, flush=True)
+        message = "%s: FAILED (%s) after %.0f s; last lines of %s:\n%s"
+        logger.error(message, name, how, seconds, log, last_lines(log))
         return status
     metric = TASKS[args.data.task].default_metric
     value = read_json(folder / name / "metrics.json")[f"eval_{metric}"]
-    print(f"{name}: {metric} {value:.4f}, {seconds:.0f} s", flush=True)
+    logger.info("%s: %s %.4f, %.0f s", name, metric, value, seconds)
     return 0
 
 
 def shared_gpus(use_cpu: bool, workers: int) -> list[str | None]:
-    """For each worker the GPU that its processes see, in turn; None without one."""
+    """Return the GPU that the processes of each worker see, in turn; None without one."""
     gpus = [] if use_cpu else visible_gpus()
+    if not gpus:
+        return [None] * workers
     if len(gpus) > workers:
-        print(
-            f"note: {len(gpus)} GPUs are visible; --num_fold_workers {len(gpus)} trains on all of them",
-            flush=True,
-        )
-    return [gpus[k % len(gpus)] if gpus else None for k in range(workers)]
+        message = "%d GPUs are visible; --num_fold_workers %d trains on all of them"
+        logger.info(message, len(gpus), len(gpus))
+    return [gpus[k % len(gpus)] for k in range(workers)]
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    """Return the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
     import torch
 
     count = torch.cuda.device_count()
@@ -162,33 +175,38 @@ def visible_gpus() -> list[str]:
 
 
 def child_environment(workers: int, gpu: str | None = None) -> dict[str, str]:
-    """This package importable, this process's cores shared among those that run at the same time, and their GPU."""
-    root = str(Path(trainer_ext.__file__).resolve().parent.parent)
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    """Return the environment of a child, in which this package can be imported.
+
+    Args:
+        workers: processes that run at the same time and share this one's cores.
+        gpu: the only one that the child sees; None leaves the choice to it.
+    """
+    paths = [str(Path(trainer_ext.__file__).resolve().parent.parent)]
+    if os.environ.get("PYTHONPATH"):
+        paths.append(os.environ["PYTHONPATH"])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
     environment[PARENT] = str(os.getpid())
     if workers > 1:
         environment.setdefault("OMP_NUM_THREADS", str(max(1, available_cores() // workers)))
     if gpu is not None:
+        # With several visible GPUs the Trainer of each child would spread over all of them.
         environment["CUDA_VISIBLE_DEVICES"] = gpu
     return environment
 
 
 def last_error(text: str) -> str:
-    """The message of a script that ended with exit status 2."""
+    """Return the message of a command that ended with exit status 2."""
     found = [line for line in text.splitlines() if line.startswith("error: ")]
-    return (
-        found[-1].removeprefix("error: ")
-        if found
-        else "it refused its arguments: " + " ".join(text.split())[-300:]
-    )
+    if found:
+        return found[-1].removeprefix("error: ")
+    return "it refused its arguments: " + " ".join(text.split())[-300:]
 
 
 def last_lines(log: Path, count: int = 12) -> str:
-    """The end of a log, without the states of progress bars that were drawn over."""
+    """Return the end of a log, without the states of progress bars that were drawn over."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    lines = [line.rpartition("\r")[2] for line in lines]
-    return "\n".join(f"  {line}" for line in lines[-count:])
+    lines = [line.rpartition("\r")[2] for line in lines[-count:]]
+    return "\n".join(f"  {line}" for line in lines)
 
 
 def run_command(name: str, arguments: Sequence[str], log: Path) -> None:
