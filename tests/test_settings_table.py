@@ -70,40 +70,67 @@ TASK_FLAGS = {
 
 def rows_of(task: str) -> list[dict]:
     """48 rows whose words give the labels away; lengths differ."""
-    generator, rows = random.Random(5), []
-    for k in range(ROWS):
+    generator = random.Random(5)
+    make_row = ROW_MAKERS[task]
+    rows = []
+    for number in range(ROWS):
         filler = generator.choices(FILLER, k=generator.randint(0, 3))
-        label = list(CLASSES)[k % len(CLASSES)]
-        if task == "multi_aspect":
-            values = {name: generator.choice(["none", "bad", "great"]) for name in ASPECTS}
-            words = [f"{value} {name}" for name, value in values.items() if value != "none"]
-            rows.append({"text": " ".join(["it", *words, *filler]), **values})
-        elif task == "multi_label":
-            labels = [name for name in CLASSES if generator.random() < 0.4]
-            rows.append(
-                {
-                    "text": " ".join(["it", *(CLASSES[name][0] for name in labels), *filler]),
-                    "labels": labels,
-                }
-            )
-        elif task == "regression":
-            good, dear = generator.randint(0, 3), generator.randint(0, 3)
-            words = ["good"] * good + ["dear"] * dear + filler
-            rows.append(
-                {"text": " ".join(["it", *words]), "quality": 1 + good, "price": 50 + 5 * dear}
-            )
-        else:
-            words = generator.sample(
-                [*generator.choices(CLASSES[label], k=2), *filler], k=2 + len(filler)
-            )
-            as_words = {"tokens": words, "slots": [tag_of(word) for word in words], "intent": label}
-            rows.append(as_words if task == "joint" else {"text": " ".join(words), "label": label})
+        rows.append(make_row(number, generator, filler))
     return rows
 
 
+def aspects_row(number: int, generator: random.Random, filler: list[str]) -> dict:
+    """`great food`: each aspect that is not `none` is in the text with its polarity."""
+    values = {name: generator.choice(["none", "bad", "great"]) for name in ASPECTS}
+    words = [f"{value} {name}" for name, value in values.items() if value != "none"]
+    return {"text": " ".join(["it", *words, *filler]), **values}
+
+
+def labels_row(number: int, generator: random.Random, filler: list[str]) -> dict:
+    """A word for each label."""
+    labels = [name for name in CLASSES if generator.random() < 0.4]
+    words = [CLASSES[name][0] for name in labels]
+    return {"text": " ".join(["it", *words, *filler]), "labels": labels}
+
+
+def scores_row(number: int, generator: random.Random, filler: list[str]) -> dict:
+    """As many words as points."""
+    good = generator.randint(0, 3)
+    dear = generator.randint(0, 3)
+    words = ["good"] * good + ["dear"] * dear
+    text = " ".join(["it", *words, *filler])
+    return {"text": text, "quality": 1 + good, "price": 50 + 5 * dear}
+
+
+def class_row(number: int, generator: random.Random, filler: list[str]) -> dict:
+    """Two words of the class, anywhere."""
+    label = list(CLASSES)[number % len(CLASSES)]
+    words = [*generator.choices(CLASSES[label], k=2), *filler]
+    return {"text": " ".join(generator.sample(words, k=len(words))), "label": label}
+
+
+def intent_row(number: int, generator: random.Random, filler: list[str]) -> dict:
+    """The same, with a slot for each word of a class."""
+    row = class_row(number, generator, filler)
+    tokens = row["text"].split(" ")
+    return {"tokens": tokens, "slots": [tag_of(word) for word in tokens], "intent": row["label"]}
+
+
+ROW_MAKERS = {
+    "single_label": class_row,
+    "multi_aspect": aspects_row,
+    "multi_label": labels_row,
+    "regression": scores_row,
+    "joint": intent_row,
+}
+
+
 def tag_of(word: str) -> str:
-    """Which slot a word is."""
-    return next((f"B-{name}" for name, words in CLASSES.items() if word in words), "O")
+    """The class that a word gives away, as a slot."""
+    for name, words in CLASSES.items():
+        if word in words:
+            return f"B-{name}"
+    return "O"
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +178,7 @@ def short_runs():
 
 @pytest.fixture(scope="module")
 def reload():
-    """Gives the logits of a checkpoint as a process finds them that does nothing but load and answer."""
+    """Ask a process that only loads and answers for the logits of a checkpoint."""
     code = (
         "import sys, numpy, json\n"
         "from trainer_ext import load_predictor\n"
@@ -183,7 +210,7 @@ def reload():
 
 @pytest.fixture
 def train(encoder, tmp_path):
-    """Trains one task with some settings, twice: from the start, and from the middle of that run."""
+    """Train one task with some settings, twice: from the start, and from the middle of that run."""
     yield lambda *chosen, task: train_and_resume(encoder, tmp_path, task, chosen)
     shutil.rmtree(tmp_path)
 
@@ -206,7 +233,8 @@ def train_and_resume(encoder: Path, folder: Path, task: str, chosen: tuple[Setti
     """The output folder of the whole run, after everything that a run must show."""
     rows = pandas.DataFrame(rows_of(task))
     flags = flags_of(task, chosen, encoder) | {"train_file": rows, "validation_file": rows}
-    whole, again = folder / "whole", folder / "again"
+    whole = folder / "whole"
+    again = folder / "again"
     run = fit(flags, output_dir=whole)
     last = whole / f"checkpoint-{STEPS}"
     history = json.loads((last / "trainer_state.json").read_text())["log_history"]
@@ -218,25 +246,25 @@ def train_and_resume(encoder: Path, folder: Path, task: str, chosen: tuple[Setti
     for file in [whole / "model.safetensors", *last.glob("*.safetensors")]:
         other = again / file.relative_to(whole)
         assert other.read_bytes() == file.read_bytes(), f"{file.name} differs after resuming"
-    scores = [
-        {k: v for k, v in one.metrics.items() if k.startswith("eval_")} for one in (run, resumed)
-    ]
-    assert scores[0] == scores[1] and len(scores[0]) >= 3
+    scores = evaluation_of(run.metrics)
+    assert evaluation_of(resumed.metrics) == scores and len(scores) >= 3
     return whole
 
 
+def evaluation_of(metrics: dict[str, float]) -> dict[str, float]:
+    """The scores without the times, which differ from run to run."""
+    return {name: value for name, value in metrics.items() if name.startswith("eval_")}
+
+
 def check_losses(history: list[dict], falls: bool) -> None:
-    """All finite; where it `falls`, the loss on all training rows (without dropout) is lower after than before."""
-    logged = [
-        value
-        for entry in history
-        for name, value in entry.items()
-        if "loss" in name or name == "grad_norm"
-    ]
+    """All finite; if it `falls`, the loss on all training rows (without dropout) is lower after than before."""
+    logged = []
+    for entry in history:
+        logged += [value for name, value in entry.items() if "loss" in name or name == "grad_norm"]
     assert len(logged) > STEPS and all(map(math.isfinite, logged))
-    before, after = (
-        entry["eval_loss"] for entry in (history[0], [e for e in history if "eval_loss" in e][-1])
-    )
+    evaluated = [entry["eval_loss"] for entry in history if "eval_loss" in entry]
+    assert "eval_loss" in history[0], "nothing was evaluated before the training"
+    before, after = evaluated[0], evaluated[-1]
     assert not falls or after < 0.99 * before, f"the loss went from {before} to {after}"
 
 
@@ -267,22 +295,18 @@ def identifier(value) -> str | None:
 
 # --- one method alone -----------------------------------------------------------------------------------------------
 
-# Objectives with every task that they go with; what does not look at the labels with one, in turn.
-ALONE = [
-    (setting, task)
-    for k, setting in enumerate(SETTINGS)
-    for task in (
-        setting.tasks
-        if setting.is_objective or not setting.flags
-        else [setting.tasks[k % len(setting.tasks)]]
-    )
-]
-REST = [
-    (setting, task)
-    for setting in SETTINGS
-    for task in setting.tasks
-    if (setting, task) not in ALONE
-]
+ALONE: list[tuple[Setting, str]] = []
+REST: list[tuple[Setting, str]] = []
+for number, setting in enumerate(SETTINGS):
+    of_setting = [(setting, task) for task in setting.tasks]
+    if setting.is_objective or not setting.flags:
+        # An objective looks at the labels: every task is another case.
+        ALONE += of_setting
+    else:
+        # Other methods do not: one task each, in turn, and the rest in the slow test.
+        turn = number % len(of_setting)
+        ALONE.append(of_setting[turn])
+        REST += of_setting[:turn] + of_setting[turn + 1 :]
 
 
 @pytest.mark.parametrize("setting, task", ALONE, ids=identifier)

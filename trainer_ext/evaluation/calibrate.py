@@ -43,7 +43,7 @@ def calibrate(
             what,
             len(texts),
         )
-    # The config as it is on disk: what a model of ours reads of it may be less than it holds.
+    # The file itself is changed: transformers keeps keys in it that a predictor does not read.
     path = folder / "config.json"
     config = read_json(path)
     config["pipeline"]["calibration"] = fitted.to_dict()

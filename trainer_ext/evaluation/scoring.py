@@ -26,6 +26,7 @@ def score(
     rows = tqdm(outputs, total=len(texts), desc=description, unit="row", disable=not bar)
     logits = task.stack(list(rows))
     true = task.stack_labels(labels)
+    # Before the metrics: those of NaN may look like those of a poor model.
     task.check_finite(logits)
     metrics = task.compute_metrics(logits, true) | task.calibration_metrics(logits, true)
     return {"metrics": metrics, "logits": logits, "labels": true}

@@ -41,11 +41,13 @@ def build_objective(
     Raises:
         UserError: if `focal_alpha` or `class_weights` has not one value for each class.
     """
+    # By what the head predicts, not by the task: two tasks may share a row.
     family = FAMILIES[task.loss_family]
     main = family.main_term(args, task, np.asarray(labels), label_smoothing)
     terms: list[tuple[float, Term]] = [(1.0, main)]
     if args.rdrop_alpha:
         terms.append((args.rdrop_alpha, family.rdrop_term()))
+    # The same terms again, R-Drop included, on the tags of words.
     if task.has_token_head and args.slot_loss_weight:
         terms += [(args.slot_loss_weight * weight, SlotTerm(term)) for weight, term in terms]
     return Objective(tuple(terms))

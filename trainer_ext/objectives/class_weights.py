@@ -10,6 +10,7 @@ BETA = 0.999
 
 def count_classes(labels: Array, classes: int) -> Array:
     """Return how often each class occurs: labels (N,) -> (C,); (N, A) -> (A, C), each aspect by itself."""
+    # Not np.bincount: aspects are counted side by side, and labels below zero not at all.
     counts = [(labels == k).sum(axis=0) for k in range(classes)]
     return np.stack(counts, axis=-1)
 
@@ -24,7 +25,8 @@ def class_weights(counts: Array, method: str) -> Array:
     """
     counts = np.asarray(counts, dtype=np.float64)
     present = counts > 0
-    safe = np.where(present, counts, 1)  # divides; a class that does not occur is left out below
+    # Not 0, which would divide; a class that does not occur gets its weight of 1 at the end.
+    safe = np.where(present, counts, 1)
     number = present.sum(axis=-1, keepdims=True)
     if method == "balanced":
         total = counts.sum(axis=-1, keepdims=True)

@@ -31,6 +31,7 @@ def cross_entropy(
     if class_weights is not None:
         losses = class_weights.to(losses) * losses
     own = losses.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+    # Without smoothing the mean over classes, which may be infinite, must not be multiplied by 0.
     if not label_smoothing:
         return own
     return (1 - label_smoothing) * own + label_smoothing * losses.mean(dim=-1)

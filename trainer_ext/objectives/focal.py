@@ -26,6 +26,7 @@ def focal_loss(logits: Tensor, labels: Tensor, gamma: float, alpha: Tensor | Non
         (...), in nats.
     """
     index = labels.unsqueeze(-1)
+    # Of the log: p itself may be rounded to 0.
     log_p = F.log_softmax(logits, dim=-1).gather(-1, index).squeeze(-1)
     loss = -log_p
     if gamma:

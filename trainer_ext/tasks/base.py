@@ -4,9 +4,9 @@
 with a default that fits most tasks: nobody compares names (`tests/test_imports.py`). docs/architecture.md says how to
 add one.
 
-`OutputMethods`, the base class, has what is done with a model's outputs afterwards: calibration, the export gate,
-ensembles, pictures. Shapes: N rows, C classes, T targets, A aspects. "An output" is what `decode` takes: the logits of
-one row, shaped `head_shape`, or what `row_output` makes of them.
+`OutputMethods`, the base class, uses a model's outputs: calibration, the export gate, ensembles, pictures.
+Shapes: N rows, C classes, T targets, A aspects. "An output" is what `decode` takes: the logits of one row, shaped
+`head_shape`, or what `row_output` makes of them.
 """
 
 from abc import abstractmethod

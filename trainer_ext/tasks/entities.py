@@ -21,7 +21,7 @@ def check_tag(tag: object) -> str:
 def entities(tags: Sequence[str]) -> list[tuple[int, int, str]]:
     """Return (start, end, slot) of each slot in order, `end` exclusive.
 
-    For BIO, IOB1 and BIOES tags, also ill-formed ones: a slot ends before `B`, `S` or `O`, after `E` or `S`, and where
+    For BIO, IOB1 and BIOES tags, also ill-formed ones: a slot ends before `B`, `S` or `O`, after `E` or `S`, and if
     the name changes; any tag but `O` begins one if none is open, so `O I-a` counts as a slot of one tag.
 
     Source: `seqeval.metrics.sequence_labeling.get_entities` (itself after conlleval.pl).

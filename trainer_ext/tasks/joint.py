@@ -158,7 +158,7 @@ class Joint(Task):
         return ["intent_accuracy", "slot_f1", "sentence_accuracy"]
 
     def reduce(self, logits: Outputs, labels: Labels) -> Labels:
-        """Return the intents, and the best tags of each row, with -100 where the labels have it."""
+        """Return the intents, and the best tags of each row, with -100 at the same positions as the labels."""
         intents, tag_scores = logits
         _, true_tags = labels
         rows = []

@@ -1,4 +1,4 @@
-"""The label space of joint intent and slots: intents as the classes, and beside them the tags."""
+"""The label space of joint intent and slots: intents as the classes, and the tags of words."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ Counted = tuple[tuple[str, str, int], ...]
 
 @dataclass(frozen=True)
 class JointLabelSpace(LabelSpace):
-    """Intents as the classes, and beside them the tags.
+    """Intents as the classes, and the tags of words.
 
     Attributes:
         tags: `O` first, so that a word without a prediction (all zeros) is outside.
@@ -61,7 +61,7 @@ class JointLabelSpace(LabelSpace):
         return sorted({tag[2:] for tag in self.tags if tag != OUTSIDE})
 
     def slot_number(self, slot: str) -> int:
-        """Return the position of a slot; one that no training row has stands behind all others."""
+        """Return the position of a slot; a slot that no training row has comes after all others."""
         slots = self.slots
         if slot in slots:
             return slots.index(slot)
@@ -163,5 +163,5 @@ def as_counted(counts: Neighbours) -> Counted:
 
 
 def checksum(name: str) -> int:
-    """Return a number of 32 bits that stands for a name, in every process the same."""
+    """Return 32 bits of a name, the same in every process (Python's `hash` is not)."""
     return crc32(name.encode("utf-8", "surrogatepass"))

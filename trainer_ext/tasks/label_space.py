@@ -144,7 +144,7 @@ def check_distinct(what: str, items: Sequence[str]) -> None:
 
 
 def outputs_of(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the heads' outputs stand for: a stored label space without what was counted (`neighbours`)."""
+    """Return what the heads' outputs mean: a stored label space without what was counted (`neighbours`)."""
     return {key: value for key, value in stored.items() if key != "neighbours"}
 
 

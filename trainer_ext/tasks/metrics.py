@@ -90,7 +90,7 @@ class MultiLabelF1(NamedMetric):
 class RocAuc(OfflineMetric):
     """`{"roc_auc_macro"}` of probabilities and 0/1 references (N, C).
 
-    The mean over the classes of which the references hold both kinds; 0.5, which says nothing, without such a class.
+    The mean over the classes that have positive and negative references; 0.5 without such a class, as of a coin.
     """
 
     feature = datasets.Sequence(datasets.Value("float64"))

@@ -154,7 +154,7 @@ class MultiLabel(Task):
     def join(self, labels: Sequence[str]) -> str:
         """Write labels as one cell of csv.
 
-        The separator stands between them; JSON where such a cell would be read as other labels.
+        The separator joins them; if such a cell would be read as other labels, it is JSON.
         """
         space = self.label_space
         text = space.separator.join(labels)

@@ -132,7 +132,7 @@ class Regression(Task):
         return float(spread) or 1.0
 
     def one_answer(self, logits: Array, labels: Array) -> str:
-        """Describe scores that hardly differ, beside labels that do."""
+        """Describe scores that hardly differ although the labels do."""
         ranges = np.ptp(labels, axis=0)
         is_constant = np.ptp(logits, axis=0) <= ALL_BUT_CONSTANT * ranges
         if is_constant.all() and ranges.any():

@@ -11,13 +11,13 @@ from trainer_ext.tasks.entities import OUTSIDE
 
 FORBIDDEN = -1e9
 WEIGHT = 0.5
-"""Of the log probabilities of neighbours beside a model's scores, which know part of it. On the validation rows of
-SNIPS 0.3 to 0.6 are much the same, and better than 0 and 1."""
+"""Of the log probabilities of neighbours, when they are added to a model's scores, which know part of them already. On
+the validation rows of SNIPS 0.3 to 0.6 are much the same, and better than 0 and 1."""
 UNSEEN_WEIGHT = 1e-3
-"""Of the transitions beside a word that the model did not see: they only decide between what is equal otherwise."""
+"""Of the transitions to and from a word that the model did not see: they only decide between equal paths."""
 
 Neighbours = Mapping[tuple[str, str], int]
-"""How often the second tag stands after the first; `O` stands before the first word and after the last one."""
+"""How often the second tag follows the first; `O` comes before the first word and after the last one."""
 
 
 def follows(before: str, tag: str, closed: bool) -> bool:
@@ -65,7 +65,7 @@ def allowed_pairs(tags: Sequence[str], seen: Neighbours) -> Array:
 def transition_scores(tags: Sequence[str], seen: Neighbours) -> Array:
     """Return (tags, tags), the score of a tag after another: `WEIGHT` log p(second | first), or `FORBIDDEN`.
 
-    p(b | a) = (c(a, b) + p(b)) / (c(a) + 1), with counts c of training rows and p(b) how often b stands after any tag.
+    p(b | a) = (c(a, b) + p(b)) / (c(a) + 1), with counts c of training rows and p(b) how often b follows any tag.
     Source: MacKay and Peto, A Hierarchical Dirichlet Language Model (1995), with alpha 1.
     """
     counts = np.zeros((len(tags), len(tags)))
@@ -93,14 +93,15 @@ def best_path(scores: Array, transitions: Array) -> Array:
             last word.
     """
     is_unseen = np.ptp(scores, axis=-1) == 0
-    beside_unseen = transitions_beside_unseen(transitions)
-    first = beside_unseen if is_unseen[0] else transitions
+    near_unseen = scores_near_unseen(transitions)
+    first = near_unseen if is_unseen[0] else transitions
     total = first[0] + scores[0]
     came_from = []
     for word in range(1, len(scores)):
         # Both steps: to the word that was not seen, and from it.
-        near_unseen = is_unseen[word - 1] or is_unseen[word]
-        reached = total[:, None] + (beside_unseen if near_unseen else transitions)
+        skips = is_unseen[word - 1] or is_unseen[word]
+        step = near_unseen if skips else transitions
+        reached = total[:, None] + step
         came_from.append(reached.argmax(axis=0))
         total = reached.max(axis=0) + scores[word]
     path = [int((total + transitions[:, 0]).argmax())]
@@ -109,7 +110,7 @@ def best_path(scores: Array, transitions: Array) -> Array:
     return np.array(path[::-1])
 
 
-def transitions_beside_unseen(transitions: Array) -> Array:
+def scores_near_unseen(transitions: Array) -> Array:
     """Return the transitions to and from a word that the model did not see: small, and to `O` at no cost."""
     small = np.where(transitions > FORBIDDEN, transitions * UNSEEN_WEIGHT, FORBIDDEN)
     is_forbidden = transitions[:, 0] <= FORBIDDEN

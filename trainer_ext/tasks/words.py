@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 CHINESE = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 NOT_BLANK = re.compile(r"\S")
-# A Chinese character; or what stands between blanks, without the punctuation after it; or such punctuation.
+# A Chinese character; or the text between two blanks, without the punctuation at its end; or such punctuation.
 WORD = re.compile(rf"[{CHINESE}]|[^\s{CHINESE}]+?(?=[.,!?;。，！？；]*(?:[\s{CHINESE}]|$))|\S")
 
 
 @dataclass(frozen=True)
 class Words:
-    """A text and where its words are.
+    """A text and the positions of its words.
 
     Attributes:
         text: the whole text.
