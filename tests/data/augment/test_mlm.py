@@ -11,7 +11,7 @@ from transformers import BertConfig, BertForMaskedLM
 
 from tests.remote_code import add_tokenizer_code
 from trainer_ext.cli.augment import main
-from trainer_ext.data.augment.mlm import Job, MaskedLM, vocabulary
+from trainer_ext.data.augment.mlm import MaskedLM, MaskedSentence, vocabulary
 from trainer_ext.data.augment.sentence import Splitter
 from trainer_ext.data.io.readers import read_rows
 from trainer_ext.errors import UserError
@@ -87,7 +87,7 @@ def test_chinese_words_by_character(model):
     """As many characters as there were; 好 is the best everywhere, and 看 where 好好 would be the word itself."""
     assert propose(model, "餐厅", "zh") == "好好"
     model.top_k = 1
-    job = Job(Splitter("zh")("好好"), random.Random(0), [0])
+    job = MaskedSentence(Splitter("zh")("好好"), random.Random(0), [0])
     assert job.masked("[MASK]") == "[MASK][MASK]"
     job.fill(model.choose(job, model.logits([job.masked("[MASK]")])[0]))
     assert job.masked("[MASK]") == "好[MASK]"
@@ -102,7 +102,7 @@ def test_top_k_and_nothing_to_replace(model):
 
 def test_a_word_beyond_the_longest_input_stays(model):
     text = "red " * 60
-    job = Job(Splitter("en")(text), random.Random(0), [59, 0])
+    job = MaskedSentence(Splitter("en")(text), random.Random(0), [59, 0])
     assert model.logits([job.masked("[MASK]")]) == [None]
     job.fill(None)
     assert job.sentence.text == text and job.todo == [0]

@@ -1,4 +1,4 @@
-"""Easy data augmentation.
+"""Easy data augmentation (EDA).
 
 Source: Wei and Zou, "EDA: Easy Data Augmentation Techniques for Boosting Performance on Text Classification Tasks"
 (EMNLP-IJCNLP 2019, arXiv:1901.11196), section 2: synonym replacement, random insertion, random swap, each n = alpha l
@@ -23,76 +23,93 @@ from trainer_ext.data.augment.sentence import (
 from trainer_ext.data.augment.thesaurus import Thesaurus
 
 Operation = Callable[[Sentence, float, random.Random, Thesaurus], Sentence]
-DEFAULT_ALPHA = 0.1  # recommended there (section 3.3) for training sets of some thousand rows
+# Recommended there (section 3.3) for training sets of some thousand rows.
+DEFAULT_ALPHA = 0.1
 
 
 def times(sentence: Sentence, alpha: float) -> int:
-    """n = alpha l, at least 1 and at most l; only words that may be edited count."""
-    return min(len(sentence.free), max(1, int(alpha * len(sentence.free))))
+    """Return n = alpha l, at least 1 and at most l; only words that may be edited count."""
+    length = len(sentence.free)
+    return min(length, max(1, int(alpha * length)))
 
 
 def synonym_replacement(
     sentence: Sentence, alpha: float, generator: random.Random, thesaurus: Thesaurus
 ) -> Sentence:
-    """n words become one of their synonyms."""
+    """Replace n words by one of their synonyms each."""
     known = [position for position in sentence.free if sentence.words[position].text in thesaurus]
+    count = min(len(known), times(sentence, alpha))
     new: dict[int, str] = {}
-    for position in generator.sample(known, min(len(known), times(sentence, alpha))):
-        touching = position and sentence.gaps[position].isspace()
-        before = sentence.words[position - 1].text if touching else ""
+    for position in generator.sample(known, count):
+        before = ""
+        # Behind punctuation `a` and `an` say nothing about this word.
+        if position and sentence.gaps[position].isspace():
+            before = sentence.words[position - 1].text
         synonym = thesaurus.pick(sentence.words[position].text, generator, before)
-        new |= {position: synonym} if synonym else {}
+        if synonym:
+            new[position] = synonym
     return replace_words(sentence, new)
 
 
 def random_insertion(
     sentence: Sentence, alpha: float, generator: random.Random, thesaurus: Thesaurus
 ) -> Sentence:
-    """n times a synonym of a word of the sentence is put anywhere between two words."""
-    known = [sentence.words[position].text for position in sentence.free]
-    known = [text for text in known if text in thesaurus]
-    for _ in range(times(sentence, alpha) if known else 0):
-        places = [
-            position
-            for position in range(len(sentence.words) + 1)
-            if can_insert(sentence, position)
-        ]
+    """Insert n times a synonym of a word of the sentence between any two words."""
+    texts = [sentence.words[position].text for position in sentence.free]
+    known = list(filter(thesaurus.__contains__, texts))
+    if not known:
+        return sentence
+    for _ in range(times(sentence, alpha)):
+        places = insertable(sentence)
+        # In lower case, because it will seldom stand where the word does.
         synonym = thesaurus.pick(generator.choice(known).lower(), generator)
+        assert synonym is not None
         sentence = insert_word(sentence, generator.choice(places), synonym)
     return sentence
+
+
+def insertable(sentence: Sentence) -> list[int]:
+    """Return the positions before which a word can be inserted; the first and the last always are."""
+    positions = range(len(sentence.words) + 1)
+    return [position for position in positions if can_insert(sentence, position)]
 
 
 def random_swap(
     sentence: Sentence, alpha: float, generator: random.Random, thesaurus: Thesaurus
 ) -> Sentence:
-    """n times two words change places."""
-    for _ in range(times(sentence, alpha) if len(sentence.free) > 1 else 0):
-        sentence = swap_words(sentence, *generator.sample(sentence.free, 2))
+    """Swap two words n times."""
+    if len(sentence.free) < 2:
+        return sentence
+    for _ in range(times(sentence, alpha)):
+        first, second = generator.sample(sentence.free, 2)
+        sentence = swap_words(sentence, first, second)
     return sentence
 
 
 def random_deletion(
     sentence: Sentence, alpha: float, generator: random.Random, thesaurus: Thesaurus
 ) -> Sentence:
-    """Each word goes with the probability alpha; one stays where all of them would go."""
-    going = [
-        position
-        for position in sentence.free
-        if generator.random() < alpha and can_delete(sentence, position)
-    ]
-    if going and len(going) == len(sentence.words):
-        going.remove(generator.choice(going))
-    return delete_words(sentence, going)
+    """Delete each word with the probability alpha, but never all of them."""
+    chosen = []
+    for position in sentence.free:
+        if generator.random() < alpha and can_delete(sentence, position):
+            chosen.append(position)
+    if chosen and len(chosen) == len(sentence.words):
+        chosen.remove(generator.choice(chosen))
+    return delete_words(sentence, chosen)
 
 
+# The names of `--operations`, and what `operation` says in a new row.
 OPERATIONS: dict[str, Operation] = {
-    operation.__name__: operation
-    for operation in (synonym_replacement, random_insertion, random_swap, random_deletion)
+    "synonym_replacement": synonym_replacement,
+    "random_insertion": random_insertion,
+    "random_swap": random_swap,
+    "random_deletion": random_deletion,
 }
 
 
 class EDA:
-    """Proposes one new sentence for each sentence, by one of the operations whose alpha is above 0."""
+    """Propose one new sentence for each sentence, by one of the operations whose alpha is above 0."""
 
     def __init__(self, thesaurus: Thesaurus, alphas: Mapping[str, float]):
         self.thesaurus = thesaurus
@@ -101,16 +118,18 @@ class EDA:
     def propose(
         self, sentences: Sequence[Sentence], generators: Sequence[random.Random], strength: float
     ) -> list[tuple[Sentence, str]]:
-        """A sentence (maybe the same) and the operation's name for each of `sentences`.
+        """Return an edited sentence (maybe the same) and the operation's name for each of `sentences`.
 
         Args:
             sentences: what to edit.
             generators: a source of chance for each.
             strength: every alpha is multiplied by it.
         """
+        names = list(self.alphas)
         proposals = []
         for sentence, generator in zip(sentences, generators, strict=True):
-            name = generator.choice(list(self.alphas))
+            name = generator.choice(names)
             alpha = min(1.0, self.alphas[name] * strength)
-            proposals.append((OPERATIONS[name](sentence, alpha, generator, self.thesaurus), name))
+            edited = OPERATIONS[name](sentence, alpha, generator, self.thesaurus)
+            proposals.append((edited, name))
         return proposals

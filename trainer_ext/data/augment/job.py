@@ -1,10 +1,9 @@
-"""From a file of rows to a file of `target_size` rows: the originals, then rows made from them."""
+"""Turn a file of rows into one of `target_size` rows: the originals, then rows made from them."""
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any, Protocol
 
 from tqdm import tqdm
@@ -27,8 +26,13 @@ from trainer_ext.data.provenance import (
 )
 from trainer_ext.errors import UserError
 
-ATTEMPTS = 40  # for a text that is new; every tenth of them raises alpha by its own size
-BATCH = 32
+# Tries for a text that is new. Every tenth raises alpha by its own size: short texts have few variants with one edit.
+ATTEMPTS = 40
+ATTEMPTS_PER_STRENGTH = 10
+BATCH = 32  # rows that a masked language model sees at a time
+EXTRA_COLUMNS = (SOURCE_ID, OPERATION)
+
+Values = dict[str, Any]
 
 
 class Method(Protocol):
@@ -37,7 +41,7 @@ class Method(Protocol):
     def propose(
         self, sentences: Sequence[Sentence], generators: Sequence[random.Random], strength: float
     ) -> list[tuple[Sentence, str]]:
-        """`strength` scales how much is edited."""
+        """Return the proposals; `strength` scales how much is edited."""
 
 
 @dataclass
@@ -46,6 +50,9 @@ class Job:
 
     Every source gets as many new rows as any other (the last round draws who gets one more). A text is taken once: new
     texts differ from all originals and from each other. What is remembered of a text is a hash of 8 bytes.
+
+    Every choice draws from a generator of its own, seeded by the round, the row and the attempt, so that the same seed
+    gives the same file however rows are batched.
     """
 
     path: str
@@ -58,50 +65,59 @@ class Job:
     files: FileOptions = field(default_factory=FileOptions)
     name: str = "eda"
     seen: set[bytes] = field(default_factory=set)
-    made: Counter = field(default_factory=Counter)
-    operations: Counter = field(default_factory=Counter)
+    made: Counter[str] = field(default_factory=Counter)
+    operations: Counter[str] = field(default_factory=Counter)
 
     def run(self, writer: RowWriter, bar: tqdm) -> int:
-        """Write everything, and count it on `bar`; returns the number of originals.
+        """Write everything, and count it on `bar`; return the number of originals.
 
         Raises:
-            UserError: when the file has more rows than asked for, none, or too few different texts can be made of it.
+            UserError: if the file has more rows than asked for, none, or too few different texts can be made of it.
         """
-        sources, count = self.copy_originals(writer, bar)
-        if count > self.target_size:
+        sources, originals = self.copy_originals(writer, bar)
+        if originals > self.target_size:
             raise UserError(
-                f"target_size {self.target_size} is less than the {count} rows of {self.path}, and originals are kept"
+                f"target_size {self.target_size} is less than the {originals} rows of {self.path}, "
+                "and originals are kept"
             )
-        missing, number = self.target_size - count, 0
+        missing = self.target_size - originals
+        number = 0
         while missing and sources:
-            chance = random.Random(f"{self.seed}/{number}")
-            turn = sources if missing >= len(sources) else sorted(chance.sample(sources, missing))
             exhausted = set()
-            for source, values in self.round(set(turn), number):
+            chosen = self.choose(sources, missing, number)
+            for source, values in self.make_round(chosen, number):
                 if values is None:
                     exhausted.add(source)
                 else:
                     writer.write(values)
                     missing -= 1
                     bar.update()
-            sources, number = [source for source in sources if source not in exhausted], number + 1
+            sources = [source for source in sources if source not in exhausted]
+            number += 1
         if missing:
             raise UserError(
                 f"target_size {self.target_size} cannot be reached: {self.path} gives only "
-                f"{self.target_size - missing} different rows, {count} of them originals; lower it, raise --alpha, "
+                f"{self.target_size - missing} different rows, {originals} of them originals; lower it, raise --alpha, "
                 "or give a larger thesaurus"
             )
-        return count
+        return originals
 
     def copy_originals(self, writer: RowWriter, bar: tqdm) -> tuple[list[int], int]:
-        """Write every row with its id; returns the numbers of those that may be sources, and the number of rows."""
-        sources, number = [], 0
+        """Write every row with its id.
+
+        Returns:
+            The numbers of the rows that may be sources, and the number of all rows.
+        """
+        sources = []
+        number = 0
         for number, row in self.read():
             if is_new(row.values):
+                # Rows of an earlier augmentation are kept, and new ids go on behind theirs.
                 self.made[str(row.values[SOURCE_ID])] += 1
             else:
                 sources.append(number)
             self.seen.add(text_key(self.rows.text(row)))
+            # With more rows the job will fail, once they are counted.
             if number <= self.target_size:
                 writer.write(row.values)
                 bar.update()
@@ -110,37 +126,54 @@ class Job:
         return sources, number
 
     def read(self) -> Iterator[tuple[int, Row]]:
-        """Rows, each with an id, and their numbers from 1."""
-        return enumerate(
-            named_rows(read_labelled(self.path, self.task, self.files), self.id_column), 1
-        )
+        """Return the rows, each with an id, and their numbers from 1."""
+        rows = read_labelled(self.path, self.task, self.files)
+        return enumerate(named_rows(rows, self.id_column), 1)
 
-    def round(self, turn: set[int], number: int) -> Iterator[tuple[int, dict[str, Any] | None]]:
-        """A new row (None where none can be made) for each row in `turn`, in the order of the file."""
-        chosen = ((k, row) for k, row in self.read() if k in turn)
-        while batch := list(islice(chosen, BATCH)):
-            yield from zip((k for k, _ in batch), self.new_rows(batch, number), strict=True)
+    def choose(self, sources: Sequence[int], missing: int, number: int) -> set[int]:
+        """Return the sources that get a new row in a round: all of them, unless fewer rows are missing."""
+        if missing >= len(sources):
+            return set(sources)
+        generator = random.Random(f"{self.seed}/{number}")
+        return set(generator.sample(sources, missing))
 
-    def new_rows(self, batch: list[tuple[int, Row]], number: int) -> list[dict[str, Any] | None]:
-        """One new row for each numbered row, where one was found."""
+    def make_round(self, chosen: set[int], number: int) -> Iterator[tuple[int, Values | None]]:
+        """Yield a new row for each chosen source, in the order of the file; None if none can be made."""
+        # The file is read in each round: keeping its rows would let memory grow with it.
+        batch: list[tuple[int, Row]] = []
+        for source, row in self.read():
+            if source in chosen:
+                batch.append((source, row))
+            if len(batch) == BATCH:
+                yield from self.make_batch(batch, number)
+                batch = []
+        yield from self.make_batch(batch, number)
+
+    def make_batch(
+        self, batch: Sequence[tuple[int, Row]], number: int
+    ) -> Iterator[tuple[int, Values | None]]:
+        """Yield a new row for each numbered row; None if none was found in all attempts."""
         sentences = [self.rows.sentence(row) for _, row in batch]
-        found: list[dict[str, Any] | None] = [None] * len(batch)
+        found: list[Values | None] = [None] * len(batch)
         for attempt in range(ATTEMPTS):
-            open_ = [k for k, values in enumerate(found) if values is None and sentences[k].free]
-            if not open_:
+            # Those that still need a row; a sentence without free words will never get one.
+            todo = [k for k, sentence in enumerate(sentences) if found[k] is None and sentence.free]
+            if not todo:
                 break
-            generators = [
-                random.Random(f"{self.seed}/{number}/{batch[k][0]}/{attempt}") for k in open_
-            ]
-            proposals = self.method.propose(
-                [sentences[k] for k in open_], generators, 1 + attempt // 10
-            )
-            for k, (sentence, operation) in zip(open_, proposals, strict=True):
-                found[k] = self.accept(batch[k][1], sentence, operation)
-        return found
+            generators = []
+            for k in todo:
+                source, _ = batch[k]
+                generators.append(random.Random(f"{self.seed}/{number}/{source}/{attempt}"))
+            strength = 1 + attempt // ATTEMPTS_PER_STRENGTH
+            proposals = self.method.propose([sentences[k] for k in todo], generators, strength)
+            for k, (sentence, operation) in zip(todo, proposals, strict=True):
+                _, row = batch[k]
+                found[k] = self.accept(row, sentence, operation)
+        for (source, _), values in zip(batch, found, strict=True):
+            yield source, values
 
-    def accept(self, row: Row, sentence: Sentence, operation: str) -> dict[str, Any] | None:
-        """The row with a new text, or None when it has been seen."""
+    def accept(self, row: Row, sentence: Sentence, operation: str) -> Values | None:
+        """Return the row with a new text and an id of its own, or None if the text is not new."""
         values = self.rows.values(row, sentence)
         if values is None:
             return None
@@ -148,17 +181,14 @@ class Job:
         if key in self.seen:
             return None
         self.seen.add(key)
-        named_by = self.id_column or DEFAULT_ID
-        source = source_of(row, named_by)
+        id_column = self.id_column or DEFAULT_ID
+        source = source_of(row, id_column)
         self.made[str(source)] += 1
         self.operations[operation] += 1
         new_id = f"{source}-{self.name}{self.made[str(source)]}"
-        return new_row(values, source, operation, named_by, new_id)
+        return new_row(values, source, operation, id_column, new_id)
 
 
-EXTRA_COLUMNS = (SOURCE_ID, OPERATION)
-
-
-def summary(job: Job, originals: int) -> Iterable[tuple[str, int]]:
-    """What was written, for the table at the end."""
+def summary(job: Job, originals: int) -> list[tuple[str, int]]:
+    """Return what was written, for the table at the end."""
     return [("originals", originals), *sorted(job.operations.items()), ("rows", job.target_size)]

@@ -1,4 +1,4 @@
-"""Words replaced by what a masked language model proposes in their place.
+"""Replace words by what a masked language model proposes in their place.
 
 Source: the substitution of Kobayashi, "Contextual Augmentation" (NAACL 2018, arXiv:1805.06201), with a BERT as in Wu
 et al., "Conditional BERT Contextual Augmentation" (ICCS 2019, arXiv:1812.06705), without conditioning on the label.
@@ -10,7 +10,8 @@ A word gets one mask, a Chinese one a mask for each character, filled from the l
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from trainer_ext.data.augment.eda import DEFAULT_ALPHA, times
 from trainer_ext.data.augment.sentence import IS_CHINESE, NO_DIGIT_WORD, Sentence, replace_words
@@ -18,87 +19,109 @@ from trainer_ext.data.augment.thesaurus import match_case
 from trainer_ext.errors import UserError
 from trainer_ext.remote_code import NOT_HERE, why_not_loaded
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 OPERATION = "masked_lm"
-WORD_STARTS = (
-    "\u0120",
-    "\u2581",
-)  # as byte-level BPE and SentencePiece write the blank before a word
+LONGEST_INPUT = 512
+# As byte-level BPE and SentencePiece write the blank before a word.
+WORD_STARTS = ("\u0120", "\u2581")
 
 
 class MaskedLM:
-    """Proposes sentences in which words were replaced by any `AutoModelForMaskedLM`."""
+    """Propose sentences in which words were replaced by any `AutoModelForMaskedLM`."""
 
     def __init__(self, model_name_or_path: str, alpha: float = DEFAULT_ALPHA, top_k: int = 10):
         self.tokenizer, self.model = load(model_name_or_path)
-        self.alpha, self.top_k = alpha, top_k
+        self.alpha = alpha
+        self.top_k = top_k
         self.words, self.characters = vocabulary(self.tokenizer)
-        limits = (
-            self.tokenizer.model_max_length,
-            getattr(self.model.config, "max_position_embeddings", 512),
-        )
-        self.max_length = min(*limits, 512)
+        positions = getattr(self.model.config, "max_position_embeddings", LONGEST_INPUT)
+        # A tokenizer that knows no longest input says 10^30.
+        self.max_length = min(self.tokenizer.model_max_length, positions, LONGEST_INPUT)
 
     def propose(
         self, sentences: Sequence[Sentence], generators: Sequence[random.Random], strength: float
     ) -> list[tuple[Sentence, str]]:
-        """A sentence (maybe the same) and the operation's name for each of `sentences`; `strength` scales alpha."""
+        """Return an edited sentence (maybe the same) and the operation's name for each of `sentences`.
+
+        Args:
+            sentences: what to edit.
+            generators: a source of chance for each.
+            strength: alpha is multiplied by it.
+        """
         alpha = min(1.0, self.alpha * strength)
-        jobs = [
-            Job(s, g, self.positions(s, g, alpha))
-            for s, g in zip(sentences, generators, strict=True)
-        ]
-        while busy := [job for job in jobs if job.todo]:
-            for job, logits in zip(
-                busy,
-                self.logits([job.masked(self.tokenizer.mask_token) for job in busy]),
-                strict=True,
-            ):
-                job.fill(None if logits is None else self.choose(job, logits))
-        return [(job.sentence, OPERATION) for job in jobs]
+        edits = []
+        for sentence, generator in zip(sentences, generators, strict=True):
+            count = times(sentence, alpha)
+            edits.append(
+                MaskedSentence(sentence, generator, generator.sample(sentence.free, count))
+            )
+        unfinished = [edit for edit in edits if edit.todo]
+        while unfinished:
+            self.fill_next(unfinished)
+            unfinished = [edit for edit in unfinished if edit.todo]
+        return [(edit.sentence, OPERATION) for edit in edits]
 
-    def positions(self, sentence: Sentence, generator: random.Random, alpha: float) -> list[int]:
-        """Which words are masked, in this order."""
-        return generator.sample(sentence.free, times(sentence, alpha)) if sentence.free else []
+    def fill_next(self, edits: Sequence["MaskedSentence"]) -> None:
+        """Fill the first mask of each sentence, all of them in one batch."""
+        texts = [edit.masked(self.tokenizer.mask_token) for edit in edits]
+        for edit, logits in zip(edits, self.logits(texts), strict=True):
+            if logits is None:
+                edit.fill(None)
+            else:
+                edit.fill(self.choose(edit, logits))
 
-    def logits(self, texts: list[str]) -> list:
-        """Logits (vocabulary,) at the first mask of each text; None where it lies beyond the longest input."""
+    def logits(self, texts: list[str]) -> list["Tensor | None"]:
+        """Return the logits (vocabulary,) at the first mask of each text; None if it is beyond the longest input."""
         import torch
 
         batch = self.tokenizer(
-            texts, return_tensors="pt", padding=True, truncation=True, max_length=self.max_length
+            texts,
+            return_tensors="pt",
+            padding=True,
+            truncation=True,
+            max_length=self.max_length,
         )
         batch = batch.to(self.model.device)
         with torch.inference_mode():
             logits = self.model(**batch).logits.float().cpu()
         masks = batch["input_ids"].cpu() == self.tokenizer.mask_token_id
-        return [
-            row[mask.int().argmax()] if mask.any() else None
-            for row, mask in zip(logits, masks, strict=True)
-        ]
+        found: list[Tensor | None] = []
+        for row, mask in zip(logits, masks, strict=True):
+            found.append(row[mask.int().argmax()] if mask.any() else None)
+        return found
 
-    def choose(self, job: "Job", logits) -> str | None:
-        """A word (or character) for the first mask of a job."""
-        ids = self.characters if job.by_character else self.words
-        banned = job.word[-1] if job.by_character and job.filled == job.word[:-1] else job.word
-        values, places = logits[ids].topk(
-            min(self.top_k + 2, len(ids))
-        )  # 2 more: the word itself, in another case
+    def choose(self, edit: "MaskedSentence", logits: "Tensor") -> str | None:
+        """Draw a word (or character) for the first mask of a sentence; None if nothing but the word itself is left.
+
+        Args:
+            edit: the sentence.
+            logits: (vocabulary,).
+        """
+        ids = self.characters if edit.by_character else self.words
+        # Two more than are drawn from, because the word itself may be among them, also in another case.
+        values, places = logits[ids].topk(min(self.top_k + 2, len(ids)))
         texts = [self.tokenizer.decode([ids[place]]).strip() for place in places.tolist()]
-        kept = [k for k, text in enumerate(texts) if text.lower() != banned.lower()][: self.top_k]
+        unchanged = edit.unchanged.lower()
+        kept = [k for k, text in enumerate(texts) if text.lower() != unchanged][: self.top_k]
         if not kept:
             return None
-        text = texts[job.generator.choices(kept, values[kept].softmax(-1).tolist())[0]]
-        return text if job.by_character else match_case(job.word, text)
+        weights = values[kept].softmax(-1).tolist()
+        (drawn,) = edit.generator.choices(kept, weights)
+        if edit.by_character:
+            return texts[drawn]
+        return match_case(edit.word, texts[drawn])
 
 
 @dataclass
-class Job:
-    """A sentence, the words still to be replaced, and what the first of them has become so far."""
+class MaskedSentence:
+    """A sentence, the positions of the words still to be replaced, and what the first of them has become so far."""
 
     sentence: Sentence
     generator: random.Random
     todo: list[int]
-    filled: str = field(default="")
+    filled: str = ""
 
     @property
     def word(self) -> str:
@@ -107,38 +130,44 @@ class Job:
 
     @property
     def by_character(self) -> bool:
-        """Whether it takes a mask for each character."""
+        """Whether the word takes a mask for each character."""
         return all(IS_CHINESE.match(character) for character in self.word)
 
+    @property
+    def unchanged(self) -> str:
+        """What the first mask must not become: the word would be what it was."""
+        if self.by_character and self.filled == self.word[:-1]:
+            return self.word[-1]
+        return self.word
+
     def masked(self, mask: str) -> str:
-        """The text with masks for what is left of the word."""
+        """Return the text with masks for what is left of the word."""
         left = len(self.word) - len(self.filled) if self.by_character else 1
         return replace_words(self.sentence, {self.todo[0]: self.filled + mask * left}).text
 
     def fill(self, text: str | None) -> None:
-        """Take a proposal; None leaves the word as it was."""
-        self.filled += text or ""
-        done = len(self.filled) == len(self.word) if self.by_character else True
-        if text is not None and done:
+        """Take a proposal for the first mask; None leaves the word as it was."""
+        if text is not None:
+            self.filled += text
+            if self.by_character and len(self.filled) < len(self.word):
+                return
             self.sentence = replace_words(self.sentence, {self.todo[0]: self.filled})
-        if text is None or done:
-            self.todo, self.filled = self.todo[1:], ""
+        self.todo = self.todo[1:]
+        self.filled = ""
 
 
-def load(model_name_or_path: str):
-    """Tokenizer and model, on the GPU when there is one.
+def load(model_name_or_path: str) -> tuple[Any, Any]:
+    """Load a tokenizer and its model, on the GPU if there is one.
 
     Raises:
-        UserError: when it is no masked language model, or its tokenizer has no mask.
+        UserError: if it is not a masked language model, or its tokenizer has no mask.
     """
     import torch
     from transformers import AutoModelForMaskedLM, AutoTokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(model_name_or_path, trust_remote_code=False)
-        model = AutoModelForMaskedLM.from_pretrained(
-            model_name_or_path, trust_remote_code=False
-        ).eval()
+        model = AutoModelForMaskedLM.from_pretrained(model_name_or_path, trust_remote_code=False)
     except (OSError, ValueError) as error:
         reason = why_not_loaded(error, NOT_HERE)
         raise UserError(
@@ -146,21 +175,26 @@ def load(model_name_or_path: str):
         ) from error
     if tokenizer.mask_token is None:
         raise UserError(f"model_name_or_path {model_name_or_path}: its tokenizer has no mask token")
-    return tokenizer, model.to("cuda" if torch.cuda.is_available() else "cpu")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return tokenizer, model.eval().to(device)
 
 
-def vocabulary(tokenizer) -> tuple[list[int], list[int]]:
-    """Ids of the entries that are a whole word, and of those that are one Chinese character."""
-    entries = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
-    marked = any(token.startswith(WORD_STARTS) for token, _ in entries)
+def vocabulary(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """Return the ids of the entries that are a whole word, and of those that are one Chinese character."""
+    by_token = tokenizer.get_vocab()
+    # Where words are marked, an entry without the mark is the middle of one.
+    marked = any(token.startswith(WORD_STARTS) for token in by_token)
     special = set(tokenizer.all_special_ids)
-    words, characters = [], []
-    for token, k in entries:
-        text = tokenizer.decode([k]).strip() if marked else token
-        if k in special:
+    words = []
+    characters = []
+    # By id, so that the same seed draws the same words in every process.
+    for token, token_id in sorted(by_token.items(), key=lambda item: item[1]):
+        if token_id in special:
             continue
+        text = tokenizer.decode([token_id]).strip() if marked else token
+        starts_word = not marked or token.startswith(WORD_STARTS)
         if len(text) == 1 and IS_CHINESE.match(text):
-            characters.append(k)
-        elif NO_DIGIT_WORD.fullmatch(text) and (not marked or token.startswith(WORD_STARTS)):
-            words.append(k)
+            characters.append(token_id)
+        elif starts_word and NO_DIGIT_WORD.fullmatch(text):
+            words.append(token_id)
     return words, characters

@@ -1,5 +1,6 @@
-"""Rows to sentences and back: a text column, or tokens and slots whose spans stay whole."""
+"""Turn rows into sentences and back: a text column, or tokens and slots whose spans stay whole."""
 
+from itertools import groupby, pairwise
 from typing import Any
 
 from trainer_ext.data.augment.sentence import (
@@ -20,30 +21,32 @@ class TextRows:
     """Rows with a text; every other column is copied."""
 
     def __init__(self, splitter: Splitter, text_column: str):
-        self.splitter, self.text_column = splitter, text_column
+        self.splitter = splitter
+        self.text_column = text_column
 
     def text(self, row: Row) -> str:
-        """What tells two rows apart.
+        """Return what tells two rows apart.
 
         Raises:
-            UserError: when the text is missing or empty, with file and row.
+            UserError: if the text is missing or empty, with file and row.
         """
         return text_of(row, self.text_column)
 
     def sentence(self, row: Row) -> Sentence:
-        """The row's words."""
+        """Return the row's words."""
         return self.splitter(self.text(row))
 
     def values(self, row: Row, sentence: Sentence) -> dict[str, Any] | None:
-        """The row with the text of `sentence`; None when nothing is left of it, or an address in it would change."""
+        """Return the row with the text of `sentence`; None if nothing is left of it, or an address would change."""
         text = sentence.text.strip()
+        # No edit touches an address, but a word that comes to stand next to one may become a part of it.
         if not text or units(text) != units(self.text(row)):
             return None
         return {**row.values, self.text_column: text}
 
 
 class JointRows:
-    """Rows with `tokens`, `slots` and an intent; where there is a `text` too it becomes the tokens' text.
+    """Rows with `tokens`, `slots` and an intent; a `text`, if they have one too, becomes the tokens' text.
 
     Tokens that are Chinese characters are joined to words by jieba, between slots, and come back as characters.
     """
@@ -52,81 +55,90 @@ class JointRows:
         self.splitter = splitter
 
     def text(self, row: Row) -> str:
-        """What tells two rows apart: the tokens.
+        """Return what tells two rows apart: the tokens.
 
         Raises:
-            UserError: for tokens or slots that are none, with file and row.
+            UserError: for tokens or slots that are not lists of them, with file and row.
         """
-        return "\x1f".join(tokens_and_tags(row)[0])
+        tokens, _ = tokens_and_tags(row)
+        # A character that no token has, so that different tokens never give the same text.
+        return "\x1f".join(tokens)
 
     def sentence(self, row: Row) -> Sentence:
-        """The row's slots as they are, and the words outside."""
+        """Return the row's slots, each as one word that is not free, and the words outside."""
         tokens, tags = tokens_and_tags(row)
-        characters = self.by_character(tokens)
+        by_character = self.by_character(tokens)
         words: list[Word] = []
         position = 0
-        for start, end, _ in [*entities(tags), (len(tokens), len(tokens), "")]:
-            outside = tokens[position:start]
-            words += (
-                self.words_of(outside)
-                if characters
-                else [outside_word(token, (token,)) for token in outside]
-            )
-            if start < end:
-                span = tuple(tokens[start:end])
-                words.append(Word(" ".join(span), False, span, tuple(tags[start:end])))
+        for start, end, _ in entities(tags):
+            words += self.outside_words(tokens[position:start], by_character)
+            words.append(slot_word(tokens[start:end], tags[start:end]))
             position = end
-        gaps = [glue(a.text, b.text) for a, b in zip(words, words[1:], strict=False)]
+        words += self.outside_words(tokens[position:], by_character)
+        gaps = [glue(left.text, right.text) for left, right in pairwise(words)]
         return Sentence(tuple(words), ("", *gaps, ""))
 
     def values(self, row: Row, sentence: Sentence) -> dict[str, Any] | None:
-        """The row with the tokens and slots of `sentence`; None when nothing is left, or a slot would change."""
+        """Return the row with the tokens and slots of `sentence`; None if nothing is left, or a slot would change."""
         old_tokens, old_tags = tokens_and_tags(row)
-        characters = self.by_character(old_tokens)
+        by_character = self.by_character(old_tokens)
         tokens: list[str] = []
         tags: list[str] = []
         for word in sentence.words:
-            if word.tokens:
-                tokens += word.tokens
-                tags += word.tags
-            else:
-                new = [c for c in word.text if not c.isspace()] if characters else word.text.split()
-                tokens += new
-                tags += [OUTSIDE] * len(new)
+            new = word.tokens or split_tokens(word.text, by_character)
+            tokens += new
+            tags += word.tags or [OUTSIDE] * len(new)
+        # Two slots of one name that come to stand side by side may read as one.
         if not tokens or slot_texts(tokens, tags) != slot_texts(old_tokens, old_tags):
             return None
-        text = {"text": ("" if characters else " ").join(tokens)} if "text" in row.values else {}
-        return {**row.values, **text, "tokens": tokens, "slots": tags}
+        values = {**row.values, "tokens": tokens, "slots": tags}
+        if "text" in values:
+            values["text"] = ("" if by_character else " ").join(tokens)
+        return values
 
     def by_character(self, tokens: list[str]) -> bool:
-        """Whether the tokens are characters of Chinese words."""
-        return self.splitter.cut is not None and all(
-            len(token) == 1 for token in tokens if IS_CHINESE.search(token)
-        )
+        """Return whether the tokens are characters of Chinese words."""
+        if self.splitter.cut is None:
+            return False
+        return all(len(token) == 1 for token in tokens if IS_CHINESE.search(token))
 
-    def words_of(self, tokens: list[str]) -> list[Word]:
-        """Characters outside of slots as words; longer tokens among them are words by themselves."""
+    def outside_words(self, tokens: list[str], by_character: bool) -> list[Word]:
+        """Return the words that some tokens outside of slots make up."""
+        if by_character:
+            return self.words_of_characters(tokens)
+        return [outside_word(token, [token]) for token in tokens]
+
+    def words_of_characters(self, tokens: list[str]) -> list[Word]:
+        """Return the words that characters make up; longer tokens among them are words by themselves."""
         words: list[Word] = []
-        run = ""
-        for token in [*tokens, ""]:
-            if len(token) == 1:
-                run += token
-                continue
-            words += (
-                [outside_word(piece, tuple(piece)) for piece in self.splitter.pieces(run)]
-                if run
-                else []
-            )
-            words += [outside_word(token, (token,))] if token else []
-            run = ""
+        for single, run in groupby(tokens, key=lambda token: len(token) == 1):
+            if single:
+                for piece in self.splitter.pieces("".join(run)):
+                    words.append(outside_word(piece, list(piece)))
+            else:
+                words += [outside_word(token, [token]) for token in run]
         return words
 
 
-def outside_word(text: str, tokens: tuple[str, ...]) -> Word:
-    """What stands outside of slots; punctuation and numbers stay as they are."""
-    return Word(text, bool(NO_DIGIT_WORD.fullmatch(text)), tokens, (OUTSIDE,) * len(tokens))
+def slot_word(tokens: list[str], tags: list[str]) -> Word:
+    """Return a slot as one word that no edit touches."""
+    return Word(" ".join(tokens), False, tuple(tokens), tuple(tags))
+
+
+def outside_word(text: str, tokens: list[str]) -> Word:
+    """Return a word outside of slots; punctuation and numbers stay as they are."""
+    is_word = NO_DIGIT_WORD.fullmatch(text) is not None
+    return Word(text, is_word, tuple(tokens), (OUTSIDE,) * len(tokens))
+
+
+def split_tokens(text: str, by_character: bool) -> tuple[str, ...]:
+    """Return the tokens of a new word, which may be several words."""
+    words = text.split()
+    if by_character:
+        return tuple("".join(words))
+    return tuple(words)
 
 
 def slot_texts(tokens: list[str], tags: list[str]) -> list[tuple[str, list[str]]]:
-    """Name and tokens of each slot, in order."""
+    """Return the name and the tokens of each slot, in order."""
     return [(name, tokens[start:end]) for start, end, name in entities(tags)]

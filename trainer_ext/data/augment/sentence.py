@@ -1,15 +1,18 @@
-"""A text as words that may be edited and what stands between them; and the four edits.
+"""Split a text into words that may be edited and the gaps between them; and the four edits.
 
 In a text every word is free and the gaps hold blanks, punctuation, numbers and units (see `units.py`). In a row of
 tokens and tags a whole slot is one word that is not free, so no edit can cut it or put anything inside.
 """
 
+import logging
 import re
-from collections.abc import Collection, Mapping
+import tempfile
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
 from trainer_ext.data.augment.units import parts
+from trainer_ext.errors import UserError
 from trainer_ext.tasks.words import CHINESE
 
 IS_CHINESE = re.compile(f"[{CHINESE}]")
@@ -37,9 +40,10 @@ class Sentence:
     @property
     def text(self) -> str:
         """The text."""
-        return self.gaps[0] + "".join(
-            word.text + gap for word, gap in zip(self.words, self.gaps[1:], strict=True)
-        )
+        parts = [self.gaps[0]]
+        for word, gap in zip(self.words, self.gaps[1:], strict=True):
+            parts += [word.text, gap]
+        return "".join(parts)
 
     @property
     def free(self) -> list[int]:
@@ -48,13 +52,13 @@ class Sentence:
 
 
 class Splitter:
-    """Texts to sentences: Chinese words by jieba, others by blanks and punctuation; numbers and units are no words."""
+    """Split texts into Chinese words by jieba, others by blanks and punctuation; numbers and units are not words."""
 
     def __init__(self, language: str):
         self.cut = chinese_cutter() if language == "zh" else None
 
     def __call__(self, text: str) -> Sentence:
-        """The sentence whose `text` is `text`."""
+        """Return the sentence whose `text` is `text`."""
         words: list[Word] = []
         gaps = [""]
         for piece in self.pieces(text):
@@ -66,17 +70,21 @@ class Splitter:
         return Sentence(tuple(words), tuple(gaps))
 
     def pieces(self, text: str) -> list[str]:
-        """Words, units and what stands between them, in order."""
+        """Return words, units and what stands between them, in order."""
         cut = self.cut or english_pieces
         pieces: list[str] = []
         for part, is_unit in parts(text):
-            pieces += [part] if is_unit else cut(part)
+            if is_unit:
+                pieces.append(part)
+            else:
+                pieces += cut(part)
         return pieces
 
 
 def english_pieces(text: str) -> list[str]:
-    """Words and what stands between them, in order."""
-    pieces, position = [], 0
+    """Return words and what stands between them, in order."""
+    pieces = []
+    position = 0
     for match in ENGLISH_WORD.finditer(text):
         pieces += [text[position : match.start()], match[0]]
         position = match.end()
@@ -84,23 +92,19 @@ def english_pieces(text: str) -> list[str]:
 
 
 @cache
-def chinese_cutter():
-    """jieba's `lcut`, loaded once; its dictionary is not cached in the folder that all users share, as jieba would.
+def chinese_cutter() -> Callable[[str], list[str]]:
+    """Return jieba's `lcut`, loaded once.
 
     Raises:
-        UserError: when jieba is not installed.
+        UserError: if jieba is not installed.
     """
-    import logging
-    import tempfile
-
-    from trainer_ext.errors import UserError
-
     try:
         import jieba
     except ImportError:
         raise UserError("--language zh needs jieba: pip install -e .[augment]") from None
     jieba.setLogLevel(logging.WARNING)
     tokenizer = jieba.Tokenizer()
+    # By itself jieba keeps its dictionary in /tmp, where every user may write it, and loads it from there.
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.tmp_dir = folder
         tokenizer.initialize()
@@ -108,69 +112,87 @@ def chinese_cutter():
 
 
 def replace_words(sentence: Sentence, new: Mapping[int, str]) -> Sentence:
-    """Other texts for the words at some positions."""
-    words = tuple(Word(new[k]) if k in new else word for k, word in enumerate(sentence.words))
-    return replace(sentence, words=words)
+    """Give the words at some positions other texts."""
+    words = list(sentence.words)
+    for position, text in new.items():
+        words[position] = Word(text)
+    return replace(sentence, words=tuple(words))
 
 
 def can_insert(sentence: Sentence, position: int) -> bool:
-    """Whether a word can be put before word `position` (behind the last: `len(words)`).
+    """Return whether a word can be put before word `position` (behind the last: `len(words)`).
 
     Not where two words are tied by a hyphen, a slash or the like.
     """
+    if position in (0, len(sentence.words)):
+        return True
     gap = sentence.gaps[position]
-    at_an_end = position in (0, len(sentence.words))
-    return at_an_end or not gap or any(c.isspace() or not c.isascii() for c in gap)
+    # Chinese punctuation has no blank beside it, and ties nothing.
+    return not gap or any(c.isspace() or not c.isascii() for c in gap)
 
 
 def insert_word(sentence: Sentence, position: int, text: str) -> Sentence:
-    """A new word before word `position`: right behind the word before it, where there is one."""
-    words, gaps = sentence.words, sentence.gaps
-    before = glue(words[position - 1].text, text) if position else gaps[0]
-    after = gaps[position] if position else ""
+    """Put a new word before word `position`: right behind the word before it, if there is one."""
+    words = sentence.words
+    gaps = sentence.gaps
+    before = gaps[0]
+    after = ""
+    if position:
+        before = glue(words[position - 1].text, text)
+        after = gaps[position]
     if not after and position < len(words):
         after = glue(text, words[position].text)
-    elif after[:1].isalnum():  # a number or an address right behind the word
+    elif after[:1].isalnum():  # a number or an address, which the word would become a part of
         after = glue(text, after) + after
-    words = (*words[:position], Word(text), *words[position:])
-    return Sentence(words, (*gaps[:position], before, after, *gaps[position + 1 :]))
+    new_words = (*words[:position], Word(text), *words[position:])
+    new_gaps = (*gaps[:position], before, after, *gaps[position + 1 :])
+    return Sentence(new_words, new_gaps)
 
 
 def glue(left: str, right: str) -> str:
-    """A blank, or nothing next to a Chinese character."""
-    return "" if IS_CHINESE.match(left[-1:]) or IS_CHINESE.match(right[:1]) else " "
+    """Return what stands between two words: a blank, or nothing next to a Chinese character."""
+    if IS_CHINESE.match(left[-1:]) or IS_CHINESE.match(right[:1]):
+        return ""
+    return " "
 
 
 def swap_words(sentence: Sentence, first: int, second: int) -> Sentence:
-    """Two words change places; the gaps stay."""
+    """Swap two words; the gaps stay."""
     words = list(sentence.words)
     words[first], words[second] = words[second], words[first]
     return replace(sentence, words=tuple(words))
 
 
 def can_delete(sentence: Sentence, position: int) -> bool:
-    """Whether the gaps around a word can become one: not what stands alone in brackets, quotes or numbers."""
-    before, after = sentence.gaps[position], sentence.gaps[position + 1]
-    alike = before == after and not any(
-        character.isalnum() for character in before
-    )  # else a number would be lost
-    return not before.strip() or not after.strip() or alike
+    """Return whether the gaps around a word can become one: not if it is alone in brackets, quotes or numbers."""
+    before = sentence.gaps[position]
+    after = sentence.gaps[position + 1]
+    if not before.strip() or not after.strip():
+        return True
+    # Of two gaps that are alike one goes; a number in it would be lost.
+    has_number = any(character.isalnum() for character in before)
+    return before == after and not has_number
 
 
 def delete_words(sentence: Sentence, positions: Collection[int]) -> Sentence:
-    """Without the words at `positions`; of the two gaps around one the one with more than blanks stays.
-
-    Words that cannot be taken out by then (see `can_delete`) stay.
-    """
+    """Remove the words at `positions`, but for those that cannot be removed by then (see `can_delete`)."""
+    # From the end, so that the positions of the others stay what they were.
     for position in sorted(positions, reverse=True):
         if can_delete(sentence, position):
-            before, after = sentence.gaps[position], sentence.gaps[position + 1]
-            at_start, at_end = position == 0, position == len(sentence.words) - 1
-            gap = before if after == before or not after.strip() else after
-            if (at_start or at_end) and not before.strip() and not after.strip():
-                gap = before if at_start else after  # no blank is left over at the ends
+            gap = joined_gap(sentence, position)
             words = sentence.words[:position] + sentence.words[position + 1 :]
-            sentence = Sentence(
-                words, (*sentence.gaps[:position], gap, *sentence.gaps[position + 2 :])
-            )
+            gaps = (*sentence.gaps[:position], gap, *sentence.gaps[position + 2 :])
+            sentence = Sentence(words, gaps)
     return sentence
+
+
+def joined_gap(sentence: Sentence, position: int) -> str:
+    """Return which of the two gaps around a word stays without it: the one with more than blanks."""
+    before = sentence.gaps[position]
+    after = sentence.gaps[position + 1]
+    if after.strip():
+        return after
+    # No blank is left over at the end of the text.
+    if position == len(sentence.words) - 1 and position > 0 and not before.strip():
+        return after
+    return before

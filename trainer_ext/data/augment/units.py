@@ -1,15 +1,18 @@
-"""What no edit may change or cut: URLs, e-mail addresses, @names and #tags (also `#topic#`, as Weibo has them)."""
+"""Find what no edit may change or cut: URLs, e-mail addresses, @names and #tags (also `#topic#`, as Weibo has them)."""
 
 import re
 from collections.abc import Iterator
 
 from trainer_ext.tasks.words import CHINESE
 
-LETTER = rf"[^\W{CHINESE}]"  # Chinese text has no blank before an address
+# Chinese text has no blank before an address, so its characters are no part of one.
+LETTER = rf"[^\W{CHINESE}]"
 START = rf"(?<![^\W{CHINESE}])(?<![.%+-])"
 LABEL = rf"(?:{LETTER}|-){{1,63}}"
-HOST = rf"{LABEL}(?:\.{LABEL}){{0,8}}"  # every repetition is bounded: time must not grow with the square of a word
-CLOSING = "\u2018-\u201d\u2026\u3000-\u303f\uff01-\uff0f\uff1a-\uff20"  # Chinese punctuation, which ends an address
+# Every repetition is bounded: time must not grow with the square of a word.
+HOST = rf"{LABEL}(?:\.{LABEL}){{0,8}}"
+# Chinese punctuation ends an address.
+CLOSING = "\u2018-\u201d\u2026\u3000-\u303f\uff01-\uff0f\uff1a-\uff20"
 # So does a Chinese character, unless it stands right behind a sign that belongs to the address: .../wiki/\u4e2d\u6587
 ADDRESS = rf"(?:[^\s<>\"{CLOSING}{CHINESE}]|(?<=[/=_%-])[{CHINESE}]+)"
 DOMAINS = "com|org|net|edu|gov|io|cn|uk|de|fr|jp|ru|eu|info|biz|tv|app|ai"
@@ -26,22 +29,25 @@ UNIT = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-BEHIND = ".,;:!?'\")]}"  # punctuation at the end of an address is the sentence's
+# Punctuation at the end of an address is the sentence's.
+TRAILING = ".,;:!?'\")]}"
 
 
 def parts(text: str) -> Iterator[tuple[str, bool]]:
-    """The text in pieces, each with whether it is a unit."""
+    """Yield the text in pieces, each with whether it is a unit."""
     position = 0
     for match in UNIT.finditer(text):
-        unit = match[0].rstrip(BEHIND)
-        if text[position : match.start()]:
-            yield text[position : match.start()], False
+        unit = match[0].rstrip(TRAILING)
+        before = text[position : match.start()]
+        if before:
+            yield before, False
         yield unit, True
         position = match.start() + len(unit)
-    if text[position:]:
-        yield text[position:], False
+    rest = text[position:]
+    if rest:
+        yield rest, False
 
 
 def units(text: str) -> list[str]:
-    """The units of a text, in order."""
+    """Return the units of a text, in order."""
     return [part for part, is_unit in parts(text) if is_unit]
