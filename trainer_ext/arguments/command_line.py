@@ -122,18 +122,16 @@ class Parser(argparse.ArgumentParser):
         """
         switches: set[str] = set()
         for action in self._actions:
-            if action.type is read_boolean and action.nargs == "?":
+            if action.type is read_boolean:
                 switches.update(action.option_strings)
         closed: list[str] = []
-        waiting = list(tokens)
-        while waiting:
-            token = waiting.pop(0)
-            if token in switches:
-                word = waiting[0].lower() if waiting else ""
-                has_value = word in TRUE_WORDS or word in FALSE_WORDS
-                token = f"{token}={waiting.pop(0) if has_value else 'true'}"
-            closed.append(token)
-        return closed
+        for token in tokens:
+            follows_switch = bool(closed) and closed[-1] in switches
+            if follows_switch and token.lower() in (*TRUE_WORDS, *FALSE_WORDS):
+                closed[-1] += f"={token}"
+            else:
+                closed.append(token)
+        return [f"{token}=true" if token in switches else token for token in closed]
 
     def error(self, message: str) -> NoReturn:
         """Turn what argparse cannot take into a `UserError`."""
@@ -172,13 +170,15 @@ class Parser(argparse.ArgumentParser):
         if "required: --model" in message or (unknown and not word.startswith("-")):
             model = ", the model too: --model FOLDER" if "--model" in self.flag_names() else ""
             return f"; every value has its flag{model}"
-        return did_you_mean(word, self.flag_names()) if unknown else near_choice(message)
+        if unknown:
+            return did_you_mean(word, self.flag_names())
+        return near_choice(message)
 
 
 def spellings(flag: Flag) -> list[str]:
     """Return how a flag may be written: with underscores, or with dashes."""
     name = flag.spec.name
-    if flag.spec.metadata.get("positional"):
+    if flag.is_positional:
         return [name]
     if "_" not in name:
         return [f"--{name}"]
@@ -187,36 +187,35 @@ def spellings(flag: Flag) -> list[str]:
 
 def argparse_keywords(flag: Flag) -> dict[str, Any]:
     """Return what `argparse` takes for a flag."""
-    spec, metadata = flag.spec, flag.spec.metadata
-    keywords: dict[str, Any] = {"help": help_text(flag)}
-    for key in ("choices", "nargs", "action", "metavar"):
-        if key in metadata:
-            keywords[key] = metadata[key]
-    keywords["type"] = flag.type.item
+    keywords: dict[str, Any] = {"type": flag.type.item, "help": help_text(flag)}
     if flag.type.item is bool:
-        keywords.update(type=read_boolean, nargs="?", const=True)
-    elif flag.type.many and "action" not in keywords:
-        keywords.setdefault("nargs", "+")
-    if is_required(spec):
-        if not metadata.get("positional"):
-            keywords["required"] = True
-    else:
-        keywords["default"] = default_of(spec)
-    if metadata.get("positional"):
-        keywords.setdefault("metavar", spec.name)
+        # `--fp16` and `--fp16 true` are the same.
+        keywords |= {"type": read_boolean, "nargs": "?", "const": True}
+    elif flag.type.many and "action" not in flag.spec.metadata:
+        keywords["nargs"] = "+"
+    if flag.is_positional:
+        keywords["metavar"] = flag.spec.name
+    elif is_required(flag.spec):
+        keywords["required"] = True
+    if not is_required(flag.spec):
+        keywords["default"] = default_of(flag.spec)
+    for key in ("choices", "nargs", "action", "metavar"):
+        if key in flag.spec.metadata:
+            keywords[key] = flag.spec.metadata[key]
     return keywords
 
 
 def finish_action(action: argparse.Action) -> None:
     """Let a flag take the words for off that people use, and give it a word for what it takes."""
-    choices = choices_of(action.choices)
-    off = next((word for word in ("no", "none") if word in choices), None)
-    if action.dest == "report_to":  # its choices are only known to transformers
-        off = "none"
     if action.type is read_boolean:
         action.metavar = "true|false"
         return
     action.metavar = metavar(action)
+    choices = choices_of(action.choices)
+    off = next((word for word in ("no", "none") if word in choices), None)
+    if action.dest == "report_to":
+        # Its choices are known to transformers only.
+        off = "none"
     if off and "false" not in choices:
         read = action.type if callable(action.type) else str
         action.type = partial(read_choice, read=read, choices=choices, off=off)

@@ -37,12 +37,15 @@ class Help(argparse.HelpFormatter):
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         # Keep the paragraphs of a description, which argparse would run together.
-        paragraphs = [" ".join(part.split()) for part in text.split("\n\n")]
-        return "\n\n".join(textwrap.fill(part, width) for part in paragraphs)
+        paragraphs = []
+        for paragraph in text.split("\n\n"):
+            paragraphs.append(textwrap.fill(" ".join(paragraph.split()), width))
+        return "\n\n".join(paragraphs)
 
 
 def default_text(default: Any) -> str:
     """Return a default as one would type it; empty if it only says that a flag is off."""
+    # Most flags are off, which their help says in its own words: 160 times `(default: None)` would hide the others.
     if default in (None, False, 0, "", [], argparse.SUPPRESS):
         return ""
     if default is True:
@@ -53,14 +56,13 @@ def default_text(default: Any) -> str:
 
 def help_text(flag: Flag) -> str:
     """Return the help of a flag with its range, its default, and choices too long to stand beside its name."""
-    choices = choices_of(flag.spec.metadata.get("choices"))
     notes = []
-    if len(",".join(choices)) > LONGEST_CHOICES:
-        notes.append("one of " + ", ".join(choices))
+    if len(",".join(flag.choices)) > LONGEST_CHOICES:
+        notes.append("one of " + ", ".join(flag.choices))
     stated = range_text(flag.spec)
     if stated:
         notes.append(stated)
-    return with_notes(flag.spec.metadata.get("help", ""), notes, default_of(flag.spec))
+    return with_notes(flag.help, notes, default_of(flag.spec))
 
 
 def with_notes(text: str, notes: Sequence[str], default: Any) -> str:
@@ -79,8 +81,10 @@ def metavar(action: argparse.Action) -> str:
     if isinstance(action.metavar, str):
         return action.metavar
     choices = ",".join(choices_of(action.choices))
+    if len(choices) > LONGEST_CHOICES:
+        return "NAME"
     if choices:
-        return f"{{{choices}}}" if len(choices) <= LONGEST_CHOICES else "NAME"
+        return f"{{{choices}}}"
     for kind, word in METAVARS.items():
         if action.type is kind:
             return word
@@ -97,8 +101,7 @@ def usage_of(prog: str, actions: Sequence[argparse.Action]) -> str:
     words = [prog]
     for action in actions:
         if not action.option_strings:
-            dots = " ..." if action.nargs == "+" else ""
-            words.append(f"{action.metavar}{dots}")
+            words.append(f"{action.metavar} ..." if action.nargs == "+" else str(action.metavar))
         elif action.required:
             words.append(f"{action.option_strings[0]} {action.metavar}")
     words.append("[--flag value ...]")

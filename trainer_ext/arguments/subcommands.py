@@ -8,8 +8,6 @@ from trainer_ext.arguments.command_line import EPILOG
 from trainer_ext.arguments.help import WIDTH
 from trainer_ext.errors import UserError, did_you_mean
 
-INDENT = 2
-
 
 def choose_command(
     argv: Sequence[str] | None, summaries: Mapping[str, str], prog: str, description: str
@@ -41,12 +39,17 @@ def choose_command(
 
 def overview(summaries: Mapping[str, str], prog: str, description: str) -> str:
     """List the subcommands, with what each of them does."""
-    column = INDENT + max(map(len, summaries)) + 2
-    lines = [f"usage: {prog} COMMAND [--flag value ...]", "", textwrap.fill(description, WIDTH), ""]
+    column = max(len(name) for name in summaries) + 4
+    lines = []
     for name, summary in summaries.items():
-        first = f"{' ' * INDENT}{name}".ljust(column)
+        beginning = f"  {name}".ljust(column)
         lines.append(
-            textwrap.fill(summary, WIDTH, initial_indent=first, subsequent_indent=" " * column)
+            textwrap.fill(summary, WIDTH, initial_indent=beginning, subsequent_indent=" " * column)
         )
-    lines += ["", f"{prog} COMMAND --help lists the flags of a command.", EPILOG]
-    return "\n".join(lines)
+    parts = [
+        f"usage: {prog} COMMAND [--flag value ...]",
+        textwrap.fill(description, WIDTH),
+        "\n".join(lines),
+        f"{prog} COMMAND --help lists the flags of a command.\n{EPILOG}",
+    ]
+    return "\n\n".join(parts)

@@ -14,7 +14,7 @@ from trainer_ext.arguments.fields import (
     range_text,
 )
 from trainer_ext.arguments.files import FileOptions
-from trainer_ext.arguments.help import choices_of, default_text
+from trainer_ext.arguments.help import default_text
 from trainer_ext.cli.artifacts import SUBCOMMANDS
 from trainer_ext.cli.augment import AugmentOptions
 from trainer_ext.cli.balance import BalanceFlags
@@ -106,11 +106,9 @@ def table_of(flags: Sequence[Flag]) -> str:
 def row_of(flag: Flag) -> str:
     """Return the row of a flag."""
     spec = flag.spec
-    name = spec.metadata.get("metavar", spec.name)
-    if not spec.metadata.get("positional"):
-        name = f"--{spec.name}"
+    name = spec.metadata["metavar"] if flag.is_positional else f"--{spec.name}"
     default = "required" if is_required(spec) else default_word(default_of(spec))
-    cells = [f"`{name}`", values_of(flag), default, spec.metadata.get("help", "")]
+    cells = [f"`{name}`", values_of(flag), default, flag.help]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
@@ -125,8 +123,7 @@ def default_word(default: Any) -> str:
 
 def values_of(flag: Flag) -> str:
     """Return what a flag takes: its choices, or its type and range; `...` if it takes several."""
-    choices = choices_of(flag.spec.metadata.get("choices"))
-    words = " ".join(f"`{choice}`" for choice in choices) or TYPE_WORDS[flag.type.item]
+    words = " ".join(f"`{choice}`" for choice in flag.choices) or TYPE_WORDS[flag.type.item]
     if flag.type.many:
         words += " ..."
     stated = range_text(flag.spec)
