@@ -164,7 +164,7 @@ def adversarial_backward(
     backward: Callable[[], Tensor],
     unsynchronised: Callable[[], AbstractContextManager] = nullcontext,
 ) -> tuple[Tensor, Tensor]:
-    """Run one micro-batch clean and perturbed, and add the sum of both gradients to the `.grad` there is.
+    """Run one micro-batch clean and perturbed, and add the sum of both gradients to `.grad`.
 
     Args:
         model: the plain module (not wrapped for several devices).

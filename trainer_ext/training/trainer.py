@@ -23,6 +23,7 @@ from trainer_ext.training.adversarial import (
     keep_random_state_if_active,
 )
 from trainer_ext.training.batch_metrics import BatchMetrics
+from trainer_ext.training.devices import Devices
 from trainer_ext.training.ema import EmaCallback
 from trainer_ext.training.nested import join, pad
 from trainer_ext.training.optimizer_step import Batch, ByHead, OptimizerStep, add_to
@@ -61,7 +62,8 @@ class CustomTrainer(ResumableTrainer):
         self.objective = objective
         self.task = task
         self.resampler = resampler
-        self.metrics = BatchMetrics(task, self.args.device, self._true_on_all_devices)
+        self.devices = Devices(self.accelerator)
+        self.metrics = BatchMetrics(task, self.args.device, self.devices.all_true)
         self.compute_metrics = self.metrics.of_reduced
         self.preprocess_logits_for_metrics = self.metrics.reduce
         # Else each new batch is joined to a copy of all before it.
@@ -84,9 +86,9 @@ class CustomTrainer(ResumableTrainer):
         for batch in batch_samples:
             labels = {name: batch[name].to(device) for name in self.label_names}
             add_to(weights, self.objective.total_weights(labels))
-        weights = self._sum_over_devices(weights)
+        weights = self.devices.sum(weights)
         # If one batch is the whole step, its own forward gives the statistics.
-        is_split = len(batch_samples) > 1 or self.args.world_size > 1
+        is_split = len(batch_samples) > 1 or self.devices.count > 1
         if self.objective.needs_statistics and is_split:
             return OptimizerStep(self.objective, weights, batch_samples)
         return OptimizerStep(self.objective, weights)
@@ -97,7 +99,7 @@ class CustomTrainer(ResumableTrainer):
         """Run one micro-batch forward and backward; from `adversarial_start_epoch` on also perturbed."""
         step: OptimizerStep | None = num_items_in_batch
         if step is not None and step.is_unmeasured:
-            step.measure(self._forward_for_statistics, self._sum_over_devices)
+            step.measure(self._forward_for_statistics, self.devices.sum)
         backward = partial(super().training_step, model, inputs, num_items_in_batch)
         adversary = self.adversary
         epoch = self.state.epoch or 0
@@ -162,10 +164,9 @@ class CustomTrainer(ResumableTrainer):
     def _evaluation_loss(self, model: nn.Module, inputs: Batch) -> tuple[Tensor, Any]:
         """Return the mean over the rows of a batch, without those that another process evaluates too."""
         logits, labels, outputs = self._logits(model, inputs, passes=1)
-        if self.args.world_size > 1:
-            own = self._own_rows(len(next(iter(labels.values()))))
-            logits = {name: value[:, :own] for name, value in logits.items()}
-            labels = {name: value[:own] for name, value in labels.items()}
+        own = self.devices.own_rows(len(labels["labels"]))
+        logits = {name: value[:, :own] for name, value in logits.items()}
+        labels = {name: value[:own] for name, value in labels.items()}
         loss, _ = self.objective(logits, labels)
         return loss, outputs
 
@@ -200,33 +201,6 @@ class CustomTrainer(ResumableTrainer):
             logits, labels, _ = self._logits(self.model_wrapped, inputs, self.objective.passes)
         return logits, labels
 
-    def _sum_over_devices(self, totals: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Add up each tensor over the processes."""
-        if self.args.world_size == 1:
-            return totals
-        summed = {}
-        # In the same order in every process: each call waits for the same call of the others.
-        for name, total in totals.items():
-            summed[name] = self.accelerator.reduce(total.to(self.args.device))
-        return summed
-
-    def _true_on_all_devices(self, flag: Tensor) -> bool:
-        """Return whether a boolean is true in every process."""
-        if self.args.world_size > 1:
-            return bool(self.accelerator.reduce(flag.long()) == self.args.world_size)
-        return bool(flag)
-
-    def _own_rows(self, count: int) -> int:
-        """Return how many of the `count` rows of an evaluation batch are this process's own.
-
-        If the rows cannot be shared out evenly, accelerate fills up the last batches with the first rows.
-        """
-        state = self.accelerator.gradient_state
-        if not state.end_of_dataloader or state.remainder <= 0:
-            return count
-        rows = state.remainder - self.args.process_index * count
-        return max(1, min(rows, count))  # without any row, Trainer drops the loss of the batch
-
     def predict(self, *args, **kwargs) -> PredictionOutput:
         """`Trainer.predict` that returns the logits of all rows, not only what metrics need of them."""
         self.preprocess_logits_for_metrics = None
@@ -243,7 +217,7 @@ class CustomTrainer(ResumableTrainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add each term's mean since the last log."""
         if "loss" in logs and self.term_means:
-            means = self.term_means.take(self._sum_over_devices)
+            means = self.term_means.take(self.devices.sum)
             for name, value in means.items():
                 logs[name] = round(value, 6)
             if not all(map(math.isfinite, means.values())):
