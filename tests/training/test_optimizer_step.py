@@ -38,7 +38,7 @@ def test_the_losses_of_the_batches_add_up_to_that_of_the_step():
 
 
 def test_a_perturbed_run_replaces_its_own_part_only():
-    """The second batch is off by 4 instead of 2: 1 + 4 + 16 over the step, and 1 + 4 + 4 again in its next clean run."""
+    """The second batch is off by 4 instead of 2: 1 + 4 + 16 over the step, and 1 + 4 + 4 in its next clean run."""
     step = measured_step()
     step.for_clean_run(*by_head(BATCHES[0]))
     logits, labels = by_head(BATCHES[1])
