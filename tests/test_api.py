@@ -335,9 +335,9 @@ def run_examples(*functions) -> None:
 
 
 def test_the_examples_run(tmp_path, monkeypatch):
-    """Of `fit`, and of `export` on the model that the one of `fit` leaves."""
+    """Of `fit`, of `export` on the model that the one of `fit` leaves, and of `load_predictor` on what that leaves."""
     monkeypatch.chdir(tmp_path)
-    run_examples(api.fit, export)
+    run_examples(api.fit, export, load_predictor)
 
 
 @pytest.mark.slow

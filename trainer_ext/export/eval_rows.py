@@ -45,6 +45,7 @@ def evaluation_rows(options: ExportOptions, predictor: Predictor) -> EvalRows:
         limit = options.max_eval_samples
         rows = read_rows_of(options.eval_file, files, task, text_column, limit)
         return EvalRows(*texts_and_labels(rows, text_column, task))
+    # Before the recorded validation file: a fold of a run with a soup has both, and was not judged on that file.
     rows = recorded_fold_rows(options.model, task)
     if not rows:
         rows = kept_back_rows(options.model, predictor)

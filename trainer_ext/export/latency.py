@@ -28,15 +28,13 @@ class LatencyRow:
 def latencies_ms(
     predictors: Mapping[str, Predictor], batches: Sequence[Sequence[Any]]
 ) -> dict[str, np.ndarray]:
-    """Return the milliseconds of each batch, by variant.
-
-    A machine that slows down for a while, slows all variants down; and the one that goes first, with cold caches, is
-    another one for each batch.
-    """
+    """Return the milliseconds of each batch, by variant."""
     names = list(predictors)
     warm_up = batches[:WARM_UP]
     times: dict[str, list[float]] = {name: [] for name in names}
     for turn, texts in enumerate([*warm_up, *batches]):
+        # All variants take turns with each batch, so that a machine which slows down for a while slows all of them
+        # down; and each is the first, with cold caches, equally often.
         first = turn % len(names)
         for name in names[first:] + names[:first]:
             start = time.perf_counter()

@@ -63,6 +63,7 @@ class ExportReport:
     def to_dict(self) -> dict[str, Any]:
         """Return the content of export_report.json."""
         content = asdict(self)
+        # The key is there with --benchmark only, as in every report so far.
         if self.latency is None:
             del content["latency"]
         return content
@@ -122,6 +123,7 @@ class MembersReport:
 
 def join_reports(models: Mapping[str, ExportReport]) -> MembersReport:
     """Build the report on several models from the reports on each."""
+    # Metric and machine are the same for all: they are models of one run, exported by one process.
     first = next(iter(models.values()))
     return MembersReport(
         passed=all(report.passed for report in models.values()),

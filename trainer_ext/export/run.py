@@ -96,8 +96,10 @@ def fill_stage(
         greater_is_better=task.greater_is_better,
         unit=task.metric_unit(labels),
     )
+    # Also if ONNX is not good: the report then shows what either of them does.
     int8, int8_predictor = quantise_until_good(stage, onnx_path, judge, rows, reference)
 
+    # In this order: `gate.choose` takes the last one before the first that is not good.
     variants = [checkpoint, exported, int8]
     predictors = {"pytorch": pytorch, "onnx": onnx_predictor, "int8": int8_predictor}
     gate.add_latencies(variants, predictors, rows.texts)

@@ -59,12 +59,14 @@ def load_predictor(
         UserError: if a folder is not there, not a model, or broken, or if models do not fit together.
 
     Example:
-        >>> from trainer_ext.inference import load_predictor
-        >>> predictor = load_predictor("runs/topics")           # doctest: +SKIP
-        >>> predictor.predict(["the match ended 2:1"])          # doctest: +SKIP
-        [{'label': 'sports', 'score': 0.97, 'probabilities': {'sports': 0.97, ...}}]
-        >>> for answer in predictor.predict_iter(open("a.txt")):  # doctest: +SKIP
-        ...     print(answer["label"])
+        >>> from trainer_ext import load_predictor
+        >>> predictor = load_predictor("outputs/films-onnx", num_threads=1)
+        >>> (answer,) = predictor.predict(["a good film"])
+        >>> sorted(answer)
+        ['label', 'probabilities', 'score']
+        >>> texts = (f"film number {number}" for number in range(1000))  # any iterable, of any length
+        >>> next(predictor.predict_iter(texts))["label"] in ("positive", "negative")
+        True
     """
     if ensemble is not None and ensemble not in WAYS:
         raise UserError(f"ensemble {ensemble!r} is not one of {', '.join(WAYS)}")

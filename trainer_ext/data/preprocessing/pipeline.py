@@ -83,9 +83,7 @@ class Pipeline:
         Raises:
             UserError: naming the file and the entry that is missing or has another form.
         """
-        stored = config.get("pipeline") if isinstance(config, Mapping) else None
-        if not isinstance(stored, Mapping):
-            stored = {}
+        stored = stored_pipeline(config)
         check_entries(path, stored)
         return cls(
             task=parse_task(path, stored),
@@ -102,6 +100,16 @@ class Pipeline:
         )
 
 
+def stored_pipeline(config: Any) -> Mapping[str, Any]:
+    """Return the `pipeline` entry of a parsed config.json; empty if it does not have one."""
+    if not isinstance(config, Mapping):
+        return {}
+    stored = config.get("pipeline")
+    if not isinstance(stored, Mapping):
+        return {}
+    return stored
+
+
 def check_entries(path: Path, stored: Mapping[str, Any]) -> None:
     """Raise `UserError` unless every required entry is there and has a value that makes sense."""
     missing = [key for key in REQUIRED if key not in stored]
@@ -110,18 +118,24 @@ def check_entries(path: Path, stored: Mapping[str, Any]) -> None:
             f"{path} is not a model of this project: its 'pipeline' lacks {', '.join(missing)}"
         )
     task = stored["task"]
+    # A list cannot be looked up in a mapping.
     if not isinstance(task, str) or task not in TASKS:
         raise UserError(f"{path}: task {task!r} is not one of {', '.join(TASKS)}")
     check_number(path, "max_length", stored["max_length"], 1)
     check_number(path, "pad_token_id", stored["pad_token_id"], 0)
-    names = stored["input_names"]
-    if not is_text_list(names) or "input_ids" not in names or not set(names) <= set(MODEL_INPUTS):
-        raise UserError(
-            f"{path}: input_names {names!r:.80} are not among {', '.join(MODEL_INPUTS)}"
-        )
+    check_input_names(path, stored["input_names"])
     if not isinstance(stored["text_column"], str):
         raise UserError(f"{path}: text_column {stored['text_column']!r:.80} is not a column name")
     check_label_space(path, stored["label_space"], task)
+
+
+def check_input_names(path: Path, names: Any) -> None:
+    """Raise `UserError` unless these are inputs that a tokenizer can make."""
+    known = is_text_list(names) and set(names) <= set(MODEL_INPUTS)
+    if not known or "input_ids" not in names:
+        raise UserError(
+            f"{path}: input_names {names!r:.80} are not among {', '.join(MODEL_INPUTS)}"
+        )
 
 
 def check_number(path: Path, name: str, value: Any, minimum: int) -> None:
@@ -143,7 +157,9 @@ def check_label_space(path: Path, space: Any, task: str) -> None:
             )
     classes = space.get("classes", [])
     values = space.get("values", classes)
-    if len(classes) != len(values) or (not classes and TASKS[task].has_classes):
+    # Regression has columns instead of classes.
+    lacks_classes = TASKS[task].has_classes and not classes
+    if lacks_classes or len(classes) != len(values):
         raise UserError(
             f"{path}: the label space is not readable: "
             f"{len(classes)} classes with {len(values)} values"
