@@ -1,7 +1,7 @@
 """Train the settings table (tests/settings.py) in two processes: `python -m benchmarks.two_processes [FOLDER]`.
 
-One launch of torchrun on CPUs trains each method with each of its tasks for a few steps. Each process writes its outcomes,
-a line each, to FOLDER/outcomeRANK.jsonl. A count by task is printed. docs/scaling.md reports the result.
+One launch of torchrun on CPUs trains each method with each of its tasks for a few steps. Each process writes its
+outcomes, a line each, to FOLDER/outcomeRANK.jsonl. A count by task is printed. docs/scaling.md reports the result.
 """
 
 import json

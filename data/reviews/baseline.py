@@ -17,7 +17,7 @@ LABELS = [-2, -1, 0, 1]
 
 
 def main() -> None:
-    """Print macro-F1 and accuracy per aspect and their means, trained on train.csv."""
+    """Train on train.csv, and print macro-F1 and accuracy per aspect and their means."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--split", choices=["validation", "test"], default="validation")
     args = parser.parse_args()
@@ -36,11 +36,13 @@ def main() -> None:
             "tfidf": LogisticRegression(C=10, class_weight="balanced", max_iter=1000),
         }
         for name, model in models.items():
-            predicted = model.fit(train_features, train[aspect]).predict(features)
+            model.fit(train_features, train[aspect])
+            predicted = model.predict(features)
+            expected = evaluation[aspect]
             row[f"{name}_f1"] = f1_score(
-                evaluation[aspect], predicted, labels=LABELS, average="macro", zero_division=0
+                expected, predicted, labels=LABELS, average="macro", zero_division=0
             )
-            row[f"{name}_acc"] = accuracy_score(evaluation[aspect], predicted)
+            row[f"{name}_acc"] = accuracy_score(expected, predicted)
         scores.append(row)
     table = pd.DataFrame(scores).set_index("aspect")
     table.loc["mean"] = table.mean()
