@@ -167,7 +167,7 @@ def test_a_drop_past_the_limit_fails_and_is_marked(topic_checkpoint, tmp_path):
         and not int8["good"]
         and "drops" in int8["why"]
     )
-    assert "float embeddings" in int8["setting"], "the better setting was tried"
+    assert "FP32 embeddings" in int8["setting"], "the better setting was tried"
     assert load_predictor(out).session.input_names  # loads model.onnx, the chosen one
 
 
