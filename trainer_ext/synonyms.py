@@ -1,5 +1,6 @@
 """What flags of ours are called elsewhere: in transformers' run_glue and run_classification, and in other trainers."""
 
+# One word may mean several flags of ours (`batch_size`); which of them the command at hand has decides.
 ALSO_CALLED = {
     "model": (
         "model_path",
@@ -101,7 +102,8 @@ ALSO_CALLED = {
 
 
 def other_name(word: str, names: set[str]) -> str | None:
-    """Which of `names` is meant by a word that is none of them; None where it is not called so elsewhere."""
-    return next(
-        (name for name, others in ALSO_CALLED.items() if name in names and word in others), None
-    )
+    """Return which of `names` is meant by a word that is none of them; None if no other trainer calls it so."""
+    for name, others in ALSO_CALLED.items():
+        if name in names and word in others:
+            return name
+    return None

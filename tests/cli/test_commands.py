@@ -126,11 +126,14 @@ def test_what_is_no_command(words, message):
     assert message in done.stderr and done.stderr.count("\n") == 1
 
 
-def test_a_recipe_or_flags_alone_train(tmp_path):
+def test_a_recipe_or_flags_alone_train(tmp_path, monkeypatch):
     """As before there were subcommands; a file needs no ending."""
     (tmp_path / "recipe").touch()
     assert is_training(["a.yaml", "--seed", "1"]) and is_training(["--seed", "1"])
     assert is_training([str(tmp_path / "recipe")])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "predict").touch()
+    assert not is_training(["predict", "--model", "m"])
     assert not is_training(["train", "a.yaml"]) and not is_training(["--help"])
 
 

@@ -125,6 +125,7 @@ def check_evaluation(args: Arguments) -> None:
 
 def check_trainer(training: Any) -> None:
     """Check flags of transformers: their ranges, and values that this project cannot follow."""
+    # Going on without the optimizer's state would be another training, with a jump in its loss.
     if training.save_only_model and training.resume_from_checkpoint:
         raise UserError(
             f"save_only_model true keeps no optimizer, which resume_from_checkpoint {training.resume_from_checkpoint} "
@@ -239,6 +240,7 @@ def check_files(args: Arguments) -> None:
         if path:
             check_is_file(flag, path)
     check_reading(data)
+    # str.split takes no empty separator.
     if not data.label_separator:
         raise UserError(
             "label_separator is empty: say what stands between the labels of a multi_label row"
@@ -270,6 +272,7 @@ def check_validation_split(args: Arguments) -> None:
         raise UserError(
             f"{split} is out of range: it is a share of the rows, below 1 (0.1: a tenth; 0: off)"
         )
+    # Rows kept back beside a file of them would only be lost to the training.
     if data.validation_file:
         raise UserError(
             f"{split} and validation_file {data.validation_file} are both given; drop one"

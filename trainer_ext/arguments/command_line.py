@@ -110,7 +110,7 @@ class Parser(argparse.ArgumentParser):
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> tuple[Any, list[str]]:
         """Remember what was given, which `error` looks through."""
-        self.tokens = list(sys.argv[1:] if args is None else args)
+        self.tokens = given_words(args)
         if self._get_positional_actions():
             self.tokens = self.close_switches(self.tokens)
         return super().parse_known_args(self.tokens, namespace)
@@ -173,6 +173,13 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             return did_you_mean(word, self.flag_names())
         return near_choice(message)
+
+
+def given_words(argv: Sequence[str] | None) -> list[str]:
+    """Return the words after a command; those of this process if none are given."""
+    if argv is None:
+        return sys.argv[1:]
+    return list(argv)
 
 
 def spellings(flag: Flag) -> list[str]:

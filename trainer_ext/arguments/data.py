@@ -75,6 +75,7 @@ def names_or_file(name: str) -> list[str]:
         ValueError: for a file of names that does not exist or cannot be read.
     """
     path = Path(name)
+    # A class may be called like a file that is there by chance; then it has to be listed with the others.
     if path.is_file():
         return read_names(path)
     if path.suffix in (".txt", ".json"):
@@ -89,11 +90,14 @@ def read_names(path: Path) -> list[str]:
         ValueError: for a file that cannot be read, or whose JSON is not a list.
     """
     try:
+        # Windows editors begin a file with a byte order mark, which would be a part of the first name.
         text = path.read_text(encoding="utf-8-sig")
+        # Not splitlines: a name may hold a form feed or U+2028, which it takes for line ends.
         names = json.loads(text) if path.suffix == ".json" else text.split("\n")
     except (ValueError, RecursionError) as error:
         raise ValueError(f"label_names: {path} cannot be read: {error}") from error
     if not isinstance(names, list):
         raise ValueError(f"label_names: {path} does not hold a JSON list of names")
+    # JSON may hold numbers, which are names like any other.
     stripped = [str(name).strip() for name in names]
     return [name for name in stripped if name]

@@ -10,6 +10,7 @@ from trainer_ext.arguments.fields import option
 from trainer_ext.errors import UserError, did_you_mean
 
 FORMATS = ("csv", "tsv", "jsonl", "json", "parquet", "txt")
+# What `split` and upload tools put behind a name: `rows.csv.part1.gz`.
 PART = re.compile(r"\.part(\d+)(?=$|\.gz$)")
 ENCODINGS = ("utf-8", "gb18030", "cp1252", "utf-16", "auto")
 # Python reads these as text, but no file is written in them.
@@ -40,6 +41,7 @@ class FileOptions:
     delimiter: str | None = option(
         None, "Between the fields of csv, tsv and txt: a character, tab, space or semicolon."
     )
+    # minimal and none as csv.QUOTE_MINIMAL and csv.QUOTE_NONE, under pandas' name for them.
     quoting: str = option(
         "minimal",
         "csv and tsv; none: quotes are text, a line is a row.",

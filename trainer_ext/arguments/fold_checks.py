@@ -45,6 +45,7 @@ def check_several_models(args: Arguments) -> None:
         raise UserError(
             "do_train false evaluates one checkpoint; it does not go with folds or seeds"
         )
+    # `true` asks for the last checkpoint, which each model finds in its own folder.
     checkpoint = training.resume_from_checkpoint
     if str(checkpoint or "true").lower() != "true":
         raise UserError(
@@ -99,6 +100,7 @@ def check_division(args: Arguments) -> None:
         raise UserError(
             f"fold_repeats {folds.fold_repeats}: fold_strategy group has one division only, so drop it"
         )
+    # scikit-learn's StratifiedKFold takes one class a row.
     if strategy == "stratified" and not TASKS[data.task].has_one_label(data.label_columns):
         raise UserError(
             f"fold_strategy stratified is for one label a row, but the task is {data.task}: use multilabel_stratified"

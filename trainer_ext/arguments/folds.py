@@ -14,6 +14,7 @@ class FoldArguments:
     _argument_group_name = "folds and seeds"
 
     folds: int = option(0, "Cross-validation over train_file in K folds; 0: off.")
+    # None and not -1: `--fold 0` is the first fold, so no number can stand for none.
     fold: int | None = option(None, "Train only this fold, 0 to folds * fold_repeats - 1.")
     fold_strategy: str | None = option(
         None,

@@ -38,6 +38,7 @@ class ModelArguments:
         "dropout and fewer layers, e.g. hidden_dropout_prob=0,num_hidden_layers=4.",
     )
     vocab_size: int = option(8000, "Largest vocabulary trained with --from_scratch.", minimum=16)
+    # None and not cls: a checkpoint keeps its own unless another one is asked for.
     pooling: str | None = option(
         None,
         "How token states become one vector (cls); weighted_layers and concat_last4 take the mean over the "
@@ -75,6 +76,7 @@ def check_model(model: ModelArguments, do_train: bool) -> None:
         UserError: naming both flags and both values.
     """
     from_scratch = model.from_scratch != "none"
+    # A recipe may have one and the command line the other: `overridden` in recipe.py has settled that case.
     if from_scratch and model.model_name_or_path:
         raise UserError(
             f"from_scratch {model.from_scratch} and model_name_or_path {model.model_name_or_path} are both given; "
@@ -83,10 +85,12 @@ def check_model(model: ModelArguments, do_train: bool) -> None:
     if do_train and not from_scratch and not model.model_name_or_path:
         sizes = "|".join(SCRATCH_SIZES[1:])
         raise UserError(f"no encoder: give --model_name_or_path, or --from_scratch {sizes}")
+    # Each label attends to tokens of its own, so there is no one vector that a ridge regression could take.
     if model.head_init == "ridge" and model.pooling == "label_attention":
         raise UserError(
             "head_init ridge fits one linear head, but pooling label_attention has one for each label"
         )
+    # Without dropout all masks are the same.
     if model.multi_sample_dropout > 1 and not model.head_dropout:
         raise UserError(
             f"multi_sample_dropout {model.multi_sample_dropout} has no effect: head_dropout is 0"

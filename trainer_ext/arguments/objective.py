@@ -18,6 +18,7 @@ class ObjectiveArguments:
     focal_gamma: float = option(
         0.0, "Focusing parameter of Focal Loss; 0: cross entropy.", minimum=0
     )
+    # Lists of words: numbers, or one of WEIGHT_METHODS.
     focal_alpha: list[str] | None = option(
         None,
         "Focal Loss weight: one number, one per class in order, balanced or effective.",
@@ -73,6 +74,7 @@ def check_terms(objective: ObjectiveArguments) -> None:
     weights = objective.class_weights
     if weights and alpha:
         raise UserError(f"class_weights {weights} and focal_alpha {alpha} are both given; drop one")
+    # Two weights for the same purpose would multiply, which nobody means.
     if weights and gamma:
         raise UserError(
             f"class_weights {weights} is not a part of Focal Loss (focal_gamma {gamma}); weight it with focal_alpha"

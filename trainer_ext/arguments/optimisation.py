@@ -24,6 +24,7 @@ class AdversarialSettings(NamedTuple):
 ADVERSARIAL_DEFAULTS = {
     "fgm": AdversarialSettings(1.0, 1, 0.0),
     "pgd": AdversarialSettings(1.0, 3, 0.0),
+    # The weights of a fresh head are noise: perturbing along their gradient would only hold it back.
     "awp": AdversarialSettings(0.005, 1, 1.0),
 }
 
@@ -76,6 +77,7 @@ class OptimisationArguments:
         "micro-batch's gradient, and add the gradient found there to the clean one.",
         choices=("none", *ADVERSARIAL_DEFAULTS),
     )
+    # None and not the numbers: which ones are the defaults depends on the method.
     adversarial_epsilon: float | None = option(
         None,
         "Length of the perturbation; fgm and pgd: L2 norm on the embedding matrix (1.0); awp: relative to each "
@@ -131,6 +133,7 @@ def check_rates(training: Any) -> None:
         return
     for name in ("layer_wise_lr_decay", "head_lr_factor"):
         value = getattr(training, name)
+        # 1 is off, so also a recipe's flag that the command line has taken back.
         if value != 1:
             raise UserError(
                 f"parameter_groups {' '.join(groups)} and {name} {value} both set learning rates; drop one"
@@ -144,6 +147,7 @@ def check_whole_parameters(training: Any) -> None:
     for method, value in methods.items():
         if value in (0, "none"):
             continue
+        # With these each process has a part of every parameter only.
         for name in ("deepspeed", "fsdp"):
             splits = getattr(training, name)
             if splits:
@@ -170,10 +174,12 @@ def parse_parameter_groups(texts: Sequence[str]) -> list[RateEntry]:
     Raises:
         UserError: for an entry of another form, and for entries that overlap or leave out a layer between them.
     """
+    # By part and first layer, so that neighbours are beside each other.
     entries = sorted((parse_entry(text) for text in texts), key=lambda entry: entry[1:4])
     for one, other in pairwise(entries):
         if one.part == other.part and other.first <= one.last:
             raise UserError(f"parameter_groups: {one.text} and {other.text} overlap")
+    # A layer without a rate would learn at --learning_rate, far above those around it.
     layers = [entry for entry in entries if entry.part == "layers"]
     if layers and layers[0].first > 0:
         raise UserError(

@@ -13,6 +13,7 @@ class OwnTrainingArguments:
 
     _argument_group_name = "training"
 
+    # transformers' default is false; here a run trains unless it is told otherwise.
     do_train: bool = option(True, "Train; false evaluates the checkpoint.")
     early_stopping_patience: int = option(
         0, "Stop after this many evaluations without a better metric; 0: off.", minimum=0

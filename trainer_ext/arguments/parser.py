@@ -1,7 +1,6 @@
 """From a YAML recipe and a command line to `Arguments`, and back to a YAML that runs again."""
 
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 import yaml
 
 from trainer_ext.arguments.checks import check_arguments
-from trainer_ext.arguments.command_line import build, check_output_dir, check_rest
+from trainer_ext.arguments.command_line import build, check_output_dir, check_rest, given_words
 from trainer_ext.arguments.data import DataArguments
 from trainer_ext.arguments.fields import default_of
 from trainer_ext.arguments.first_pass import described_flags, kept_flags, training_parser
@@ -47,7 +46,7 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
     Raises:
         UserError: for an unknown flag (naming the nearest), a value of the wrong type or a contradiction.
     """
-    recipe, flags = split_argv(sys.argv[1:] if argv is None else argv)
+    recipe, flags = split_argv(given_words(argv))
     return parse_tokens(read_recipe(recipe), flags, str(recipe))
 
 
@@ -64,6 +63,7 @@ def parse_values(recipe: Mapping[str, Any], flags: Mapping[str, Any]) -> Argumen
 
 def parse_tokens(recipe: dict[str, Any], argv: list[str], where: str) -> Arguments:
     """Turn the values of the recipe called `where`, and command-line tokens, into checked arguments."""
+    # Of another version of transformers, ask it: the first pass could not.
     parser = training_parser(kept_flags() or described_flags())
     tokens, names = merged(parser, recipe, argv, where)
     namespace, rest = parser.parse_known_args(tokens)
@@ -78,6 +78,7 @@ def parse_tokens(recipe: dict[str, Any], argv: list[str], where: str) -> Argumen
         # The dataclasses refuse with ValueError, TrainingArguments with all of them.
         raise UserError(readable(str(error))) from error
     check_rest(rest)
+    # Members train with seeds of their own (fold, seeds), but must keep back the same rows.
     data.split_seed = training.seed
     check_output_dir(names)
     args = Arguments(model, data, objective, training, folds, given)

@@ -50,6 +50,7 @@ class PreprocessingArguments:
     )
 
     def __post_init__(self) -> None:
+        # The word takes back a recipe's steps.
         if self.clean == ["none"]:
             self.clean = None
 
@@ -108,6 +109,7 @@ def check_truncation(data: "DataArguments", given: Mapping[str, Any]) -> None:
 def check_cleaning(data: "DataArguments") -> None:
     """Check that each step occurs once, stop words have their file, and no tagged word can be dropped or joined."""
     steps = data.clean or []
+    # In the order they are given in, which is the order they are done in.
     given = " ".join(steps) or "none"
     if "none" in steps:
         raise UserError(f"clean {given}: none stands alone")

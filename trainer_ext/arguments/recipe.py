@@ -72,9 +72,11 @@ def read_recipe(path: str | Path | None) -> dict[str, Any]:
         raise UserError(flat)
     if any(key.value == "<<" for key, _ in node.value):
         raise UserError(f"{flat}: `<<` is not for it")
+    # `1: a` would be a flag called 1, and `[a]: b` has no name at all.
     if any(key.tag != TEXT for key, _ in node.value):
         raise UserError(flat)
     names = Counter(key.value for key, _ in node.value)
+    # YAML takes the last one in silence.
     twice = sorted(name for name, count in names.items() if count > 1)
     if twice:
         raise UserError(f"{path} gives {', '.join(twice)} more than once")

@@ -4,7 +4,7 @@ import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 
-from trainer_ext.arguments.command_line import EPILOG
+from trainer_ext.arguments.command_line import EPILOG, given_words
 from trainer_ext.arguments.help import WIDTH
 from trainer_ext.errors import UserError, did_you_mean
 
@@ -24,7 +24,7 @@ def choose_command(
         UserError: for no subcommand, or for one that does not exist (naming the nearest).
         SystemExit: after `--help` was printed.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    words = given_words(argv)
     expected = f"expected one of {', '.join(summaries)}"
     if not words:
         raise UserError(f"{prog}: no command was given; {expected} ({prog} --help)")

@@ -85,6 +85,7 @@ def push(options: PushOptions, store: Store) -> None:
 
 def collect_garbage(options: GcOptions, store: Store) -> None:
     """Remove what no version needs."""
+    # What is removed is said in both cases: names first, so that a script can count or read them.
     removed = store.gc(options.untagged, options.dry_run)
     done = "would be removed" if options.dry_run else "removed"
     print("\n".join([*removed, f"{len(removed)} {done}"]))
@@ -115,4 +116,5 @@ def main(argv: Sequence[str] | None = None, prog: str = "trainer-ext artifacts")
     name, rest = choose_command(argv, summaries, prog, __doc__ or "")
     command = SUBCOMMANDS[name]
     options = read_options(command.options, rest, f"{prog} {name}", command.summary)
+    # Opened after the flags were read: `--help` needs no store.
     command.run(options, Store())

@@ -28,8 +28,8 @@ from trainer_ext.tasks import TASKS
 
 logger = logging.getLogger(__name__)
 
-ONLY_EDA = ("operations", "thesaurus")
-ONLY_MLM = ("model_name_or_path", "top_k")
+# By method, the flags that it would ignore.
+WITHOUT_EFFECT = {"mlm": ("operations", "thesaurus"), "eda": ("model_name_or_path", "top_k")}
 DEFAULT_TOP_K = 10
 
 
@@ -84,6 +84,7 @@ class AugmentOptions(RowOptions, MethodOptions, FileOptions, CommandOptions):
 def main(argv: Sequence[str] | None = None, prog: str = "trainer-ext augment") -> None:
     """Augment one file."""
     options = read_options(AugmentOptions, argv, prog, __doc__)
+    # Before a model or a dictionary is loaded, and before the output is opened.
     check(options)
     job = build_job(options)
     bar = tqdm(total=options.target_size, desc="augmenting", unit="row", mininterval=0.5)
@@ -98,7 +99,7 @@ def check(options: AugmentOptions) -> None:
     check_paths(options.input, options.output)
     if options.method == "mlm" and not options.model_name_or_path:
         raise UserError("--method mlm needs --model_name_or_path: a fill-mask model")
-    for name in ONLY_EDA if options.method == "mlm" else ONLY_MLM:
+    for name in WITHOUT_EFFECT[options.method]:
         value = getattr(options, name)
         if value is not None:
             raise UserError(f"--{name} {value} has no effect with --method {options.method}")
@@ -108,11 +109,13 @@ def build_job(options: AugmentOptions) -> Job:
     """Put the job together from its flags."""
     method = build_method(options)  # before the splitter, which loads a dictionary
     splitter = Splitter(options.language)
-    reads_words = TASKS[options.task].reads_words
+    rows: JointRows | TextRows = TextRows(splitter, options.text_column)
+    if TASKS[options.task].reads_words:
+        rows = JointRows(splitter)
     return Job(
         path=options.input,
         method=method,
-        rows=JointRows(splitter) if reads_words else TextRows(splitter, options.text_column),
+        rows=rows,
         target_size=options.target_size,
         seed=options.seed,
         task=options.task,
@@ -154,6 +157,7 @@ def alphas(
     numbers = read_alphas(given, possible)
     default = numbers.get("", DEFAULT_ALPHA)
     used = {name: numbers.get(name, default) for name in operations or possible}
+    # The job would draw operations that change nothing until it gives up.
     if not any(used.values()):
         raise UserError(f"--alpha {' '.join(given)} switches every operation off")
     return used
@@ -163,6 +167,7 @@ def read_alphas(given: Sequence[str], possible: Sequence[str]) -> dict[str, floa
     """Return the numbers by operation; under the empty name the one for all others."""
     numbers: dict[str, float] = {}
     for item in given:
+        # From the right, so that a number alone is a value with an empty name.
         name, equals, value = item.rpartition("=")
         try:
             numbers[name] = float(value)

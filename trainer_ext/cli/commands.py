@@ -35,6 +35,7 @@ def main() -> int | None:
     if is_training(words):
         words = ["train", *words]
     name, rest = choose_command(words, COMMANDS, PROG, DESCRIPTION)
+    # Commands return nothing or a status, as `main` of a script does.
     command = importlib.import_module(f"trainer_ext.cli.{name}")
     status: int | None = command.main(rest, prog=f"{PROG} {name}")
     return status
@@ -47,5 +48,8 @@ def is_training(words: Sequence[str]) -> bool:
     """
     if not words or words[0] in ("-h", "--help"):
         return False
+    # A recipe needs no ending; but a file that is called like a command must not hide it.
     first = words[0]
+    if first in COMMANDS:
+        return False
     return first.startswith("-") or first.endswith(RECIPE_ENDINGS) or Path(first).is_file()

@@ -61,6 +61,7 @@ HEADER = "| flag | takes | default | what it does |\n|---|---|---|---|"
 def document() -> str:
     """Return the page."""
     parts = [INTRODUCTION]
+    # In the order of `trainer-ext --help`.
     for name, summary in COMMANDS.items():
         parts += [f"## {name}", summary]
         if name == "artifacts":
@@ -108,12 +109,14 @@ def row_of(flag: Flag) -> str:
     spec = flag.spec
     name = spec.metadata["metavar"] if flag.is_positional else f"--{spec.name}"
     default = "required" if is_required(spec) else default_word(default_of(spec))
+    # A bar would end the cell.
     cells = [f"`{name}`", values_of(flag), default, flag.help]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def default_word(default: Any) -> str:
     """Return a default as one would type it; empty if there is none."""
+    # --help leaves these out, which say that a flag is off; a table has room for them.
     if default is False:
         return "false"
     if default == 0:

@@ -49,6 +49,7 @@ class ExportFlags(FileOptions, CommandOptions):
 def main(argv: Sequence[str] | None = None, prog: str = "trainer-ext export") -> int:
     """Export, print the table, and say which file is good; returns the exit status."""
     flags = read_options(ExportFlags, argv, prog, __doc__)
+    # An artifact is a folder from here on; the export itself knows nothing of references.
     model = resolve_model(flags.model)
     if not model.is_dir():
         raise UserError(f"model {model} does not exist")
@@ -85,6 +86,7 @@ def export_one(options: ExportOptions) -> int:
     print_notes(report)
     if report.latency:
         print(latency_table(report.latency), "\n")
+    # PyTorch is chosen if neither ONNX file is good enough: then the checkpoint is what to use.
     folder = options.model if report.chosen == "pytorch" else options.output_dir
     use = folder / report.variant(report.chosen).file
     tested_on = f"{report.instruction_set}, {report.threads} thread"
@@ -102,6 +104,7 @@ def export_several(options: ExportOptions, members: list[Path]) -> int:
     for name, report in joint.models.items():
         print_notes(report, f"{name}: ")
     print(f"{verdict(joint.passed)}. Use {options.output_dir} (all models together)")
+    # One that failed fails all: they answer together.
     return 0 if joint.passed else 1
 
 
@@ -112,5 +115,6 @@ def verdict(passed: bool) -> str:
 
 def print_notes(report: "ExportReport", of: str = "") -> None:
     """Print what the report says beside its verdict."""
+    # A part of the report, so on standard output with it.
     for note in report.notes:
         print(f"note: {of}{note}")

@@ -34,10 +34,12 @@ def main(argv: Sequence[str] | None = None, prog: str = "trainer-ext llm") -> No
 
         run(flags)
     except ModuleNotFoundError as error:
+        # Any other module that is missing is an error of ours, and not an extra to install.
         if error.name not in ("httpx2", "openai", "pydantic"):
             raise
         raise UserError(f"{error.name} is not installed: pip install -e .[llm]") from None
     except KeyboardInterrupt:
+        # Replies cost money: say that they are not lost.
         raise Interrupted(
             "interrupted; replies so far are in the cache: the same command goes on"
         ) from None

@@ -36,5 +36,6 @@ def read_options(
         UserError: for an unknown flag, or a value that a flag does not take.
     """
     parsed = parse_command(options, argv, prog, description)
+    # `run_main` has set the default; from here on it is as the user wants it.
     configure(parsed.log_level)
     return parsed

@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 # As inference/combine.py has them, which loads ONNX Runtime: `--help` should not wait for that.
 WAYS = ("mean", "logits", "vote", "weighted")
+# A table on the screen has columns of its own, and takes no account of these.
 OUTPUT_FLAGS = ("keep_columns", "no_text", "labels_only", "submission_format")
 
 
@@ -109,6 +110,7 @@ class PredictOptions(ModelOptions, InputOptions, OutputOptions, FileOptions, Com
 def main(argv: Sequence[str] | None = None, prog: str = "trainer-ext predict") -> None:
     """Load the models, then answer or evaluate."""
     options = read_options(PredictOptions, argv, prog, __doc__)
+    # Before a model is loaded, which may take a download or seconds of reading.
     check(options)
     predictor = load(options)
     sample = read_sample(options, predictor)
@@ -139,6 +141,7 @@ def check(options: PredictOptions) -> None:
 
 def check_input(options: PredictOptions) -> None:
     """Refuse two sources of texts, none, and flags that the source takes no account of."""
+    # argparse could exclude the one by the other, but dataclasses of flags do not say so.
     if options.text and options.input:
         raise UserError(f"--text and --input {options.input} are both given; drop one")
     if not options.text and not options.input:
@@ -147,6 +150,7 @@ def check_input(options: PredictOptions) -> None:
         )
     if options.evaluate and not options.input:
         raise UserError("--evaluate needs labelled rows: give --input FILE")
+    # Answers lie row by row beside the input: a row left out would shift all after it.
     if options.drop_missing and not options.evaluate:
         raise UserError(
             "--drop_missing is for --evaluate: without it each row gets its answer, also an empty one"
@@ -169,6 +173,7 @@ def check_output_flags(options: PredictOptions) -> None:
 
 def load(options: PredictOptions) -> "Predictor":
     """Load what answers, and note what it is."""
+    # Late, as all imports below: `--help` and refusals should not wait for ONNX Runtime.
     from trainer_ext.inference import load_predictor
     from trainer_ext.inference.members import expand_braces
 
@@ -202,6 +207,7 @@ def write(predictor: "Predictor", options: PredictOptions, sample: "Submission |
     if sample is not None:
         found = answers(predictor, options, sample.id_column)
         return write_table(options.output, sample.write(progress(found)))
+    # An iterator to the end: memory does not grow with the file.
     found = answers(predictor, options, options.id_column)
     return write_answers(options.output, progress(found), predictor.task.join)
 
@@ -241,8 +247,10 @@ def evaluate(predictor: "Predictor", options: PredictOptions) -> None:
     assert options.input is not None
     task = predictor.task
     text_column = options.text_column or predictor.pipeline.text_column
+    # A model knows its label columns; only the text may be called otherwise in another file.
     columns = task.label_space.columns
     labelled = labelled_rows(options.input, task, text_column, columns, file_options(options))
+    # Metrics look at all rows together, so these are kept, unlike those that are only answered.
     rows = list(labelled)
     if not rows:
         raise UserError(f"{options.input} is empty: it has no rows")

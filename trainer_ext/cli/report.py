@@ -8,12 +8,11 @@ Reading and column flags are those of train, and may come from its recipe. Lengt
 (a model or a checkpoint), without it an estimate.
 """
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from trainer_ext.arguments.command_line import parse_command
+from trainer_ext.arguments.command_line import given_words, parse_command
 from trainer_ext.arguments.data import ColumnOptions, DataArguments
 from trainer_ext.arguments.fields import option
 from trainer_ext.arguments.files import FileOptions
@@ -48,6 +47,7 @@ class ReportOptions(ColumnOptions, FileOptions, CommandOptions):
 def main(argv: Sequence[str] | None = None, prog: str = "trainer-ext report") -> None:
     """Read, print, write."""
     options, data = parse(argv, prog)
+    # Before the files are read, which takes minutes if they are large.
     check_folder("--output_dir", options.output_dir)
     profiles = profile_files(options.files, data, options.model_name_or_path)
     report = build_report(options.files, profiles, data)
@@ -65,13 +65,15 @@ def parse(
     Raises:
         UserError: for wrong flags, a wrong recipe, and reading flags that no file takes account of.
     """
-    tokens = list(sys.argv[1:] if argv is None else argv)
+    tokens = given_words(argv)
+    # Parsed twice: the recipe that the flags name has flags itself.
     recipe = parse_command(ReportOptions, tokens, prog, __doc__).recipe
     if recipe:
         # Behind the command line: a list in front of the files would take them for its items.
         tokens += recipe_tokens(recipe, given=flag_names(tokens))
     options = read_options(ReportOptions, tokens, prog, __doc__)
     data = data_arguments(options)
+    # Files of tagged words are told by their content and take no other reading flags.
     if not TASKS[data.task].reads_words:
         data.check(sorted({file_format(path, data) for path in options.files}))
     return options, data
@@ -92,6 +94,7 @@ def data_arguments(options: ReportOptions) -> DataArguments:
     """Return the reading and column flags as the readers take them."""
     names = [spec.name for spec in (*fields(ColumnOptions), *fields(FileOptions))]
     try:
+        # As train builds them, so that names from a file and their checks are the same.
         return DataArguments(**{name: getattr(options, name) for name in names})
     except ValueError as error:
         raise UserError(str(error)) from error

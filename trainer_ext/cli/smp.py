@@ -27,6 +27,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "trainer-ext smp") -> No
     """Convert one file."""
     options = read_options(SmpOptions, argv, prog, __doc__)
     count = 0
+    # A record that is refused leaves no half of a file.
     with atomic_writer(options.output) as file:
         for row in read_smp(options.input):
             file.write(json_text(row.values) + "\n")

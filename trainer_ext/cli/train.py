@@ -1,8 +1,8 @@
 """Fine-tune an encoder, or evaluate a checkpoint: parse, then run."""
 
-import sys
 from collections.abc import Sequence
 
+from trainer_ext.arguments.command_line import given_words
 from trainer_ext.arguments.first_pass import refuse_wrong_flags
 from trainer_ext.errors import reported_once
 from trainer_ext.log import configure
@@ -14,9 +14,9 @@ OTHER_LEVELS = {"passive": "info", "critical": "error"}
 @reported_once()
 def main(argv: Sequence[str] | None = None, prog: str = "trainer-ext train") -> None:
     """Refuse wrong flags at once, then load torch, and train or evaluate."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    words = given_words(argv)
+    # A typo should not cost the seconds that torch takes.
     refuse_wrong_flags(words, prog)
-    # These load torch, which takes seconds.
     from trainer_ext.arguments.parser import parse
     from trainer_ext.cross_validation.dispatch import run
 
