@@ -168,10 +168,19 @@ def find_imported(path: Path, package: Path) -> Iterator[str]:
         relative = file.relative_to(package.parent)
         folder = ".".join(relative.parent.parts)
         tree = parse(file)
+        # A command that lies in a room (`python -m trainer_ext.tracking`) calls cli: a door, too.
+        if is_command(tree):
+            continue
         for module in find_modules(tree, folder):
             top, *inner = module.split(".")
             if top == package.name and inner:
                 yield inner[0]
+
+
+def is_command(tree: ast.Module) -> bool:
+    """Return whether a module's last statement is `if __name__ == "__main__":`."""
+    last = tree.body[-1] if tree.body else None
+    return isinstance(last, ast.If) and ast.unparse(last.test) == "__name__ == '__main__'"
 
 
 def parse(file: Path) -> ast.Module:

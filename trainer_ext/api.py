@@ -1,4 +1,7 @@
-"""What a notebook calls to train: `fit` and `cross_validate` do what `python train.py` does, in this process."""
+"""Train and cross-validate from a notebook.
+
+`fit` and `cross_validate` do what `python train.py` does, in this process.
+"""
 
 import os
 from collections.abc import Iterator, Mapping

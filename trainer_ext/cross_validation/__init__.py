@@ -1,1 +1,4 @@
-"""Several models of one recipe, one per fold or per seed, each trained in a process of its own."""
+"""One model per fold or per seed, and all of them together.
+
+Each model is trained in a process of its own.
+"""

@@ -1,1 +1,4 @@
-"""Scoring and calibrating a saved model: shared by training, the export gate and prediction."""
+"""Scoring and calibrating a model as saved.
+
+Training, the export gate and prediction share it.
+"""

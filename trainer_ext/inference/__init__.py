@@ -1,4 +1,7 @@
-"""Prediction. From an ONNX folder it needs onnxruntime, tokenizers and numpy only."""
+"""Texts in, answers out.
+
+Predicting from an ONNX folder needs onnxruntime, tokenizers and numpy only.
+"""
 
 from trainer_ext.inference.loading import load_predictor
 from trainer_ext.inference.predictor import Predictor

@@ -1,4 +1,7 @@
-"""The tasks by name. A task is loaded when it is asked for: a misspelt flag is refused without loading numpy."""
+"""What a label means: one file per task.
+
+A task is loaded when it is asked for: a misspelt flag is refused without loading numpy.
+"""
 
 from collections.abc import Iterator, Mapping
 from importlib import import_module

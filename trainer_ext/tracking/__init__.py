@@ -1,1 +1,1 @@
-"""Weights & Biases."""
+"""Weights & Biases runs, and models as versioned artifacts."""

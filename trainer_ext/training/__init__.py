@@ -1,1 +1,1 @@
-"""CustomTrainer, its optimizer groups, sampler and output folder."""
+"""CustomTrainer, and the job of training one model."""
