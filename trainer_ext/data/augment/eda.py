@@ -37,7 +37,10 @@ def synonym_replacement(
     sentence: Sentence, alpha: float, generator: random.Random, thesaurus: Thesaurus
 ) -> Sentence:
     """Replace n words by one of their synonyms each."""
-    known = [position for position in sentence.free if sentence.words[position].text in thesaurus]
+    known = []
+    for position in sentence.free:
+        if sentence.words[position].text in thesaurus:
+            known.append(position)
     count = min(len(known), times(sentence, alpha))
     new: dict[int, str] = {}
     for position in generator.sample(known, count):
@@ -113,7 +116,10 @@ class EDA:
 
     def __init__(self, thesaurus: Thesaurus, alphas: Mapping[str, float]):
         self.thesaurus = thesaurus
-        self.alphas = {name: alpha for name, alpha in alphas.items() if alpha > 0}
+        self.alphas = {}
+        for name, alpha in alphas.items():
+            if alpha > 0:
+                self.alphas[name] = alpha
 
     def propose(
         self, sentences: Sequence[Sentence], generators: Sequence[random.Random], strength: float

@@ -157,18 +157,21 @@ class Job:
         found: list[Values | None] = [None] * len(batch)
         for attempt in range(ATTEMPTS):
             # Those that still need a row; a sentence without free words will never get one.
-            todo = [k for k, sentence in enumerate(sentences) if found[k] is None and sentence.free]
+            todo = []
+            generators = []
+            for place, (source, _) in enumerate(batch):
+                if found[place] is None and sentences[place].free:
+                    todo.append(place)
+                    seed = f"{self.seed}/{number}/{source}/{attempt}"
+                    generators.append(random.Random(seed))
             if not todo:
                 break
-            generators = []
-            for k in todo:
-                source, _ = batch[k]
-                generators.append(random.Random(f"{self.seed}/{number}/{source}/{attempt}"))
             strength = 1 + attempt // ATTEMPTS_PER_STRENGTH
-            proposals = self.method.propose([sentences[k] for k in todo], generators, strength)
-            for k, (sentence, operation) in zip(todo, proposals, strict=True):
-                _, row = batch[k]
-                found[k] = self.accept(row, sentence, operation)
+            unchanged = [sentences[place] for place in todo]
+            proposals = self.method.propose(unchanged, generators, strength)
+            for place, (sentence, operation) in zip(todo, proposals, strict=True):
+                _, row = batch[place]
+                found[place] = self.accept(row, sentence, operation)
         for (source, _), values in zip(batch, found, strict=True):
             yield source, values
 
@@ -191,4 +194,8 @@ class Job:
 
 def summary(job: Job, originals: int) -> list[tuple[str, int]]:
     """Return what was written, for the table at the end."""
-    return [("originals", originals), *sorted(job.operations.items()), ("rows", job.target_size)]
+    return [
+        ("originals", originals),
+        *sorted(job.operations.items()),
+        ("rows", job.target_size),
+    ]

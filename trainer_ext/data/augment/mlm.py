@@ -89,7 +89,11 @@ class MaskedLM:
         masks = batch["input_ids"].cpu() == self.tokenizer.mask_token_id
         found: list[Tensor | None] = []
         for row, mask in zip(logits, masks, strict=True):
-            found.append(row[mask.int().argmax()] if mask.any() else None)
+            if mask.any():
+                # The largest of zeros and ones: the first mask.
+                found.append(row[mask.int().argmax()])
+            else:
+                found.append(None)
         return found
 
     def choose(self, edit: "MaskedSentence", logits: "Tensor") -> str | None:
@@ -101,17 +105,22 @@ class MaskedLM:
         """
         ids = self.characters if edit.by_character else self.words
         # Two more than are drawn from, because the word itself may be among them, also in another case.
-        values, places = logits[ids].topk(min(self.top_k + 2, len(ids)))
-        texts = [self.tokenizer.decode([ids[place]]).strip() for place in places.tolist()]
-        unchanged = edit.unchanged.lower()
-        kept = [k for k, text in enumerate(texts) if text.lower() != unchanged][: self.top_k]
-        if not kept:
+        count = min(self.top_k + 2, len(ids))
+        best, places = logits[ids].topk(count)
+        texts = []
+        kept = []
+        for rank, place in enumerate(places.tolist()):
+            text = self.tokenizer.decode([ids[place]]).strip()
+            if text.lower() != edit.unchanged.lower():
+                texts.append(text)
+                kept.append(rank)
+        if not texts:
             return None
-        weights = values[kept].softmax(-1).tolist()
-        (drawn,) = edit.generator.choices(kept, weights)
+        weights = best[kept[: self.top_k]].softmax(-1).tolist()
+        (text,) = edit.generator.choices(texts[: self.top_k], weights)
         if edit.by_character:
-            return texts[drawn]
-        return match_case(edit.word, texts[drawn])
+            return text
+        return match_case(edit.word, text)
 
 
 @dataclass
@@ -142,8 +151,14 @@ class MaskedSentence:
 
     def masked(self, mask: str) -> str:
         """Return the text with masks for what is left of the word."""
-        left = len(self.word) - len(self.filled) if self.by_character else 1
-        return replace_words(self.sentence, {self.todo[0]: self.filled + mask * left}).text
+        masks = 1
+        if self.by_character:
+            masks = len(self.word) - len(self.filled)
+        return self.with_word(self.filled + mask * masks).text
+
+    def with_word(self, text: str) -> Sentence:
+        """Return the sentence with another text for the word that is being replaced."""
+        return replace_words(self.sentence, {self.todo[0]: text})
 
     def fill(self, text: str | None) -> None:
         """Take a proposal for the first mask; None leaves the word as it was."""
@@ -151,7 +166,7 @@ class MaskedSentence:
             self.filled += text
             if self.by_character and len(self.filled) < len(self.word):
                 return
-            self.sentence = replace_words(self.sentence, {self.todo[0]: self.filled})
+            self.sentence = self.with_word(self.filled)
         self.todo = self.todo[1:]
         self.filled = ""
 

@@ -39,8 +39,10 @@ class TextRows:
     def values(self, row: Row, sentence: Sentence) -> dict[str, Any] | None:
         """Return the row with the text of `sentence`; None if nothing is left of it, or an address would change."""
         text = sentence.text.strip()
+        if not text:
+            return None
         # No edit touches an address, but a word that comes to stand next to one may become a part of it.
-        if not text or units(text) != units(self.text(row)):
+        if units(text) != units(self.text(row)):
             return None
         return {**row.values, self.text_column: text}
 
@@ -100,6 +102,7 @@ class JointRows:
         """Return whether the tokens are characters of Chinese words."""
         if self.splitter.cut is None:
             return False
+        # Corpora that come split into words have longer ones.
         return all(len(token) == 1 for token in tokens if IS_CHINESE.search(token))
 
     def outside_words(self, tokens: list[str], by_character: bool) -> list[Word]:
@@ -141,4 +144,7 @@ def split_tokens(text: str, by_character: bool) -> tuple[str, ...]:
 
 def slot_texts(tokens: list[str], tags: list[str]) -> list[tuple[str, list[str]]]:
     """Return the name and the tokens of each slot, in order."""
-    return [(name, tokens[start:end]) for start, end, name in entities(tags)]
+    slots = []
+    for start, end, name in entities(tags):
+        slots.append((name, tokens[start:end]))
+    return slots

@@ -127,14 +127,16 @@ def can_insert(sentence: Sentence, position: int) -> bool:
     if position in (0, len(sentence.words)):
         return True
     gap = sentence.gaps[position]
+    if not gap:
+        return True
     # Chinese punctuation has no blank beside it, and ties nothing.
-    return not gap or any(c.isspace() or not c.isascii() for c in gap)
+    return any(character.isspace() or not character.isascii() for character in gap)
 
 
 def insert_word(sentence: Sentence, position: int, text: str) -> Sentence:
     """Put a new word before word `position`: right behind the word before it, if there is one."""
-    words = sentence.words
-    gaps = sentence.gaps
+    words = list(sentence.words)
+    gaps = list(sentence.gaps)
     before = gaps[0]
     after = ""
     if position:
@@ -144,22 +146,23 @@ def insert_word(sentence: Sentence, position: int, text: str) -> Sentence:
         after = glue(text, words[position].text)
     elif after[:1].isalnum():  # a number or an address, which the word would become a part of
         after = glue(text, after) + after
-    new_words = (*words[:position], Word(text), *words[position:])
-    new_gaps = (*gaps[:position], before, after, *gaps[position + 1 :])
-    return Sentence(new_words, new_gaps)
+    words.insert(position, Word(text))
+    gaps[position : position + 1] = [before, after]
+    return Sentence(tuple(words), tuple(gaps))
 
 
 def glue(left: str, right: str) -> str:
     """Return what stands between two words: a blank, or nothing next to a Chinese character."""
-    if IS_CHINESE.match(left[-1:]) or IS_CHINESE.match(right[:1]):
-        return ""
-    return " "
+    # A pattern, because either may be empty.
+    touches_chinese = IS_CHINESE.match(left[-1:]) or IS_CHINESE.match(right[:1])
+    return "" if touches_chinese else " "
 
 
 def swap_words(sentence: Sentence, first: int, second: int) -> Sentence:
     """Swap two words; the gaps stay."""
     words = list(sentence.words)
-    words[first], words[second] = words[second], words[first]
+    words[first] = sentence.words[second]
+    words[second] = sentence.words[first]
     return replace(sentence, words=tuple(words))
 
 
@@ -179,10 +182,11 @@ def delete_words(sentence: Sentence, positions: Collection[int]) -> Sentence:
     # From the end, so that the positions of the others stay what they were.
     for position in sorted(positions, reverse=True):
         if can_delete(sentence, position):
-            gap = joined_gap(sentence, position)
-            words = sentence.words[:position] + sentence.words[position + 1 :]
-            gaps = (*sentence.gaps[:position], gap, *sentence.gaps[position + 2 :])
-            sentence = Sentence(words, gaps)
+            words = list(sentence.words)
+            gaps = list(sentence.gaps)
+            del words[position]
+            gaps[position : position + 2] = [joined_gap(sentence, position)]
+            sentence = Sentence(tuple(words), tuple(gaps))
     return sentence
 
 
@@ -193,6 +197,7 @@ def joined_gap(sentence: Sentence, position: int) -> str:
     if after.strip():
         return after
     # No blank is left over at the end of the text.
-    if position == len(sentence.words) - 1 and position > 0 and not before.strip():
+    is_last = 0 < position == len(sentence.words) - 1
+    if is_last and not before.strip():
         return after
     return before

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+Counts = Mapping[str, Mapping[str, int]]
+
 
 class CrossTable(NamedTuple):
     """Counts, (rows, columns), and the names of both."""
@@ -19,12 +21,14 @@ class CrossTable(NamedTuple):
     counts: np.ndarray
 
 
-def cross_table(counts: Mapping[str, Mapping[str, int]]) -> CrossTable:
+def cross_table(counts: Counts) -> CrossTable:
     """Arrange counts by column and row; rows are in the order in which they come up first."""
     rows = ordered_union(counts.values())
     arranged = np.zeros((len(rows), len(counts)), dtype=int)
-    for place, by_row in enumerate(counts.values()):
-        arranged[:, place] = [by_row.get(row, 0) for row in rows]
+    place_of = {row: place for place, row in enumerate(rows)}
+    for column, by_row in enumerate(counts.values()):
+        for row, count in by_row.items():
+            arranged[place_of[row], column] = count
     return CrossTable(rows, list(counts), arranged)
 
 

@@ -1,5 +1,6 @@
 """PNG pictures of a data report. What is drawn is bounded, and the title says so if it is not all."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 from matplotlib.axes import Axes
 
-from trainer_ext.data.report.cross_table import cross_table
+from trainer_ext.data.report.cross_table import Counts, cross_table
 from trainer_ext.figures import drawable, families, font_for, numbers, picture, plt, save
 
 SHOWN = 40  # classes or columns in one picture
@@ -39,6 +40,11 @@ def legend_label(name: str, fallback: str | None, otherwise: str) -> str:
     return " " + drawable(name, fallback, otherwise)
 
 
+def figure_height(lines: float) -> float:
+    """Return the height in inches of a picture with so many lines of text."""
+    return 1.2 + 0.3 * lines
+
+
 def name_rows(
     axis: Axes, places: np.ndarray, names: Iterable[str], otherwise: str, fallback: str | None
 ) -> None:
@@ -65,6 +71,7 @@ def length_histogram(
             axis.hist(
                 np.minimum(np.asarray(values), edges[-1]),
                 bins=edges,
+                # Shares, so that a small validation file shows beside the training file.
                 weights=np.full(len(values), 1 / len(values)),
                 histtype="step",
                 label=f"{label} ({len(values)})",
@@ -80,12 +87,15 @@ def length_histogram(
 
 
 def bin_edges(lengths: Iterable[Sequence[int]]) -> list[float]:
-    """Return edges of bins, no narrower than 1, for the lengths of several files, but for the longest 1% of each."""
+    """Return edges of bins for the lengths of several files, but for the longest 1% of each."""
     longest = 10
     for values in lengths:
         if len(values):
-            longest = max(longest, int(np.percentile(np.asarray(values), LONGEST_DRAWN)))
-    return np.linspace(0, longest, min(BINS, longest) + 1).tolist()
+            of_file = np.percentile(np.asarray(values), LONGEST_DRAWN)
+            longest = max(longest, int(of_file))
+    # Lengths are whole numbers: narrower bins would be empty.
+    bins = min(BINS, longest)
+    return np.linspace(0, longest, bins + 1).tolist()
 
 
 def draw_limit(axis: Axes, limit: int) -> None:
@@ -103,7 +113,7 @@ def draw_limit(axis: Axes, limit: int) -> None:
 
 
 @picture
-def class_bars(counts: Mapping[str, Mapping[str, int]], title: str, path: Path) -> None:
+def class_bars(counts: Counts, title: str, path: Path) -> None:
     """Draw the rows of each class, a bar a file, the first file's largest class on top.
 
     If no installed font has the characters of a name, the class is called by its place (`#3`), as data_report.json
@@ -113,8 +123,9 @@ def class_bars(counts: Mapping[str, Mapping[str, int]], title: str, path: Path) 
     classes = all_classes[:SHOWN]
     files = all_files[:FILES]
     fallback = font_for("".join([*classes, *files, title]))
-    bars_a_class = max(1, len(files) / 2)
-    figure, axis = plt.subplots(figsize=(8, 1.2 + 0.3 * len(classes) * bars_a_class))
+    # Bars of several files are thinner than that of one.
+    lines = len(classes) * max(1, len(files) / 2)
+    figure, axis = plt.subplots(figsize=(8, figure_height(lines)))
     height = 0.8 / len(files)
     places = np.arange(len(classes))
     for number, file in enumerate(files, 1):
@@ -140,14 +151,15 @@ def class_bars(counts: Mapping[str, Mapping[str, int]], title: str, path: Path) 
 
 
 @picture
-def aspect_bars(classes: Mapping[str, Mapping[str, int]], title: str, path: Path) -> None:
+def aspect_bars(classes: Counts, title: str, path: Path) -> None:
     """Draw a bar for each label column, cut into the shares of its classes."""
     names, columns, counts = cross_table(first_items(classes, SHOWN))
     # A column without rows has no shares, and must not divide by zero.
     shares = counts / counts.sum(axis=0).clip(min=1)
-    largest = np.argsort(-counts.sum(axis=1), kind="stable")[:SHOWN].tolist()
+    by_size = np.argsort(-counts.sum(axis=1), kind="stable").tolist()
+    largest = by_size[:SHOWN]
     fallback = font_for("".join([*names, *columns, title]))
-    figure, axis = plt.subplots(figsize=(9, 1.2 + 0.3 * len(columns)))
+    figure, axis = plt.subplots(figsize=(9, figure_height(len(columns))))
     places = np.arange(len(columns))
     left = np.zeros(len(columns))
     for number, place in enumerate(sorted(largest, key=names.__getitem__), 1):
@@ -171,13 +183,15 @@ def target_histogram(targets: Mapping[str, Sequence[float]], title: str, path: P
     """Draw how the scores of each target are spread, one panel a target."""
     drawn = first_items(targets, TARGETS)
     columns = min(3, len(drawn))
-    rows = -(-len(drawn) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(4 * columns, 3 * rows), squeeze=False)
+    rows = math.ceil(len(drawn) / columns)
+    size = (4 * columns, 3 * rows)
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
     fallback = font_for("".join([*drawn, title]))
     for number, (name, values) in enumerate(drawn.items(), 1):
         axis = axes.flat[number - 1]
         axis.hist(*histogram_of(values))
-        axis.set_title(drawable(name, fallback, f"target {number}"), family=families(fallback))
+        label = drawable(name, fallback, f"target {number}")
+        axis.set_title(label, family=families(fallback))
     for axis in axes.flat[len(drawn) :]:
         axis.axis("off")
     heading = drawable(title, fallback, "targets")
@@ -196,4 +210,5 @@ def histogram_of(values: Iterable[float]) -> tuple[np.ndarray, int]:
     scores = numbers(values)
     scores = scores[~np.isnan(scores)]
     steps = len(np.unique(scores))
-    return scores, min(TARGET_BINS, max(10, steps * 2 - 1))
+    bins = max(10, steps * 2 - 1)
+    return scores, min(TARGET_BINS, bins)

@@ -16,6 +16,8 @@ from trainer_ext.data.report.profile import FileSummary, Profile, shared_texts
 from trainer_ext.errors import UserError
 from trainer_ext.tasks import TASKS
 
+Profiles = Mapping[str, Profile]
+
 
 class FileReport(FileSummary):
     """A file's path as it was given, its short name, and its summary."""
@@ -58,13 +60,12 @@ def profile_files(
         if first is None:
             raise UserError(f"{path} is empty: it has no rows")
         require_columns(first, columns, path)
-        profiles[name] = Profile(data, count).read(chain([first], rows))
+        profile = Profile(data, count)
+        profiles[name] = profile.read(chain([first], rows))
     return profiles
 
 
-def build_report(
-    paths: Sequence[str], profiles: Mapping[str, Profile], data: DataArguments
-) -> Report:
+def build_report(paths: Sequence[str], profiles: Profiles, data: DataArguments) -> Report:
     """Return what data_report.json holds."""
     files: list[FileReport] = []
     for path, (name, profile) in zip(paths, profiles.items(), strict=True):
@@ -77,7 +78,7 @@ def build_report(
     }
 
 
-def write_pictures(folder: Path, profiles: Mapping[str, Profile], task: str) -> list[str]:
+def write_pictures(folder: Path, profiles: Profiles, task: str) -> list[str]:
     """Draw lengths.png, and a picture for each label column (or for all columns, or targets, of a file).
 
     Returns:
@@ -93,6 +94,7 @@ def write_pictures(folder: Path, profiles: Mapping[str, Profile], task: str) -> 
     histograms.length_histogram(lengths, unit, MAX_LENGTHS, folder / "lengths.png")
     names = ["lengths.png"]
     columns = ordered_union(profile.classes for profile in profiles.values())
+    # Aspects share their classes, so that one picture can compare all of them.
     if are_aspects(columns, task):
         for name, profile in profiles.items():
             names.append(f"classes_{len(names)}.png")
@@ -100,7 +102,8 @@ def write_pictures(folder: Path, profiles: Mapping[str, Profile], task: str) -> 
     else:
         for column in columns:
             names.append(f"classes_{file_name_of(column)}.png")
-            histograms.class_bars(class_counts(profiles, column), column, folder / names[-1])
+            counts = class_counts(profiles, column)
+            histograms.class_bars(counts, column, folder / names[-1])
     for name, profile in profiles.items():
         if profile.targets:
             names.append(f"targets_{len(names)}.png")
@@ -108,7 +111,7 @@ def write_pictures(folder: Path, profiles: Mapping[str, Profile], task: str) -> 
     return names
 
 
-def class_counts(profiles: Mapping[str, Profile], column: str) -> dict[str, dict[str, int]]:
+def class_counts(profiles: Profiles, column: str) -> dict[str, dict[str, int]]:
     """Return the rows of each class of a label column by file, commonest first."""
     counts = {}
     for name, profile in profiles.items():

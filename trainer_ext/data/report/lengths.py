@@ -134,7 +134,8 @@ class Lengths:
             return {}
         shares = {}
         for limit in MAX_LENGTHS:
-            shares[str(limit)] = round(float((tokens <= limit).mean()), 4)
+            share = float((tokens <= limit).mean())
+            shares[str(limit)] = round(share, 4)
         return shares
 
 
@@ -145,5 +146,6 @@ def percentiles(values: Sequence[int]) -> dict[str, float]:
     lengths = np.asarray(values)
     # The inverse of the distribution gives lengths that occur, not what lies between them.
     found = np.percentile(lengths, list(PERCENTILES.values()), method="inverted_cdf")
-    mean = round(float(lengths.mean()), 1)
-    return dict(zip(PERCENTILES, found.tolist(), strict=True)) | {"mean": mean}
+    summary = dict(zip(PERCENTILES, found.tolist(), strict=True))
+    summary["mean"] = round(float(lengths.mean()), 1)
+    return summary

@@ -100,8 +100,9 @@ class Profile:
         if self.space is not None:
             # Zeros, so that a class that no row has is in the report.
             columns = ["labels"] if self.has_label_lists else data.label_columns
+            zeros = dict.fromkeys(self.space.classes, 0)
             for column in columns:
-                self.classes[column] = Counter(dict.fromkeys(self.space.classes, 0))
+                self.classes[column] = Counter(zeros)
 
     def named_space(self) -> LabelSpace | None:
         """Return the classes of `--label_names`; None if labels stand for themselves."""
@@ -109,7 +110,8 @@ class Profile:
         if not names or not self.task.takes_label_names:
             return None
         space = LabelSpace.from_names(self.data.label_columns[:1], names)
-        if self.has_flag_columns:  # the columns are the classes
+        # The columns are the classes, and their values flags.
+        if self.has_flag_columns:
             return None
         return space
 
@@ -296,10 +298,15 @@ class Profile:
 
 def class_summary(counts: Counter[str]) -> ClassSummary:
     """Summarize the classes of a column, commonest first, equally common ones by name."""
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    occurring = [count for _, count in ordered if count]
-    ratio = round(occurring[0] / occurring[-1], 2) if occurring else None
-    return {"counts": dict(ordered), "imbalance_ratio": ratio}
+    by_name = Counter(dict(sorted(counts.items())))
+    # Stable: equally common classes stay in the order of their names.
+    ordered = dict(by_name.most_common())
+    # Not the classes of --label_names that no row has.
+    occurring = list(filter(None, ordered.values()))
+    ratio = None
+    if occurring:
+        ratio = round(occurring[0] / occurring[-1], 2)
+    return {"counts": ordered, "imbalance_ratio": ratio}
 
 
 def target_summary(values: Sequence[float]) -> TargetSummary:

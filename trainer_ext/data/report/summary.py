@@ -1,6 +1,7 @@
 """What train.py says about its rows before it trains on them: a few lines, from rows that are in memory."""
 
 import logging
+import math
 from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
@@ -66,9 +67,12 @@ def log_repeats(split: str, index: TextIndex) -> None:
 
 def log_cut(train: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
     """Log the share of the training texts that max_length cuts, from about a thousand of them."""
-    every = -(-len(train) // TEXTS_COUNTED)
-    texts = list(train.select(range(0, len(train), every))["text"])
-    cut = sum(length > max_length for length in counter_of(tokenizer)(texts))
+    # Every so many, because files are often sorted by label or by source.
+    every = math.ceil(len(train) / TEXTS_COUNTED)
+    looked_at = range(0, len(train), every)
+    texts = list(train.select(looked_at)["text"])
+    lengths = counter_of(tokenizer)(texts)
+    cut = sum(length > max_length for length in lengths)
     if cut:
         logger.info(
             "max_length %d cuts %.1f%% of the training texts (of %d looked at)",
@@ -84,6 +88,7 @@ def index_of(dataset: Dataset) -> TextIndex:
     if "token_labels" in dataset.column_names:
         columns.append(dataset["token_labels"])
     index = TextIndex()
-    for text, *labels in zip(dataset["text"], *columns, strict=True):
+    rows = zip(dataset["text"], *columns, strict=True)
+    for text, *labels in rows:
         index.add(normalised(text), labels)
     return index

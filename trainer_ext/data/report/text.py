@@ -60,7 +60,8 @@ def overview(files: Sequence[FileReport]) -> str:
     rows = []
     for file in files:
         missing = sum(gap["count"] for gap in file["missing"].values())
-        rows.append([file["name"], file["rows"], missing, *repeats_of(file["duplicates"])])
+        repeats = repeats_of(file["duplicates"])
+        rows.append([file["name"], file["rows"], missing, *repeats])
     return table(rows, ["file", "rows", "missing", *REPEATS.values()])
 
 
@@ -68,10 +69,15 @@ def notes(file: FileReport) -> Iterator[str]:
     """Yield a line for each column with gaps or with labels that are not classes."""
     for column, gap in file["missing"].items():
         places = ", ".join(gap["first"])
-        yield f"{file['name']}: no {on_screen(column)} in {gap['count']} rows: {places}"
+        count = gap["count"]
+        yield f"{file['name']}: no {on_screen(column)} in {count} rows: {places}"
     for column, counts in file["unknown_labels"].items():
-        listed = ", ".join(f"{value!r} ({count})" for value, count in counts.items())
-        yield f"{file['name']}: {on_screen(column)} has labels that are none of label_names: {listed}"
+        # With quotes, because what is wrong with a label may be a blank.
+        listed = [f"{value!r} ({count})" for value, count in counts.items()]
+        unknown = ", ".join(listed)
+        yield (
+            f"{file['name']}: {on_screen(column)} has labels that are none of label_names: {unknown}"
+        )
 
 
 def shared_table(shared: Sequence[dict[str, Any]]) -> str:
@@ -92,7 +98,9 @@ def aspect_table(files: Sequence[FileReport]) -> str:
     for file in files:
         for column, summary in file["classes"].items():
             counts = [summary["counts"].get(name, 0) for name in classes]
-            rows.append([file["name"], column, *counts, str(summary["imbalance_ratio"])])
+            # As text: a table writes numbers with four decimals.
+            ratio = str(summary["imbalance_ratio"])
+            rows.append([file["name"], column, *counts, ratio])
     return table(rows, ["file", "column", *classes, RATIO])
 
 
@@ -107,13 +115,15 @@ def class_table(files: Sequence[FileReport], column: str) -> Iterator[str]:
             ratios.append(f"{summary['imbalance_ratio']:g}")
     classes, names, by_class = cross_table(counts)
     rows = []
-    for name, by_file in zip(classes[:CLASSES_ON_SCREEN], by_class.tolist(), strict=False):
+    for name, by_file in zip(classes, by_class.tolist(), strict=True):
         rows.append([name, *by_file])
-    shown = table(rows, [column, *names])
-    if len(classes) > CLASSES_ON_SCREEN:
-        shown += f"\n... and {len(classes) - CLASSES_ON_SCREEN} more"
+    shown = table(rows[:CLASSES_ON_SCREEN], [column, *names])
+    hidden = len(rows) - CLASSES_ON_SCREEN
+    if hidden > 0:
+        shown += f"\n... and {hidden} more"
     yield shown
-    yield f"{len(classes)} classes of {on_screen(column)}; {RATIO}: {', '.join(ratios)}"
+    listed = ", ".join(ratios)
+    yield f"{len(rows)} classes of {on_screen(column)}; {RATIO}: {listed}"
 
 
 def target_table(files: Sequence[FileReport]) -> str:
