@@ -14,6 +14,8 @@ from trainer_ext.tasks import Calibration, Task
 from trainer_ext.tasks.label_space import outputs_of
 from trainer_ext.tasks.multi_label import THRESHOLD
 
+Vector = tuple[float, ...]
+
 WAYS = ("mean", "logits", "vote", "weighted")
 # How much the probabilities count beside the votes: they decide between classes with equal votes, and nothing else.
 TIE_BREAK = 1e-3
@@ -34,9 +36,13 @@ def ensemble_task(names: Sequence[str], tasks: Sequence[Task], how: str = "mean"
     task_class = type(first)
     if how == "vote":
         return task_class(first.label_space)
-    classes = len(first.label_space.classes)
-    thresholds = mean_of([task.calibration.thresholds for task in tasks], (THRESHOLD,) * classes)
-    bias = mean_of([task.calibration.bias for task in tasks], (0.0,) * classes)
+    all_thresholds = []
+    all_biases = []
+    for task in tasks:
+        all_thresholds.append(task.calibration.thresholds)
+        all_biases.append(task.calibration.bias)
+    thresholds = mean_of(all_thresholds, default=THRESHOLD)
+    bias = mean_of(all_biases, default=0.0)
     # Temperature 1: each member's logits are divided by its own before they are combined.
     return task_class(first.label_space, Calibration(1.0, thresholds, bias))
 
@@ -53,14 +59,18 @@ def check_same_labels(first_name: str, first: Task, other_name: str, other: Task
             )
 
 
-def mean_of(
-    vectors: Sequence[tuple[float, ...] | None], default: tuple[float, ...]
-) -> tuple[float, ...] | None:
-    """Return the mean, element by element, with `default` for members without one; None if no member has one."""
-    if not any(vectors):
+def mean_of(vectors: Sequence[Vector | None], default: float) -> Vector | None:
+    """Return the mean of one vector a member, element by element; None if no member has one.
+
+    `default` is each element of a member without a vector.
+    """
+    given = [vector for vector in vectors if vector]
+    if not given:
         return None
-    filled = [vector or default for vector in vectors]
-    return tuple(np.mean(filled, axis=0).tolist())
+    # A member that was not calibrated decides as if it had been, with the default as the result.
+    missing = len(vectors) - len(given)
+    given += [(default,) * len(given[0])] * missing
+    return tuple(np.mean(given, axis=0).tolist())
 
 
 def combine(

@@ -14,6 +14,8 @@ from trainer_ext.inference.predictor import Predictor
 from trainer_ext.inference.session import Arrays, Session
 from trainer_ext.tasks.base import NOT_FINITE
 
+Shape = tuple[int, ...]
+
 
 class SinglePredictor(Predictor):
     """Answer with one model.
@@ -147,7 +149,8 @@ class SinglePredictor(Predictor):
 
     def _check_shape(self, arrays: Arrays) -> None:
         """Raise `UserError` for a head of another size than the labels: they would be paired wrongly, or not at all."""
-        check_head("logits", arrays["logits"].shape[1:], tuple(self.task.head_shape))
+        logits = arrays["logits"]
+        check_head("logits", logits.shape[1:], tuple(self.task.head_shape))
         if self.task.token_classes:
             token_logits = arrays.get("token_logits", np.empty(0))
             check_head("token_logits", token_logits.shape[2:], (self.task.token_classes,))
@@ -159,7 +162,7 @@ class SinglePredictor(Predictor):
                 raise RunError(f"{self.session.file_name}: {NOT_FINITE}")
 
 
-def check_head(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
+def check_head(name: str, shape: Shape, expected: Shape) -> None:
     """Raise `UserError` unless a row's logits have the shape that the labels need."""
     if shape != expected:
         raise UserError(

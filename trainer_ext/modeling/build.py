@@ -271,7 +271,9 @@ def head_difference(
 
 def shorten(values: Any) -> str:
     """Return a list of names as text, not longer than a line."""
-    text = ", ".join(map(str, values)) if isinstance(values, list) else str(values)
+    text = str(values)
+    if isinstance(values, list):
+        text = ", ".join(map(str, values))
     if len(text) <= LONGEST_LIST:
         return text
     return f"{text[: LONGEST_LIST - 3]}..."

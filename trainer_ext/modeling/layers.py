@@ -28,7 +28,9 @@ def part_of(name: str) -> tuple[str, int]:
     layer = layer_of(name)
     if layer is not None:
         return "layers", layer
-    return ("embeddings" if "embed" in name else "other"), 0
+    if "embed" in name:
+        return "embeddings", 0
+    return "other", 0
 
 
 def number_of_layers(model: EncoderWithHead) -> int:
