@@ -28,7 +28,7 @@ from trainer_ext.files import atomic_path
 from trainer_ext.inference import Predictor, load_predictor
 from trainer_ext.processes import on_main
 from trainer_ext.runs.checkpoints import checkpoints
-from trainer_ext.runs.output_dir import check_not_foreign, claim_output_dir, is_ours, mark
+from trainer_ext.runs.output_dir import check_not_foreign, is_ours, mark, take_output_dir
 from trainer_ext.training.trainer import CustomTrainer
 
 Recipe = str | os.PathLike | Mapping[str, Any] | None
@@ -144,7 +144,7 @@ def read_values(recipe: Recipe) -> dict[str, Any]:
     """Return the values of a recipe, given as a mapping or as the path of a YAML file."""
     if isinstance(recipe, Mapping):
         return dict(recipe)
-    return read_recipe(recipe)
+    return read_recipe(None if recipe is None else Path(recipe))
 
 
 def train(recipe: Recipe, flags: dict[str, Any]) -> Run:
@@ -197,7 +197,7 @@ def copy_tables(written: Mapping[str, Path], kept: Mapping[str, Path], args: Arg
     if not is_ours(folder):
         check_not_foreign(folder, [f"data/{path.name}" for path in kept.values()])
     if args.training.do_train and not has_members(args):
-        claim_output_dir(args.training)
+        take_output_dir(args.training)
     holds_a_run = bool(checkpoints(folder)) or (folder / "resolved_config.yaml").is_file()
     for name, path in kept.items():
         if holds_a_run and path.is_file() and not cmp(written[name], path, shallow=False):

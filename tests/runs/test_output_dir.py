@@ -18,11 +18,11 @@ from trainer_ext.runs.output_dir import (
     FILES,
     MARK,
     check_not_foreign,
-    claim_output_dir,
+    install_model,
     is_over,
     locked,
     mark,
-    put_in_place,
+    take_output_dir,
 )
 
 BINARY = ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth")
@@ -61,23 +61,23 @@ def names_in(folder) -> list[str]:
 
 
 def test_a_new_or_unrelated_folder_is_free(tmp_path):
-    assert claim_output_dir(arguments(tmp_path / "new")) is None
+    assert take_output_dir(arguments(tmp_path / "new")) is None
     assert not (tmp_path / "new").exists()
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "plots").mkdir()
     (tmp_path / "plots/figure1.png").write_text("mine")
-    assert claim_output_dir(arguments(tmp_path)) is None
+    assert take_output_dir(arguments(tmp_path)) is None
 
 
 @pytest.mark.parametrize("left", ["checkpoint-3", "model.safetensors", "metrics.json"])
 def test_another_run_is_refused(tmp_path, left):
     mark(tmp_path)
-    assert claim_output_dir(arguments(tmp_path)) is None, "it has left nothing yet"
+    assert take_output_dir(arguments(tmp_path)) is None, "it has left nothing yet"
     make_checkpoint(tmp_path, 3) if left.startswith("checkpoint") else (tmp_path / left).write_text(
         "{}"
     )
     with pytest.raises(UserError, match="already holds another run"):
-        claim_output_dir(arguments(tmp_path))
+        take_output_dir(arguments(tmp_path))
 
 
 def test_overwriting_removes_only_what_a_run_leaves(tmp_path):
@@ -85,7 +85,7 @@ def test_overwriting_removes_only_what_a_run_leaves(tmp_path):
     make_checkpoint(tmp_path, 3)
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "plots/mine.txt").write_text("mine")
-    assert claim_output_dir(arguments(tmp_path, overwrite_output_dir=True)) is None
+    assert take_output_dir(arguments(tmp_path, overwrite_output_dir=True)) is None
     assert names_in(tmp_path) == ["notes.txt", "plots/mine.txt"]
 
 
@@ -102,7 +102,7 @@ def test_what_somebody_else_has_written_is_neither_removed_nor_replaced(tmp_path
     with pytest.raises(
         UserError, match=f"holds {mine[0]}, which no run of this project has written"
     ) as caught:
-        claim_output_dir(arguments(tmp_path, **flags))
+        take_output_dir(arguments(tmp_path, **flags))
     assert "another run" not in str(caught.value)
     assert names_in(tmp_path) == sorted(mine)
 
@@ -114,7 +114,7 @@ def test_somebody_elses_checkpoints_are_not_touched(tmp_path):
         with pytest.raises(
             UserError, match="holds checkpoint-3, which no run of this project has written"
         ):
-            claim_output_dir(arguments(tmp_path, **flags))
+            take_output_dir(arguments(tmp_path, **flags))
 
 
 def test_a_run_of_a_version_without_marks_is_known(tmp_path):
@@ -126,14 +126,14 @@ def test_a_run_of_a_version_without_marks_is_known(tmp_path):
     (tmp_path / "README.md").write_text("---\nlibrary_name: trainer-ext\ntags: [x]\n---\n")
     (tmp_path / "model.onnx").write_text("x")
     with pytest.raises(UserError, match="which no run of this project has written"):
-        claim_output_dir(arguments(tmp_path, overwrite_output_dir=True))
+        take_output_dir(arguments(tmp_path, overwrite_output_dir=True))
     (tmp_path / "model.onnx").unlink()
     with pytest.raises(UserError, match="already holds another run"):
-        claim_output_dir(arguments(tmp_path))
-    claim_output_dir(arguments(tmp_path, overwrite_output_dir=True))
+        take_output_dir(arguments(tmp_path))
+    take_output_dir(arguments(tmp_path, overwrite_output_dir=True))
     assert names_in(tmp_path) == ["notes.txt"]
     make_checkpoint(tmp_path, 3)
-    claim_output_dir(arguments(tmp_path, overwrite_output_dir=True))
+    take_output_dir(arguments(tmp_path, overwrite_output_dir=True))
     assert names_in(tmp_path) == ["notes.txt"]
 
 
@@ -150,7 +150,7 @@ def test_what_is_more_than_an_output_folder_is_never_cleared(tmp_path, monkeypat
         monkeypatch.chdir(folder if place == "working" else folder / "inside")
     relative = {"working": ".", "above": ".."}.get(place, folder)
     with pytest.raises(UserError, match="never cleared"):
-        claim_output_dir(arguments(relative, overwrite_output_dir=True))
+        take_output_dir(arguments(relative, overwrite_output_dir=True))
     assert names_in(folder) == before
 
 
@@ -166,9 +166,9 @@ def test_a_list_that_names_what_lies_elsewhere_clears_nothing(tmp_path, name):
     name = name.format(above=tmp_path) if isinstance(name, str) else name
     (folder / MARK).write_text(json.dumps({"files": ["config.json", name]}))
     with pytest.raises(UserError, match=r"\.trainer_ext\.json.* inside the folder"):
-        claim_output_dir(arguments(folder, overwrite_output_dir=True))
+        take_output_dir(arguments(folder, overwrite_output_dir=True))
     with pytest.raises(UserError, match="inside the folder"):
-        claim_output_dir(arguments(folder))
+        take_output_dir(arguments(folder))
     assert (tmp_path / "mine.txt").read_text() == "mine" and (folder / "config.json").is_file()
 
 
@@ -180,7 +180,7 @@ def test_a_damaged_list_clears_nothing(tmp_path, content):
     folder = a_run(tmp_path / "run", "config.json", "a")
     (folder / MARK).write_bytes(content.encode("utf-8", "surrogateescape"))
     with pytest.raises(UserError, match=r"\.trainer_ext\.json.*cannot be read"):
-        claim_output_dir(arguments(folder, overwrite_output_dir=True))
+        take_output_dir(arguments(folder, overwrite_output_dir=True))
     assert (folder / "config.json").is_file() and (folder / "a").is_file()
 
 
@@ -196,14 +196,14 @@ def test_a_folder_that_cannot_be_written_is_noticed_first(tmp_path, monkeypatch)
     with pytest.raises(
         UserError, match="^output_dir .*file/run is not a folder that can be written to"
     ):
-        claim_output_dir(arguments(tmp_path / "file" / "run"))
+        take_output_dir(arguments(tmp_path / "file" / "run"))
 
 
 def test_resume_takes_the_newest_whole_checkpoint_and_drops_a_torn_one(tmp_path):
     make_checkpoint(tmp_path, 9)
     make_checkpoint(tmp_path, 10)
     make_checkpoint(tmp_path, 20, whole=False)
-    assert claim_output_dir(arguments(tmp_path, resume_from_checkpoint="true")) == str(
+    assert take_output_dir(arguments(tmp_path, resume_from_checkpoint="true")) == str(
         tmp_path / "checkpoint-10"
     )
     assert not (tmp_path / "checkpoint-20").exists()
@@ -225,10 +225,10 @@ def test_a_damaged_checkpoint_is_left_for_the_one_before(tmp_path, capsys, name,
     if size == "missing":
         path.unlink()
     with pytest.raises(UserError, match=rf"checkpoint-10 is damaged: .*{name.split('.')[0]}"):
-        claim_output_dir(
+        take_output_dir(
             arguments(tmp_path / "other", resume_from_checkpoint=str(tmp_path / "checkpoint-10"))
         )
-    assert claim_output_dir(arguments(tmp_path, resume_from_checkpoint="true")) == str(
+    assert take_output_dir(arguments(tmp_path, resume_from_checkpoint="true")) == str(
         tmp_path / "checkpoint-9"
     )
     assert name in capsys.readouterr().err and not (tmp_path / "checkpoint-10").exists()
@@ -239,37 +239,37 @@ def test_only_damaged_checkpoints_are_not_trained_over(tmp_path):
     with pytest.raises(
         UserError, match=r"checkpoint-10 is damaged \(scheduler.pt is cut off or damaged\)"
     ):
-        claim_output_dir(arguments(tmp_path, resume_from_checkpoint="true"))
+        take_output_dir(arguments(tmp_path, resume_from_checkpoint="true"))
     assert (tmp_path / "checkpoint-10").is_dir()
 
 
 def test_resume_without_a_checkpoint_starts_at_the_beginning(tmp_path):
-    assert claim_output_dir(arguments(tmp_path, resume_from_checkpoint="true")) is None
+    assert take_output_dir(arguments(tmp_path, resume_from_checkpoint="true")) is None
     a_run(tmp_path, "config.json", "model.safetensors")  # killed while it finished
-    assert claim_output_dir(arguments(tmp_path, resume_from_checkpoint="true")) is None
+    assert take_output_dir(arguments(tmp_path, resume_from_checkpoint="true")) is None
 
 
 def test_a_finished_run_without_checkpoints_is_not_trained_over(tmp_path):
     before = names_in(a_run(tmp_path, "config.json", "model.safetensors", "metrics.json"))
     with pytest.raises(UserError, match="holds a finished run and no checkpoint to go on from"):
-        claim_output_dir(arguments(tmp_path, resume_from_checkpoint="true"))
+        take_output_dir(arguments(tmp_path, resume_from_checkpoint="true"))
     assert names_in(tmp_path) == before
 
 
 def test_resume_from_a_named_checkpoint(tmp_path):
     whole, torn = make_checkpoint(tmp_path, 5), make_checkpoint(tmp_path, 6, whole=False)
-    assert claim_output_dir(arguments(tmp_path, resume_from_checkpoint=str(whole))) == str(whole)
+    assert take_output_dir(arguments(tmp_path, resume_from_checkpoint=str(whole))) == str(whole)
     with pytest.raises(UserError, match="not a whole checkpoint"):
-        claim_output_dir(arguments(tmp_path, resume_from_checkpoint=str(torn)))
+        take_output_dir(arguments(tmp_path, resume_from_checkpoint=str(torn)))
 
 
 def test_a_named_checkpoint_does_not_let_two_runs_mix(tmp_path):
     named = {"resume_from_checkpoint": str(make_checkpoint(tmp_path / "one", 5))}
     a_run(tmp_path / "two", "metrics.json")
     with pytest.raises(UserError, match="two already holds another run"):
-        claim_output_dir(arguments(tmp_path / "two", **named))
-    assert claim_output_dir(arguments(tmp_path / "two", overwrite_output_dir=True, **named))
-    assert claim_output_dir(arguments(tmp_path / "one", overwrite_output_dir=True, **named))
+        take_output_dir(arguments(tmp_path / "two", **named))
+    assert take_output_dir(arguments(tmp_path / "two", overwrite_output_dir=True, **named))
+    assert take_output_dir(arguments(tmp_path / "one", overwrite_output_dir=True, **named))
     assert (tmp_path / "one/checkpoint-5").is_dir() and not (tmp_path / "two/metrics.json").exists()
 
 
@@ -279,11 +279,11 @@ def test_a_checkpoint_without_its_optimizer_is_kept_and_not_resumed(tmp_path):
     (checkpoint / "optimizer.pt").unlink()
     for resume in ("true", str(checkpoint)):
         with pytest.raises(UserError, match="checkpoint-5 holds no optimizer"):
-            claim_output_dir(arguments(tmp_path, resume_from_checkpoint=resume))
+            take_output_dir(arguments(tmp_path, resume_from_checkpoint=resume))
     assert checkpoint.is_dir()
     args = arguments(tmp_path, resume_from_checkpoint="true")
     args.deepspeed = "zero.json"
-    assert claim_output_dir(args) == str(checkpoint)
+    assert take_output_dir(args) == str(checkpoint)
 
 
 def test_a_run_is_over_by_its_steps_or_its_patience(tmp_path):
@@ -295,7 +295,7 @@ def test_a_run_is_over_by_its_steps_or_its_patience(tmp_path):
     assert is_over(checkpoint, 3, 5) and is_over(checkpoint, 0, 4)
 
 
-def test_a_model_is_put_in_place_unusable_first_and_whole_last(tmp_path, monkeypatch):
+def test_a_model_is_install_model_unusable_first_and_whole_last(tmp_path, monkeypatch):
     """Whatever the step before which the process is killed: the old model whole, the new one, or none."""
     new, old, answering = "new", "old", ("config.json", "model.safetensors", "tokenizer.json")
     for cut in range(20):
@@ -317,7 +317,7 @@ def test_a_model_is_put_in_place_unusable_first_and_whole_last(tmp_path, monkeyp
 
 
 def killed_before(count: int, folder) -> bool:
-    """Run `put_in_place`, stopped before its change number `count` in the folder; False when it came to its end."""
+    """Run `install_model`, stopped before its change number `count` in the folder; False when it came to its end."""
 
     class Killed(BaseException):
         pass
@@ -337,7 +337,7 @@ def killed_before(count: int, folder) -> bool:
     watching = [True]
     sys.addaudithook(watch)
     try:
-        put_in_place(folder / "stage", folder)
+        install_model(folder / "stage", folder)
     except Killed:
         return True
     finally:

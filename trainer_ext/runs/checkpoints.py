@@ -1,4 +1,4 @@
-"""What lies in the `checkpoint-N` folders of a run: whether one can be gone on from, and which holds the best model.
+"""The `checkpoint-N` folders of a run: whether training can resume from one, and which holds the best model.
 
 Everything is found beside the checkpoint that is resumed. The state that the Trainer keeps names paths as well, but a
 folder may have been moved since, and another run may lie where it was.
@@ -20,17 +20,18 @@ PREFIX = "checkpoint-"
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """The `checkpoint-N` folders, oldest step first."""
-    found = [
-        c
-        for c in folder.glob(f"{PREFIX}*")
-        if c.is_dir() and c.name.removeprefix(PREFIX).isdecimal()
-    ]
-    return sorted(found, key=lambda c: int(c.name.removeprefix(PREFIX)))
+    """Return the `checkpoint-N` folders, oldest step first."""
+    by_step = {}
+    for path in folder.glob(f"{PREFIX}*"):
+        step = path.name.removeprefix(PREFIX)
+        if path.is_dir() and step.isdecimal():
+            by_step[int(step)] = path
+    # By number: sorted by name, checkpoint-1000 would come before checkpoint-200.
+    return [by_step[step] for step in sorted(by_step)]
 
 
-def is_whole(checkpoint: Path) -> bool:
-    """Whether a checkpoint was written to its end: Trainer writes trainer_state.json last."""
+def is_complete(checkpoint: Path) -> bool:
+    """Return whether a checkpoint was written to its end: Trainer writes trainer_state.json last."""
     try:
         state = json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -39,7 +40,7 @@ def is_whole(checkpoint: Path) -> bool:
 
 
 def state_of(checkpoint: Path) -> TrainerState:
-    """The Trainer's state in a whole checkpoint.
+    """Return the Trainer's state in a complete checkpoint.
 
     Raises:
         UserError: when the file holds something else.
@@ -52,13 +53,12 @@ def state_of(checkpoint: Path) -> TrainerState:
 
 
 def damage(checkpoint: Path, args: TrainingArguments) -> str | None:
-    """What keeps training from going on from a checkpoint that was written to its end; None when nothing does.
-
-    DeepSpeed and FSDP keep their weights and optimizers in files of their own, which are left to them.
-    """
+    """Return what keeps training from resuming from a checkpoint that was written to its end; None if nothing does."""
+    # They keep weights and optimizers in files of their own, which they check themselves.
     if args.deepspeed or args.fsdp:
         return None
-    if problem := damaged_weights(checkpoint):
+    problem = damaged_weights(checkpoint)
+    if problem:
         return problem
     random_states = sorted(checkpoint.glob("rng_state*.pth"))
     if not random_states:
@@ -66,35 +66,36 @@ def damage(checkpoint: Path, args: TrainingArguments) -> str | None:
     for path in (checkpoint / OPTIMIZER_NAME, checkpoint / SCHEDULER_NAME, *random_states):
         if not path.is_file():
             return f"it has no {path.name}"
-        if not is_whole_archive(path):
+        # A kill leaves files cut off; loaded, they end in an error of pickle that names no file.
+        if not is_readable_archive(path):
             return f"{path.name} is cut off or damaged"
     return None
 
 
 def damaged_weights(folder: Path) -> str | None:
-    """What is wrong with the weights in a folder; None when nothing is."""
+    """Return what is wrong with the weights in a folder; None if nothing is."""
     names = [SAFE_WEIGHTS_NAME]
     index = folder / SAFE_WEIGHTS_INDEX_NAME
     if index.is_file():
         try:
-            names = sorted(
-                set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-            )
+            shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+            names = sorted(set(shards.values()))
         except (OSError, ValueError, KeyError, AttributeError):
             return f"{index.name} is damaged"
     for name in names:
         if not (folder / name).is_file():
             return f"it has no {name}"
         try:
-            with safe_open(folder / name, "np"):  # compares the size with what the header says
+            # Opening compares the file's size with its header, without reading the weights.
+            with safe_open(folder / name, "np"):
                 pass
         except (OSError, SafetensorError):
             return f"{name} is cut off or damaged"
     return None
 
 
-def is_whole_archive(path: Path) -> bool:
-    """Whether a file of `torch.save`, a zip archive, can be read to its end; its parts have checksums."""
+def is_readable_archive(path: Path) -> bool:
+    """Return whether a file of `torch.save`, a zip archive, can be read to its end; its parts have checksums."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
@@ -103,15 +104,18 @@ def is_whole_archive(path: Path) -> bool:
 
 
 def best_step(state: TrainerState) -> int | None:
-    """The step of the best model so far; older states name only its folder."""
+    """Return the step of the best model so far; None if there is none yet."""
     if state.best_global_step:
         return state.best_global_step
+    # States of older versions of transformers name only the folder.
     step = Path(state.best_model_checkpoint or "").name.removeprefix(PREFIX)
-    return int(step) if step.isdecimal() else None
+    if step.isdecimal():
+        return int(step)
+    return None
 
 
 def best_beside(checkpoint: Path, state: TrainerState) -> Path | None:
-    """The checkpoint of the best model so far, beside one of the same run; None where no step was the best yet.
+    """Return the checkpoint of the best model so far, beside one of the same run; None if no step was the best yet.
 
     Raises:
         UserError: when it is not there, or damaged.
@@ -130,7 +134,8 @@ def best_beside(checkpoint: Path, state: TrainerState) -> Path | None:
 
 
 def name_best(state: TrainerState, best: Path | None) -> None:
-    """Let a state say which checkpoint holds the best model, whatever path it was kept with."""
-    state.best_model_checkpoint = str(best) if best else None
+    """Set which checkpoint holds the best model in a state, which may have been saved with another path."""
+    state.best_model_checkpoint = None
     if best:
+        state.best_model_checkpoint = str(best)
         state.best_global_step = int(best.name.removeprefix(PREFIX))

@@ -1,15 +1,15 @@
-"""The output folder: whose it is, refused with another run in it, cleared on request, resumed, and filled at the end.
+"""The output folder: refused with another run in it, cleared on request, resumed, and filled at the end.
 
 A run leaves a mark in its folder, which lists every file it writes there. Only a folder with this mark is cleared, and
-only of what is on the list; what else lies there is somebody's own and stays. Folders of versions that left no mark are
-known by what they hold.
+only of what is on the list; everything else belongs to somebody else and stays. Folders of versions that left no mark
+are recognised by their content.
 """
 
 import json
+import logging
 import os
 import shutil
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,7 +19,7 @@ from trainer_ext.arguments.training import TrainingArguments
 from trainer_ext.errors import UserError
 from trainer_ext.files import check_folder, write_json
 from trainer_ext.locks import held
-from trainer_ext.runs.checkpoints import checkpoints, damage, is_whole, state_of
+from trainer_ext.runs.checkpoints import checkpoints, damage, is_complete, state_of
 
 MARK = ".trainer_ext.json"
 LOCK = ".lock"
@@ -29,8 +29,6 @@ TOKENIZER = (
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
-)
-TOKENIZER += (
     "vocab.txt",
     "vocab.json",
     "merges.txt",
@@ -38,8 +36,8 @@ TOKENIZER += (
     "spiece.model",
     "sentencepiece.bpe.model",
 )
-# What a run writes at the top of its folder, in the order of removal: without the first two it is no finished run and
-# no model.
+# What a run writes at the top of its folder, in the order of removal: without the first two the folder is neither a
+# finished run nor a model.
 FILES = (
     "metrics.json",
     "config.json",
@@ -47,22 +45,24 @@ FILES = (
     "resolved_config.yaml",
     "README.md",
     *TOKENIZER,
+    *(f"plots/{name}.png" for name in PLOTS),
 )
-FILES += tuple(f"plots/{name}.png" for name in PLOTS)
+
+logger = logging.getLogger(__name__)
 
 
-def claim_output_dir(args: TrainingArguments) -> str | None:
+def take_output_dir(args: TrainingArguments) -> str | None:
     """Make sure the folder is free for this run, and find the checkpoint to resume from.
 
     Returns:
-        The newest checkpoint that can be gone on from with `resume_from_checkpoint true` (None when there is none yet:
-        the run then starts at the beginning), the one named by it otherwise, None without the flag.
+        The newest checkpoint that training can resume from with `resume_from_checkpoint true` (None before there is
+        one: the run then starts at the beginning), the one that the flag names, or None without the flag.
 
     Raises:
         UserError: when the folder holds another run and neither overwriting nor resuming was asked for, when it holds
             what is not of a run, or cannot be written.
     """
-    folder = Path(args.output_dir)
+    folder = Path(args.output_dir or "")
     if folder.exists() and not folder.is_dir():
         raise UserError(f"output_dir {folder} is a file")
     check_folder("output_dir", folder)
@@ -74,10 +74,11 @@ def claim_output_dir(args: TrainingArguments) -> str | None:
         check_free(folder, args.overwrite_output_dir)
         return None
     named = Path(resume)
-    if not is_whole(named):
+    if not is_complete(named):
         raise UserError(
             f"resume_from_checkpoint {resume} is not a whole checkpoint (no readable trainer_state.json)"
         )
+    # A checkpoint in this very folder is of the run that goes on.
     if named.resolve().parent != folder.resolve():
         check_free(folder, args.overwrite_output_dir)
     check_undamaged(named, args)
@@ -85,7 +86,7 @@ def claim_output_dir(args: TrainingArguments) -> str | None:
 
 
 def check_free(folder: Path, overwrite: bool) -> None:
-    """Let a folder hold no run: it is cleared of one with `overwrite`, and refused without.
+    """Clear the folder of an earlier run with `overwrite`; refuse it without.
 
     Raises:
         UserError: when it holds another run, or files of somebody's own that a run would replace.
@@ -106,16 +107,17 @@ def check_not_foreign(folder: Path, files: Iterable[str] = FILES) -> None:
     """Refuse a folder where this run would replace what no run of this project has written.
 
     Raises:
-        UserError: naming what lies there.
+        UserError: naming what is there.
     """
     known = written(folder)
     there = [name for name in files if name not in known and (folder / name).exists()]
     if not is_ours(folder):
         there += [path.name for path in checkpoints(folder)]
     if there:
+        more = ", ..." if len(there) > 3 else ""
         raise UserError(
-            f"output_dir {folder} holds {', '.join(there[:3])}{', ...' if len(there) > 3 else ''}, which no run of "
-            "this project has written: a run would replace it. Give another folder"
+            f"output_dir {folder} holds {', '.join(there[:3])}{more}, which no run of this project has written: a run "
+            "would replace it. Give another folder"
         )
 
 
@@ -123,10 +125,11 @@ def check_may_be_cleared(folder: Path) -> None:
     """Refuse to clear what is more than an output folder.
 
     Raises:
-        UserError: for the working directory, a home, a root (or what these lie in), and a git checkout.
+        UserError: for the working directory, the home directory and what contains them, and for a git checkout.
     """
     place = folder.resolve()
-    for what, path in (("the working directory", Path.cwd()), ("the home directory", Path.home())):
+    kept = {"the working directory": Path.cwd(), "the home directory": Path.home()}
+    for what, path in kept.items():
         if path.resolve().is_relative_to(place):
             raise UserError(
                 f"output_dir {folder} is {what}, or holds it, and is never cleared: give another folder"
@@ -138,32 +141,24 @@ def check_may_be_cleared(folder: Path) -> None:
 
 
 def newest_checkpoint(folder: Path, args: TrainingArguments) -> str | None:
-    """The newest checkpoint of a run to go on from; None before there is one. Torn and damaged later ones go.
+    """Return the newest checkpoint of a run to resume from; None before there is one. Damaged later ones are removed.
 
     Raises:
         UserError: when there are only damaged ones, or the run is finished and left none.
     """
-    useless, problems = [], []
+    useless: dict[Path, str] = {}
     for checkpoint in reversed(checkpoints(folder)):
-        problem = damage(checkpoint, args) if is_whole(checkpoint) else None
-        if is_whole(checkpoint) and (
-            problem is None or args.save_only_model or not has_optimizer(checkpoint, args)
-        ):
-            check_undamaged(checkpoint, args)
-            for path, why in zip(useless, problems, strict=True):
-                print(
-                    f"note: {path} is left out: {why}; going on from {checkpoint}", file=sys.stderr
-                )
-                shutil.rmtree(path)
-            return str(checkpoint)
-        useless.append(checkpoint)
-        problems.append(problem or "it was cut off while it was written")
-    whole = [path for path in useless if is_whole(path)]
-    if whole:
-        raise UserError(
-            f"{whole[0]} is damaged ({damage(whole[0], args)}), and there is none before it to go on from: remove it "
-            "to begin at the start"
-        )
+        problem = "it was cut off while it was written"
+        if is_complete(checkpoint):
+            found = damage(checkpoint, args)
+            # Without an optimizer none of them has one (save_only_model): that is refused below, not skipped.
+            if found is None or args.save_only_model or not has_optimizer(checkpoint, args):
+                check_undamaged(checkpoint, args)
+                remove_later(useless, checkpoint)
+                return str(checkpoint)
+            problem = found
+        useless[checkpoint] = problem
+    check_none_complete(useless, args)
     if (folder / "metrics.json").is_file():
         raise UserError(
             f"output_dir {folder} holds a finished run and no checkpoint to go on from: give --overwrite_output_dir "
@@ -174,8 +169,26 @@ def newest_checkpoint(folder: Path, args: TrainingArguments) -> str | None:
     return None
 
 
+def remove_later(useless: Mapping[Path, str], checkpoint: Path) -> None:
+    """Remove checkpoints that training cannot resume from, with a note why; `checkpoint` is the one it resumes from."""
+    for path, problem in useless.items():
+        logger.info("%s is left out: %s; going on from %s", path, problem, checkpoint)
+        shutil.rmtree(path)
+
+
+def check_none_complete(useless: Mapping[Path, str], args: TrainingArguments) -> None:
+    """Raise `UserError` for a damaged checkpoint that was complete: hours of training may be saved by hand."""
+    for path in useless:
+        if is_complete(path):
+            raise UserError(
+                f"{path} is damaged ({damage(path, args)}), and there is none before it to go on from: remove it "
+                "to begin at the start"
+            )
+
+
 def has_optimizer(checkpoint: Path, args: TrainingArguments) -> bool:
-    """Whether a checkpoint was saved with its optimizer; DeepSpeed and FSDP keep it in files of their own."""
+    """Return whether a checkpoint was saved with its optimizer."""
+    # DeepSpeed and FSDP keep it in files of their own.
     return bool(args.deepspeed or args.fsdp or (checkpoint / "optimizer.pt").is_file())
 
 
@@ -190,29 +203,31 @@ def check_undamaged(checkpoint: Path, args: TrainingArguments) -> None:
             f"{checkpoint} holds no optimizer (save_only_model true?), so that training cannot go on from it: give it "
             "as model_name_or_path with another output_dir, or --overwrite_output_dir true instead of resuming"
         )
-    if problem := damage(checkpoint, args):
+    problem = damage(checkpoint, args)
+    if problem:
         raise UserError(
             f"{checkpoint} is damaged: {problem}. Give an earlier checkpoint, or begin anew"
         )
 
 
 def is_ours(folder: Path) -> bool:
-    """Whether a run of this project has written here: by its mark, or as versions without one left their folders."""
+    """Return whether a run of this project has written here."""
     if (folder / MARK).is_file():
         return True
-    made = is_our_model(folder) or any(
-        (folder / name).is_file() for name in ("folds.json", "seeds.json")
-    )
-    trained = (
-        made
-        and starts_with(folder / "resolved_config.yaml", RESOLVED_HEADER)
-        and not any(folder.glob("*.onnx"))
-    )
-    return trained or any(map(is_our_model, checkpoints(folder)))
+    # From here on: folders of versions that left no mark.
+    if any(map(is_our_model, checkpoints(folder))):
+        return True
+    lists = [folder / "folds.json", folder / "seeds.json"]
+    if not (is_our_model(folder) or any(path.is_file() for path in lists)):
+        return False
+    # An export has the checkpoint's config, too; it was not trained here.
+    if any(folder.glob("*.onnx")):
+        return False
+    return starts_with(folder / "resolved_config.yaml", RESOLVED_HEADER)
 
 
 def is_our_model(folder: Path) -> bool:
-    """Whether the config in a folder is that of a model of this project."""
+    """Return whether the config in a folder is that of a model of this project."""
     try:
         return "pipeline" in json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError):
@@ -220,7 +235,7 @@ def is_our_model(folder: Path) -> bool:
 
 
 def starts_with(path: Path, beginning: str) -> bool:
-    """Whether a text file begins like this."""
+    """Return whether a text file begins like this."""
     try:
         with open(path, encoding="utf-8") as file:
             return file.read(len(beginning)) == beginning
@@ -229,23 +244,25 @@ def starts_with(path: Path, beginning: str) -> bool:
 
 
 def holds_run(folder: Path) -> bool:
-    """Whether something of a run lies in a folder."""
+    """Return whether there is anything of a run in a folder."""
     return bool(checkpoints(folder)) or any((folder / name).exists() for name in written(folder))
 
 
 def written(folder: Path) -> list[str]:
-    """Names of the files that are a run's; nothing in a folder that holds none.
+    """Return the names of the files that a run wrote; none in a folder without a run.
 
     Raises:
-        UserError: when the list cannot be read, or names what is not inside the folder: what is named may be removed.
+        UserError: when the list cannot be read, or names what is not inside the folder.
     """
     try:
         names = json.loads((folder / MARK).read_text(encoding="utf-8"))["files"]
         if not isinstance(names, list):
-            raise ValueError("its files are no list")
-        if outside := [name for name in names if not is_inside(folder, name)]:
-            raise ValueError(f"{outside[0]!r} is no file inside the folder")
-        return list(names)
+            raise ValueError("its files are not a list")
+        # Whoever made the list may not reach elsewhere: what is named may be removed.
+        for name in names:
+            if not is_inside(folder, name):
+                raise ValueError(f"{name!r} is not a file inside the folder")
+        return names
     except FileNotFoundError:
         pass
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -254,12 +271,13 @@ def written(folder: Path) -> list[str]:
         ) from error
     if not is_ours(folder):
         return []
-    card = starts_with(folder / "README.md", "---\nlibrary_name: trainer-ext\n")
-    return [name for name in FILES if name != "README.md" or card]
+    # A README.md that is not a model card is somebody's own.
+    has_card = starts_with(folder / "README.md", "---\nlibrary_name: trainer-ext\n")
+    return [name for name in FILES if name != "README.md" or has_card]
 
 
 def is_inside(folder: Path, name: Any) -> bool:
-    """Whether a name on a list is that of a file in the folder: whoever made the list may not reach elsewhere."""
+    """Return whether a name on a list is that of a file in the folder."""
     if not isinstance(name, str) or "\0" in name or "\\" in name or not PurePosixPath(name).name:
         return False
     path = PurePosixPath(name)
@@ -268,13 +286,11 @@ def is_inside(folder: Path, name: Any) -> bool:
 
 
 def mark(folder: Path, files: Iterable[str] = FILES) -> None:
-    """Mark a folder as a run's, which writes these files too; before they are written."""
-    known = written(folder)
+    """Mark a folder as that of a run, which will write these files; call it before they are written."""
+    # A dictionary keeps the order, which is that of removal.
+    names = list(dict.fromkeys([*written(folder), *files]))
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(
-        folder / MARK,
-        {"what": "files of a trainer-ext run", "files": list(dict.fromkeys([*known, *files]))},
-    )
+    write_json(folder / MARK, {"what": "files of a trainer-ext run", "files": names})
 
 
 def clear(folder: Path, files: Iterable[str] = ()) -> None:
@@ -282,7 +298,7 @@ def clear(folder: Path, files: Iterable[str] = ()) -> None:
 
     Args:
         folder: of the run.
-        files: that are known to be its, beside those on its list.
+        files: that are known to be the run's, besides those on its list.
     """
     for name in (*files, *written(folder)):
         path = folder / name
@@ -290,18 +306,21 @@ def clear(folder: Path, files: Iterable[str] = ()) -> None:
             path.unlink()
     for path in checkpoints(folder):
         shutil.rmtree(path)
+    # It stays if it holds a file of somebody else.
     with suppress(OSError):
-        (folder / "plots").rmdir()  # unless something of somebody's own is in there
+        (folder / "plots").rmdir()
     (folder / MARK).unlink(missing_ok=True)
 
 
-def put_in_place(stage: Path, folder: Path) -> None:
-    """Move a saved model into its folder, which is no model, and no finished run, before all of it is there."""
+def install_model(stage: Path, folder: Path) -> None:
+    """Move a saved model from `stage` into its folder, which is not a model before all of it is there."""
     names = sorted(path.name for path in stage.iterdir())
     mark(folder, names)
+    # First, the folder stops being a finished run and a model; config.json, which makes it one, comes last.
     for name in ("metrics.json", "config.json"):
         (folder / name).unlink(missing_ok=True)
-    for name in sorted(names, key=lambda name: name == "config.json"):
+    names.sort(key=lambda name: name == "config.json")
+    for name in names:
         os.replace(stage / name, folder / name)
     stage.rmdir()
 
@@ -310,31 +329,34 @@ def put_in_place(stage: Path, folder: Path) -> None:
 def locked(folder: Path) -> Iterator[None]:
     """Hold a folder, so that no two processes train in it at once (one may have outlived its parent).
 
-    A folder that is made for this, and in which nothing is left, goes again.
+    A folder that is made for this, and stays empty, is removed again.
 
     Raises:
         UserError: when another process holds it.
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
+    busy = f"{folder} is being trained by another process; wait for it, or end it"
     try:
-        with held(
-            folder / LOCK, f"{folder} is being trained by another process; wait for it, or end it"
-        ):
+        with held(folder / LOCK, busy):
             yield
     finally:
         if made and [path.name for path in folder.iterdir()] == [LOCK]:
             (folder / LOCK).unlink()
         for path in made:
-            with suppress(OSError):  # it is not empty: the run has begun
+            # It fails if the folder is not empty: then the run has begun.
+            with suppress(OSError):
                 path.rmdir()
 
 
 def is_over(checkpoint: str, patience: int, last_step: int) -> bool:
-    """Whether the run behind a checkpoint had come to its last step, or used up its patience: resuming trains no more.
+    """Return whether the run of a checkpoint was at its last step, or had used up its patience.
 
-    A step more would be trained otherwise, since the Trainer looks for the end only after a step.
+    Resumed, it would train one step more: the Trainer looks for the end only after a step.
     """
     state = state_of(Path(checkpoint))
-    stored = state.stateful_callbacks.get("EarlyStoppingCallback", {})
-    waited = stored.get("attributes", {}).get("early_stopping_patience_counter", 0)
-    return state.global_step >= last_step or bool(patience) and waited >= patience
+    if state.global_step >= last_step:
+        return True
+    callbacks: Any = state.stateful_callbacks or {}
+    stored = callbacks.get("EarlyStoppingCallback", {}).get("attributes", {})
+    waited = stored.get("early_stopping_patience_counter", 0)
+    return bool(patience) and waited >= patience

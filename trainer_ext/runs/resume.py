@@ -1,7 +1,8 @@
-"""What a checkpoint was trained with, written into it, so that a resumed run is the same training to its end."""
+"""What a checkpoint was trained with is written into it, so that a resumed run is the same training to its end."""
 
+import logging
 import math
-import sys
+from collections.abc import Iterable
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,12 @@ TRAINING = (
     "lr_scheduler_kwargs",
     "warmup_ratio",
     "warmup_steps",
-)
-TRAINING += ("optim", "optim_args", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon")
-TRAINING += (
+    "optim",
+    "optim_args",
+    "weight_decay",
+    "adam_beta1",
+    "adam_beta2",
+    "adam_epsilon",
     "label_smoothing_factor",
     "neftune_noise_alpha",
     "group_by_length",
@@ -37,42 +41,58 @@ TRAINING += (
     "data_seed",
 )
 
+logger = logging.getLogger(__name__)
+
 
 def training_flags(args: Arguments) -> dict[str, Any]:
-    """The flags that say what is trained and how, as JSON has them.
+    """Return the flags that decide what is trained and how, as JSON has them.
 
-    Not among them: how long (`num_train_epochs`, `max_steps`), how often it is looked at, and how a step is computed
+    Not among them: how long (`num_train_epochs`, `max_steps`), how often it is evaluated, and how a step is computed
     (batch size against accumulation, precision, devices), which a run that ran out of memory may have to change.
     """
+    values = flags_of(args.data, ("task", "max_length", *names_in(PreprocessingArguments)))
+    values |= flags_of(args.model, names_in(ModelArguments))
+    values |= flags_of(args.objective, names_in(ObjectiveArguments))
+    values |= flags_of(args.training, (*names_in(OptimisationArguments), *TRAINING))
+    return values
 
-    def names_in(group: type) -> list[str]:
-        return [spec.name for spec in fields(group) if spec.name not in NOT_TRAINED_WITH]
 
-    named = (
-        (args.data, ("task", "max_length", *names_in(PreprocessingArguments))),
-        (args.model, names_in(ModelArguments)),
-        (args.objective, names_in(ObjectiveArguments)),
-        (args.training, (*names_in(OptimisationArguments), *TRAINING)),
-    )
-    values = {name: getattr(group, name) for group, names in named for name in names}
-    return {name: getattr(value, "value", value) for name, value in values.items()}
+def names_in(group: type) -> list[str]:
+    """Return the flags of a group that change what is trained."""
+    names = [spec.name for spec in fields(group)]
+    return [name for name in names if name not in NOT_TRAINED_WITH]
+
+
+def flags_of(group: Any, names: Iterable[str]) -> dict[str, Any]:
+    """Return values of a group by name; enums as the words that stand for them."""
+    values = {}
+    for name in names:
+        value = getattr(group, name)
+        values[name] = getattr(value, "value", value)
+    return values
 
 
 def kept_flags(args: Arguments) -> dict[str, Any]:
-    """What a checkpoint keeps of its flags: those of `training_flags`, its batches, and what its best model is."""
-    training = args.training
-    batches = [training.train_batch_size, training.gradient_accumulation_steps, training.world_size]
-    return training_flags(args) | {"batches": batches, "best_by": best_by(training)}
+    """Return what a checkpoint keeps: the flags of `training_flags`, its batches, and what its best model is."""
+    kept = training_flags(args)
+    kept["batches"] = batches_of(args.training)
+    kept["best_by"] = best_by(args.training)
+    return kept
+
+
+def batches_of(training: TrainingArguments) -> list[int]:
+    """Return the factors of the rows of a step: batch size, accumulation, processes."""
+    return [training.train_batch_size, training.gradient_accumulation_steps, training.world_size]
 
 
 def best_by(training: TrainingArguments) -> list:
-    """What makes one step better than another: the metric, and whether more of it is better."""
+    """Return what makes one step better than another: the metric, and whether more of it is better."""
     metric = (training.metric_for_best_model or "").removeprefix("eval_")
     return [metric, bool(training.greater_is_better)]
 
 
 def check_flags(checkpoint: str | None, args: Arguments) -> None:
-    """Refuse to go on with another training than the one that made a checkpoint.
+    """Refuse to resume with another training than the one that made a checkpoint.
 
     Raises:
         UserError: naming each flag that differs, with both values.
@@ -80,15 +100,9 @@ def check_flags(checkpoint: str | None, args: Arguments) -> None:
     if not checkpoint:
         return
     path = Path(checkpoint) / FLAGS_FILE
-    before, now = read_json(path) if path.is_file() else {}, training_flags(args)
+    before = read_json(path) if path.is_file() else {}
     if before:
-        defaults = default_flags()  # an older version did not know a flag that is not there
-        earlier = {name: before.get(name, defaults.get(name)) for name in now}
-        changed = [
-            f"{name} was {earlier[name]}, now it is {now[name]}"
-            for name in now
-            if earlier[name] != now[name]
-        ]
+        changed = changed_flags(before, training_flags(args))
         if changed:
             raise UserError(
                 f"{checkpoint} is of another training: {'; '.join(changed)}. {instead(checkpoint)}"
@@ -97,11 +111,26 @@ def check_flags(checkpoint: str | None, args: Arguments) -> None:
     check_best(checkpoint, before.get("best_by"), args.training)
 
 
+def changed_flags(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Return the flags that differ, in words."""
+    defaults = default_flags()
+    changed = []
+    for name, value in now.items():
+        # An older version did not know a flag that is missing: it trained as the default does now.
+        earlier = before.get(name, defaults.get(name))
+        if earlier != value:
+            changed.append(f"{name} was {earlier}, now it is {value}")
+    return changed
+
+
 def default_flags() -> dict[str, Any]:
-    """The flags' values where none is given."""
-    groups = (DataArguments, ModelArguments, ObjectiveArguments, TrainingArguments)
-    specs = [spec for group in groups for spec in fields(group) if spec.default is not MISSING]
-    return {spec.name: spec.default for spec in specs}
+    """Return the flags' values if none is given."""
+    defaults = {}
+    for group in (DataArguments, ModelArguments, ObjectiveArguments, TrainingArguments):
+        for spec in fields(group):
+            if spec.default is not MISSING:
+                defaults[spec.name] = spec.default
+    return defaults
 
 
 def check_batches(checkpoint: str, before: list[int] | None, training: TrainingArguments) -> None:
@@ -110,15 +139,15 @@ def check_batches(checkpoint: str, before: list[int] | None, training: TrainingA
     Raises:
         UserError: naming both ways to make a step, and one that fits.
     """
-    now = [training.train_batch_size, training.gradient_accumulation_steps, training.world_size]
+    now = batches_of(training)
+    # auto_find_batch_size changes the batches by itself, and the Trainer finds its place again.
     if not before or training.auto_find_batch_size or math.prod(before) == math.prod(now):
         return
-    accumulation, rest = divmod(math.prod(before), now[0] * now[2])
-    fitting = (
-        ""
-        if rest
-        else f" (with --gradient_accumulation_steps {accumulation} they are as long as before)"
-    )
+    size, _, processes = now
+    accumulation, rest = divmod(math.prod(before), size * processes)
+    fitting = ""
+    if not rest:
+        fitting = f" (with --gradient_accumulation_steps {accumulation} they are as long as before)"
     raise UserError(
         f"{checkpoint} was trained in steps of {rows_of_step(before)}, now they are of {rows_of_step(now)}, and its "
         f"schedule and place in the rows are counted in steps{fitting}. {instead(checkpoint)}"
@@ -126,7 +155,7 @@ def check_batches(checkpoint: str, before: list[int] | None, training: TrainingA
 
 
 def rows_of_step(batches: list[int]) -> str:
-    """`16 rows (per_device_train_batch_size 4 x gradient_accumulation_steps 4)`."""
+    """Return `16 rows (per_device_train_batch_size 4 x gradient_accumulation_steps 4)`."""
     size, accumulation, processes = batches
     several = f" x {processes} processes" if processes > 1 else ""
     made = (
@@ -149,12 +178,12 @@ def check_position(checkpoint: Path, training: TrainingArguments, steps_in_epoch
             f"{checkpoint} is at step {state.global_step} and epoch {state.epoch:g}, but with per_device_train_batch_"
             f"size {training.per_device_train_batch_size} and gradient_accumulation_steps "
             f"{training.gradient_accumulation_steps} an epoch has {steps_in_epoch} steps: give those it was trained "
-            f"with, or others with the same product. {instead(checkpoint)}"
+            f"with, or others with the same product. {instead(str(checkpoint))}"
         )
 
 
 def check_best(checkpoint: str, before: list | None, training: TrainingArguments) -> None:
-    """Refuse to compare with the best so far what cannot be compared; it must lie beside the checkpoint.
+    """Refuse to compare with the best model so far what cannot be compared; it must be beside the checkpoint.
 
     Raises:
         UserError: when it was chosen by another metric, or is not there.
@@ -163,11 +192,11 @@ def check_best(checkpoint: str, before: list | None, training: TrainingArguments
         return
     state, now = state_of(Path(checkpoint)), best_by(training)
     if state.best_metric is None:
-        print(
-            f"note: {checkpoint} names no best model: it is looked for from the next evaluation on",
-            file=sys.stderr,
+        logger.info(
+            "%s names no best model: it is looked for from the next evaluation on", checkpoint
         )
         return
+    # Checkpoints that do not keep the metric's name still have its values in their log.
     if before is None and not is_in_history(state, now[0]):
         before = ["another metric", now[1]]
     if before and before != now:
@@ -179,7 +208,7 @@ def check_best(checkpoint: str, before: list | None, training: TrainingArguments
 
 
 def is_in_history(state: TrainerState, metric: str) -> bool:
-    """Whether the best metric so far is a value that this metric has had."""
+    """Return whether the best metric so far is a value that this metric has had."""
     return any(entry.get(f"eval_{metric}") == state.best_metric for entry in state.log_history)
 
 
@@ -209,6 +238,7 @@ def check_rows(
         )
     if pipeline["train_data_sha256"] != train_sha256:
         raise UserError(f"{checkpoint} was trained on other rows than these. {instead(checkpoint)}")
+    # Older checkpoints do not record their validation rows: those of now are taken for the same.
     before = pipeline.get("validation_data_sha256", validation_sha256)
     if best and before != validation_sha256 and state_of(Path(checkpoint)).best_metric is not None:
         raise UserError(
@@ -217,7 +247,7 @@ def check_rows(
 
 
 def instead(checkpoint: str) -> str:
-    """What to do when a training cannot be resumed."""
+    """Return what to do when a training cannot be resumed."""
     return (
         f"Begin anew with --overwrite_output_dir true, or start another training from it: --model_name_or_path "
         f"{checkpoint} with another output_dir"
@@ -225,7 +255,7 @@ def instead(checkpoint: str) -> str:
 
 
 class ResumedCallback(TrainerCallback):
-    """Lets the flags asked for hold over those in the state of the checkpoint that is resumed.
+    """Let the flags of now win over those in the state of the checkpoint that is resumed.
 
     Args:
         checkpoint: its folder, beside which the best model so far lies.
@@ -235,9 +265,11 @@ class ResumedCallback(TrainerCallback):
         self.checkpoint = checkpoint
 
     def on_train_begin(self, args, state, control, **kwargs):
-        """When the state has been loaded, and knows its new end."""
+        """Correct the state, which has been loaded and knows its new end."""
         state.train_batch_size = args.train_batch_size
         state.compute_steps(args, state.max_steps)
-        name_best(
-            state, best_beside(self.checkpoint, state) if args.load_best_model_at_end else None
-        )
+        best = None
+        if args.load_best_model_at_end:
+            # By its place beside the checkpoint: the path in the state may be that of another run by now.
+            best = best_beside(self.checkpoint, state)
+        name_best(state, best)

@@ -4,7 +4,8 @@ The job knows nothing of folds. Whoever trains a model as one of several hands o
 and what else to keep before the model counts as finished.
 """
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,7 +32,7 @@ from trainer_ext.processes import entered_by_main, main_first, on_main, only_mai
 from trainer_ext.reports.cards import write_model_card
 from trainer_ext.reports.run_report import write_plots
 from trainer_ext.reports.tables import metrics_table
-from trainer_ext.runs.output_dir import claim_output_dir, is_over, locked, mark, put_in_place
+from trainer_ext.runs.output_dir import install_model, is_over, locked, mark, take_output_dir
 from trainer_ext.runs.resume import check_flags, check_rows
 from trainer_ext.tasks import Task
 from trainer_ext.tasks.outputs import ScoredRows
@@ -42,6 +43,8 @@ from trainer_ext.training.ridge_head import start_from_ridge
 from trainer_ext.training.trainer import CustomTrainer
 
 PREFIXES = {"validation": "eval", "test": "test"}  # of the metrics' names, by split
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class Prepared:
     Attributes:
         task: with the classes of the training rows.
         datasets: the labelled rows by split; None for a split without rows.
+        labels: of the training rows; of streamed ones those of the first.
         tokenizer: of the model.
         model: freshly built, or loaded.
         tokens: the rows of `train` and `validation` as the model reads them.
@@ -75,6 +79,7 @@ class Prepared:
 
     task: Task
     datasets: Datasets
+    labels: Sequence
     tokenizer: PreTrainedTokenizerBase
     model: EncoderWithHead
     tokens: dict[str, Any]
@@ -132,6 +137,7 @@ def train_model(
             metrics = collect_metrics(args, trainer, finished, speed)
             write_reports(args, trainer, prepared.datasets, finished, metrics)
             before_done(finished)
+            # Last: a run without it is resumed, one with it is finished.
             write_json(folder / "metrics.json", metrics)
             publish_model(args, run, prepared.datasets, finished, metrics)
         print_result(folder, metrics, trainer.holds_best)
@@ -141,9 +147,10 @@ def train_model(
 def claim(args: Arguments) -> str | None:
     """Take the output folder, and return the checkpoint to resume from; None to begin at the start."""
     for note in args.training.precision_notes:
-        print(note)
+        logger.info(note)
+    # Before hours of training, whose model could not be uploaded in the end.
     check_hub(args.training)
-    checkpoint = claim_output_dir(args.training)
+    checkpoint = take_output_dir(args.training)
     check_flags(checkpoint, args)
     return checkpoint
 
@@ -152,6 +159,7 @@ def lies_in(checkpoint: str | None, folder: Path) -> bool:
     """Return whether a checkpoint is of the run in `folder`, which then goes on, rather than of another one."""
     if checkpoint is None:
         return False
+    # Resolved: one may be given relative to the working directory, the other as it is in a recipe.
     return Path(checkpoint).resolve().parent == folder.resolve()
 
 
@@ -160,42 +168,50 @@ def prepare(args: Arguments, load: Callable[[], TrainingData], checkpoint: str |
     data, training = args.data, args.training
     loaded = load()
     task, datasets = loaded.task, loaded.build_datasets()
-    if training.eval_strategy != "no" and not datasets["validation"]:
+    train, validation = datasets["train"], datasets["validation"]
+    if train is None:
+        raise UserError("there are no training rows")
+    if training.eval_strategy != "no" and not validation:
         raise UserError(
             f"eval_strategy {training.eval_strategy.value} needs validation rows, but there are none"
         )
-    train_sha256 = dataset_sha256(datasets["train"])
-    validation_sha256 = dataset_sha256(datasets["validation"]) if datasets["validation"] else None
+    train_sha256 = dataset_sha256(train)
+    validation_sha256 = dataset_sha256(validation) if validation else None
     check_rows(checkpoint, train_sha256, validation_sha256, training.load_best_model_at_end)
     # Before the model is built: a fresh head takes its weights from this generator.
     set_seed(training.seed)
     cleaning = Cleaning.from_flags(data.clean, data.stopwords_file)
-    tokenizer = build_tokenizer(args.model, data, ModelTexts(datasets["train"], cleaning))
+    tokenizer = build_tokenizer(args.model, data, ModelTexts(train, cleaning))
     log_summary(datasets, tokenizer, data.max_length)
     pipeline = pipeline_of(data, task, tokenizer, cleaning, train_sha256, validation_sha256)
-    model = build_model(args.model, data, task, tokenizer, pipeline, datasets["train"]["labels"])
+    model = build_model(args.model, data, task, tokenizer, pipeline, train["labels"])
     prepare_layers(model, args.model)
     tokens = tokenize_splits(args, task, model, tokenizer, datasets)
-    return Prepared(task, datasets, tokenizer, model, tokens)
+    return Prepared(task, datasets, train["labels"], tokenizer, model, tokens)
 
 
 def trainer_for(args: Arguments, prepared: Prepared) -> CustomTrainer:
     """Return the trainer; under a launcher only the main process prints what it notes."""
-    labels = prepared.datasets["train"]["labels"]
     with only_main_speaks():
         return build_trainer(
-            args, prepared.task, prepared.model, prepared.tokenizer, labels, prepared.tokens
+            args,
+            prepared.task,
+            prepared.model,
+            prepared.tokenizer,
+            prepared.labels,
+            prepared.tokens,
         )
 
 
 def train_from(args: Arguments, trainer: CustomTrainer, checkpoint: str | None) -> dict[str, float]:
     """Train, from a checkpoint if there is one; returns what the Trainer measured of its speed."""
+    # A checkpoint has a trained head already.
     if args.model.head_init == "ridge" and not checkpoint:
         start_from_ridge(trainer)
     last_step = trainer.steps()[1]
     if checkpoint and is_over(checkpoint, args.training.early_stopping_patience, last_step):
         if trainer.is_world_process_zero():
-            print(f"{checkpoint} is at the end of its training: nothing is left to train")
+            logger.info("%s is at the end of its training: nothing is left to train", checkpoint)
         trainer.load_finished(checkpoint)
         return {"train_runtime": 0.0, "train_samples_per_second": 0.0}
     return trainer.train(resume_from_checkpoint=checkpoint).metrics
@@ -208,7 +224,7 @@ def save(args: Arguments, trainer: CustomTrainer) -> None:
         # On every process, not only the main one: weights that are split (FSDP) are gathered here.
         trainer.save_model(str(beside), _internal_call=True)
         if trainer.is_world_process_zero():
-            put_in_place(beside, folder)
+            install_model(beside, folder)
             write_resolved(args, folder)
     if training.push_to_hub:
         trainer.push_to_hub(commit_message="Model save", revision=training.hub_revision)
@@ -218,8 +234,9 @@ def score_saved(args: Arguments, trainer: CustomTrainer, datasets: Datasets) -> 
     """Calibrate and score the model as it was saved, not as it is in memory."""
     folder, task = Path(args.training.output_dir), trainer.task
     shows_bar = not args.training.disable_tqdm
-    if args.model.calibrate != "none":
-        rows = datasets["validation"]
+    rows = datasets["validation"]
+    # First, so that the scores are those that the model will have.
+    if args.model.calibrate != "none" and rows:
         task.calibration = calibrate(
             folder,
             rows["text"],
