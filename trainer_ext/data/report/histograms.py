@@ -31,7 +31,11 @@ def first_items(items: Mapping[str, Value], count: int) -> dict[str, Value]:
 def legend_beside(axis: Axes, fallback: str | None) -> None:
     """Put the legend to the right of a picture: inside, it would hide bars."""
     fonts = {"family": families(fallback)}
-    axis.legend(prop=fonts, bbox_to_anchor=(1.01, 1), loc="upper left")
+    axis.legend(
+        prop=fonts,
+        bbox_to_anchor=(1.01, 1),
+        loc="upper left",
+    )
 
 
 def legend_label(name: str, fallback: str | None, otherwise: str) -> str:
@@ -46,7 +50,11 @@ def figure_height(lines: float) -> float:
 
 
 def name_rows(
-    axis: Axes, places: np.ndarray, names: Iterable[str], otherwise: str, fallback: str | None
+    axis: Axes,
+    places: np.ndarray,
+    names: Iterable[str],
+    otherwise: str,
+    fallback: str | None,
 ) -> None:
     """Name the rows of bars, the first on top; one whose name cannot be drawn is called by its number."""
     labels = []
@@ -58,7 +66,10 @@ def name_rows(
 
 @picture
 def length_histogram(
-    lengths: Mapping[str, Sequence[int]], unit: str, limits: Iterable[int], path: Path
+    lengths: Mapping[str, Sequence[int]],
+    unit: str,
+    limits: Iterable[int],
+    path: Path,
 ) -> None:
     """Draw the share of the texts by length, a line a file, and the max_lengths as dashed lines."""
     figure, axis = plt.subplots(figsize=(8, 4))
@@ -81,7 +92,9 @@ def length_histogram(
             draw_limit(axis, limit)
     axis.set(xlabel=f"{unit} (the last bar holds everything longer)", ylabel="share of the texts")
     if len(drawn) < len(lengths):
-        axis.set_title(f"the first {FILES} of {len(lengths)} files", pad=20)
+        heading = f"the first {FILES} of {len(lengths)} files"
+        # Above the numbers of the dashed lines.
+        axis.set_title(heading, pad=20)
     axis.legend(prop={"family": families(fallback)})
     save(figure, path)
 
@@ -100,7 +113,12 @@ def bin_edges(lengths: Iterable[Sequence[int]]) -> list[float]:
 
 def draw_limit(axis: Axes, limit: int) -> None:
     """Draw a dashed line for a max_length, with the number above it."""
-    axis.axvline(limit, color="gray", linestyle="--", linewidth=0.8)
+    axis.axvline(
+        limit,
+        color="gray",
+        linestyle="--",
+        linewidth=0.8,
+    )
     axis.text(
         limit,
         1.01,
@@ -136,7 +154,12 @@ def class_bars(counts: Counts, title: str, path: Path) -> None:
             label=legend_label(file, fallback, f"file {number}"),
         )
         # The default format would write a million as 1e+06.
-        axis.bar_label(bars, fmt="{:.0f}", padding=2, fontsize=7)
+        axis.bar_label(
+            bars,
+            fmt="{:.0f}",
+            padding=2,
+            fontsize=7,
+        )
     middle = height * (len(files) - 1) / 2
     name_rows(axis, places + middle, classes, "#", fallback)
     heading = drawable(title, fallback, "classes")
@@ -156,7 +179,8 @@ def aspect_bars(classes: Counts, title: str, path: Path) -> None:
     names, columns, counts = cross_table(first_items(classes, SHOWN))
     # A column without rows has no shares, and must not divide by zero.
     shares = counts / counts.sum(axis=0).clip(min=1)
-    by_size = np.argsort(-counts.sum(axis=1), kind="stable").tolist()
+    totals = counts.sum(axis=1)
+    by_size = np.argsort(-totals, kind="stable").tolist()
     largest = by_size[:SHOWN]
     fallback = font_for("".join([*names, *columns, title]))
     figure, axis = plt.subplots(figsize=(9, figure_height(len(columns))))
@@ -164,7 +188,12 @@ def aspect_bars(classes: Counts, title: str, path: Path) -> None:
     left = np.zeros(len(columns))
     for number, place in enumerate(sorted(largest, key=names.__getitem__), 1):
         label = legend_label(names[place], fallback, f"#{number}")
-        axis.barh(places, shares[place], left=left, label=label)
+        axis.barh(
+            places,
+            shares[place],
+            left=left,
+            label=label,
+        )
         left += shares[place]
     name_rows(axis, places, columns, "column ", fallback)
     axis.set(xlim=(0, 1), xlabel="share of the rows")
@@ -198,7 +227,12 @@ def target_histogram(targets: Mapping[str, Sequence[float]], title: str, path: P
     if len(drawn) < len(targets):
         heading += f" (the first {TARGETS} of {len(targets)})"
     figure.tight_layout()
-    figure.suptitle(heading, family=families(fallback), y=1, va="bottom")
+    figure.suptitle(
+        heading,
+        family=families(fallback),
+        y=1,
+        va="bottom",
+    )
     save(figure, path)
 
 

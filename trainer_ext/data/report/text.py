@@ -59,7 +59,8 @@ def overview(files: Sequence[FileReport]) -> str:
     repeats_of = itemgetter(*REPEATS)
     rows = []
     for file in files:
-        missing = sum(gap["count"] for gap in file["missing"].values())
+        gaps = file["missing"].values()
+        missing = sum(gap["count"] for gap in gaps)
         repeats = repeats_of(file["duplicates"])
         rows.append([file["name"], file["rows"], missing, *repeats])
     return table(rows, ["file", "rows", "missing", *REPEATS.values()])
@@ -67,17 +68,16 @@ def overview(files: Sequence[FileReport]) -> str:
 
 def notes(file: FileReport) -> Iterator[str]:
     """Yield a line for each column with gaps or with labels that are not classes."""
+    name = file["name"]
     for column, gap in file["missing"].items():
+        shown = on_screen(column)
         places = ", ".join(gap["first"])
-        count = gap["count"]
-        yield f"{file['name']}: no {on_screen(column)} in {count} rows: {places}"
+        yield f"{name}: no {shown} in {gap['count']} rows: {places}"
     for column, counts in file["unknown_labels"].items():
         # With quotes, because what is wrong with a label may be a blank.
         listed = [f"{value!r} ({count})" for value, count in counts.items()]
         unknown = ", ".join(listed)
-        yield (
-            f"{file['name']}: {on_screen(column)} has labels that are none of label_names: {unknown}"
-        )
+        yield f"{name}: {on_screen(column)} has labels that are none of label_names: {unknown}"
 
 
 def shared_table(shared: Sequence[dict[str, Any]]) -> str:
