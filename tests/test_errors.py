@@ -16,7 +16,9 @@ from trainer_ext.arguments.fields import option
 from trainer_ext.arguments.first_pass import kept_flags, training_parser
 from trainer_ext.errors import (
     UserError,
+    describe_error,
     did_you_mean,
+    errors_at,
     explain,
     run_main,
     stage,
@@ -318,3 +320,28 @@ def test_a_misspelt_flag_is_named_before_the_one_that_is_missing_for_it(given, e
     with pytest.raises(UserError) as refused:
         parser.parse_args(given)
     assert expected in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "error, expected",
+    [
+        (ValueError("two\n words"), "two words"),
+        (KeyError("name"), "KeyError 'name'"),
+        (MemoryError(), "MemoryError"),
+        (RuntimeError("\x1b[31m red"), r"\x1b[31m red"),
+        (RuntimeError("x y" * 100), ("x y" * 100)[:20] + " ..."),
+        (
+            RuntimeError("Traceback (most recent call last):\n  File\nOSError: the end\n"),
+            "OSError: the end",
+        ),
+    ],
+)
+def test_what_a_library_says_is_one_line(error, expected):
+    assert describe_error(error, longest=20) == expected
+
+
+def test_a_place_stands_before_the_message():
+    with pytest.raises(UserError, match=r"^a\.csv, row 3: no label$"), errors_at("a.csv, row 3"):
+        raise UserError("no label")
+    with pytest.raises(ValueError, match="^other$"), errors_at("a.csv, row 3"):
+        raise ValueError("other")

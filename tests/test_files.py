@@ -8,6 +8,7 @@ import stat
 import pytest
 
 from trainer_ext.files import (
+    atomic_folder,
     atomic_path,
     atomic_writer,
     json_text,
@@ -49,6 +50,29 @@ def test_a_file_is_whole_or_as_it_was(tmp_path):
     with pytest.raises(ZeroDivisionError), atomic_writer(path) as file:
         file.write(f"half {1 / 0}")
     assert names(tmp_path) == ["a.txt"] and path.read_text() == "first"
+
+
+def test_a_folder_is_whole_or_as_it_was(tmp_path):
+    folder = tmp_path / "model"
+    with atomic_folder(folder) as beside:
+        (beside / "old").write_text("first")
+    with pytest.raises(ZeroDivisionError), atomic_folder(folder) as beside:
+        (beside / "new").write_text(f"half {1 / 0}")
+    assert names(tmp_path) == ["model"] and names(folder) == ["old"]
+    with atomic_folder(folder) as beside:
+        (beside / "new").write_text("second")
+        assert names(folder) == ["old"]
+    assert names(tmp_path) == ["model"] and names(folder) == ["new"]
+
+
+def test_a_folder_takes_the_place_of_a_link_and_leaves_what_it_led_to(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "precious").write_text("foreign")
+    (tmp_path / "model").symlink_to(tmp_path / "elsewhere")
+    with atomic_folder(tmp_path / "model") as beside:
+        (beside / "new").write_text("whole")
+    assert not (tmp_path / "model").is_symlink() and names(tmp_path / "model") == ["new"]
+    assert names(tmp_path / "elsewhere") == ["precious"]
 
 
 def test_a_file_has_the_mode_that_the_user_gives_files(tmp_path):

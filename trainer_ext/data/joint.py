@@ -22,6 +22,7 @@ def joint_label_space(rows: Iterable[Row]) -> JointLabelSpace:
 
     Iterates rows three times.
     """
+    # Generators, because streamed rows are not in memory: each of them reads the file again.
     intents = (raw_intent(row) for row in rows)
     tags = (tokens_and_tags(row)[1] for row in rows)
     return JointLabelSpace.from_rows(intents, tags, (tokens_of(row) for row in rows))
@@ -62,6 +63,7 @@ def tokens_and_tags(row: Row) -> tuple[list[str], list[str]]:
         raise UserError(
             f"{row.where}: 'slots' must be a list with a tag for each token, got {tags!r:.80}"
         )
+    # Silently cut to the shorter of both, every tag after a lost token would be another token's.
     if len(tags) != len(tokens):
         raise UserError(f"{row.where}: {len(tokens)} tokens, but {len(tags)} tags in 'slots'")
     with errors_at(row.where):

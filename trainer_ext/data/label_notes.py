@@ -60,9 +60,9 @@ def label_notes(
         return
     flags = class_flags(task, labels)
     counts = flags.sum(axis=0)
-    absent = [name for name, count in zip(classes, counts, strict=True) if not count]
+    absent = names_where(counts == 0, classes)
     if absent:
-        yield f"no training row has the {plural(absent, 'class', 'classes')} {listed(absent)}"
+        yield f"no training row has the {noun_for(absent)} {listed(absent)}"
     present = int((counts > 0).sum())
     if 2 * present > len(labels) and not by_column:
         # Then each class is rare, and notes on each would say no more.
@@ -79,6 +79,7 @@ def class_flags(task: Task, labels: Sequence) -> np.ndarray:
         return encoded.astype(bool)
     encoded = encoded.reshape(len(encoded), -1)
     flags = np.zeros((len(encoded), len(task.label_space.classes)), dtype=bool)
+    # (rows, 1) with (rows, aspects): a row's flags of all its aspects at once.
     rows = np.arange(len(encoded))[:, None]
     flags[rows, encoded] = True
     return flags
@@ -87,28 +88,32 @@ def class_flags(task: Task, labels: Sequence) -> np.ndarray:
 def rare_classes(classes: Sequence[str], flags: np.ndarray, places: Sequence[str]) -> Iterator[str]:
     """Note classes that one or two rows have, with the places of those rows."""
     counts = flags.sum(axis=0)
-    rarest_first = np.argsort(counts, kind="stable").tolist()
-    rare = [index for index in rarest_first if 0 < counts[index] <= RARE]
+    rarest_first = np.argsort(counts, kind="stable")
+    is_rare = (counts > 0) & (counts <= RARE)
+    rare = rarest_first[is_rare[rarest_first]].tolist()
     if not rare:
         return
     shown = []
     for index in rare[:NAMED]:
-        rows = ", ".join(places[row] for row in np.flatnonzero(flags[:, index]))
-        shown.append(f"{show(classes[index])} ({rows})")
-    verb = plural(rare, "class has", "classes have")
+        rows = names_where(flags[:, index], places)
+        shown.append(f"{show(classes[index])} ({', '.join(rows)})")
+    verb = "has" if len(rare) == 1 else "have"
+    subject = f"{len(rare)} {noun_for(rare)} {verb}"
     named = ", ".join(shown) + and_more(rare)
-    yield f"{len(rare)} {verb} one or two of the {len(flags)} training rows: {named}"
+    yield f"{subject} one or two of the {len(flags)} training rows: {named}"
 
 
 def texts_as_names(classes: Sequence[str], counts: np.ndarray) -> Iterator[str]:
     """Note classes of two words or more in few rows if the others are single words: texts, perhaps."""
     several_words = np.array([len(name.split()) > 1 for name in classes])
     rows = counts[several_words].sum()
-    if not 0 < rows <= FEW_SHARE * counts.sum() or (~several_words).sum() < 2:
+    few = FEW_SHARE * counts.sum()
+    single_words = (~several_words).sum()
+    # With one other class, neither kind of name is the rule.
+    if not 0 < rows <= few or single_words < 2:
         return
-    names = [classes[index] for index in np.flatnonzero(several_words).tolist()]
-    noun = plural(names, "class", "classes")
-    yield f"{noun} of several words, unlike the others (texts?): {listed(names)}"
+    names = names_where(several_words, classes)
+    yield f"{noun_for(names)} of several words, unlike the others (texts?): {listed(names)}"
 
 
 def odd_names(classes: Sequence[str], columns: Sequence[str]) -> Iterator[str]:
@@ -128,9 +133,9 @@ def odd_names(classes: Sequence[str], columns: Sequence[str]) -> Iterator[str]:
         ),
     }
     for what, is_odd in looks_like.items():
-        names = [name for name in classes if is_odd(name)]
+        names = list(filter(is_odd, classes))
         if names:
-            yield f"{plural(names, 'class', 'classes')} {what} {listed(names)}"
+            yield f"{noun_for(names)} {what} {listed(names)}"
     yield from same_but_for_case(classes)
 
 
@@ -159,19 +164,23 @@ def joined_names(classes: Sequence[str], takes_lists: bool) -> Iterator[str]:
         flag = f"label_separator {separator!r}"
         if not takes_lists:
             flag = f"task multi_label, {flag}"
-        noun = plural(joined, "class", "classes")
-        yield f"{noun} that join others by {separator!r} ({flag}?): {listed(joined)}"
+        yield f"{noun_for(joined)} that join others by {separator!r} ({flag}?): {listed(joined)}"
 
 
 def split_name(name: str, separator: str) -> list[str]:
     """Return the parts of a name, without the whitespace around them."""
     parts = map(str.strip, name.split(separator))
-    return [part for part in parts if part]
+    return list(filter(None, parts))
 
 
-def plural(items: Sequence, one: str, many: str) -> str:
-    """Return the form of a word for this many items."""
-    return one if len(items) == 1 else many
+def names_where(chosen: np.ndarray, names: Sequence[str]) -> list[str]:
+    """Return the names whose flag in `chosen` is set."""
+    return [names[index] for index in np.flatnonzero(chosen).tolist()]
+
+
+def noun_for(classes: Sequence) -> str:
+    """Return the noun for this many classes."""
+    return "class" if len(classes) == 1 else "classes"
 
 
 def listed(names: Sequence[str]) -> str:
@@ -181,7 +190,9 @@ def listed(names: Sequence[str]) -> str:
 
 def and_more(items: Sequence) -> str:
     """Return how many items a note does not name."""
-    return f" and {len(items) - NAMED} more" if len(items) > NAMED else ""
+    if len(items) <= NAMED:
+        return ""
+    return f" and {len(items) - NAMED} more"
 
 
 def show(name: str) -> str:

@@ -214,6 +214,7 @@ def join_names(columns: Iterable[Any], show: Callable[[Any], str] = str) -> str:
     """Return the first names of columns for a message."""
     columns = list(columns)
     shown = ", ".join(map(show, columns[:SHOWN]))
+    # A table of genes or pixels has tens of thousands.
     if len(columns) > SHOWN:
         return f"{shown}, ... ({len(columns)} in all)"
     return shown
@@ -300,6 +301,7 @@ def read_txt(
 def split_text(line: str, delimiter: str, split_label: SplitLabel | None) -> dict[str, Any]:
     """Return `text`, or `text<TAB>label` cut at the last delimiter, by column."""
     text, found, tail = line.rpartition(delimiter)
+    # At prediction the task says whether the tail is one of its labels: a text may hold tabs of its own.
     if found and split_label is not None and split_label(tail):
         return {"text": text, "label": tail}
     return {"text": line}
@@ -311,6 +313,7 @@ def split_columns(where: str, line: str, delimiter: str, columns: Sequence[str])
     Raises:
         UserError: for too few fields, unless the line is blank.
     """
+    # A blank line that is kept stands for an empty text, whatever the columns.
     if not line.strip():
         return dict.fromkeys(columns, "")
     fields = line.split(delimiter, len(columns) - 1)

@@ -75,6 +75,7 @@ class CsvRows:
         Raises:
             UserError: for a column that the header does not have.
         """
+        # Rows stream, so that the first one has to say what the header is.
         if not self.columns:
             self.columns = dict.fromkeys([*values, *self.extra])
         for column in values:
@@ -91,6 +92,7 @@ def csv_cell(value: Any) -> Any:
     """Return a value as a csv field: text and numbers as they are, lists and truth values as JSON."""
     if value is None:
         return ""
+    # To Python a truth value is an int; in the file it is JSON's true, as in jsonl.
     if isinstance(value, (str, int, float)) and not isinstance(value, bool):
         return value
     return json_text(value, default=str)

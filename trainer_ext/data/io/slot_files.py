@@ -120,7 +120,9 @@ def detect_intents(path: str, options: FileOptions = DEFAULTS) -> bool | None:
     if is_tagged(last):
         return Path(intent_path(path)).is_file()
     # An intent is one word: `token tag` lines followed by several are perhaps texts of two words.
-    return True if len(last.split()) == 1 else None
+    if len(last.split()) == 1:
+        return True
+    return None
 
 
 def first_record(path: str, options: FileOptions) -> list[str]:
@@ -139,7 +141,8 @@ def split_tagged(line: str) -> tuple[str, str] | None:
 
     A tab parts them if there is one: then the token may hold blanks.
     """
-    token, separator, tag = line.rpartition("\t" if "\t" in line else " ")
+    expected = "\t" if "\t" in line else " "
+    token, separator, tag = line.rpartition(expected)
     if not separator or not tag:
         return None
     return token, tag

@@ -110,8 +110,7 @@ def encoder(
             texts = list(map(cleaning, batch["text"]))
             columns = encode_texts(tokenizer, max_length, cutter, texts)
         reset_settings(tokenizer.backend_tokenizer)
-        lengths = [len(ids) for ids in columns["input_ids"]]
-        return {**columns, "length": lengths}
+        return {**columns, "length": list(map(len, columns["input_ids"]))}
 
     return encode
 
@@ -120,7 +119,7 @@ def encode_words(
     tokenizer: PreTrainedTokenizerBase, max_length: int, cleaning: Cleaning, batch: Columns
 ) -> Columns:
     """Return the columns of rows of words, and a label for each of their tokens."""
-    words = [cleaning.by_word(row) for row in batch["words"]]
+    words = list(map(cleaning.by_word, batch["words"]))
     encoded = tokenizer(words, truncation=True, max_length=max_length, is_split_into_words=True)
     token_labels = []
     for row, labels in enumerate(batch["token_labels"]):
@@ -140,7 +139,7 @@ def encode_texts(
     # leaves out the offsets, which nothing here reads.
     rows = backend.encode_batch_fast(texts)
     if cutter is not None:
-        rows = [cutter(row) for row in rows]
+        rows = list(map(cutter, rows))
     return model_columns(rows, tokenizer.model_input_names)
 
 

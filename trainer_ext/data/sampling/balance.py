@@ -111,8 +111,9 @@ def summary(task: Task, labels: np.ndarray, rows: np.ndarray) -> str:
     names = task.label_space.classes
     before = task.count_labels(labels)
     after = task.count_labels(labels[rows])
-    commonest = np.argsort(-before, kind="stable")[:SHOWN].tolist()
-    lines = [[names[index], int(before[index]), int(after[index])] for index in commonest]
+    lines = []
+    for index in np.argsort(-before, kind="stable")[:SHOWN].tolist():
+        lines.append([names[index], int(before[index]), int(after[index])])
     return table(lines, ["label", "before", "after"])
 
 
