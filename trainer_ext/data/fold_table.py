@@ -151,6 +151,8 @@ def validation_rows_of(folder: Path, config: dict[str, Any], task: Task) -> list
     args = group_from(FoldArguments, config)
     rows = load_rows(data, "train")
     table = fold_table_in(folder, args, data, rows, task, config["seed"])
+    if args.fold is None:
+        return []
     return [rows[k] for k in table.validation_rows(args.fold)]
 
 
@@ -168,7 +170,7 @@ def divide(
     for row, name, text in zip(rows, ids, texts, strict=True):
         key = [("text", normalised(task.as_text(text)))]
         key.append(("id", made_from(row) or name))
-        if division.fold_strategy == "group":
+        if division.group_column is not None:
             key.append(("group", group_of(row, division.group_column)))
         keys.append(key)
     units = units_of(keys)

@@ -1,4 +1,4 @@
-"""Where a row made from another one says so: columns `source_id` and `operation`.
+"""Rows made from others, and the columns that say so: `source_id` and `operation`.
 
 A row with both is new; every other row is an original. `source_id` is the original's id. Where rows have none, whoever
 makes rows of them gives each its number in the file (from 1) as its `id`, so that the name holds when rows are left out
@@ -20,30 +20,34 @@ DEFAULT_ID = "id"
 
 
 def is_new(values: dict[str, Any]) -> bool:
-    """Whether the row was made from another one."""
-    return not any(is_missing(values.get(column)) for column in (SOURCE_ID, OPERATION))
+    """Return whether the row was made from another one."""
+    return not (is_missing(values.get(SOURCE_ID)) or is_missing(values.get(OPERATION)))
 
 
 def source_of(row: Row, id_column: str) -> Any:
-    """What a row and all rows made from it have in common: the key by which folds keep them together.
+    """Return what a row and all rows made from it have in common: the key by which folds keep them together.
 
     Args:
         row: an original or a new row, as `named_rows` gives it.
         id_column: the column that names a row.
     """
-    return row.values[SOURCE_ID if is_new(row.values) else id_column]
+    if is_new(row.values):
+        return row.values[SOURCE_ID]
+    return row.values[id_column]
 
 
 def named_rows(rows: Iterable[Row], id_column: str | None) -> Iterator[Row]:
-    """Rows that each have an id of their own, in the column asked for, else in `id`.
+    """Yield rows that each have an id of their own, in the column asked for, else in `id`.
 
-    Where the first row has no `id`, each row gets its number as one.
+    If the first row has no `id`, each row gets its number as one.
 
     Raises:
         UserError: with file and row, for a column that is not there, an id that is missing or there twice, and for rows
             made from others where no id says from which.
     """
-    column, taken, numbered = id_column or DEFAULT_ID, set(), False
+    column = id_column or DEFAULT_ID
+    taken = set()
+    numbered = False
     for number, row in enumerate(rows, 1):
         if number == 1:
             require_columns(row, [id_column] if id_column else [], row.where)
@@ -64,7 +68,7 @@ def named_rows(rows: Iterable[Row], id_column: str | None) -> Iterator[Row]:
 
 
 def with_number(row: Row, number: int) -> Row:
-    """A row of a file without ids, with its number as its id.
+    """Return a row of a file without ids, with its number as its id.
 
     Raises:
         UserError: for a row that has an id though the first has none, and for one made from another.
@@ -82,7 +86,7 @@ def with_number(row: Row, number: int) -> Row:
 
 
 def originals_only(rows: Iterable[Row]) -> Iterator[Row]:
-    """The rows as they are.
+    """Yield the rows as they are.
 
     Raises:
         UserError: for a row that was made from another one: only training rows may be.
@@ -99,31 +103,32 @@ def originals_only(rows: Iterable[Row]) -> Iterator[Row]:
 def new_row(
     values: dict[str, Any], source: Any, operation: str, id_column: str, new_id: str
 ) -> dict[str, Any]:
-    """`values` as a row of its own, with an id of its own."""
+    """Return `values` as a row of its own, with an id of its own."""
     return {**values, id_column: new_id, SOURCE_ID: source, OPERATION: operation}
 
 
 def telling_id_column(rows: Sequence[Row], id_column: str | None) -> str | None:
-    """The column that names a row: the one asked for, else `id` where it tells the rows apart, else None."""
+    """Return the column that names a row: the one asked for, else `id` if it tells the rows apart, else None."""
     if id_column:
         return id_column
+    # Of originals only: a copy may keep the id of its source.
     names = [row.values.get(DEFAULT_ID) for row in rows if not made_from(row)]
-    return (
-        DEFAULT_ID
-        if None not in names and len({str(name) for name in names}) == len(names)
-        else None
-    )
+    different = {str(name) for name in names}
+    if None in names or len(different) < len(names):
+        return None
+    return DEFAULT_ID
 
 
 def row_ids(rows: Sequence[Row], id_column: str | None) -> list[str]:
-    """The id of each row as text, or its number from 1.
+    """Return the id of each row as text, or its number from 1.
 
     Raises:
         UserError: when two rows that are not augmented have the same id.
     """
     if not id_column:
         return [str(number) for number in range(1, len(rows) + 1)]
-    ids, seen = [str(row.values.get(id_column)) for row in rows], {}
+    ids = [str(row.values.get(id_column)) for row in rows]
+    seen: dict[str, str] = {}
     for name, row in zip(ids, rows, strict=True):
         if made_from(row):
             continue
@@ -136,8 +141,10 @@ def row_ids(rows: Sequence[Row], id_column: str | None) -> list[str]:
 
 
 def made_from(row: Row) -> str | None:
-    """The id of the row that an augmented row was made from; None for any other (`source_id` alone makes none)."""
-    return str(row.values[SOURCE_ID]).strip() if is_new(row.values) else None
+    """Return the id of the row that an augmented row was made from; None for any other, also with `source_id` alone."""
+    if not is_new(row.values):
+        return None
+    return str(row.values[SOURCE_ID]).strip()
 
 
 def check_sources(
@@ -148,7 +155,7 @@ def check_sources(
     Raises:
         UserError: when no column names the rows, when a source is no row, or was named by another column.
     """
-    known = {name for name, is_original in zip(ids, original, strict=True) if is_original}
+    known = {ids[k] for k in np.flatnonzero(original)}
     for row, name in zip(rows, ids, strict=True):
         source = made_from(row)
         if not source:
@@ -161,9 +168,8 @@ def check_sources(
             )
         if source not in known:
             raise UserError(f"{row.where}: source_id {source!r} is the id of no row")
-        if (
-            name != source and name in known
-        ):  # a copy keeps every column but the one that names rows
+        # A copy keeps every column but the one that names rows, so this one names something else.
+        if name != source and name in known:
             raise UserError(
                 f"{row.where}: made from row {source!r}, but in column {id_column!r} it has the id {name!r} of another "
                 "row: its source was named by another column; give that one as id_column"

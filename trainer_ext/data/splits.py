@@ -7,6 +7,7 @@ far: the sizes of folds stay near each other however many duplicates there are.
 
 import warnings
 from collections.abc import Callable, Hashable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -38,7 +39,7 @@ def units_of(keys: Sequence[Sequence[Hashable]]) -> np.ndarray:
 
 
 def deal(units: np.ndarray, counted: np.ndarray, folds: int, how: Deal | None) -> np.ndarray:
-    """The fold of each row.
+    """Return (N,) the fold of each row.
 
     Args:
         units: (N,) number of each row's unit.
@@ -50,34 +51,42 @@ def deal(units: np.ndarray, counted: np.ndarray, folds: int, how: Deal | None) -
         UserError: for fewer units than folds.
     """
     sizes = np.bincount(units, weights=counted).astype(int)
-    if (sizes > 0).sum() < folds:
+    found = np.count_nonzero(sizes)
+    if found < folds:
         raise UserError(
-            f"folds {folds} needs at least {folds} different texts or groups, but there are {(sizes > 0).sum()}"
+            f"folds {folds} needs at least {folds} different texts or groups, but there are {found}"
         )
-    part = np.zeros(len(sizes), dtype=int)
     if how is None:
-        from sklearn.model_selection import GroupKFold
-
-        rows = np.flatnonzero(counted)
-        for k, (_, held) in enumerate(GroupKFold(folds).split(rows, groups=units[rows])):
-            part[units[rows[held]]] = k
-        return part[units]
+        return deal_groups(units, counted, folds)[units]
+    part = np.zeros(len(sizes), dtype=int)
     totals = np.zeros(folds)
-    for size in sorted({int(size) for size in sizes if size}, reverse=True):
+    for size in sorted(set(sizes[sizes > 0].tolist()), reverse=True):
         own = np.flatnonzero(sizes == size)
+        # Fewer units than folds cannot be balanced by what is in them.
         parts = how(own) if len(own) >= folds else np.arange(len(own))
         counts = np.bincount(parts, minlength=folds)
+        # The largest part goes to the fold that is smallest so far.
         place = np.empty(folds, dtype=int)
-        place[np.argsort(-counts, kind="stable")] = np.argsort(
-            totals, kind="stable"
-        )  # the largest to the smallest
+        by_size = np.argsort(-counts, kind="stable")
+        place[by_size] = np.argsort(totals, kind="stable")
         part[own] = place[parts]
         totals[place] += size * counts
     return part[units]
 
 
+def deal_groups(units: np.ndarray, counted: np.ndarray, folds: int) -> np.ndarray:
+    """Return (U,) the fold of each unit by scikit-learn's GroupKFold."""
+    from sklearn.model_selection import GroupKFold
+
+    part = np.zeros(units.max() + 1, dtype=int)
+    rows = np.flatnonzero(counted)
+    for fold, (_, held) in enumerate(GroupKFold(folds).split(rows, groups=units[rows])):
+        part[units[rows[held]]] = fold
+    return part
+
+
 def dealer(strategy: str, folds: int, seed: int, strata: np.ndarray) -> Deal | None:
-    """How `deal` splits units of one size.
+    """Return how `deal` splits units of one size; None for group, which splits all units at once.
 
     Args:
         strategy: kfold, stratified, multilabel_stratified or group.
@@ -85,33 +94,41 @@ def dealer(strategy: str, folds: int, seed: int, strata: np.ndarray) -> Deal | N
         seed: of the shuffling.
         strata: of each unit: (U,) classes for stratified, (U, C) flags for multilabel_stratified.
     """
-    from sklearn.model_selection import KFold, StratifiedKFold
-
     if strategy == "group":
         return None
 
     def parts(indices: np.ndarray) -> np.ndarray:
-        splitter, y = KFold(folds, shuffle=True, random_state=seed), strata[indices]
-        if strategy == "stratified" and np.unique(y, return_counts=True)[1].max() >= folds:
-            splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
-        elif strategy == "multilabel_stratified":
-            from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
-
-            splitter = MultilabelStratifiedKFold(n_splits=folds, shuffle=True, random_state=seed)
+        labels = strata[indices]
+        splitter = splitter_for(strategy, folds, seed, labels)
         out = np.zeros(len(indices), dtype=int)
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # classes with fewer members than folds: nothing can be done about them
-            for k, (_, held) in enumerate(splitter.split(indices, y)):
-                out[held] = k
+            # Of classes with fewer members than folds, about which nothing can be done.
+            warnings.simplefilter("ignore")
+            for fold, (_, held) in enumerate(splitter.split(indices, labels)):
+                out[held] = fold
         return out
 
     return parts
 
 
+def splitter_for(strategy: str, folds: int, seed: int, labels: np.ndarray) -> Any:
+    """Return scikit-learn's (or iterative-stratification's) splitter for units with these labels."""
+    from sklearn.model_selection import KFold, StratifiedKFold
+
+    if strategy == "multilabel_stratified":
+        from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
+
+        return MultilabelStratifiedKFold(n_splits=folds, shuffle=True, random_state=seed)
+    if strategy == "stratified":
+        _, counts = np.unique(labels, return_counts=True)
+        # StratifiedKFold refuses labels of which every class has fewer members than folds.
+        if counts.max() >= folds:
+            return StratifiedKFold(folds, shuffle=True, random_state=seed)
+    return KFold(folds, shuffle=True, random_state=seed)
+
+
 def strata_of(task: Task, labels: Sequence, strategy: str) -> np.ndarray:
-    """What a strategy balances, from encoded labels: (N,) classes, or (N, C) flags for multilabel_stratified."""
+    """Return what a strategy balances, from encoded labels: (N,) classes, or (N, C) flags for multilabel_stratified."""
     if strategy in ("kfold", "group"):
         return np.zeros(len(labels), dtype=int)
     if strategy == "stratified":

@@ -29,7 +29,7 @@ class StreamedRows:
 
 
 class StreamedDataset:
-    """Stands where a `datasets.Dataset` of the training rows stands otherwise.
+    """Take the place of a `datasets.Dataset` of the training rows.
 
     Making it reads the file once: every row is checked before the training starts, counted and hashed.
     `["labels"]` are those of the first 10,000 rows (a fresh regression head starts at their scale); `["text"]` can be
@@ -49,7 +49,7 @@ class StreamedDataset:
         return {"labels": self.labels, "text": Texts(self)}[column]
 
     def examples(self) -> Iterator[dict[str, Any]]:
-        """One row after another as `build_dataset` has them."""
+        """Yield one row after another as `build_dataset` has them."""
         rows = iter(StreamedRows(self.data))
         while batch := list(islice(rows, BATCH)):
             columns = columns_of(batch, self.data, self.task)
@@ -110,5 +110,5 @@ class TokenStream(torch.utils.data.IterableDataset):
         return iter(self.stream)
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by the data loader at the start of each epoch."""
+        """Draw another order; the data loader calls it at the start of each epoch."""
         self.stream.set_epoch(epoch)

@@ -38,30 +38,46 @@ def split_rows(rows: Sequence[Row], data: DataArguments) -> Parts:
     original = np.array([not made_from(row) for row in rows])
     units = units_of(keys_of(rows, texts, original, data, task))
     own = np.flatnonzero(original)
+    held_units = set(units[own[held_originals(task, labels, units, own, data)]])
+    parts = Parts([], [])
+    for row, unit, is_original in zip(rows, units, original, strict=True):
+        if unit not in held_units:
+            parts.train.append(row)
+        elif is_original:
+            parts.validation.append(row)
+    return parts
+
+
+def held_originals(
+    task: Task, labels: Sequence, units: np.ndarray, own: np.ndarray, data: DataArguments
+) -> np.ndarray:
+    """Return (len(own),) which original rows are validated on; `own` are their indices.
+
+    Raises:
+        UserError: when it would be none, or all.
+    """
     # One class a row is balanced by itself, several (or several targets) together.
     one_label = task.has_one_label(data.label_columns)
     strategy = "stratified" if one_label else "multilabel_stratified"
     strata = strata_of(task, [labels[k] for k in own], strategy)
-    kept = 1 if task.label_space.classes else 0  # of each class, so that training has all of them
-    held = held_rows(units[own], strata, data.validation_split, data.split_seed, kept)
-    if not held.any() or held.all():
-        part = "validation" if not held.any() else "training"
-        raise UserError(
-            f"validation_split {data.validation_split} of {len(own)} rows leaves no {part} rows: give a validation_file"
-        )
-    held_units = set(units[own[held]])
-    held_back = np.array([unit in held_units for unit in units])
-    return Parts(
-        [row for row, is_held in zip(rows, held_back, strict=True) if not is_held],
-        [row for row, is_held in zip(rows, held_back & original, strict=True) if is_held],
-    )
+    # A unit of each class stays in training, which has all classes then.
+    kept = 1 if task.label_space.classes else 0
+    held = held_rows(units[own], strata, data.validation_split or 0.0, data.split_seed, kept)
+    for part, is_empty in (("validation", not held.any()), ("training", held.all())):
+        if is_empty:
+            raise UserError(
+                f"validation_split {data.validation_split} of {len(own)} rows leaves no {part} rows: give a "
+                "validation_file"
+            )
+    return held
 
 
 def keys_of(
     rows: Sequence[Row], texts: Sequence, original: np.ndarray, data: DataArguments, task: Task
 ) -> list[list[tuple[str, str]]]:
-    """What rows that stay together share: the text, and for rows made from others the id of their source."""
+    """Return what rows that stay together share: the text, and with augmented rows the id of the source."""
     keys = [[("text", normalised(task.as_text(text)))] for text in texts]
+    # Ids may be missing or repeated where no row names another.
     if original.all():
         return keys
     id_column = telling_id_column(rows, data.id_column)
@@ -75,7 +91,7 @@ def keys_of(
 def held_rows(
     units: np.ndarray, strata: np.ndarray, share: float, seed: int, kept: int = 1
 ) -> np.ndarray:
-    """(N,) whether each row is validated on.
+    """Return (N,) whether each row is validated on.
 
     Args:
         units: (N,) number of each row's unit, which stays together.
@@ -90,13 +106,16 @@ def held_rows(
         chosen = by_class(strata[first], sizes, share, seed, kept)
     else:
         chosen = by_flags(strata[first], share, seed)
-    return chosen[units] if len(numbers) > 1 else np.zeros(len(units), dtype=bool)
+    # A single unit cannot be on both sides: the caller refuses a part without rows.
+    if len(numbers) == 1:
+        return np.zeros(len(units), dtype=bool)
+    return chosen[units]
 
 
 def by_class(
     classes: np.ndarray, sizes: np.ndarray, share: float, seed: int, kept: int
 ) -> np.ndarray:
-    """(U,) units drawn so that each class gives its share of rows, and keeps as many units at least."""
+    """Return (U,) units drawn so that each class gives its share of rows, and keeps at least `kept` units."""
     generator = np.random.default_rng(seed)
     quotas = quotas_of(np.bincount(classes, weights=sizes), share, generator)
     chosen = np.zeros(len(classes), dtype=bool)
@@ -104,6 +123,7 @@ def by_class(
         own = generator.permutation(np.flatnonzero(classes == number))
         taken = 0
         for unit in own[kept:]:
+            # A large unit may not fit, but a smaller one after it.
             if taken + sizes[unit] <= quota:
                 chosen[unit] = True
                 taken += sizes[unit]
@@ -111,23 +131,29 @@ def by_class(
 
 
 def quotas_of(rows: np.ndarray, share: float, generator: np.random.Generator) -> np.ndarray:
-    """(C,) whole numbers of rows near `share` of each class, which sum to `share` of all (largest remainders first)."""
+    """Return (C,) whole numbers of rows near `share` of each class, which sum to `share` of all rows.
+
+    What is missing after rounding down goes to the classes with the largest remainders.
+    """
     exact = rows * share
     quotas = np.floor(exact).astype(int)
     missing = max(1, round(float(exact.sum()))) - quotas.sum()
+    # Equal remainders in random order: by number the first classes would always win.
     order = np.lexsort((generator.random(len(rows)), quotas - exact))
     quotas[order[:missing]] += 1
     return quotas
 
 
 def by_flags(flags: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """(U,) units drawn so that each flag is as common on both sides; none is left to the validation side alone."""
+    """Return (U,) units drawn so that each flag is as common on both sides, and none on the validation side alone."""
     from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
 
     splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=share, random_state=seed)
     chosen = np.zeros(len(flags), dtype=bool)
-    chosen[next(splitter.split(flags, flags))[1]] = True
+    _, held = next(splitter.split(flags, flags))
+    chosen[held] = True
     for column in flags.T.astype(bool):
+        # A class that training has never seen cannot be learnt: its first unit goes back.
         if column.any() and not (column & ~chosen).any():
             chosen[np.flatnonzero(column)[0]] = False
     return chosen
