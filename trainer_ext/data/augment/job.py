@@ -112,7 +112,7 @@ class Job:
         number = 0
         for number, row in self.read():
             if is_new(row.values):
-                # Rows of an earlier augmentation are kept, and new ids go on behind theirs.
+                # Rows of an earlier augmentation are kept, and the numbers in new ids go on after theirs.
                 self.made[str(row.values[SOURCE_ID])] += 1
             else:
                 sources.append(number)

@@ -197,7 +197,7 @@ def load(model_name_or_path: str) -> tuple[Any, Any]:
 def vocabulary(tokenizer: Any) -> tuple[list[int], list[int]]:
     """Return the ids of the entries that are a whole word, and of those that are one Chinese character."""
     by_token = tokenizer.get_vocab()
-    # Where words are marked, an entry without the mark is the middle of one.
+    # If starts of words are marked, an entry without the mark is the middle of one.
     marked = any(token.startswith(WORD_STARTS) for token in by_token)
     special = set(tokenizer.all_special_ids)
     words = []

@@ -120,7 +120,7 @@ def replace_words(sentence: Sentence, new: Mapping[int, str]) -> Sentence:
 
 
 def can_insert(sentence: Sentence, position: int) -> bool:
-    """Return whether a word can be put before word `position` (behind the last: `len(words)`).
+    """Return whether a word can be put before word `position` (after the last: `len(words)`).
 
     Not where two words are tied by a hyphen, a slash or the like.
     """
@@ -134,7 +134,7 @@ def can_insert(sentence: Sentence, position: int) -> bool:
 
 
 def insert_word(sentence: Sentence, position: int, text: str) -> Sentence:
-    """Put a new word before word `position`: right behind the word before it, if there is one."""
+    """Put a new word before word `position`: right after the word in front of it, if there is one."""
     words = list(sentence.words)
     gaps = list(sentence.gaps)
     before = gaps[0]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from trainer_ext.tasks.words import CHINESE
 
-# Chinese text has no blank before an address, so its characters are no part of one.
+# Chinese text has no blank before an address, so its characters are not part of one.
 LETTER = rf"[^\W{CHINESE}]"
 START = rf"(?<![^\W{CHINESE}])(?<![.%+-])"
 LABEL = rf"(?:{LETTER}|-){{1,63}}"
@@ -13,7 +13,7 @@ LABEL = rf"(?:{LETTER}|-){{1,63}}"
 HOST = rf"{LABEL}(?:\.{LABEL}){{0,8}}"
 # Chinese punctuation ends an address.
 CLOSING = "\u2018-\u201d\u2026\u3000-\u303f\uff01-\uff0f\uff1a-\uff20"
-# So does a Chinese character, unless it stands right behind a sign that belongs to the address: .../wiki/\u4e2d\u6587
+# So does a Chinese character, unless it follows a sign that belongs to the address: .../wiki/\u4e2d\u6587
 ADDRESS = rf"(?:[^\s<>\"{CLOSING}{CHINESE}]|(?<=[/=_%-])[{CHINESE}]+)"
 DOMAINS = "com|org|net|edu|gov|io|cn|uk|de|fr|jp|ru|eu|info|biz|tv|app|ai"
 UNIT = re.compile(

@@ -1,1 +1,1 @@
-"""Rows and a language model behind an OpenAI-compatible endpoint: paraphrases, a judge, pseudo-labels."""
+"""Paraphrase, judge and label rows with a language model of any OpenAI-compatible endpoint."""

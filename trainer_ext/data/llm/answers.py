@@ -107,7 +107,7 @@ class JsonObject:
 
 
 def parse(reply: str, schema: type[Answer]) -> Answer:
-    """Return the answer in a reply: the last JSON object behind the thoughts; words around it do not count.
+    """Return the answer in a reply: the last JSON object after the thoughts; words around it do not count.
 
     Raises:
         BadReply: if there is none, it does not follow the schema, or its texts cannot be written to a file.

@@ -29,7 +29,7 @@ class Cache:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # One connection for all threads, under the lock; the timeout is for other processes.
             self.connection = sqlite3.connect(self.path, timeout=60, check_same_thread=False)
-            # A damaged text would otherwise fail inside of sqlite3, as if the whole file were damaged.
+            # A damaged text would otherwise fail inside sqlite3, as if the whole file were damaged.
             self.connection.text_factory = bytes
             with self.connection:
                 self.connection.execute(

@@ -340,7 +340,7 @@ def fault_of(completion: Completion, schema: type[Answer]) -> BadReply | None:
 
 def complaint(reply: str, fault: BadReply) -> list[Message]:
     """Return what follows a chat when its reply was not valid: the reply, and what is wrong with it."""
-    wrong = f"This is no valid answer ({fault}). Answer again, with the JSON object alone."
+    wrong = f"This is not a valid answer ({fault}). Answer again, with the JSON object alone."
     return [
         {"role": "assistant", "content": printable(reply)[:LONGEST_ECHO]},
         {"role": "user", "content": printable(wrong)},

@@ -1,4 +1,4 @@
-"""What a job for a language model is told, checked before anything is read or sent."""
+"""The options of a job for a language model, checked before anything is read or sent."""
 
 from dataclasses import dataclass
 from pathlib import Path

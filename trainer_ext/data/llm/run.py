@@ -28,7 +28,7 @@ NOT_ASKED = "not asked: the budget is spent"
 
 
 def run(args: LlmOptions) -> None:
-    """Do the job that the flags describe; prints a table of what became of the rows.
+    """Do the job that the flags describe, and print a table of what became of the rows.
 
     Raises:
         UserError: for rows that cannot be sent (before the first request), or a server that does not answer.
@@ -55,17 +55,15 @@ def run(args: LlmOptions) -> None:
     with atomic_writer(rejected_path) as left_out, open_rows(args.output, extra) as writer:
         if args.mode == "augment":
             copy_originals(args, writer, counts)
-        rows = ((number, row) for number, row in enumerate(read(args), 1) if to_ask(args, row))
-        outcomes = asker.outcomes(rows, args.concurrency)
+        outcomes = asker.outcomes(rows_to_ask(args), args.concurrency)
         for outcome in tqdm(outcomes, total=count, desc=args.mode, unit="row", mininterval=0.5):
             for result in results(mode, outcome):
                 if isinstance(result, Kept):
                     writer.write(result.values)
-                    counts["rows out"] += 1
                 else:
                     line = rejected(outcome, result.reason)
                     left_out.write(json_text(line, default=str) + "\n")
-                    counts["not asked" if result.reason == NOT_ASKED else "rejected"] += 1
+                counts[kind_of(result)] += 1
     asker.cache.close()
     print_summary(counts, asker)
     log_what_is_left(counts, asker, rejected_path, args.output)
@@ -85,7 +83,7 @@ def check_rows(args: LlmOptions, mode: Mode, prompt: Prompt) -> int:
         prompt.messages(row)
         if isinstance(mode, Paraphraser):
             mode.remember(row)
-        if to_ask(args, row):
+        if is_asked_about(args, row):
             count += 1
     if empty:
         raise UserError(f"{args.input} is empty: it has no rows")
@@ -148,7 +146,14 @@ def check_row(args: LlmOptions, row: Row) -> None:
         )
 
 
-def to_ask(args: LlmOptions, row: Row) -> bool:
+def rows_to_ask(args: LlmOptions) -> Iterator[tuple[int, Row]]:
+    """Yield the rows that the model is asked about, with their numbers in the file."""
+    for number, row in enumerate(read(args), 1):
+        if is_asked_about(args, row):
+            yield number, row
+
+
+def is_asked_about(args: LlmOptions, row: Row) -> bool:
     """Return whether the model is asked about a row: rows made from others are not paraphrased again."""
     return args.mode != "augment" or not is_new(row.values)
 
@@ -159,6 +164,15 @@ def results(mode: Mode, outcome: Outcome) -> Iterator[Kept | LeftOut]:
         yield LeftOut(outcome.problem or NOT_ASKED)
     else:
         yield from mode.results(outcome.row, outcome.answer)
+
+
+def kind_of(result: Kept | LeftOut) -> str:
+    """Return under which name a result is counted."""
+    if isinstance(result, Kept):
+        return "rows out"
+    if result.reason == NOT_ASKED:
+        return "not asked"
+    return "rejected"
 
 
 def print_summary(counts: Counter[str], asker: Asker) -> None:
