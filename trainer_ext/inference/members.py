@@ -97,6 +97,7 @@ def listed_members(folder: Path) -> list[str]:
         raise UserError(
             f"{folder}: {' or '.join(LISTS)} is damaged: folds, fold_repeats and seeds are not numbers"
         )
+    # Repeats are numbered on: two times three folds are fold-0 to fold-5.
     fold_names = [f"fold-{number}" for number in range(folds * repeats)]
     seed_names = [f"seed-{seed}" for seed in seeds]
     return fold_names + seed_names

@@ -11,7 +11,8 @@ from trainer_ext.tasks import Task
 
 Answer = dict[str, Any]
 
-WINDOW = 16  # batches tokenised together, so that rows of similar length share a batch
+# Batches tokenised together, so that rows of similar length share a batch.
+WINDOW = 16
 
 
 class Predictor(ABC):

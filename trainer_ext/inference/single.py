@@ -109,7 +109,10 @@ class SinglePredictor(Predictor):
             return len(encodings[row].ids)
 
         by_length = sorted(range(len(encodings)), key=length, reverse=True)
-        return [by_length[start : start + size] for start in range(0, len(by_length), size)]
+        batches = []
+        for start in range(0, len(by_length), size):
+            batches.append(by_length[start : start + size])
+        return batches
 
     def _run(
         self, encodings: Sequence[Encoding | Tokens], batches: Sequence[list[int]]

@@ -79,6 +79,7 @@ class Submission:
         Raises:
             UserError: at the end, if there are more or fewer than in the sample.
         """
+        # Counted, because a competition refuses a file with a row more or less without saying which.
         written = 0
         for answer in answers:
             written += 1
