@@ -15,6 +15,7 @@ class StderrHandler(logging.StreamHandler):
     """Write to whatever `sys.stderr` is when a line is written: tests and notebooks replace it."""
 
     def __init__(self) -> None:
+        # Not `StreamHandler.__init__`, which would keep the stream of this moment.
         logging.Handler.__init__(self)
 
     @property

@@ -88,6 +88,7 @@ def together(work: Callable[[], Result], takes_part: bool) -> Result | None:
             result = work()
         except Exception as caught:
             error = caught
+    # Also a process that did nothing: it is here that each waits for the others.
     errors: list[UserError | None] = [None] * process_count()
     dist.all_gather_object(errors, as_user_error(error))
     for failure in errors:
@@ -138,4 +139,5 @@ def end_with_parent() -> None:
             time.sleep(LOOK_AGAIN)
         os.kill(os.getpid(), signal.SIGTERM)
 
+    # A daemon, so that it does not keep a process that is done.
     threading.Thread(target=watch, name="end-with-parent", daemon=True).start()

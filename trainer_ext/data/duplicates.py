@@ -13,7 +13,7 @@ def normalised(text: str) -> str:
 class TextIndex:
     """The texts of one file or split, by digest, how often each occurs, and whether its labels agree."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.rows = 0
         self.counts: Counter[bytes] = Counter()
         self.labels: dict[bytes, bytes] = {}

@@ -153,6 +153,7 @@ def print_answers(answers: Iterator[Answer]) -> None:
         for answer in shown:
             rows += screen_rows(answer)
         print(table(rows, screen_headers(shown[0])))
+    # One more than is shown, to know whether there are more; those after it are not predicted.
     if next(answers, None) is not None:
         print(f"... and more: the first {ON_SCREEN} rows are shown; --output FILE.jsonl keeps all")
 

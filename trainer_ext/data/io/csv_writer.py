@@ -33,6 +33,7 @@ class CsvWriter:
     def __init__(self, file: TextIO, path: str, quote_text: bool = False):
         quoting: Literal[0, 2] = csv.QUOTE_NONNUMERIC if quote_text else csv.QUOTE_MINIMAL
         self.path = path
+        # The csv module ends lines with CRLF by default, which Unix tools show as a part of the last column.
         self.writer = csv.writer(file, lineterminator="\n", quoting=quoting)
         self.quoting_writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
         self.rows = 0

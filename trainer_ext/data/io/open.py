@@ -100,6 +100,7 @@ def choose_encoding(path: str, sample: bytes, encoding: str) -> str:
     return found
 
 
+# Streaming opens the training file anew in every epoch.
 @cache
 def log_once(text: str) -> None:
     """Log a note once, however often its file is opened."""

@@ -111,6 +111,7 @@ class QuotedRecords:
     """The fields of csv records; `line` is where the last one ended, or could not be read."""
 
     def __init__(self, file: IO[str], delimiter: str):
+        # Strict: else a field with a stray quote would swallow the rows behind it in silence.
         self.reader = csv.reader(file, delimiter=delimiter, strict=True)
 
     @property
@@ -247,6 +248,7 @@ def normalised_name(name: Any) -> str:
 
 def read_parquet(path: str) -> Iterator[Record]:
     """Yield the rows of a parquet file, read in batches so that memory does not grow with the file."""
+    # Not at the top: light inference reads csv, jsonl and txt without it.
     import pyarrow
     from pyarrow import parquet
 

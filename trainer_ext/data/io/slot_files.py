@@ -248,6 +248,7 @@ def join_intents(rows: Iterator[Row], intent_path: str, lines: Iterable[str]) ->
         UserError: if there are more rows than intents, or fewer.
     """
     intents = (line.strip() for line in lines if line.strip())
+    # Whichever of the two files ends first, the other one's next record names the place.
     for number, (row, intent) in enumerate(zip_longest(rows, intents), 1):
         if row is None:
             raise UserError(

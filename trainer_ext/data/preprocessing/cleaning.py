@@ -64,13 +64,15 @@ def drop_between(text: str, opening: str, closing: str) -> str:
     end = re.compile(closing, re.IGNORECASE)
     kept: list[str] = []
     position = 0
-    while True:
-        first = start.search(text, position)
-        last = end.search(text, first.end()) if first else None
-        if not first or not last:  # an opening that is never closed stays
-            return "".join(kept) + text[position:]
+    first = start.search(text)
+    while first:
+        last = end.search(text, first.end())
+        if not last:  # an opening that is never closed stays
+            break
         kept += [text[position : first.start()], " "]
         position = last.end()
+        first = start.search(text, position)
+    return "".join(kept) + text[position:]
 
 
 def control(text: str) -> str:
@@ -185,8 +187,10 @@ class Cleaning:
     @classmethod
     def from_flags(cls, clean: Sequence[str] | None, stopwords_file: str | None) -> "Cleaning":
         """Return the cleaning of `--clean` and `--stopwords_file`, whose content travels with the model."""
-        stopwords = read_stopwords(stopwords_file) if stopwords_file else ()
-        return cls(tuple(clean or ()), stopwords)
+        steps = tuple(clean or ())
+        if not stopwords_file:
+            return cls(steps)
+        return cls(steps, read_stopwords(stopwords_file))
 
 
 def read_stopwords(path: str) -> tuple[str, ...]:

@@ -55,14 +55,14 @@ def tokenize(
     }
     key = cache_key(dataset, tokenizer, settings)
     # `datasets` would start a process for a single worker as well, and refuses more workers than rows.
-    workers = num_proc or 1
-    if workers > len(dataset):
-        workers = 1
+    workers = num_proc
+    if workers is not None and not 1 < workers <= len(dataset):
+        workers = None
     make = partial(
         dataset.map,
         encoder(tokenizer, max_length, truncation, cleaning),
         batched=True,
-        num_proc=workers if workers > 1 else None,
+        num_proc=workers,
         # Left in, they would be written once more into the cache.
         remove_columns=[name for name in TEXTS if name in dataset.column_names],
         desc="tokenising",
