@@ -3,10 +3,7 @@
 The same as `trainer-ext export`; its steps are in trainer_ext/cli/export.py.
 """
 
-import os
 from functools import partial
-
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # read when tokenizers is loaded, later
 
 from trainer_ext.cli.export import main
 from trainer_ext.errors import run_main

@@ -6,10 +6,7 @@ With --do_train false it evaluates the checkpoint at --model_name_or_path (or in
 The same as `trainer-ext train`; the steps of a run are in trainer_ext/training/job.py.
 """
 
-import os
 from functools import partial
-
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # data loader workers fork
 
 from trainer_ext.cli.train import main
 from trainer_ext.errors import run_main

@@ -1,9 +1,5 @@
 """`python -m trainer_ext COMMAND ...`, and the installed command `trainer-ext`."""
 
-import os
-
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # data loader workers fork
-
 from trainer_ext.cli import commands
 from trainer_ext.errors import run_main
 

@@ -7,6 +7,7 @@ Each model of a folder of folds (or seeds) gets a folder of its own; `predict --
 them.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,8 @@ class ExportFlags(FileOptions, CommandOptions):
 
 def main(argv: Sequence[str] | None = None, prog: str = "trainer-ext export") -> int:
     """Export, print the table, and say which file is good; returns the exit status."""
+    # Otherwise tokenizers warns whenever a library forks after it has used threads.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     flags = read_options(ExportFlags, argv, prog, __doc__)
     # An artifact is a folder from here on; the export itself knows nothing of references.
     model = resolve_model(flags.model)

@@ -1,5 +1,6 @@
 """Fine-tune an encoder, or evaluate a checkpoint: parse, then run."""
 
+import os
 from collections.abc import Sequence
 
 from trainer_ext.arguments.command_line import given_words
@@ -14,6 +15,8 @@ OTHER_LEVELS = {"passive": "info", "critical": "error"}
 @reported_once()
 def main(argv: Sequence[str] | None = None, prog: str = "trainer-ext train") -> None:
     """Refuse wrong flags at once, then load torch, and train or evaluate."""
+    # Workers of the data loader are forked, which a tokenizer with threads does not survive.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     words = given_words(argv)
     # A typo should not cost the seconds that torch takes.
     refuse_wrong_flags(words, prog)
