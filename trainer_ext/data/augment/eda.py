@@ -135,6 +135,7 @@ class EDA:
         proposals = []
         for sentence, generator in zip(sentences, generators, strict=True):
             name = generator.choice(names)
+            # A share stays a share, also after many attempts.
             alpha = min(1.0, self.alphas[name] * strength)
             edited = OPERATIONS[name](sentence, alpha, generator, self.thesaurus)
             proposals.append((edited, name))

@@ -40,6 +40,7 @@ class Sentence:
     @property
     def text(self) -> str:
         """The text."""
+        # One gap more than words, so the first is on its own.
         parts = [self.gaps[0]]
         for word, gap in zip(self.words, self.gaps[1:], strict=True):
             parts += [word.text, gap]

@@ -15,6 +15,7 @@ HOST = rf"{LABEL}(?:\.{LABEL}){{0,8}}"
 CLOSING = "\u2018-\u201d\u2026\u3000-\u303f\uff01-\uff0f\uff1a-\uff20"
 # So does a Chinese character, unless it follows a sign that belongs to the address: .../wiki/\u4e2d\u6587
 ADDRESS = rf"(?:[^\s<>\"{CLOSING}{CHINESE}]|(?<=[/=_%-])[{CHINESE}]+)"
+# Without a path behind it only these end a host: `end.Then` is two sentences.
 DOMAINS = "com|org|net|edu|gov|io|cn|uk|de|fr|jp|ru|eu|info|biz|tv|app|ai"
 UNIT = re.compile(
     rf"""
@@ -50,4 +51,8 @@ def parts(text: str) -> Iterator[tuple[str, bool]]:
 
 def units(text: str) -> list[str]:
     """Return the units of a text, in order."""
-    return [part for part, is_unit in parts(text) if is_unit]
+    found = []
+    for part, is_unit in parts(text):
+        if is_unit:
+            found.append(part)
+    return found

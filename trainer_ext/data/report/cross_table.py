@@ -25,6 +25,7 @@ def cross_table(counts: Counts) -> CrossTable:
     """Arrange counts by column and row; rows are in the order in which they come up first."""
     rows = ordered_union(counts.values())
     arranged = np.zeros((len(rows), len(counts)), dtype=int)
+    # Data of many classes have few of them in each file, so only counts that exist are gone through.
     place_of = {row: place for place, row in enumerate(rows)}
     for column, by_row in enumerate(counts.values()):
         for row, count in by_row.items():

@@ -136,6 +136,7 @@ def short_names(paths: Sequence[str]) -> list[str]:
     Raises:
         UserError: if a file is given twice.
     """
+    # The report and the pictures know a file by its name alone.
     parts = [Path(path).parts for path in paths]
     deepest = max(map(len, parts))
     for depth in range(1, deepest + 1):

@@ -22,7 +22,7 @@ from trainer_ext.tasks.label_lists import labels_of
 from trainer_ext.tasks.label_space import normalise
 from trainer_ext.tasks.regression import to_number
 
-BATCH = 1000  # texts that are measured at a time
+BATCH = 1000  # texts that are measured at a time: tokenizers share a batch out among cores
 GAPS_NAMED = 5  # rows that are named of each kind of gap
 UNKNOWN_NAMED = 20
 # With more different values a target is continuous, and counts of each say nothing.
@@ -95,6 +95,7 @@ class Profile:
         self.list_shape = ColumnShape()
         self.flag_counts: Counter[int] = Counter()
         self.lengths = Lengths(count)
+        # Digests of the texts, as they are and after folding case and white space.
         self.exact = TextIndex()
         self.normal = TextIndex()
         if self.space is not None:

@@ -12,6 +12,7 @@ from trainer_ext.data.report.profile import ClassSummary
 from trainer_ext.tables import table
 
 CLASSES_ON_SCREEN = 30
+# Of a file without the label column, beside one that has it.
 NO_CLASSES: ClassSummary = {"counts": {}, "imbalance_ratio": None}
 RATIO = "largest / smallest"
 ESTIMATED = " (an estimate: give --model_name_or_path to count tokens)"
