@@ -92,7 +92,8 @@ def best_threshold(probabilities: Array, labels: Array) -> float:
     order = np.argsort(-probabilities, kind="stable")
     ranked = probabilities[order]
     accepted = np.arange(1, len(ranked) + 1)
-    f1 = 2 * np.cumsum(labels[order]) / (accepted + labels.sum())
+    right = np.cumsum(labels[order])
+    f1 = 2 * right / (accepted + labels.sum())
     # No threshold lies between two equal probabilities.
     is_tied = ranked[:-1] == ranked[1:]
     f1[:-1][is_tied] = -1
@@ -118,7 +119,8 @@ def fit_bias(logits: Array, labels: Array) -> tuple[float, ...]:
         second = others.argmax(axis=1)
         margin = others.max(axis=1)
         for step in BIAS_STEPS:
-            predicted = np.where(logits[:, k] + step > margin, k, second)
+            is_best = logits[:, k] + step > margin
+            predicted = np.where(is_best, k, second)
             score = macro_f1(predicted, labels, classes)
             # A class stays where it is if its F1 only differs by rounding.
             if score > best + 1e-9:
@@ -129,10 +131,13 @@ def fit_bias(logits: Array, labels: Array) -> tuple[float, ...]:
 
 def macro_f1(predicted: Array, labels: Array, classes: int) -> float:
     """Return the mean F1 of the classes that occur in labels or predictions, as the metric `f1_macro`."""
-    right = np.bincount(labels[predicted == labels], minlength=classes)
-    total = np.bincount(labels, minlength=classes) + np.bincount(predicted, minlength=classes)
+    is_right = predicted == labels
+    right = np.bincount(labels[is_right], minlength=classes)
+    true = np.bincount(labels, minlength=classes)
+    total = true + np.bincount(predicted, minlength=classes)
     occurs = total > 0
-    return float((2 * right[occurs] / total[occurs]).mean())
+    f1 = 2 * right[occurs] / total[occurs]
+    return float(f1.mean())
 
 
 def expected_calibration_error(confidence: Array, right: Array) -> float:
@@ -145,6 +150,7 @@ def expected_calibration_error(confidence: Array, right: Array) -> float:
         right: (M,) whether what they are probabilities of came true.
     """
     # A confidence of 1 belongs to the last bin.
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    bins = (confidence * BINS).astype(int)
+    bins = np.minimum(bins, BINS - 1)
     gaps = np.bincount(bins, weights=confidence - right, minlength=BINS)
     return float(np.abs(gaps).sum() / len(confidence))

@@ -115,7 +115,8 @@ class Joint(Task):
 
     def row_output(self, arrays: dict[str, Array], encoding: Any, item: Words) -> RowOutput:
         """Return intent logits (I,) and the logits (words, tags) at the first piece of each word."""
-        tags = np.zeros((len(item.spans), self.token_classes), dtype=np.float32)
+        words = len(item.spans)
+        tags = np.zeros((words, self.token_classes), dtype=np.float32)
         # Backwards, so that the first piece of a word is the last to be written.
         for position in reversed(range(len(encoding.word_ids))):
             word = encoding.word_ids[position]
@@ -133,7 +134,9 @@ class Joint(Task):
     @cached_property
     def transitions(self) -> Array:
         """(tags, tags), the score of one after another."""
-        counts = {(before, tag): times for before, tag, times in self.label_space.neighbours}
+        counts = {}
+        for before, tag, times in self.label_space.neighbours:
+            counts[before, tag] = times
         return transition_scores(self.label_space.tags, counts)
 
     def best_tags(self, scores: Array) -> Array:
@@ -268,8 +271,10 @@ class Joint(Task):
 
     def votes(self, logits: Array) -> Array:
         """Return the decision on the intent (I,), or on each word (words, tags), as 0 and 1."""
-        chosen = logits.argmax(axis=-1) if logits.ndim == 1 else self.best_tags(logits)
-        return one_hot(chosen, logits.shape[-1])
+        classes = logits.shape[-1]
+        if logits.ndim == 1:
+            return one_hot(logits.argmax(axis=-1), classes)
+        return one_hot(self.best_tags(logits), classes)
 
     def ensemble_loss(self, outputs: Outputs, labels: Labels) -> float:
         """Return the sum of both heads' negative log-likelihoods, over the labels that training rows have."""

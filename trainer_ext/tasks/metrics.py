@@ -126,14 +126,16 @@ class Pearson(OfflineMetric):
     def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
         x = centred(predictions)
         y = centred(references)
-        squares = (x**2).sum(axis=0) * (y**2).sum(axis=0)
-        spread = np.sqrt(squares)
+        x_squares = (x**2).sum(axis=0)
+        y_squares = (y**2).sum(axis=0)
+        spread = np.sqrt(x_squares * y_squares)
         # Of constant values the mean may differ by a rounding error, so that the spread alone is not quite 0.
         x_varies = np.ptp(x, axis=0) > 0
         y_varies = np.ptp(y, axis=0) > 0
         is_defined = x_varies & y_varies & (spread > 0)
+        products = (x * y).sum(axis=0)
         r = np.zeros_like(spread)
-        np.divide((x * y).sum(axis=0), spread, out=r, where=is_defined)
+        np.divide(products, spread, out=r, where=is_defined)
         return {"pearson": float(r.mean())}
 
 

@@ -58,7 +58,8 @@ def allowed_pairs(tags: Sequence[str], seen: Neighbours) -> Array:
     allowed = np.zeros((len(tags), len(tags)), dtype=bool)
     for row, before in enumerate(tags):
         for column, tag in enumerate(tags):
-            allowed[row, column] = follows(before, tag, closed) or (before, tag) in seen
+            was_seen = (before, tag) in seen
+            allowed[row, column] = was_seen or follows(before, tag, closed)
     return allowed
 
 
@@ -73,8 +74,10 @@ def transition_scores(tags: Sequence[str], seen: Neighbours) -> Array:
         for column, tag in enumerate(tags):
             counts[row, column] = seen.get((before, tag), 0)
     # One more of each tag than was counted, so that no logarithm is infinite.
-    prior = (counts.sum(axis=0) + 1) / (counts.sum() + len(tags))
-    probabilities = (counts + prior) / (counts.sum(axis=1, keepdims=True) + 1)
+    as_second = counts.sum(axis=0) + 1
+    prior = as_second / as_second.sum()
+    as_first = counts.sum(axis=1, keepdims=True)
+    probabilities = (counts + prior) / (as_first + 1)
     scores = WEIGHT * np.log(probabilities)
     return np.where(allowed_pairs(tags, seen), scores, FORBIDDEN)
 
