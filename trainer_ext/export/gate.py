@@ -99,10 +99,14 @@ def compare_logits(variant: Variant, task: Task, logits: Any, reference: Any, la
     variant.max_logit_diff = float(difference.max())
     variant.mean_logit_diff = float(difference.mean())
     variant.label_agreement = task.agreement(logits, reference)
-    relative = relative_differences(task, logits, reference, labels)
+    maxima = []
+    root_mean_squares = []
+    for part in relative_differences(task, logits, reference, labels):
+        maxima.append(part.max())
+        root_mean_squares.append(np.sqrt((part**2).mean()))
     # The worst part counts: a wrong head of few logits must not disappear beside a large one. np.max keeps NaN.
-    variant.max_relative_diff = float(np.max([part.max() for part in relative]))
-    variant.rms_relative_diff = float(np.max([np.sqrt((part**2).mean()) for part in relative]))
+    variant.max_relative_diff = float(np.max(maxima))
+    variant.rms_relative_diff = float(np.max(root_mean_squares))
 
 
 def relative_differences(task: Task, logits: Any, reference: Any, labels: Any) -> list[np.ndarray]:

@@ -55,6 +55,12 @@ def measure_latency(predictors: Mapping[str, Predictor], texts: Sequence[Any]) -
             predictor.batch_size = size
         for name, times in latencies_ms(predictors, batches).items():
             p50, p95 = np.percentile(times, [50, 95]).tolist()
-            per_second = 1000 * size / p50
-            rows.append(LatencyRow(name, size, round(p50, 3), round(p95, 3), round(per_second, 1)))
+            row = LatencyRow(
+                variant=name,
+                batch_size=size,
+                ms_p50=round(p50, 3),
+                ms_p95=round(p95, 3),
+                texts_per_second=round(1000 * size / p50, 1),
+            )
+            rows.append(row)
     return rows

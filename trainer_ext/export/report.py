@@ -1,7 +1,7 @@
 """export_report.json and its tables."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field, fields
 from importlib.metadata import version
 from typing import Any
 
@@ -166,8 +166,8 @@ def report_table(report: ExportReport) -> str:
 
 def latency_table(rows: Sequence[LatencyRow]) -> str:
     """Format the measurements of `benchmark`, one a line."""
-    records = [asdict(row) for row in rows]
-    return table([list(record.values()) for record in records], list(records[0]))
+    headers = [spec.name for spec in fields(LatencyRow)]
+    return table([astuple(row) for row in rows], headers)
 
 
 def members_table(joint: MembersReport) -> str:
