@@ -181,6 +181,15 @@ def test_a_reply_that_repeats_the_key_is_kept_without_it(server, monkeypatch):
     assert json.loads(client_of(server).ask(CHAT, Judgement))["reason"] == "EMPTY"
 
 
+def test_the_key_is_in_no_log(server, monkeypatch, caplog):
+    """Not even in what the libraries below log for debugging."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
+    script(server, Reply(status=500, body=b'{"error": {"message": "not with sk-very-secret"}}'))
+    with caplog.at_level("DEBUG"), pytest.raises(NoAnswer):
+        client_of(server, max_retries=1).ask(CHAT, Judgement)
+    assert "HTTP" in caplog.text and "sk-very-secret" not in caplog.text
+
+
 def test_no_key_is_needed(server, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     script(server, Reply(GOOD))
