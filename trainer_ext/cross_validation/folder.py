@@ -69,6 +69,7 @@ def take_folder(args: Arguments, data: TrainingData) -> FoldTable | None:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"output_dir {folder} is a file")
     check_folder("output_dir", folder)
+    # Two members may begin at the same time; what one checks, the other must not be writing.
     with one_at_a_time(folder):
         return check_and_write(args, data)
 
@@ -127,6 +128,7 @@ def check_and_write(args: Arguments, data: TrainingData) -> FoldTable | None:
 def replace_run(args: Arguments, data: TrainingData) -> FoldTable | None:
     """Divide the rows, then clear the folder; rows that cannot be divided leave it as it was."""
     folder = Path(args.training.output_dir)
+    # Elsewhere first: the folder is cleared only when nothing can be refused any more.
     with TemporaryDirectory() as scratch:
         table = write_division(args, data, Path(scratch))
         if is_ours(folder):
@@ -143,6 +145,7 @@ def write_division(args: Arguments, data: TrainingData, folder: Path) -> FoldTab
     if args.folds.seeds:
         write_seeds(folder, args, seeds_record(args, data))
         return None
+    # A list: folds need every row at once, so that streamed ones are held here.
     rows = list(data.train)
     return fold_table_in(folder, args.folds, args.data, rows, data.task, args.training.seed)
 

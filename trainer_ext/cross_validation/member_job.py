@@ -34,6 +34,7 @@ def train_member(
             return on_main(partial(keep_finished, args, folder))
         if table is not None and args.folds.fold is not None:
             data = data.of_fold(table, args.folds.fold)
+        # The rows are read already: what the job calls to load them gives them back.
         return train_model(member, lambda: data, on_trainer, keep_outputs)
 
 

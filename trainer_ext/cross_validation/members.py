@@ -1,7 +1,6 @@
 """Which models the folder of folds or seeds has: their names, folders and seeds, and which of them are finished."""
 
 import copy
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,14 +28,17 @@ def trains_all(args: Arguments) -> bool:
 def member_names(args: Arguments) -> list[str]:
     """Return `fold-0`, ... or `seed-42`, ... in order."""
     if args.folds.folds:
-        return [f"fold-{k}" for k in range(args.folds.folds * args.folds.fold_repeats)]
+        models = args.folds.folds * args.folds.fold_repeats
+        return [f"fold-{k}" for k in range(models)]
     return [f"seed-{seed}" for seed in args.folds.seeds or ()]
 
 
 def member_flags(name: str) -> list[str]:
     """Return the flags that, beside the recipe, let `train.py` train this model only."""
     kind, number = name.split("-")
-    return ["--fold" if kind == "fold" else "--seeds", number]
+    if kind == "fold":
+        return ["--fold", number]
+    return ["--seeds", number]
 
 
 def fold_seed(seed: int, fold: int) -> int:
@@ -49,6 +51,7 @@ def as_member(args: Arguments) -> Arguments:
 
     What is written to resolved_config.yaml stays the command that made it: `output_dir` is the folder of all.
     """
+    # A shallow copy: TrainingArguments made anew would set up devices and environment again.
     training = copy.copy(args.training)
     if args.folds.fold is not None:
         training.seed = fold_seed(training.seed, args.folds.fold)
@@ -60,6 +63,7 @@ def as_member(args: Arguments) -> Arguments:
         raise ValueError("neither a fold nor a seed is asked for")
     training.output_dir = str(Path(training.output_dir) / name)
     training.logging_dir = str(Path(training.output_dir) / "runs")
+    # The same command again goes on with what was cut off, without a flag.
     if not training.overwrite_output_dir:
         training.resume_from_checkpoint = "true"
     given = {**args.given, "seed": args.training.seed}
@@ -68,21 +72,31 @@ def as_member(args: Arguments) -> Arguments:
 
 def as_whole(args: Arguments) -> Arguments:
     """Return the arguments of the run of all folds that one fold belongs to."""
-    given = {key: value for key, value in args.given.items() if key != "fold"}
-    return replace(args, folds=replace(args.folds, fold=None), given=given)
+    given = dict(args.given)
+    given.pop("fold", None)
+    folds = replace(args.folds, fold=None)
+    return replace(args, folds=folds, given=given)
 
 
 def members_in(folder: Path) -> list[Path]:
     """Return the folders of folds or seeds, finished or not."""
-    found: Iterable[Path] = folder.iterdir() if folder.is_dir() else ()
-    return sorted(path for path in found if path.is_dir() and MEMBER.fullmatch(path.name))
+    if not folder.is_dir():
+        return []
+    found = []
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and MEMBER.fullmatch(path.name):
+            found.append(path)
+    return found
 
 
 def other_members(args: Arguments) -> list[Path]:
     """Return the trained folds or seeds in the folder beside the one that `args` train."""
     own = Path(as_member(args).training.output_dir)
-    beside = [path for path in members_in(own.parent) if path.name != own.name]
-    return [path for path in beside if is_begun(path)]
+    others = []
+    for path in members_in(own.parent):
+        if path.name != own.name and is_begun(path):
+            others.append(path)
+    return others
 
 
 def is_begun(folder: Path) -> bool:
@@ -96,4 +110,6 @@ def is_finished(folder: Path, args: Arguments) -> bool:
     Raises:
         UserError: when it was made with other flags.
     """
-    return (folder / "metrics.json").is_file() and check_same_run(folder, resolved(args))
+    if not (folder / "metrics.json").is_file():
+        return False
+    return check_same_run(folder, resolved(args))

@@ -106,6 +106,7 @@ def prepare(args: Arguments) -> tuple[Scored, dict[str, Any]]:
         return scored, {"seeds": folds.seeds}
     rows = list(loaded.train)
     if folds.soup:
+        # Every fold has trained on most of these rows: a soup of folds needs others to be judged on.
         text_column = loaded.task.required_columns(data.text_column, ())[0]
         check_unseen(rows, loaded.validation, text_column)
     table = take_folder(args, loaded)

@@ -110,8 +110,11 @@ def make_soup(args: Arguments, folder: Path) -> SoupReport:
     metric, greater = judged_by(args)
     check_alike([folder / name for name in names])
     rows = load_rows(args.data, "validation")
-    singles = {name: validation_score(folder / name, args, rows)[metric] for name in names}
-    models = [load_file(folder / name / "model.safetensors") for name in names]
+    singles: dict[str, float] = {}
+    models: list[Weights] = []
+    for name in names:
+        singles[name] = validation_score(folder / name, args, rows)[metric]
+        models.append(load_file(folder / name / "model.safetensors"))
     with atomic_folder(folder / "soup") as stage:
 
         def write(weights: Weights, indices: list[int]) -> dict[str, float]:
@@ -135,11 +138,18 @@ def make_soup(args: Arguments, folder: Path) -> SoupReport:
             "single_models": singles,
         }
         write_beside(stage, args, rows, report, metrics, f"{folder.name}/soup")
-    print(
-        f"{describe(report['models'])}: {metric} {report['soup']:.4f} on {report['judged_on']} (best single model "
-        f"{report['best_model']:.4f}, mean of all models' answers {report['mean_of_models']:.4f})"
-    )
+    print_result(report)
     return report
+
+
+def print_result(report: SoupReport) -> None:
+    """Print what the soup is made of, and how good it is beside the models."""
+    print(
+        f"{describe(report['models'])}: "
+        f"{report['metric']} {report['soup']:.4f} on {report['judged_on']} "
+        f"(best single model {report['best_model']:.4f}, "
+        f"mean of all models' answers {report['mean_of_models']:.4f})"
+    )
 
 
 def write_beside(
@@ -157,7 +167,8 @@ def write_beside(
     write_json(folder / "metrics.json", of_validation)
     flags = yaml.safe_dump(judging_flags(args), allow_unicode=True)
     write_text(folder / "resolved_config.yaml", flags)
-    write_text(folder / "README.md", f"# {title}\n\nA {describe(report['models'])}.\n")
+    content = describe(report["models"])
+    write_text(folder / "README.md", f"# {title}\n\nA {content}.\n")
 
 
 def record_judges(folder: Path, args: Arguments, rows: list[Row]) -> None:
@@ -177,8 +188,9 @@ def describe(models: Sequence[str]) -> str:
 
 def judging_flags(args: Arguments) -> dict[str, Any]:
     """Return where the judging rows are and how they are read: all of the recipe that holds for a soup, too."""
-    names = {"validation_file", *(spec.name for spec in fields(FileOptions))}
-    return {name: value for name, value in resolved(args).items() if name in names}
+    values = resolved(args)
+    names = ["validation_file", *(spec.name for spec in fields(FileOptions))]
+    return {name: values[name] for name in names if name in values}
 
 
 def judged_by(args: Arguments) -> tuple[str, bool]:
@@ -225,14 +237,17 @@ def write_model(folder: Path, weights: Weights, members: Sequence[Path]) -> None
     """Write a model: the first member's files with these weights, and the mean of the members' head scales."""
     folder.mkdir(exist_ok=True)
     for path in members[0].iterdir():
-        belongs = path.suffix in (".json", ".txt", ".model") and path.name != "history.json"
-        if path.is_file() and belongs:
+        # Configuration and tokenizer; history.json is of one member's training.
+        if path.suffix not in (".json", ".txt", ".model") or path.name == "history.json":
+            continue
+        if path.is_file():
             shutil.copy(path, folder / path.name)
     configs = [read_json(path / "config.json") for path in members]
     config = dict(configs[0])
     for name in SCALES:
         if config.get(name) is not None:
-            config[name] = np.mean([each[name] for each in configs], axis=0).tolist()
+            scales = [each[name] for each in configs]
+            config[name] = np.mean(scales, axis=0).tolist()
     write_json(folder / "config.json", config)
     # safetensors refuses tensors that are views of others.
     tensors = {name: tensor.contiguous() for name, tensor in weights.items()}

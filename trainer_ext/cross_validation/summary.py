@@ -67,20 +67,26 @@ class Outputs:
 def scored_by_folds(table: FoldTable, rows: Sequence[Row]) -> Scored:
     """Return every original row, validated in its fold."""
     own = np.flatnonzero(table.original).tolist()
+    # Augmented rows between the others take no place: positions count original rows alone.
     position = np.full(len(rows), -1)
     position[own] = np.arange(len(own))
-    parts = {f"fold-{k}": position[table.validation_rows(k)] for k in range(table.models)}
+    parts = {}
+    for k in range(table.models):
+        parts[f"fold-{k}"] = position[table.validation_rows(k)]
+    folds = None
     # With repeats a row has a fold in each of them.
-    folds = table.folds[0, own].tolist() if len(table.folds) == 1 else None
+    if len(table.folds) == 1:
+        folds = table.folds[0, own].tolist()
+    scored = [rows[k] for k in own]
     ids = [table.ids[k] for k in own]
-    return Scored([rows[k] for k in own], table.id_column, ids, folds, parts)
+    return Scored(scored, table.id_column, ids, folds, parts)
 
 
 def scored_by_seeds(names: Sequence[str], rows: list[Row], id_column: str | None) -> Scored:
     """Return every validation row, validated by every model."""
     id_column = telling_id_column(rows, id_column)
     ids = row_ids(rows, id_column)
-    parts = {name: np.arange(len(rows)) for name in names}
+    parts = dict.fromkeys(names, np.arange(len(rows)))
     return Scored(rows, id_column, ids, None, parts)
 
 
@@ -92,7 +98,8 @@ def summarise(args: Arguments, scored: Scored, about: Mapping[str, Any]) -> dict
         scored: which rows each model was validated on.
         about: how the rows were divided.
     """
-    folder, names = Path(args.training.output_dir), list(scored.parts)
+    folder = Path(args.training.output_dir)
+    names = list(scored.parts)
     by_seeds = bool(args.folds.seeds)
     tasks = {name: read_pipeline(folder / name).task for name in names}
     whole = ensemble_task(names, list(tasks.values()))
@@ -134,7 +141,8 @@ def read_outputs(
     for name, task in tasks.items():
         rows[name] = load_outputs(folder / name, task)
         stacked[name] = whole.stack(rows[name])
-        own[name] = whole.stack_labels([labels[k] for k in scored.parts[name]])
+        of_part = [labels[k] for k in scored.parts[name]]
+        own[name] = whole.stack_labels(of_part)
     return Outputs(tasks, rows, stacked, own)
 
 
@@ -171,11 +179,14 @@ def model_weights(by_seeds: bool, outputs: Outputs) -> list[float]:
     weighed by the loss on its own.
     """
     if by_seeds:
-        labels = next(iter(outputs.labels.values()))
-        return fit_weights(list(outputs.tasks.values()), list(outputs.stacked.values()), labels)
+        tasks = list(outputs.tasks.values())
+        stacked = list(outputs.stacked.values())
+        shared_labels = next(iter(outputs.labels.values()))
+        return fit_weights(tasks, stacked, shared_labels)
     losses = []
     for name, task in outputs.tasks.items():
-        losses.append(task.ensemble_loss(outputs.stacked[name], outputs.labels[name]))
+        loss = task.ensemble_loss(outputs.stacked[name], outputs.labels[name])
+        losses.append(loss)
     return inverse_loss_weights(losses)
 
 
@@ -197,7 +208,8 @@ def over_models(metrics: dict[str, Metrics], reduce: Callable[[list[float]], Any
     reduced = {}
     for key in first:
         if all(key in other for other in others):
-            reduced[key] = float(reduce([values[key] for values in metrics.values()]))
+            values = [of_model[key] for of_model in metrics.values()]
+            reduced[key] = float(reduce(values))
     return reduced
 
 
@@ -208,9 +220,11 @@ def sample_std(values: list[float]) -> float:
 
 def write_predictions(path: Path, scored: Scored, tasks: Sequence[Task], outputs: list) -> None:
     """Write id, fold, labels, `pred_<label>` and probabilities of each validated row, in the order of the file."""
+    id_column = scored.id_column or ROW
+    answers = zip(scored.rows, tasks, outputs, strict=True)
     with open_csv(path) as writer:
-        for k, (row, task, output) in enumerate(zip(scored.rows, tasks, outputs, strict=True)):
-            record: dict[str, Any] = {scored.id_column or ROW: scored.ids[k]}
+        for k, (row, task, output) in enumerate(answers):
+            record: dict[str, Any] = {id_column: scored.ids[k]}
             if scored.folds is not None:
                 record["fold"] = scored.folds[k]
             record |= given_labels(row, task)

@@ -29,7 +29,8 @@ def divide_splits(flags: dict[str, Any], recipe: Mapping[str, Any]) -> dict[str,
     divided = dict(flags)
     for flag, names in SPLIT_NAMES.items():
         found = [given[name] for name in names if name in given]
-        is_given = flag != "train_file" and flag in {**recipe, **flags}
+        # A split that was given by its own flag wins over that of the data set.
+        is_given = flag != "train_file" and (flag in flags or flag in recipe)
         if found and not is_given:
             divided[flag] = found[0]
         elif flag == "train_file":
@@ -68,6 +69,7 @@ def write_table(
                 if column in values:
                     values[column] = named(values[column], names[column])
             line = json_text(values, default=as_plain)
+            # JSON can hold one as an escape, but no other file that the run writes can.
             if broken_at(line) is not None:
                 raise UserError(
                     f"{name}, row {number}: holds a broken character (half of a surrogate pair)"
@@ -81,6 +83,7 @@ def as_rows(rows: Any, name: str) -> Iterable:
     Raises:
         UserError: for columns of different lengths, and for what is not a table.
     """
+    # By what it can do: pandas is not imported for a list.
     if hasattr(rows, "to_dict") and hasattr(rows, "columns"):
         return rows.to_dict(orient="records")
     if isinstance(rows, Mapping):
@@ -96,9 +99,11 @@ def rows_of_columns(columns: Mapping[str, Any], name: str) -> Iterable[dict[str,
     Raises:
         UserError: for a column that is not a list, or has another length.
     """
-    found = {}
+    found: dict[str, int | str] = {}
     for key, column in columns.items():
-        found[key] = len(column) if is_column(column) else type(column).__name__
+        found[key] = type(column).__name__
+        if is_column(column):
+            found[key] = len(column)
     lengths = set(found.values())
     if len(lengths) > 1 or not all(isinstance(length, int) for length in lengths):
         shown = ", ".join(f"{key!r}: {length}" for key, length in found.items())

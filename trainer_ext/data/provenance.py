@@ -155,7 +155,7 @@ def check_sources(
     Raises:
         UserError: when no column names the rows, when a source is no row, or was named by another column.
     """
-    known = {ids[k] for k in np.flatnonzero(original)}
+    known = {ids[k] for k in np.flatnonzero(original).tolist()}
     for row, name in zip(rows, ids, strict=True):
         source = made_from(row)
         if not source:
