@@ -45,8 +45,11 @@ def merged(
     known = {action.dest for action in parser._actions}
     cli_names = flag_names(argv)
     check_known(cli_names, known, "flag --{}")
-    check_known(recipe, known - {"help"}, f"key {{}} in {where}")
-    from_scratch = parser.parse_known_args(argv)[0].from_scratch
+    # A recipe with `help` would print the help text instead of training.
+    recipe_keys = known - {"help"}
+    check_known(recipe, recipe_keys, f"key {{}} in {where}")
+    from_cli, _ = parser.parse_known_args(argv)
+    from_scratch = from_cli.from_scratch
     recipes_from_scratch = recipe.get("from_scratch") or "none"
     values = {}
     for key, value in recipe.items():
@@ -70,20 +73,28 @@ def read_recipe(path: str | Path | None) -> dict[str, Any]:
     flat = f"{path} must be a flat mapping of flag names to values"
     if not isinstance(node, yaml.MappingNode):
         raise UserError(flat)
-    if any(key.value == "<<" for key, _ in node.value):
+    keys = [key for key, _ in node.value]
+    if any(key.value == "<<" for key in keys):
         raise UserError(f"{flat}: `<<` is not for it")
     # `1: a` would be a flag called 1, and `[a]: b` has no name at all.
-    if any(key.tag != TEXT for key, _ in node.value):
+    if any(key.tag != TEXT for key in keys):
         raise UserError(flat)
-    names = Counter(key.value for key, _ in node.value)
-    # YAML takes the last one in silence.
-    twice = sorted(name for name, count in names.items() if count > 1)
-    if twice:
-        raise UserError(f"{path} gives {', '.join(twice)} more than once")
-    values = {key.value: as_written(value) for key, value in node.value}
+    check_no_repeats(path, keys)
+    values = {}
+    for key, value in node.value:
+        values[key.value] = as_written(value)
     if broken_at(values) is not None:
         raise UserError(f"{path} holds a broken character (half of a surrogate pair)")
     return values
+
+
+def check_no_repeats(path: str | Path, keys: Sequence[yaml.Node]) -> None:
+    """Raise `UserError` for keys that occur more than once, of which YAML takes the last one in silence."""
+    names = Counter(key.value for key in keys)
+    repeated = [name for name, count in names.items() if count > 1]
+    if repeated:
+        listed = ", ".join(sorted(repeated))
+        raise UserError(f"{path} gives {listed} more than once")
 
 
 def as_written(node: yaml.Node) -> Any:
@@ -98,9 +109,14 @@ def as_written(node: yaml.Node) -> Any:
     if isinstance(node, yaml.ScalarNode):
         return node.value
     if isinstance(node, yaml.SequenceNode):
-        return [
-            item.value if isinstance(item, yaml.ScalarNode) else typed(item) for item in node.value
-        ]
+        return [item_as_written(item) for item in node.value]
+    return typed(node)
+
+
+def item_as_written(node: yaml.Node) -> Any:
+    """Return an item of a list as it is written; unlike a value of the recipe, a null is a word here."""
+    if isinstance(node, yaml.ScalarNode):
+        return node.value
     return typed(node)
 
 
@@ -161,7 +177,8 @@ def flag_names(argv: Sequence[str]) -> list[str]:
     names = []
     for token in argv:
         if token.startswith("--"):
-            names.append(token[2:].split("=", 1)[0].replace("-", "_"))
+            flag, _, _ = token.removeprefix("--").partition("=")
+            names.append(flag.replace("-", "_"))
     return names
 
 
@@ -194,8 +211,10 @@ def to_tokens(values: Mapping[str, Any]) -> list[str]:
     """Write values as tokens of a command line, so that all sources are typed and checked by the same parser."""
     tokens = []
     for key, value in values.items():
+        items = value
         # An array, or the columns of a data frame.
-        items = value.tolist() if hasattr(value, "tolist") else value
+        if hasattr(value, "tolist"):
+            items = value.tolist()
         if key == "parameter_groups" and isinstance(items, Mapping):
             items = [f"{part}={rate}" for part, rate in items.items()]
         if not isinstance(items, (list, tuple)):
@@ -207,4 +226,6 @@ def to_tokens(values: Mapping[str, Any]) -> list[str]:
 
 def token_of(value: Any) -> str:
     """Write one value as a token: mappings and booleans as JSON, which the flags that take them read."""
-    return json.dumps(value) if isinstance(value, (dict, bool)) else str(value)
+    if isinstance(value, (dict, bool)):
+        return json.dumps(value)
+    return str(value)
