@@ -80,8 +80,11 @@ class Joint(Task):
 
     def stack_labels(self, labels: Sequence[tuple[int, Sequence[int]]]) -> Labels:
         """Return (intent, tags) of rows as (N,), and a list of (words,)."""
-        intents = [intent for intent, _ in labels]
-        tags = [np.asarray(tags, dtype=np.int64) for _, tags in labels]
+        intents = []
+        tags = []
+        for intent, row_tags in labels:
+            intents.append(intent)
+            tags.append(np.asarray(row_tags, dtype=np.int64))
         return np.asarray(intents), tags
 
     def strata(self, labels: Sequence[tuple[int, Sequence[int]]]) -> Array:
@@ -126,8 +129,12 @@ class Joint(Task):
 
     def stack(self, outputs: Sequence[RowOutput]) -> Outputs:
         """Return outputs of rows as (N, I), and a list of (words, tags)."""
-        intents = super().stack([intent for intent, _ in outputs])
-        return intents, [tags for _, tags in outputs]
+        intents = []
+        tags = []
+        for intent_logits, tag_logits in outputs:
+            intents.append(intent_logits)
+            tags.append(tag_logits)
+        return super().stack(intents), tags
 
     # --- predictions and metrics ------------------------------------------------------------------------------------
 
@@ -144,9 +151,11 @@ class Joint(Task):
         # Words that max_length cut off have equal scores; they are left out of the path, and `O`.
         is_seen = np.ptp(scores, axis=-1) != 0
         tags = np.zeros(len(scores), dtype=np.int64)
-        if is_seen.any():
-            end = int(np.flatnonzero(is_seen)[-1]) + 1
-            tags[:end] = best_path(scores[:end], self.transitions)
+        if not is_seen.any():
+            return tags
+        last_seen = int(np.flatnonzero(is_seen)[-1])
+        end = last_seen + 1
+        tags[:end] = best_path(scores[:end], self.transitions)
         return tags
 
     def predictions(self, logits: Outputs) -> Array:
@@ -184,10 +193,12 @@ class Joint(Task):
             is_word = gold != NO_WORD
             gold = gold[is_word]
             predicted = predicted[is_word]
-            are_tags_right.append(bool((predicted == gold).all()))
+            all_right = (predicted == gold).all()
+            are_tags_right.append(bool(all_right))
             # By name: tags that no training row has begin and end slots, too.
-            names = self.tag_names(gold.tolist())
-            pairs.append((names, self.tag_names(predicted.tolist())))
+            gold_names = self.tag_names(gold.tolist())
+            predicted_names = self.tag_names(predicted.tolist())
+            pairs.append((gold_names, predicted_names))
         # With the type, for no rows.
         is_row_right = is_intent_right & np.array(are_tags_right, dtype=bool)
         return {
@@ -202,10 +213,12 @@ class Joint(Task):
         """Return `{"intent", "intent_score", "tags"}` from a row's output."""
         intent, tags = logits
         best = int(intent.argmax())
+        score = float(softmax(intent)[best])
+        best_tags = self.best_tags(tags)
         return {
             "intent": self.label_space.classes[best],
-            "intent_score": round(float(softmax(intent)[best]), 6),
-            "tags": self.tag_names(self.best_tags(tags).tolist()),
+            "intent_score": round(score, 6),
+            "tags": self.tag_names(best_tags.tolist()),
         }
 
     def answer(self, item: Words, output: RowOutput) -> dict[str, Any]:
@@ -227,7 +240,9 @@ class Joint(Task):
     def to_columns(self, output: RowOutput, as_list: bool = False) -> dict[str, Any]:
         """Write the intent, and the tags as a JSON list."""
         answer = self.decode(output)
-        return {"intent": answer["intent"], "slots": json_text(answer["tags"])}
+        # Tags hold any character, so that no separator could part them.
+        tags = json_text(answer["tags"])
+        return {"intent": answer["intent"], "slots": tags}
 
     def probability_columns(self, output: RowOutput) -> dict[str, float]:
         """Return `probability_<intent>`."""
@@ -243,18 +258,23 @@ class Joint(Task):
         """Return each head's logits."""
         intents, tags = logits
         # The empty array is there for no rows, which cannot be concatenated.
-        return [intents, np.concatenate([np.zeros(0), *tags], axis=None)]
+        all_tags = np.concatenate([np.zeros(0), *tags], axis=None)
+        return [intents, all_tags]
 
     def one_answer(self, logits: Outputs, labels: Labels) -> str:
         """Return one intent for all rows, whose intents differ, or else one tag for all words, whose tags differ."""
         true_intents, true_tags = labels
-        intents = logits[0].argmax(axis=-1)
+        intent_logits, tag_scores = logits
+        intents = intent_logits.argmax(axis=-1)
         if is_constant(intents) and not is_constant(true_intents):
-            return f"the intent {self.label_space.classes[intents[0]]!r}"
-        tags = np.concatenate([self.best_tags(scores) for scores in logits[1]])
+            intent = self.label_space.classes[intents[0]]
+            return f"the intent {intent!r}"
+        tags = np.concatenate([self.best_tags(scores) for scores in tag_scores])
         gold = np.concatenate(list(true_tags))
-        if is_constant(tags) and not is_constant(gold[gold != NO_WORD]):
-            return f"the tag {self.label_space.tags[tags[0]]!r}"
+        gold = gold[gold != NO_WORD]
+        if is_constant(tags) and not is_constant(gold):
+            tag = self.label_space.tags[tags[0]]
+            return f"the tag {tag!r}"
         return ""
 
     def heads(self, output: RowOutput) -> tuple[Array, ...]:
@@ -279,10 +299,12 @@ class Joint(Task):
     def ensemble_loss(self, outputs: Outputs, labels: Labels) -> float:
         """Return the sum of both heads' negative log-likelihoods, over the labels that training rows have."""
         intents, tags = outputs
+        true_intents, true_tags = labels
         words = np.concatenate(list(tags))
-        word_labels = np.concatenate(list(labels[1]))
+        word_labels = np.concatenate(list(true_tags))
+        heads = [(intents, true_intents), (words, word_labels)]
         total = 0.0
-        for logits, own in ((intents, labels[0]), (words, word_labels)):
+        for logits, own in heads:
             is_known = own >= 0
             if is_known.any():
                 total += self.nll(logits[is_known], own[is_known], 1.0)
@@ -308,7 +330,10 @@ class Joint(Task):
 
 def is_constant(values: Array) -> bool:
     """Return whether there are values, and all are equal."""
-    return len(values) > 0 and bool((values == values[0]).all())
+    if len(values) == 0:
+        return False
+    are_equal = values == values[0]
+    return bool(are_equal.all())
 
 
 def is_text(token: object) -> bool:

@@ -21,7 +21,8 @@ class OfflineMetric(evaluate.Metric):
         super().__init__(keep_in_memory=True)
 
     def _info(self) -> evaluate.MetricInfo:
-        features = datasets.Features({"predictions": self.feature, "references": self.feature})
+        columns = {"predictions": self.feature, "references": self.feature}
+        features = datasets.Features(columns)
         return evaluate.MetricInfo(description=self.__doc__, citation="", features=features)
 
 
@@ -44,7 +45,8 @@ class Accuracy(OfflineMetric):
     """Share of equal items: `{"accuracy"}`."""
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
-        return {"accuracy": float(accuracy_score(references, predictions))}
+        accuracy = accuracy_score(references, predictions)
+        return {"accuracy": float(accuracy)}
 
 
 class F1(NamedMetric):
@@ -68,8 +70,9 @@ class ExactMatch(OfflineMetric):
     feature = datasets.Sequence(datasets.Value("int64"))
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
-        right = np.asarray(predictions) == np.asarray(references)
-        return {"exact_match": float(right.all(axis=-1).mean())}
+        is_item_right = np.asarray(predictions) == np.asarray(references)
+        is_row_right = is_item_right.all(axis=-1)
+        return {"exact_match": float(is_row_right.mean())}
 
 
 class MultiLabelF1(NamedMetric):
@@ -78,9 +81,10 @@ class MultiLabelF1(NamedMetric):
     feature = datasets.Sequence(datasets.Value("int64"))
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
-        given = (np.asarray(references), np.asarray(predictions))
-        by_class = f1_score(*given, average=None, zero_division=0)
-        micro = f1_score(*given, average="micro", zero_division=0)
+        true = np.asarray(references)
+        predicted = np.asarray(predictions)
+        by_class = f1_score(true, predicted, average=None, zero_division=0)
+        micro = f1_score(true, predicted, average="micro", zero_division=0)
         scores = self.named("f1", by_class)
         scores["f1_micro"] = float(micro)
         scores["f1_macro"] = float(np.mean(by_class))
@@ -100,7 +104,9 @@ class RocAuc(OfflineMetric):
         flags = np.transpose(references)
         values = []
         for scores, labels in zip(by_class, flags, strict=True):
-            if 0 < labels.mean() < 1:
+            # One side alone has no pair to put in order, and scikit-learn no value for it.
+            has_both = 0 < labels.mean() < 1
+            if has_both:
                 values.append(roc_auc_score(labels, scores))
         if not values:
             return {"roc_auc_macro": 0.5}
@@ -114,8 +120,11 @@ class Rmse(NamedMetric):
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
         errors = np.asarray(predictions) - np.asarray(references)
-        rmse = np.sqrt((errors**2).mean(axis=0))
-        return {**self.named("rmse", rmse), "mcrmse": float(rmse.mean())}
+        squares = errors**2
+        rmse = np.sqrt(squares.mean(axis=0))
+        scores = self.named("rmse", rmse)
+        scores["mcrmse"] = float(rmse.mean())
+        return scores
 
 
 class Pearson(OfflineMetric):

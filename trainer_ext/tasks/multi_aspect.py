@@ -42,11 +42,14 @@ class MultiAspect(Task):
 
     def encode(self, values: Sequence[Any]) -> list[int]:
         """Return the class index of each aspect."""
-        pairs = zip(self.label_space.columns, values, strict=True)
-        return [self.encode_one(column, value) for column, value in pairs]
+        indices = []
+        for column, value in zip(self.label_space.columns, values, strict=True):
+            indices.append(self.encode_one(column, value))
+        return indices
 
     def metrics_of(self, reduced: Array, labels: Array) -> dict[str, float]:
         """Return accuracy and f1_macro as means over aspects, exact_match, f1_macro_<aspect>; both are (N, A)."""
+        # Here, because `evaluate` and scikit-learn are not part of light inference.
         from trainer_ext.tasks.metrics import F1, Accuracy, ExactMatch
 
         accuracy = Accuracy().compute(predictions=reduced.ravel(), references=labels.ravel())
@@ -57,7 +60,9 @@ class MultiAspect(Task):
         for name, predicted, true in columns:
             scores = f1.compute(predictions=predicted, references=true)
             by_aspect[f"f1_macro_{name}"] = scores["f1_macro"]
-        mean = float(np.mean(list(by_aspect.values())))
+        # Each aspect counts the same, however rare some of its classes are.
+        aspect_scores = list(by_aspect.values())
+        mean = float(np.mean(aspect_scores))
         return {**accuracy, "f1_macro": mean, **exact_match, **by_aspect}
 
     def predictions(self, logits: Array) -> Array:
@@ -67,19 +72,23 @@ class MultiAspect(Task):
 
     def probability_columns(self, output: Array) -> dict[str, float]:
         """Return `<aspect>_probability_<class>` of one row's logits (A, C)."""
-        return rounded(self.oof_columns(), self.probabilities(output, 1.0).ravel())
+        probabilities = self.probabilities(output, 1.0)
+        return rounded(self.oof_columns(), probabilities.ravel())
 
     def oof_columns(self) -> list[str]:
         """Return `<aspect>_probability_<class>`, all classes of the first aspect first, as `ravel` has them."""
         columns = []
         for aspect in self.label_space.columns:
-            columns += [f"{aspect}_probability_{name}" for name in self.label_space.classes]
+            for name in self.label_space.classes:
+                columns.append(f"{aspect}_probability_{name}")
         return columns
 
     def figures(self, scored: ScoredRows) -> list[Figure]:
         """Describe the confusion matrix of all aspects together, and the macro-F1 of each."""
         metrics = scored["metrics"]
-        by_aspect = {name: metrics[f"f1_macro_{name}"] for name in self.label_space.columns}
+        by_aspect = {}
+        for aspect in self.label_space.columns:
+            by_aspect[aspect] = metrics[f"f1_macro_{aspect}"]
         title = "validation macro-F1 by aspect"
         bars = ScoreBars(by_aspect, metrics["f1_macro"], title, "f1_by_aspect.png")
         return [*super().figures(scored), bars]
@@ -87,9 +96,11 @@ class MultiAspect(Task):
     def decode(self, logits: Array) -> dict[str, Any]:
         """Return `{"aspects": {aspect: {"label", "score", "probabilities"}}}`."""
         scaled = logits / self.calibration.temperature
+        # From the logits as they are: a rounding of the scaled ones could make two classes equal.
         best = self.predictions(logits)
         classes = self.label_space.classes
         aspects = {}
-        for aspect, row, index in zip(self.label_space.columns, scaled, best, strict=True):
+        rows = zip(self.label_space.columns, scaled, best, strict=True)
+        for aspect, row, index in rows:
             aspects[aspect] = class_answer(row, classes, int(index))
         return {"aspects": aspects}

@@ -29,9 +29,12 @@ def follows(before: str, tag: str, closed: bool) -> bool:
         closed: whether the scheme ends its slots (BIOES), so that nothing else may follow an open one.
     """
     is_open = before[0] in "BI"
-    if tag[0] in "IE":
+    goes_on = tag[0] in "IE"
+    if goes_on:
+        # Behind the prefix and its hyphen is the name of the slot.
         return is_open and before[2:] == tag[2:]
-    return not (closed and is_open)
+    must_go_on = closed and is_open
+    return not must_go_on
 
 
 def is_closed(tags: Iterable[str]) -> bool:
@@ -97,25 +100,35 @@ def best_path(scores: Array, transitions: Array) -> Array:
     """
     is_unseen = np.ptp(scores, axis=-1) == 0
     near_unseen = scores_near_unseen(transitions)
-    first = near_unseen if is_unseen[0] else transitions
-    total = first[0] + scores[0]
+    step = transitions
+    if is_unseen[0]:
+        step = near_unseen
+    # Row 0 is `O`, which stands before the first word.
+    total = step[0] + scores[0]
     came_from = []
     for word in range(1, len(scores)):
+        step = transitions
         # Both steps: to the word that was not seen, and from it.
-        skips = is_unseen[word - 1] or is_unseen[word]
-        step = near_unseen if skips else transitions
+        if is_unseen[word - 1] or is_unseen[word]:
+            step = near_unseen
         reached = total[:, None] + step
         came_from.append(reached.argmax(axis=0))
         total = reached.max(axis=0) + scores[word]
-    path = [int((total + transitions[:, 0]).argmax())]
-    for back in reversed(came_from):
-        path.append(int(back[path[-1]]))
-    return np.array(path[::-1])
+    total = total + transitions[:, 0]
+    tag = int(total.argmax())
+    path = [tag]
+    for best_before in reversed(came_from):
+        tag = int(best_before[tag])
+        path.append(tag)
+    path.reverse()
+    return np.array(path)
 
 
 def scores_near_unseen(transitions: Array) -> Array:
     """Return the transitions to and from a word that the model did not see: small, and to `O` at no cost."""
-    small = np.where(transitions > FORBIDDEN, transitions * UNSEEN_WEIGHT, FORBIDDEN)
-    is_forbidden = transitions[:, 0] <= FORBIDDEN
-    small[:, 0] = np.where(is_forbidden, FORBIDDEN, 0.0)
+    is_forbidden = transitions <= FORBIDDEN
+    small = transitions * UNSEEN_WEIGHT
+    small[:, 0] = 0.0
+    # Last, because the weight would turn what is forbidden into what is merely unlikely.
+    small[is_forbidden] = FORBIDDEN
     return small
