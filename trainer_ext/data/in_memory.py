@@ -24,7 +24,9 @@ def divide_splits(flags: dict[str, Any], recipe: Mapping[str, Any]) -> dict[str,
     given = flags.get("train_file", recipe.get("train_file"))
     if not isinstance(given, Mapping):
         return flags
-    if not all(hasattr(split, "column_names") for split in given.values()):
+    # A mapping of columns to lists is one table, not several splits.
+    are_splits = [hasattr(split, "column_names") for split in given.values()]
+    if not all(are_splits):
         return flags
     divided = dict(flags)
     for flag, names in SPLIT_NAMES.items():
@@ -34,7 +36,8 @@ def divide_splits(flags: dict[str, Any], recipe: Mapping[str, Any]) -> dict[str,
         if found and not is_given:
             divided[flag] = found[0]
         elif flag == "train_file":
-            raise UserError(f"train_file has the splits {', '.join(map(str, given))}, but no train")
+            splits = ", ".join(map(str, given))
+            raise UserError(f"train_file has the splits {splits}, but no train")
     return divided
 
 
@@ -64,16 +67,15 @@ def write_table(
     names = class_names(getattr(rows, "features", {}))
     with atomic_writer(path) as file:
         for number, row in enumerate(as_rows(rows, name), 1):
-            values = dict(as_mapping(row, columns, f"{name}, row {number}"))
+            where = f"{name}, row {number}"
+            values = dict(as_mapping(row, columns, where))
             for column in names:
                 if column in values:
                     values[column] = named(values[column], names[column])
             line = json_text(values, default=as_plain)
             # JSON can hold one as an escape, but no other file that the run writes can.
             if broken_at(line) is not None:
-                raise UserError(
-                    f"{name}, row {number}: holds a broken character (half of a surrogate pair)"
-                )
+                raise UserError(f"{where}: holds a broken character (half of a surrogate pair)")
             file.write(line + "\n")
 
 
@@ -99,18 +101,22 @@ def rows_of_columns(columns: Mapping[str, Any], name: str) -> Iterable[dict[str,
     Raises:
         UserError: for a column that is not a list, or has another length.
     """
-    found: dict[str, int | str] = {}
+    lengths = set()
+    found = []
+    are_columns = True
     for key, column in columns.items():
-        found[key] = type(column).__name__
         if is_column(column):
-            found[key] = len(column)
-    lengths = set(found.values())
-    if len(lengths) > 1 or not all(isinstance(length, int) for length in lengths):
-        shown = ", ".join(f"{key!r}: {length}" for key, length in found.items())
+            lengths.add(len(column))
+            found.append(f"{key!r}: {len(column)}")
+        else:
+            are_columns = False
+            found.append(f"{key!r}: {type(column).__name__}")
+    if len(lengths) > 1 or not are_columns:
+        shown = ", ".join(found)
         raise UserError(f"{name}: a mapping must hold lists of the same length; got {shown[:200]}")
-    return (
-        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
-    )
+    # Not `yield`ed, so that the check runs at the call and not at the first row.
+    rows = zip(*columns.values(), strict=True)
+    return (dict(zip(columns, values, strict=True)) for values in rows)
 
 
 def is_column(values: Any) -> bool:
@@ -127,14 +133,16 @@ def as_mapping(row: Any, columns: Sequence[str], where: str) -> Mapping[str, Any
     if isinstance(row, Mapping):
         return row
     if not isinstance(row, tuple):
+        kind = type(row).__name__
         raise UserError(
-            f"{where}: expected a mapping of columns to values, got {type(row).__name__}; give a file, a data frame, "
+            f"{where}: expected a mapping of columns to values, got {kind}; give a file, a data frame, "
             "a datasets.Dataset, a list of mappings or of tuples"
         )
     # A named tuple brings its own columns.
     row_columns = list(getattr(row, "_fields", columns))
     if len(row) != len(row_columns):
-        raise UserError(f"{where}: {len(row)} values for the columns {', '.join(row_columns)}")
+        listed = ", ".join(row_columns)
+        raise UserError(f"{where}: {len(row)} values for the columns {listed}")
     return dict(zip(row_columns, row, strict=True))
 
 
