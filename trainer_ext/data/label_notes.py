@@ -27,7 +27,8 @@ WRAPPED = re.compile(r"""^(\[.*\]|\{.*\}|\(.*\)|'.*'|".*")$""", re.DOTALL)
 
 def log_label_notes(task: Task, labels: Sequence, rows: Iterable[Row]) -> None:
     """Log the notes; for rows that are not in memory, only what the names of their classes say."""
-    columns = list(next(iter(rows), Row({}, "")).values)
+    first_row = next(iter(rows), Row({}, ""))
+    columns = list(first_row.values)
     if isinstance(rows, list):
         places = [row.where for row in rows]
         notes = label_notes(task, list(labels), places, columns)
@@ -95,10 +96,12 @@ def rare_classes(classes: Sequence[str], flags: np.ndarray, places: Sequence[str
         return
     shown = []
     for index in rare[:NAMED]:
-        rows = names_where(flags[:, index], places)
-        shown.append(f"{show(classes[index])} ({', '.join(rows)})")
-    verb = "has" if len(rare) == 1 else "have"
-    subject = f"{len(rare)} {noun_for(rare)} {verb}"
+        name = show(classes[index])
+        rows = ", ".join(names_where(flags[:, index], places))
+        shown.append(f"{name} ({rows})")
+    subject = f"{len(rare)} classes have"
+    if len(rare) == 1:
+        subject = "1 class has"
     named = ", ".join(shown) + and_more(rare)
     yield f"{subject} one or two of the {len(flags)} training rows: {named}"
 
@@ -180,19 +183,23 @@ def names_where(chosen: np.ndarray, names: Sequence[str]) -> list[str]:
 
 def noun_for(classes: Sequence) -> str:
     """Return the noun for this many classes."""
-    return "class" if len(classes) == 1 else "classes"
+    if len(classes) == 1:
+        return "class"
+    return "classes"
 
 
 def listed(names: Sequence[str]) -> str:
     """Return the first names for a note."""
-    return ", ".join(map(show, names[:NAMED])) + and_more(names)
+    first = ", ".join(map(show, names[:NAMED]))
+    return first + and_more(names)
 
 
 def and_more(items: Sequence) -> str:
     """Return how many items a note does not name."""
-    if len(items) <= NAMED:
+    hidden = len(items) - NAMED
+    if hidden <= 0:
         return ""
-    return f" and {len(items) - NAMED} more"
+    return f" and {hidden} more"
 
 
 def show(name: str) -> str:

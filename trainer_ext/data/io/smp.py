@@ -29,14 +29,16 @@ def read_smp(path: str, encoding: str = "utf-8") -> Iterator[Row]:
     Raises:
         UserError: for a record without these keys, or a value that is not in its text, with file, row and value.
     """
-    for row in read_rows(path, options=FileOptions(file_format="json", encoding=encoding)):
+    options = FileOptions(file_format="json", encoding=encoding)
+    for row in read_rows(path, options=options):
         check_record(row)
         text = row.values["text"]
         spans = locate(row.where, text, row.values["slots"])
         tokens, tags = tag_characters(text, spans)
         # Intents such as QUERY occur in many domains.
         intent = f"{row.values['domain']}/{row.values['intent']}"
-        yield Row({"text": text, "tokens": tokens, "slots": tags, "intent": intent}, row.where)
+        values = {"text": text, "tokens": tokens, "slots": tags, "intent": intent}
+        yield Row(values, row.where)
 
 
 def check_record(row: Row) -> None:
@@ -84,7 +86,9 @@ def longest_first(slots: Slots) -> list[tuple[str, str]]:
 
 def as_list(values: str | list[str]) -> list[str]:
     """Return the values of a slot, which the file has as a list only if there are several."""
-    return values if isinstance(values, list) else [values]
+    if isinstance(values, list):
+        return values
+    return [values]
 
 
 def occurrences(text: str, value: str, slot: str) -> list[Span]:
@@ -94,7 +98,9 @@ def occurrences(text: str, value: str, slot: str) -> list[Span]:
     found = []
     start = text.find(value)
     while start >= 0:
-        found.append(Span(start, start + len(value), slot))
+        end = start + len(value)
+        found.append(Span(start, end, slot))
+        # From the next character, not from the end: places may overlap.
         start = text.find(value, start + 1)
     return found
 

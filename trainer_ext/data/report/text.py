@@ -41,6 +41,7 @@ def as_text(report: Report) -> str:
         parts += notes(file)
     if report["shared"]:
         parts.append(shared_table(report["shared"]))
+    # A file may lack a label column that another one has.
     columns = ordered_union(file["classes"] for file in files)
     if are_aspects(columns, report["task"]):
         parts.append(aspect_table(files))
@@ -60,8 +61,9 @@ def overview(files: Sequence[FileReport]) -> str:
     repeats_of = itemgetter(*REPEATS)
     rows = []
     for file in files:
-        gaps = file["missing"].values()
-        missing = sum(gap["count"] for gap in gaps)
+        missing = 0
+        for gap in file["missing"].values():
+            missing += gap["count"]
         repeats = repeats_of(file["duplicates"])
         rows.append([file["name"], file["rows"], missing, *repeats])
     return table(rows, ["file", "rows", "missing", *REPEATS.values()])
@@ -98,7 +100,9 @@ def aspect_table(files: Sequence[FileReport]) -> str:
     rows = []
     for file in files:
         for column, summary in file["classes"].items():
-            counts = [summary["counts"].get(name, 0) for name in classes]
+            counts = []
+            for name in classes:
+                counts.append(summary["counts"].get(name, 0))
             # As text: a table writes numbers with four decimals.
             ratio = str(summary["imbalance_ratio"])
             rows.append([file["name"], column, *counts, ratio])
@@ -112,8 +116,9 @@ def class_table(files: Sequence[FileReport], column: str) -> Iterator[str]:
     for file in files:
         summary = file["classes"].get(column, NO_CLASSES)
         counts[file["name"]] = summary["counts"]
-        if summary["imbalance_ratio"]:
-            ratios.append(f"{summary['imbalance_ratio']:g}")
+        ratio = summary["imbalance_ratio"]
+        if ratio:
+            ratios.append(f"{ratio:g}")
     classes, names, by_class = cross_table(counts)
     rows = []
     for name, by_file in zip(classes, by_class.tolist(), strict=True):
@@ -144,8 +149,9 @@ def length_table(files: Sequence[FileReport]) -> str:
     for file in files:
         lengths = file["length"]
         for unit in (lengths["unit"], "characters", "words"):
+            by_name = lengths[unit]
             # Empty if a file has no texts. As texts, because the mean alone has a decimal.
-            values = [str(lengths[unit].get(name, "")) for name in names]
+            values = [str(by_name.get(name, "")) for name in names]
             rows.append([file["name"], unit, *values])
     return table(rows, ["length of the texts", "in", *names])
 
@@ -155,8 +161,11 @@ def coverage_table(files: Sequence[FileReport]) -> str:
     limits = list(map(str, MAX_LENGTHS))
     rows = []
     for file in files:
-        shares = [f"{coverage_of(file, limit):.1%}" for limit in limits]
-        rows.append([file["name"], *shares])
+        row = [file["name"]]
+        for limit in limits:
+            share = coverage_of(file, limit)
+            row.append(f"{share:.1%}")
+        rows.append(row)
     unit = files[0]["length"]["unit"]
     return table(rows, [f"whole within max_length, {unit}", *limits])
 
