@@ -38,7 +38,9 @@ class Submission:
             )
         self.id_column, *self.columns = rows[0].values
         self.rows = len(rows)
-        self.cells = {name: self._cell_reader(name, rows) for name in self.columns}
+        self.cells: dict[str, CellReader] = {}
+        for name in self.columns:
+            self.cells[name] = self._cell_reader(name, rows)
 
     def _cell_reader(self, name: str, rows: Sequence[Row]) -> CellReader:
         """Return the function that reads this column's cell from an answer."""
@@ -50,10 +52,10 @@ class Submission:
         by_class = self._class_columns(columns_are_classes)
         if name in by_class:
             # Samples of competitions scored by probabilities have 0.5 or 0.33 in every row.
-            cells = [str(row.values[name]) for row in rows]
-            has_fractions = any("." in cell for cell in cells)
-            reader = probability_of if has_fractions else is_chosen
-            return partial(reader, name=by_class[name])
+            has_fractions = any("." in str(row.values[name]) for row in rows)
+            if has_fractions:
+                return partial(probability_of, name=by_class[name])
+            return partial(is_chosen, name=by_class[name])
         if len(self.columns) == len(label_columns) == 1:
             return partial(label_of, column=label_columns[0], task=self.task)
         known = f"the label columns {join_names(label_columns)}"
@@ -112,10 +114,12 @@ def label_of(answer: Answer, column: str, task: Task) -> Any:
     space = task.label_space
     if space.flags:
         # The training file has a list of 0 and 1 in the column.
-        return json.dumps([is_chosen(answer, name) for name in space.classes])
+        flags = [is_chosen(answer, name) for name in space.classes]
+        return json.dumps(flags)
     values = dict(zip(space.classes, space.values, strict=True))
     if "labels" in answer:
-        return task.join([values[name] for name in answer["labels"]])
+        labels = [values[name] for name in answer["labels"]]
+        return task.join(labels)
     if "aspects" in answer:
         answer = answer["aspects"][column]
     return values[answer["label"]]

@@ -87,6 +87,7 @@ class JointRows:
         tokens: list[str] = []
         tags: list[str] = []
         for word in sentence.words:
+            # A word that an edit put in has neither tokens nor tags yet.
             new = word.tokens or split_tokens(word.text, by_character)
             tokens += new
             tags += word.tags or [OUTSIDE] * len(new)
@@ -95,7 +96,10 @@ class JointRows:
             return None
         values = {**row.values, "tokens": tokens, "slots": tags}
         if "text" in values:
-            values["text"] = ("" if by_character else " ").join(tokens)
+            separator = " "
+            if by_character:
+                separator = ""
+            values["text"] = separator.join(tokens)
         return values
 
     def by_character(self, tokens: list[str]) -> bool:

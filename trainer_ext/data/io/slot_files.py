@@ -58,7 +58,9 @@ def read_slot_file(
     Raises:
         UserError: for a file that cannot be read or a malformed row, with file, row, line and value.
     """
-    kind = ending_of(path) if options.file_format == "auto" else options.file_format
+    kind = options.file_format
+    if kind == "auto":
+        kind = ending_of(path)
     if kind in ("jsonl", "parquet"):
         yield from read_rows(path, options=options)
         return
@@ -113,7 +115,9 @@ def detect_intents(path: str, options: FileOptions = DEFAULTS) -> bool | None:
     record = first_record(path, options)
     if record and record[0].count("\t") == INLINE_TABS:
         # Any text may be written in four columns; the last one repeats the second only where tags are inside.
-        return True if is_inline(record[0]) else None
+        if is_inline(record[0]):
+            return True
+        return None
     if len(record) < 2 or not all(map(is_tagged, record[:-1])):
         return None
     last = record[-1]
@@ -141,7 +145,9 @@ def split_tagged(line: str) -> tuple[str, str] | None:
 
     A tab parts them if there is one: then the token may hold blanks.
     """
-    expected = "\t" if "\t" in line else " "
+    expected = " "
+    if "\t" in line:
+        expected = "\t"
     token, separator, tag = line.rpartition(expected)
     if not separator or not tag:
         return None
@@ -215,7 +221,9 @@ def read_token_lines(path: str, lines: Lines, intents_inside: bool = True) -> It
         if tagged is not None:
             sentence.add(where, *tagged)
             continue
-        intent = line if line.strip() else None
+        intent = None
+        if line.strip():
+            intent = line
         check_end(where, sentence, intent, intents_inside)
         if sentence.tokens:
             yield sentence.row(where, intent)
@@ -286,10 +294,14 @@ def read_inline(path: str, lines: Lines) -> Iterator[Row]:
                 f"{where}: without its tags {tagged!r} is {text!r}, but the utterance is {utterance!r}"
             )
         tokens, tags = tag_characters(text, spans)
-        row = Row(
-            {"tokens": tokens, "slots": tags, "intent": intent, "session": session, "text": text},
-            where,
-        )
+        values = {
+            "tokens": tokens,
+            "slots": tags,
+            "intent": intent,
+            "session": session,
+            "text": text,
+        }
+        row = Row(values, where)
         check_characters(row, "text")
         yield row
 
