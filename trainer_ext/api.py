@@ -161,7 +161,8 @@ def train(recipe: Recipe, flags: dict[str, Any]) -> Run:
         raise UserError("no output_dir: say where the model goes")
     kept = {}
     for name in tables:
-        kept[name] = Path(folder or "") / "data" / f"{name.removesuffix('_file')}.jsonl"
+        split = name.removesuffix("_file")
+        kept[name] = Path(folder or "") / "data" / f"{split}.jsonl"
     with environment_kept(), TemporaryDirectory() as scratch:
         written = {name: Path(scratch) / path.name for name, path in kept.items()}
         columns = columns_of_tuples(flags, values)

@@ -126,11 +126,15 @@ def default_word(default: Any) -> str:
 
 def values_of(flag: Flag) -> str:
     """Return what a flag takes: its choices, or its type and range; `...` if it takes several."""
-    words = " ".join(f"`{choice}`" for choice in flag.choices) or TYPE_WORDS[flag.type.item]
+    words = TYPE_WORDS[flag.type.item]
+    if flag.choices:
+        words = " ".join(f"`{choice}`" for choice in flag.choices)
     if flag.type.many:
         words += " ..."
     stated = range_text(flag.spec)
-    return f"{words}, {stated}" if stated else words
+    if not stated:
+        return words
+    return f"{words}, {stated}"
 
 
 if __name__ == "__main__":

@@ -226,10 +226,8 @@ def check_alike(folders: Sequence[Path]) -> None:
                 f"soup: {folder.name} and {first.name} have different vocabularies (from_scratch trains one per fold): "
                 "start all from the same pretrained encoder"
             )
-        if (
-            read_json(folder / "config.json")["encoder"]
-            != read_json(first / "config.json")["encoder"]
-        ):
+        encoder = read_json(folder / "config.json")["encoder"]
+        if encoder != read_json(first / "config.json")["encoder"]:
             raise UserError(f"soup: {folder.name} and {first.name} have different encoders")
 
 

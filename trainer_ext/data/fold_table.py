@@ -216,11 +216,14 @@ def check_same(folder: Path, division: Division) -> None:
     if not differing:
         return
     key = differing[0]
-    made_for, changed = f"{key} {before.get(key)}", f"now {key} is {now[key]}"
+    made_for = f"{key} {before.get(key)}"
+    changed = f"now {key} is {now[key]}"
     if key == "rows":
         made_for = f"{before.get('rows')} rows"
     elif key == "data_sha256":
-        made_for, changed = "other data", "the rows changed"
+        # A hash says nothing to people.
+        made_for = "other data"
+        changed = "the rows changed"
     raise UserError(
         f"{folder / 'folds.csv'} was made for {made_for}, and {changed}: folds of different divisions must not be "
         "mixed. Give another output_dir, or --overwrite_output_dir true to begin anew"

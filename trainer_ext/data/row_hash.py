@@ -42,7 +42,11 @@ def examples_sha256(examples: Iterable[tuple[Any, Any]]) -> str:
     return rows_sha256(line(text, labels) for text, labels in examples)
 
 
-def renumbered(labels: tuple[int, list[int]], numbers: dict[int, int]) -> tuple[int, list[int]]:
+# Of a row of words: the intent, and the tag of each word.
+IntentAndTags = tuple[int, list[int]]
+
+
+def renumbered(labels: IntentAndTags, numbers: dict[int, int]) -> IntentAndTags:
     """Renumber the labels that no training row has by their order, as checkpoints of version 0.1 have hashed them."""
 
     def number(label: int) -> int:

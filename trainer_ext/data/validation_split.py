@@ -38,7 +38,9 @@ def split_rows(rows: Sequence[Row], data: DataArguments) -> Parts:
     original = np.array([not made_from(row) for row in rows])
     units = units_of(keys_of(rows, texts, original, data, task))
     own = np.flatnonzero(original)
-    held_units = set(units[own[held_originals(task, labels, units, own, data)]])
+    is_held = held_originals(task, labels, units, own, data)
+    held = own[is_held]
+    held_units = set(units[held])
     parts = Parts([], [])
     for row, unit, is_original in zip(rows, units, original, strict=True):
         if unit not in held_units:
@@ -59,16 +61,21 @@ def held_originals(
     # One class a row is balanced by itself, several (or several targets) together.
     one_label = task.has_one_label(data.label_columns)
     strategy = "stratified" if one_label else "multilabel_stratified"
-    strata = strata_of(task, [labels[k] for k in own], strategy)
+    own_labels = [labels[k] for k in own]
+    strata = strata_of(task, own_labels, strategy)
     # A unit of each class stays in training, which has all classes then.
     kept = 1 if task.label_space.classes else 0
     held = held_rows(units[own], strata, data.validation_split or 0.0, data.split_seed, kept)
-    for part, is_empty in (("validation", not held.any()), ("training", held.all())):
-        if is_empty:
-            raise UserError(
-                f"validation_split {data.validation_split} of {len(own)} rows leaves no {part} rows: give a "
-                "validation_file"
-            )
+    empty = None
+    if not held.any():
+        empty = "validation"
+    elif held.all():
+        empty = "training"
+    if empty:
+        raise UserError(
+            f"validation_split {data.validation_split} of {len(own)} rows leaves no {empty} rows: give a "
+            "validation_file"
+        )
     return held
 
 
@@ -117,7 +124,8 @@ def by_class(
 ) -> np.ndarray:
     """Return (U,) units drawn so that each class gives its share of rows, and keeps at least `kept` units."""
     generator = np.random.default_rng(seed)
-    quotas = quotas_of(np.bincount(classes, weights=sizes), share, generator)
+    rows_by_class = np.bincount(classes, weights=sizes)
+    quotas = quotas_of(rows_by_class, share, generator)
     chosen = np.zeros(len(classes), dtype=bool)
     for number, quota in enumerate(quotas):
         own = generator.permutation(np.flatnonzero(classes == number))
@@ -137,7 +145,9 @@ def quotas_of(rows: np.ndarray, share: float, generator: np.random.Generator) ->
     """
     exact = rows * share
     quotas = np.floor(exact).astype(int)
-    missing = max(1, round(float(exact.sum()))) - quotas.sum()
+    # At least one row, however small the share.
+    wanted = max(1, round(float(exact.sum())))
+    missing = wanted - quotas.sum()
     # Equal remainders in random order: by number the first classes would always win.
     order = np.lexsort((generator.random(len(rows)), quotas - exact))
     quotas[order[:missing]] += 1

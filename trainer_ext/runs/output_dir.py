@@ -245,7 +245,9 @@ def starts_with(path: Path, beginning: str) -> bool:
 
 def holds_run(folder: Path) -> bool:
     """Return whether there is anything of a run in a folder."""
-    return bool(checkpoints(folder)) or any((folder / name).exists() for name in written(folder))
+    if checkpoints(folder):
+        return True
+    return any((folder / name).exists() for name in written(folder))
 
 
 def written(folder: Path) -> list[str]:
