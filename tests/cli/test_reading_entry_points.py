@@ -203,7 +203,7 @@ def test_summary_before_training(emotion_run, caplog):
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("INFO", "rows: train 4, test 2"),
         ("INFO", "train repeats texts in 1 rows, 1 texts with different labels"),
-        ("WARNING", "1 rows of test (50.0%) have a text that is in train too"),
+        ("WARNING", "1 rows of test (50.0%) share their text with a row of train"),
         ("INFO", "max_length 8 cuts 25.0% of the training texts (of 4 looked at)"),
     ]
 

@@ -14,6 +14,7 @@ from tests.cross_validation.conftest import TINY, topic_rows
 from trainer_ext import fit, load_predictor
 from trainer_ext.arguments.parser import parse, parse_values, write_resolved
 from trainer_ext.cross_validation.members import fold_seed
+from trainer_ext.cross_validation.run import prepare
 from trainer_ext.cross_validation.submission import submit
 from trainer_ext.cross_validation.train_members import train_one
 from trainer_ext.data.in_memory import write_table
@@ -74,6 +75,20 @@ def test_oof_is_every_row_once_and_its_metric_is_right(cv):
         and sum(summary["weights"].values()) == 1
     )
     assert cv.run.metrics["oof_f1_macro"] == summary["oof"]["f1_macro"]
+
+
+def test_test_rows_that_are_in_the_training_file_are_named_before_anything_trains(tmp_path, caplog):
+    """Each fold's own warning is in its log alone."""
+    rows = topic_rows(12)
+    write_table(rows, tmp_path / "train.jsonl", "")
+    known = rows[0] | {"text": rows[0]["text"].upper()}
+    new = {"id": "new", "text": "nothing like it", "label": "games"}
+    write_table([known, new], tmp_path / "test.jsonl", "")
+    files = {name: str(tmp_path / f"{name}.jsonl") for name in ("train", "test")}
+    flags = {"train_file": files["train"], "test_file": files["test"], "folds": 2}
+    args = parse_values(TINY | flags | {"output_dir": str(tmp_path / "cv")}, {})
+    prepare(args)
+    assert "1 rows of test (50.0%) share their text with a row of train" in caplog.text
 
 
 def test_duplicates_share_a_fold(cv):

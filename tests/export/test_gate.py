@@ -1,5 +1,6 @@
 """What the gate lets through, and what quantisation touches."""
 
+import logging
 from functools import partial
 from types import SimpleNamespace
 
@@ -11,7 +12,13 @@ from onnx import TensorProto, helper
 from trainer_ext.export import run as export_run
 from trainer_ext.export.gate import Variant, choose, judge_int8, judge_onnx, run_variant
 from trainer_ext.export.latency import latencies_ms, measure_latency
-from trainer_ext.export.quantise import SETTINGS, Int8Setting, matmul_weights, quantise
+from trainer_ext.export.quantise import (
+    SETTINGS,
+    Int8Setting,
+    matmul_weights,
+    only_errors_logged,
+    quantise,
+)
 from trainer_ext.export.report import build_report, latency_table, report_table
 from trainer_ext.tasks import TASKS, LabelSpace
 
@@ -301,3 +308,16 @@ def test_latencies_of_each_batch_size_as_a_table():
     first, *_, last = latency_table(rows).splitlines()
     assert first.split() == ["variant", "batch_size", "ms_p50", "ms_p95", "texts_per_second"]
     assert last.split()[:2] == ["int8", "32"]
+
+
+def test_the_quantiser_leaves_the_root_logger_as_it_was():
+    """`logging.info(...)` gives a root logger without handlers one, which would print our notes twice."""
+    root = logging.getLogger()
+    before = list(root.handlers)
+    root.handlers.clear()
+    try:
+        with only_errors_logged():
+            logging.info("onnxruntime advises")
+        assert root.handlers == []
+    finally:
+        root.handlers[:] = before

@@ -1,6 +1,7 @@
 """All folds (or seeds) of a run, from the fold file to the table of scores."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from trainer_ext.cross_validation.test_rows import read_test_rows
 from trainer_ext.cross_validation.train_members import run_command, train_members
 from trainer_ext.data.duplicates import normalised
 from trainer_ext.data.io.readers import Row
-from trainer_ext.data.training_data import load_training_data
+from trainer_ext.data.labelled import texts_and_labels
+from trainer_ext.data.report.summary import index_of_texts, warn_of_shared_texts
+from trainer_ext.data.training_data import TrainingData, load_training_data
 from trainer_ext.errors import UserError
 from trainer_ext.files import read_json, write_json
 from trainer_ext.reports import plots
@@ -99,7 +102,8 @@ def prepare(args: Arguments) -> tuple[Scored, dict[str, Any]]:
     loaded = load_training_data(data, splits)
     if data.test_file:
         # Every row, before the folder is taken: a bad one would stop the run after hours of training.
-        read_test_rows(data, loaded.task)
+        _, test_texts, _ = read_test_rows(data, loaded.task)
+        warn_of_known_test_texts(loaded, test_texts)
     if folds.seeds:
         scored = scored_by_seeds(member_names(args), loaded.validation, data.id_column)
         take_folder(args, loaded)
@@ -114,6 +118,17 @@ def prepare(args: Arguments) -> tuple[Scored, dict[str, Any]]:
     strategy = table.division.fold_strategy
     logger.info("%d rows in %d folds (%s)", len(rows), folds.folds, strategy)
     return scored_by_folds(table, rows), asdict(table.division)
+
+
+def warn_of_known_test_texts(loaded: TrainingData, test_texts: Sequence[Any]) -> None:
+    """Warn of test rows whose text is in the training file: each fold's own warning is in its log only."""
+    task = loaded.task
+    train_texts, _ = texts_and_labels(loaded.train, loaded.flags.text_column, task)
+    indices = {
+        "train": index_of_texts(task.as_text(text) for text in train_texts),
+        "test": index_of_texts(task.as_text(text) for text in test_texts),
+    }
+    warn_of_shared_texts(indices)
 
 
 def check_unseen(rows: list[Row], judges: list[Row], column: str) -> None:

@@ -102,9 +102,11 @@ def matmul_weights(model_path: Path) -> dict[str, tuple[int, ...] | None]:
 def only_errors_logged() -> Iterator[None]:
     """Silence the root logger, on which onnxruntime advises a pre-processing that Optimum's export has done."""
     root = logging.getLogger()
-    level = root.level
+    level, handlers = root.level, list(root.handlers)
     root.setLevel(logging.ERROR)
     try:
         yield
     finally:
         root.setLevel(level)
+        # `logging.info(...)` gives a root logger without handlers one, which would print our own notes again.
+        root.handlers[:] = handlers

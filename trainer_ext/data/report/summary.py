@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import combinations
 from typing import Any
 
@@ -39,19 +39,35 @@ def log_summary(
     logger.info("rows: %s", ", ".join(sizes))
     for split, index in indices.items():
         log_repeats(split, index)
+    warn_of_shared_texts(indices)
+    if isinstance(datasets["train"], Dataset):
+        log_cut(datasets["train"], tokenizer, max_length)
+
+
+def warn_of_shared_texts(indices: Mapping[str, TextIndex]) -> None:
+    """Warn of texts that two splits share: a model knows these rows already, and its scores on them are too good.
+
+    Args:
+        indices: the texts of each split, by its name.
+    """
     for first, second in combinations(indices, 2):
-        # Texts of the training part in a part that measures: its figures are too good.
         leaked = indices[first].shared(indices[second])["rows_of_second"]
         if leaked:
             logger.warning(
-                "%d rows of %s (%.1f%%) have a text that is in %s too",
+                "%d rows of %s (%.1f%%) share their text with a row of %s",
                 leaked,
                 second,
                 100 * leaked / indices[second].rows,
                 first,
             )
-    if isinstance(datasets["train"], Dataset):
-        log_cut(datasets["train"], tokenizer, max_length)
+
+
+def index_of_texts(texts: Iterable[str]) -> TextIndex:
+    """Index texts without looking at labels."""
+    index = TextIndex()
+    for text in texts:
+        index.add(normalised(text), None)
+    return index
 
 
 def log_repeats(split: str, index: TextIndex) -> None:
