@@ -1,6 +1,7 @@
 """Shared fixtures: small files with learnable labels, and checkpoints made through the real entry points."""
 
 import json
+import logging
 import os
 import random
 import subprocess
@@ -90,6 +91,8 @@ def labelled_lines(rows: int, seed: int) -> list[tuple[str, str]]:
 def notes_on_stderr():
     """Log as the commands do, so that a test reads notes in `capsys.readouterr().err`."""
     log.configure()
+    # For `caplog`, whose handler is the root logger's.
+    logging.getLogger(log.PACKAGE).propagate = True
 
 
 @pytest.fixture(autouse=True)

@@ -208,6 +208,18 @@ def test_output_to_a_full_disk():
     )
 
 
+@pytest.mark.parametrize("closed, status", [(">&-", 0), ("2>&-", 0), (">&- 2>&-", 0)])
+def test_closed_streams(closed, status):
+    """Python has no object for a stream that the caller closed; what is printed goes nowhere."""
+    says = "print('x', file=sys.stderr) or print('y')"
+    body = f"import sys; from trainer_ext.errors import run_main; run_main(lambda: {says})"
+    command = ["sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, body]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == status
+    assert done.stdout == ("" if ">&-" in closed.split() else "y\n")
+    assert done.stderr == ("" if "2>&-" in closed else "x\n")
+
+
 def test_interrupted():
     """Exit status 130, as shells report it."""
     code = "from trainer_ext.errors import run_main\nimport time\n"

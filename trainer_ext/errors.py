@@ -142,6 +142,7 @@ def run_main(main: Callable[[], int | None]) -> None:
     traceback; it is taken off the command line here, so that every command has it, and is known to the processes that
     the command starts.
     """
+    open_closed_streams()
     log.configure()
     if take_debug(sys.argv):
         os.environ[DEBUG] = "1"
@@ -162,6 +163,16 @@ def run_main(main: Callable[[], int | None]) -> None:
         with suppress(OSError):
             report(error, message)
     sys.exit(status or 0)
+
+
+def open_closed_streams() -> None:
+    """Let a standard stream that was closed (`>&-`) take what is written, and drop it: Python has None in its place.
+
+    Called before anything is opened: a file of answers would get the free descriptor, and with it what libraries print.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  open to the end
 
 
 def report(error: BaseException, message: str) -> None:

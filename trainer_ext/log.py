@@ -43,6 +43,8 @@ def configure(level: str = "info") -> None:
         raise ValueError(f"log_level {level} is not one of {', '.join(LEVELS)}")
     logger = logging.getLogger(PACKAGE)
     logger.setLevel(level.upper())
+    # onnxruntime's quantiser gives the root logger a handler, which would print every line a second time.
+    logger.propagate = False
     if not any(isinstance(handler, StderrHandler) for handler in logger.handlers):
         handler = StderrHandler()
         handler.setFormatter(PlainFormatter())

@@ -295,7 +295,7 @@ def test_a_run_is_over_by_its_steps_or_its_patience(tmp_path):
     assert is_over(checkpoint, 3, 5) and is_over(checkpoint, 0, 4)
 
 
-def test_a_model_is_install_model_unusable_first_and_whole_last(tmp_path, monkeypatch):
+def test_a_model_is_installed_unusable_first_and_whole_last(tmp_path, monkeypatch):
     """Whatever the step before which the process is killed: the old model whole, the new one, or none."""
     new, old, answering = "new", "old", ("config.json", "model.safetensors", "tokenizer.json")
     for cut in range(20):
