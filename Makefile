@@ -7,7 +7,7 @@ SENTENCE ?= 味道不错，服务员态度很好，但是等位等了一个多�
 
 .PHONY: help venv quickstart test test-all bench lint clean
 
-help:  ## this list
+help:  ## show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
 
 venv: $(VENV)/.installed  ## the environment, with the versions in constraints.txt

@@ -138,7 +138,7 @@ def test_bad_input_is_one_clear_error(tmp_path, frames):
         fit({"optimiser": "adam"}, output_dir=tmp_path)
     with pytest.raises(UserError, match="train_file, row 1: expected a mapping"):
         fit(RECIPE, train_file=["a", "b"], output_dir=tmp_path)
-    with pytest.raises(UserError, match="no output_dir"):
+    with pytest.raises(UserError, match="output_dir is missing"):
         fit(RECIPE, train_file=frames[0])
     with pytest.raises(UserError, match="does not exist"):
         fit(tmp_path / "none.yaml")

@@ -158,7 +158,7 @@ def train(recipe: Recipe, flags: dict[str, Any]) -> Run:
             tables[name] = rows
     folder = flags.get("output_dir", values.get("output_dir"))
     if tables and not folder:
-        raise UserError("no output_dir: say where the model goes")
+        raise UserError("output_dir is missing: give a folder for the model")
     kept = {}
     for name in tables:
         split = name.removesuffix("_file")

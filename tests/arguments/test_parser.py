@@ -299,7 +299,7 @@ def test_missing_recipe(tmp_path):
 
 def test_output_dir_must_be_said(recipe):
     """The Trainer's own default is not taken, but may be asked for."""
-    assert refusal(recipe(output_dir=...)).startswith("no output_dir")
+    assert refusal(recipe(output_dir=...)).startswith("output_dir is missing")
     assert parse([recipe(output_dir="trainer_output")]).training.output_dir == "trainer_output"
 
 

@@ -202,7 +202,7 @@ def test_summary_before_training(emotion_run, caplog):
         log_summary({"train": train, "validation": None, "test": test}, tokenizer, 8)
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("INFO", "rows: train 4, test 2"),
-        ("INFO", "train repeats texts in 1 rows, 1 texts with different labels"),
+        ("INFO", "1 rows of train repeat the text of another row, 1 texts with different labels"),
         ("WARNING", "1 rows of test (50.0%) share their text with a row of train"),
         ("INFO", "max_length 8 cuts 25.0% of the training texts (of 4 looked at)"),
     ]

@@ -36,7 +36,7 @@ def test_nothing_to_say():
         (
             ["pos", "neg"] * 7 + ["good thing"],
             "single_label",
-            "1 class has one or two of the 15 .* 'good thing' (row 15)",
+            "1 class occurs in only one or two of the 15 .* 'good thing' (row 15)",
         ),
         (
             ["pos", "neg"] * 7 + ["label"],

@@ -117,10 +117,10 @@ def test_different_labels_are_refused():
     """Naming both models."""
     other = TASKS["single_label"](LabelSpace(("label",), ("a", "b", "d"), ("a", "b", "d")))
     with pytest.raises(
-        UserError, match="models m1 and m2 cannot answer together: their labels differ.*'c'.*'d'"
+        UserError, match="models m1 and m2 cannot be combined: their labels differ.*'c'.*'d'"
     ):
         ensemble_task(["m1", "m2"], [task("single_label"), other])
-    with pytest.raises(UserError, match="their task differ: single_label and multi_label"):
+    with pytest.raises(UserError, match="their tasks differ: single_label and multi_label"):
         ensemble_task(["m1", "m2"], [task("single_label"), task("multi_label")])
 
 

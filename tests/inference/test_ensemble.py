@@ -139,7 +139,7 @@ def test_different_labels(tmp_path, cv):
         tmp_path / "x",
         label_space={"columns": ["label"], "classes": ["a", "b", "c"], "values": ["a", "b", "c"]},
     )
-    with pytest.raises(UserError, match="fold-0 and .*x cannot answer together"):
+    with pytest.raises(UserError, match="fold-0 and .*x cannot be combined: their"):
         load_predictor([cv / "fold-0", other])
 
 

@@ -208,7 +208,7 @@ def test_submission_in_the_values_of_the_training_file(tiny_aspects, tmp_path):
         ),
         ("id\n1\n", "s.csv is not a sample submission"),
         ("id,label\n", "s.csv is not a sample submission"),
-        ("id,label\n1,x\n2,x\n", "s.csv has 2 rows, but there are 1 answers"),
+        ("id,label\n1,x\n2,x\n", "s.csv has 2 rows, but 1 answer"),
     ],
 )
 def test_submission_that_does_not_fit(predictor, tmp_path, sample, message):

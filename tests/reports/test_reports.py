@@ -82,7 +82,7 @@ def test_learning_curves_of_a_run_that_logged_nothing_say_so(monkeypatch):
     left, right = (
         [[text.get_text() for text in figure.axes[k].texts] for figure in figures] for k in (0, 1)
     )
-    assert "nothing was logged" in left[0][0] and left[1] == []
+    assert "no training loss was logged" in left[0][0] and left[1] == []
     assert "nothing was evaluated" in right[1][0] and right[0] == []
 
 

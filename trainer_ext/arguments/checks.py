@@ -227,7 +227,7 @@ def check_files(args: Arguments) -> None:
     data = args.data
     if not str(args.training.output_dir).strip():
         raise UserError(
-            "output_dir is empty, which would be the working directory: say where the model goes"
+            "output_dir is empty, which would be the working directory: give a folder for the model"
         )
     if args.training.do_train and not data.train_file and not data.dataset_name:
         raise UserError("nothing to train on: give --train_file or --dataset_name")

@@ -268,4 +268,4 @@ def check_rest(rest: Sequence[str]) -> None:
 def check_output_dir(given: Sequence[str]) -> None:
     """Raise `UserError` unless the output folder was named: transformers' default is not taken in silence."""
     if "output_dir" not in given:
-        raise UserError("no output_dir: say where the model goes with --output_dir")
+        raise UserError("output_dir is missing: give a folder for the model with --output_dir")

@@ -51,11 +51,11 @@ class FileOptions:
         None, "Columns of csv, tsv and txt without a header row, in order."
     )
     drop_missing: bool = option(
-        False, "Leave out rows without text or label (named on the screen); else they are refused."
+        False, "Skip rows without text or label and list them; by default they are an error."
     )
     encoding: str = option(
         "utf-8",
-        "Of text files: utf-8, gb18030, cp1252, utf-16, ... or auto, which looks at the bytes.",
+        "Encoding of text files: utf-8, gb18030, cp1252, utf-16, ..., or auto to detect it.",
     )
 
     @property

@@ -37,7 +37,7 @@ from trainer_ext.files import read_json, write_json
 FLAGS = Path(__file__).with_name("transformers_flags.json")
 TYPES = {"int": int, "float": float, "str": str, "string_to_bool": read_boolean}
 PROG = "train.py"
-DESCRIPTION = "Fine-tune an encoder. A flag may stand in the recipe, too; the command line wins."
+DESCRIPTION = "Fine-tune an encoder. Flags may also be set in the recipe; the command line wins."
 
 
 @dataclass

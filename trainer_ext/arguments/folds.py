@@ -18,13 +18,13 @@ class FoldArguments:
     fold: int | None = option(None, "Train only this fold, 0 to folds * fold_repeats - 1.")
     fold_strategy: str | None = option(
         None,
-        "How rows are dealt; default: stratified for single_label, else multilabel_stratified.",
+        "How rows are assigned to folds; default: stratified for single_label, else multilabel_stratified.",
         choices=FOLD_STRATEGIES,
     )
-    group_column: str | None = option(None, "Rows that are alike in it share a fold (group).")
+    group_column: str | None = option(None, "group: rows with the same value are kept in one fold.")
     fold_repeats: int = option(1, "Repeat the division into folds, shuffled anew.", minimum=1)
     num_fold_workers: int = option(1, "Folds or seeds trained at the same time.", minimum=1)
     seeds: list[int] | None = option(None, "One model per seed, e.g. 42 123 456.", minimum=0)
     soup: bool = option(
-        False, "Also average the weights of the folds or seeds, judged on validation_file."
+        False, "Also average the weights of the folds or seeds, evaluated on validation_file."
     )

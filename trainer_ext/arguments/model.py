@@ -41,19 +41,19 @@ class ModelArguments:
     # None and not cls: a checkpoint keeps its own unless another one is asked for.
     pooling: str | None = option(
         None,
-        "How token states become one vector (cls); weighted_layers and concat_last4 take the mean over the "
-        "tokens, label_attention one vector for each label. A checkpoint of this project keeps its own.",
+        "How token states are pooled into one vector (default: cls); weighted_layers and concat_last4 take the "
+        "mean over the tokens, label_attention one vector for each label. A checkpoint of this project keeps its own.",
         choices=POOLINGS,
     )
     head_dropout: float = option(0.1, "Dropout before the head.", minimum=0, maximum=1)
     head_init: str = option(
         "normal",
-        "How a head starts: with small random weights, or (regression) as ridge regression on the encoder "
-        "as it comes.",
+        "How a head starts: with small random weights, or (regression) as ridge regression on the "
+        "encoder's features before fine-tuning.",
         choices=("normal", "ridge"),
     )
     calibrate: str = option(
-        "none", "What is fitted on the validation rows after training.", choices=CALIBRATIONS
+        "none", "Calibration fitted on the validation rows after training.", choices=CALIBRATIONS
     )
     multi_sample_dropout: int = option(
         1, "Train the head on this many dropout masks of each vector; 1: off.", minimum=1
@@ -66,7 +66,7 @@ class ModelArguments:
     ignore_mismatched_sizes: bool = option(
         False, "Take only the encoder from a checkpoint of other labels, another task or pooling."
     )
-    trust_remote_code: bool = option(False, "Run code that a hub model brings along.")
+    trust_remote_code: bool = option(False, "Run code shipped with a hub model.")
 
 
 def check_model(model: ModelArguments, do_train: bool) -> None:

@@ -34,7 +34,7 @@ class PreprocessingArguments:
         0.25, "head_tail: the head's share of the tokens that stay."
     )
     truncation_marker: str | None = option(
-        None, "head_tail: a text whose tokens stand where the middle was cut out."
+        None, "head_tail: text inserted where the middle was cut out."
     )
     clean: list[str] | None = option(
         None,

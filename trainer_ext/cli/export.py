@@ -1,4 +1,4 @@
-"""Export a checkpoint, or a folder of folds, to ONNX and INT8, and prove the files there.
+"""Export a checkpoint, or a folder of folds, to ONNX and INT8, and verify the exported files.
 
 Writes model.onnx, model_quantized.onnx (dynamic INT8), tokenizer, config.json and export_report.json. The same labelled
 rows go through PyTorch, ONNX and INT8; exit status 1 and the report say so if one of them is not good.
@@ -41,10 +41,12 @@ class ExportFlags(FileOptions, CommandOptions):
         "Labelled rows for the gate (default: the validation file of the training).",
         metavar="FILE",
     )
-    max_metric_drop: float = option(0.5, "Points of the task's metric that INT8 may lose.")
+    max_metric_drop: float = option(
+        0.5, "Largest drop of the task's metric allowed for INT8, in points."
+    )
     max_eval_samples: int | None = option(None, "Use only the first N rows of the file.", minimum=1)
     benchmark: bool = option(False, "Add a latency table: batches of 1, 8 and 32.")
-    trust_remote_code: bool = option(False, "Run code that the checkpoint brings along.")
+    trust_remote_code: bool = option(False, "Run code shipped with the checkpoint.")
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "trainer-ext export") -> int:

@@ -15,7 +15,7 @@ class CommandOptions:
 
     _argument_group_name = "general"
 
-    log_level: str = option("info", "The least that is noted on standard error.", choices=LEVELS)
+    log_level: str = option("info", "Minimum level of messages on standard error.", choices=LEVELS)
 
 
 Options = TypeVar("Options", bound=CommandOptions)

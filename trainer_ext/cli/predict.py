@@ -1,11 +1,12 @@
-"""Answer for texts or a file of rows, with one model or several.
+"""Predict for texts or for a file of rows, with one model or several.
 
 A model is a checkpoint, an ONNX folder, a folder of folds or seeds, artifact:NAME:ALIAS of the local store or
 wandb:ENTITY/PROJECT/NAME:ALIAS. Several (--model A --model B, or --model 'A-{0..4}') answer together, by the mean of
 their probabilities unless --ensemble says otherwise.
 
-The input is csv, tsv, jsonl, json, parquet or txt (.gz too), or - for standard input with a text a line. The output is
-jsonl or csv by its ending (- is jsonl on standard output), a row per input row in order; without it a table is printed.
+The input is csv, tsv, jsonl, json, parquet or txt (.gz too), or - for standard input, one text per line. The output
+is jsonl or csv by file extension (- is jsonl on standard output), one row per input row, in order; without --output a
+table is printed.
 With --evaluate the input is labelled, and the task's metrics are printed and saved.
 """
 
@@ -60,10 +61,10 @@ class ModelOptions:
     )
     provider: str = option("auto", "auto, cpu or cuda.")
     num_threads: int | None = option(
-        None, "Threads (default: the cores that this process may use).", minimum=1
+        None, "Threads; by default as many as the cores that this process may use.", minimum=1
     )
     batch_size: int = option(8, "Rows in one run; INT8 on a CPU runs one.", minimum=1)
-    trust_remote_code: bool = option(False, "Run code that a checkpoint brings along.")
+    trust_remote_code: bool = option(False, "Run code shipped with a checkpoint.")
 
 
 @dataclass(kw_only=True)

@@ -1,8 +1,8 @@
 """Look at labelled files before training.
 
 Prints tables of rows, classes, gaps, repeats, texts shared between files, lengths and the share of the texts that each
-max_length leaves whole; writes data_report.json and PNG histograms. Texts count as the same after folding case and
-white space.
+max_length does not truncate; writes data_report.json and PNG histograms. Texts are compared ignoring case and
+whitespace.
 
 Reading and column flags are those of train, and may come from its recipe. Lengths are in tokens of --model_name_or_path
 (a model or a checkpoint), without it an estimate.
@@ -35,7 +35,9 @@ class ReportOptions(ColumnOptions, FileOptions, CommandOptions):
     files: list[str] = option(
         help="Labelled files; the first is the training part.", positional=True, metavar="FILE"
     )
-    output_dir: Path = option(help="Where data_report.json and the pictures go.", metavar="DIR")
+    output_dir: Path = option(
+        help="Output folder for data_report.json and the plots.", metavar="DIR"
+    )
     recipe: str | None = option(
         None, "YAML recipe of train: its reading and column flags are taken.", metavar="FILE"
     )

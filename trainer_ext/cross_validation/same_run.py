@@ -7,7 +7,7 @@ import yaml
 
 from trainer_ext.errors import UserError, describe_error
 
-START_OVER = "Give another output_dir, or --overwrite_output_dir true to begin anew"
+START_OVER = "Give another output_dir, or --overwrite_output_dir true to start over"
 
 # Which part of the whole is trained, and what follows the training, does not change what the models are.
 NOT_COMPARED = {"fold", "seeds", "soup"}

@@ -226,7 +226,7 @@ def check_same(folder: Path, division: Division) -> None:
         changed = "the rows changed"
     raise UserError(
         f"{folder / 'folds.csv'} was made for {made_for}, and {changed}: folds of different divisions must not be "
-        "mixed. Give another output_dir, or --overwrite_output_dir true to begin anew"
+        "mixed. Give another output_dir, or --overwrite_output_dir true to start over"
     )
 
 

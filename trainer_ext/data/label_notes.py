@@ -99,11 +99,11 @@ def rare_classes(classes: Sequence[str], flags: np.ndarray, places: Sequence[str
         name = show(classes[index])
         rows = ", ".join(names_where(flags[:, index], places))
         shown.append(f"{name} ({rows})")
-    subject = f"{len(rare)} classes have"
+    subject = f"{len(rare)} classes occur"
     if len(rare) == 1:
-        subject = "1 class has"
+        subject = "1 class occurs"
     named = ", ".join(shown) + and_more(rare)
-    yield f"{subject} one or two of the {len(flags)} training rows: {named}"
+    yield f"{subject} in only one or two of the {len(flags)} training rows: {named}"
 
 
 def texts_as_names(classes: Sequence[str], counts: np.ndarray) -> Iterator[str]:

@@ -35,10 +35,10 @@ def export(
         output_dir: gets model.onnx, model_quantized.onnx, tokenizer, config.json and export_report.json; of a folder of
             folds a folder for each model.
         eval_file: labelled rows for the gate; None: the rows the checkpoint was chosen on.
-        max_metric_drop: points of the task's metric that INT8 may lose.
+        max_metric_drop: largest drop of the task's metric allowed for INT8, in points.
         max_eval_samples: use only the first rows; None: all.
         benchmark: measure latencies for batches of 1, 8 and 32.
-        trust_remote_code: run code that the checkpoint brings along.
+        trust_remote_code: run code shipped with the checkpoint.
         **file_flags: how `eval_file` is written (`encoding`, `delimiter`, ...), as for `train.py`.
 
     Returns:

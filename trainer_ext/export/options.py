@@ -16,10 +16,10 @@ class ExportOptions:
         model: folder of a checkpoint, or of folds or seeds.
         output_dir: where the export goes.
         eval_file: labelled rows for the gate; None: those the checkpoint was chosen on.
-        max_metric_drop: points of the task's metric that INT8 may lose.
+        max_metric_drop: largest drop of the task's metric allowed for INT8, in points.
         max_eval_samples: use only the first rows; None: all.
         benchmark: measure latencies for batches of 1, 8 and 32.
-        trust_remote_code: run code that the checkpoint brings along.
+        trust_remote_code: run code shipped with the checkpoint.
         files: how `eval_file` is written. The training's own validation file is read as the training read it.
 
     Raises:

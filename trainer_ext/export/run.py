@@ -130,7 +130,7 @@ def quantise_until_good(
         The first good variant with its predictor; if no setting is good enough, the last one tried, marked as not good.
     """
     for setting in SETTINGS:
-        logger.info("INT8: %s ...", setting.name)
+        logger.info("trying %s ...", setting.name)
         path = quantise(onnx_path, stage, setting)
         predictor = load_single(stage, THREADS, "cpu", file_name=path.name)
         variant, _ = gate.run_variant("int8", path, predictor, rows, reference)
@@ -139,5 +139,5 @@ def quantise_until_good(
         judge(variant)
         if variant.good:
             break
-        logger.info("INT8 with %s: %s", setting.name, variant.why)
+        logger.info("%s: %s", setting.name, variant.why)
     return variant, predictor

@@ -49,12 +49,12 @@ def ensemble_task(names: Sequence[str], tasks: Sequence[Task], how: str = "mean"
 
 def check_same_labels(first_name: str, first: Task, other_name: str, other: Task) -> None:
     """Raise `UserError` unless two models answer the same question."""
-    own = {"task": first.name, "labels": outputs_of(first.label_space.to_dict())}
-    others = {"task": other.name, "labels": outputs_of(other.label_space.to_dict())}
+    own = {"tasks": first.name, "labels": outputs_of(first.label_space.to_dict())}
+    others = {"tasks": other.name, "labels": outputs_of(other.label_space.to_dict())}
     for what, value in own.items():
         if value != others[what]:
             raise UserError(
-                f"models {first_name} and {other_name} cannot answer together: "
+                f"models {first_name} and {other_name} cannot be combined: "
                 f"their {what} differ: {value} and {others[what]}"
             )
 

@@ -90,7 +90,9 @@ class Submission:
                 row[name] = read_cell(answer)
             yield row
         if written != self.rows:
-            raise UserError(f"{self.path} has {self.rows} rows, but there are {written} answers")
+            sample = "1 row" if self.rows == 1 else f"{self.rows} rows"
+            answered = "1 answer" if written == 1 else f"{written} answers"
+            raise UserError(f"{self.path} has {sample}, but {answered} were given")
 
 
 def probability_of(answer: Answer, name: str) -> float:

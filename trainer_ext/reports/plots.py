@@ -49,7 +49,9 @@ def draw_losses(axis: Axes, history: History) -> None:
     axis.set_title("training")
     names = [name for name in sorted(logged(history)) if name.startswith("loss")]
     if not names:
-        write_in_the_middle(axis, "nothing was logged:\nlogging_steps is more than the steps")
+        write_in_the_middle(
+            axis, "no training loss was logged:\nlogging_steps exceeds the number of steps"
+        )
         return
     for name in names:
         width = 2 if name == "loss" else 1

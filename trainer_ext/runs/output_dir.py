@@ -97,7 +97,7 @@ def check_free(folder: Path, overwrite: bool) -> None:
     if not overwrite:
         raise UserError(
             f"output_dir {folder} already holds another run: give --overwrite_output_dir true to replace it, "
-            "--resume_from_checkpoint true to go on with it, or another folder"
+            "--resume_from_checkpoint true to resume it, or another folder"
         )
     check_may_be_cleared(folder)
     clear(folder)
@@ -206,7 +206,7 @@ def check_undamaged(checkpoint: Path, args: TrainingArguments) -> None:
     problem = damage(checkpoint, args)
     if problem:
         raise UserError(
-            f"{checkpoint} is damaged: {problem}. Give an earlier checkpoint, or begin anew"
+            f"{checkpoint} is damaged: {problem}. Give an earlier checkpoint, or start over"
         )
 
 

@@ -72,7 +72,7 @@ def build_report(paths: Sequence[str], profiles: Profiles, data: DataArguments) 
         files.append({"file": path, "name": name, **profile.summary()})
     return {
         "task": data.task,
-        "same_text": "equal after folding case and runs of white space; 'exact': equal but for white space around",
+        "same_text": "equal when case and runs of whitespace are ignored; 'exact': equal but for whitespace around",
         "files": files,
         "shared": list(shared_texts(profiles)),
     }

@@ -22,7 +22,7 @@ def log_summary(
 ) -> None:
     """Log the rows of each split, what is odd about them, and the share that max_length cuts.
 
-    Texts are the same after folding case and white space. Streamed rows are only counted.
+    Texts are compared ignoring case and whitespace. Streamed rows are only counted.
 
     Args:
         datasets: by split; `train` is one of them, others may be None.
@@ -78,7 +78,9 @@ def log_repeats(split: str, index: TextIndex) -> None:
     conflicts = ""
     if repeats["conflicting_texts"]:
         conflicts = f", {repeats['conflicting_texts']} texts with different labels"
-    logger.info("%s repeats texts in %d rows%s", split, repeats["repeated_rows"], conflicts)
+    logger.info(
+        "%d rows of %s repeat the text of another row%s", repeats["repeated_rows"], split, conflicts
+    )
 
 
 def log_cut(train: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:

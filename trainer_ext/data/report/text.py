@@ -167,7 +167,7 @@ def coverage_table(files: Sequence[FileReport]) -> str:
             row.append(f"{share:.1%}")
         rows.append(row)
     unit = files[0]["length"]["unit"]
-    return table(rows, [f"whole within max_length, {unit}", *limits])
+    return table(rows, [f"share of texts not truncated at max_length, {unit}", *limits])
 
 
 def coverage_of(file: FileReport, limit: str) -> float:
@@ -179,7 +179,7 @@ def recommendation(files: Sequence[FileReport]) -> str:
     """Return the line on which max_length to take: the largest that a file needs."""
     best = max(file["length"]["recommended_max_length"] for file in files)
     whole = min(coverage_of(file, str(best)) for file in files)
-    line = f"Recommended: --max_length {best}, which leaves {whole:.1%} of the texts whole"
+    line = f"Recommended: --max_length {best}, which leaves {whole:.1%} of the texts untruncated"
     if files[0]["length"]["unit"] == "tokens":
         return line
     return line + ESTIMATED
