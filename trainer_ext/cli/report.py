@@ -82,9 +82,11 @@ def parse(
 
 
 def recipe_tokens(recipe: str, given: Sequence[str]) -> list[str]:
-    """Return the flags of a recipe that this command has, too, but for those given on the command line."""
+    """Return the reading and column flags of a recipe, but for those given on the command line.
+
+    Not its model: a report is read before there is one, or where the hub is out of reach. Tokens are estimated then.
+    """
     taken = {spec.name for spec in (*fields(ColumnOptions), *fields(FileOptions))}
-    taken.add("model_name_or_path")
     values = {}
     for name, value in read_recipe(recipe).items():
         if name in taken and name not in given and value is not None:

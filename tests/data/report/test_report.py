@@ -91,10 +91,11 @@ def test_label_names_and_unknown_labels(monkeypatch, tmp_path, files, capsys):
 
 
 def test_aspects_by_recipe(monkeypatch, tmp_path, aspect_files):
-    """Flags of a recipe, and one on the command line that wins."""
+    """Flags of a recipe, and one on the command line that wins; not its model, which may be out of reach."""
     recipe = tmp_path / "r.yaml"
     recipe.write_text(
         "task: multi_aspect\ntext_column: body\nlabel_columns: [food, staff]\nlearning_rate: 1\n"
+        "model_name_or_path: nobody/has-this\n"
     )
     argv = (aspect_files["train"], "--recipe", recipe, "--text_column", "content")
     (train,) = report(monkeypatch, tmp_path / "out", *argv)["files"]
