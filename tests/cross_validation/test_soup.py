@@ -9,7 +9,15 @@ import yaml
 from tests.cross_validation.conftest import TINY
 from trainer_ext.arguments.parser import parse_values
 from trainer_ext.cross_validation.run import check_unseen
-from trainer_ext.cross_validation.soup import greedy_soup, judging_flags, mean_with, write_model
+from trainer_ext.cross_validation.soup import (
+    greedy_soup,
+    judging_flags,
+    make_soup,
+    mean_with,
+    validation_place,
+    write_model,
+)
+from trainer_ext.cross_validation.submission import submit
 from trainer_ext.data.io.readers import Row
 from trainer_ext.errors import UserError
 from trainer_ext.export.eval_rows import recorded_validation_file
@@ -93,3 +101,28 @@ def test_what_judged_it_can_judge_its_export(tmp_path):
         True,
     )
     assert set(judging_flags(args)) == {"validation_file", "delimiter", "drop_missing"}
+
+
+@pytest.fixture
+def args(tmp_path):
+    """The arguments of a single run."""
+    rows = tmp_path / "rows.csv"
+    rows.write_text("text,label\na,x\n")
+    files = {"train_file": str(rows), "validation_file": str(rows), "output_dir": str(tmp_path)}
+    return parse_values(TINY, files)
+
+
+def test_folders_that_a_soup_or_a_submission_cannot_be_made_of(args, tmp_path):
+    """Both are commands of their own, so they meet folders of single runs, and recipes without test rows."""
+    with pytest.raises(UserError, match="holds one run"):
+        make_soup(args, tmp_path)
+    with pytest.raises(UserError, match="without a test_file"):
+        submit(args, tmp_path, tmp_path)
+
+
+def test_the_place_of_the_rows_that_judge(args, tmp_path):
+    assert validation_place(args.data) == str(tmp_path / "rows.csv")
+    args.data.validation_file, args.data.validation_split = None, 0.2
+    assert validation_place(args.data) == f"validation_split 0.2 of {tmp_path / 'rows.csv'}"
+    args.data.validation_split, args.data.dataset_name = None, "imdb"
+    assert validation_place(args.data) == "imdb[validation]"

@@ -28,4 +28,8 @@ def test_it_shows_its_arguments_and_refuses_what_the_command_refuses(tmp_path):
         export(save_model(tmp_path / "onnx"), tmp_path / "out")
     with pytest.raises(UserError, match="--max_eval_samples 0 is out of range"):
         export(tmp_path / "onnx", tmp_path / "out", max_eval_samples=0)
+    with pytest.raises(UserError, match="unknown keyword delimeter.*delimiter"):
+        export(tmp_path / "onnx", tmp_path / "out", delimeter=";")
+    with pytest.raises(UserError, match="eval_file: expected the path of a file .*, got list"):
+        export(tmp_path / "onnx", tmp_path / "out", eval_file=[("good", "pos")])
     assert not (tmp_path / "out").exists()

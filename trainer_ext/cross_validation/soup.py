@@ -18,6 +18,7 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
+from trainer_ext.arguments.data import DataArguments
 from trainer_ext.arguments.files import FileOptions
 from trainer_ext.arguments.groups import Arguments
 from trainer_ext.arguments.parser import resolved
@@ -104,9 +105,11 @@ def make_soup(args: Arguments, folder: Path) -> SoupReport:
     """Write FOLDER/soup, a complete model, with `soup.json`: what is in it and how good it is beside the others.
 
     Raises:
-        UserError: when the models have different vocabularies or shapes.
+        UserError: when the folder holds a single run, or the models have different vocabularies or shapes.
     """
     names = member_names(args)
+    if not names:
+        raise UserError(f"{folder} holds one run: a soup is made of the folds or seeds in a folder")
     metric, greater = judged_by(args)
     check_alike([folder / name for name in names])
     rows = load_rows(args.data, "validation")
@@ -129,7 +132,7 @@ def make_soup(args: Arguments, folder: Path) -> SoupReport:
         metrics = write(soup, kept)
         report: SoupReport = {
             "metric": metric,
-            "judged_on": str(args.data.validation_file or f"{args.data.dataset_name}[validation]"),
+            "judged_on": validation_place(args.data),
             "rows": len(rows),
             "models": [names[k] for k in kept],
             "soup": metrics[metric],
@@ -140,6 +143,15 @@ def make_soup(args: Arguments, folder: Path) -> SoupReport:
         write_beside(stage, args, rows, report, metrics, f"{folder.name}/soup")
     print_result(report)
     return report
+
+
+def validation_place(data: DataArguments) -> str:
+    """Say where the validation rows are: a file, a split of a hub data set, or a share of the training rows."""
+    if data.validation_file:
+        return str(data.validation_file)
+    if data.validation_split:
+        return f"validation_split {data.validation_split} of {data.train_file or data.dataset_name}"
+    return f"{data.dataset_name}[validation]"
 
 
 def print_result(report: SoupReport) -> None:

@@ -16,6 +16,7 @@ from trainer_ext.data.fold_table import ROW
 from trainer_ext.data.io.csv_writer import open_csv
 from trainer_ext.data.io.readers import Row
 from trainer_ext.data.provenance import DEFAULT_ID
+from trainer_ext.errors import UserError
 from trainer_ext.files import write_json
 from trainer_ext.inference import load_predictor
 
@@ -27,7 +28,12 @@ def submit(args: Arguments, models: Path, folder: Path) -> None:
         args: say what the test rows are.
         models: the folder of all folds or seeds.
         folder: gets submission.csv and test_metrics.json.
+
+    Raises:
+        UserError: when the recipe names no rows to predict.
     """
+    if not args.data.test_file:
+        raise UserError(f"{models} was trained without a test_file: there are no rows to predict")
     predictor = load_predictor(
         models,
         batch_size=args.training.per_device_eval_batch_size,

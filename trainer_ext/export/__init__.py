@@ -46,7 +46,8 @@ def export(
         of folds `report.models` has the report on each model.
 
     Raises:
-        UserError: if the model cannot be loaded or exported, or there are no rows to prove it on.
+        UserError: if the model cannot be loaded or exported, there are no rows to prove it on, or a keyword does not
+            exist.
 
     Example:
         >>> from trainer_ext import export, load_predictor
@@ -59,12 +60,19 @@ def export(
     """
     # Inside the function: importing the package must not load torch.
     from trainer_ext.arguments.files import FileOptions
+    from trainer_ext.arguments.recipe import check_known
+    from trainer_ext.errors import UserError
     from trainer_ext.export.members import export_members
     from trainer_ext.export.options import ExportOptions
     from trainer_ext.export.run import export_model
     from trainer_ext.inference.loading import locate
     from trainer_ext.inference.members import members_of
 
+    # As `fit` names them: a TypeError would be about a class that the caller has never heard of.
+    check_known(file_flags, set(ReadingKeywords.__annotations__), "keyword {}")
+    if eval_file is not None and not isinstance(eval_file, (str, Path)):
+        kind = type(eval_file).__name__
+        raise UserError(f"eval_file: expected the path of a file with labelled rows, got {kind}")
     folder = Path(locate(str(model)))
     options = ExportOptions(
         model=folder,
