@@ -1,6 +1,7 @@
 """What export.py refuses before it loads anything."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -103,3 +104,14 @@ def test_other_rows_in_the_recorded_file_are_noted(tmp_path, monkeypatch, capsys
             ExportOptions(model, tmp_path / "x", None, 0.5, 1, False), predictor
         )
         assert texts == ["a b"] and ("holds other rows now" in capsys.readouterr().err) == noted
+
+
+def test_rows_without_the_label_column(tmp_path):
+    """The error advises no flag that `export` does not have."""
+    path = tmp_path / "dev.csv"
+    path.write_text("review,topic\ngood,pos\n", encoding="utf-8")
+    predictor = load_predictor(save_model(tmp_path / "model"))
+    given = replace(options(tmp_path / "model", tmp_path / "out"), eval_file=str(path))
+    with pytest.raises(UserError, match="no column 'label'.*columns of the training") as error:
+        evaluation_rows(given, predictor)
+    assert "--" not in str(error.value)

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.conftest import ROOT, run_script
+from trainer_ext.cli.predict import main
 from trainer_ext.data.io.answers import metrics_path
 from trainer_ext.data.io.readers import Row
 from trainer_ext.errors import UserError
@@ -389,3 +391,30 @@ def test_lines_of_text_stay_lines(tmp_path, content):
     words = SimpleNamespace(task=Joint(JointLabelSpace(("intent",), ("a", "b"), ("a", "b"))))
     rows = list(rows_of(words, None, write(tmp_path / "a.txt", content)))
     assert [row.values for row in rows] == [{"text": line} for line in content.splitlines()]
+
+
+def test_scores_are_headed_by_the_file(tiny_model, tmp_path):
+    """It may be any split; with `--output -` the answers alone are on standard output."""
+    path = write(tmp_path / "held out.csv", "review,label\ngood,pos\nbad,neg\n")
+    flags = ["--model", tiny_model, "--input", path, "--evaluate", "--output", "-"]
+    done = run_script(ROOT / "predict.py", *flags, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line)["label"] for line in done.stdout.splitlines()] == ["pos", "neg"]
+    (header,) = [line for line in done.stderr.splitlines() if line.startswith("metric ")]
+    assert header.split(maxsplit=1)[1].strip() == "held out.csv"
+    assert "2 rows -> standard output" in done.stderr
+    scores = json.loads((tmp_path / "held out.metrics.json").read_text())
+    assert scores["eval_accuracy"] == 1
+
+
+def test_to_evaluate_without_labels(tiny_model, tmp_path, capsys):
+    """The error advises no flag that `predict` does not have."""
+    path = write(tmp_path / "a.csv", "review,topic\ngood,pos\n")
+    with pytest.raises(UserError, match="no column 'label'.*columns of the training") as error:
+        main(["--model", str(tiny_model), "--input", path, "--evaluate"])
+    assert "--label_columns" not in str(error.value)
+    with pytest.raises(UserError, match="no column 'day'.*--keep_columns name") as error:
+        main(
+            ["--model", str(tiny_model), "--input", path, "--output", "-", "--keep_columns", "day"]
+        )
+    assert "--label_columns" not in str(error.value)

@@ -1,5 +1,6 @@
 """Tables and plots."""
 
+import re
 import warnings
 from pathlib import Path
 
@@ -35,6 +36,13 @@ def test_metrics_table_puts_splits_side_by_side():
     assert lines[2].split() == ["f1_macro", "0.5000", "0.2500"]
     assert lines[3].split() == ["f1_a", "0.1000"]
     assert lines[-1] == "best_step 12, precision bf16"
+
+
+def test_metrics_table_of_a_file_is_headed_by_it():
+    """Instead of the name of a split that it may not be."""
+    first, _, values = metrics_table({"eval_loss": 0.5}, {"eval_": "dev set.csv"}).splitlines()
+    assert re.split(r"\s{2,}", first.strip()) == ["metric", "dev set.csv"]
+    assert values.split() == ["loss", "0.5000"]
 
 
 def test_plots_are_png_files(tmp_path):

@@ -14,6 +14,7 @@ import logging
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from trainer_ext.arguments.fields import option
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
     from trainer_ext.inference.submission import Submission
 
 Item = TypeVar("Item")
+EVALUATED_COLUMNS = (
+    "; --evaluate needs the label columns of the training, under the same names "
+    "(--text_column names another column of texts)"
+)
 logger = logging.getLogger(__name__)
 
 # As inference/combine.py has them, which loads ONNX Runtime: `--help` should not wait for that.
@@ -119,7 +124,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "trainer-ext predict") -
         evaluate(predictor, options)
     if options.output:
         count = write(predictor, options, sample)
-        logger.info("%d rows -> %s", count, options.output)
+        place = "standard output" if options.output == "-" else options.output
+        logger.info("%d rows -> %s", count, place)
     elif not options.evaluate:
         print_answers(answers(predictor, options, options.id_column))
 
@@ -250,7 +256,9 @@ def evaluate(predictor: "Predictor", options: PredictOptions) -> None:
     text_column = options.text_column or predictor.pipeline.text_column
     # A model knows its label columns; only the text may be called otherwise in another file.
     columns = task.label_space.columns
-    labelled = labelled_rows(options.input, task, text_column, columns, file_options(options))
+    labelled = labelled_rows(
+        options.input, task, text_column, columns, file_options(options), hint=EVALUATED_COLUMNS
+    )
     # Metrics look at all rows together, so these are kept, unlike those that are only answered.
     rows = list(labelled)
     if not rows:
@@ -261,4 +269,13 @@ def evaluate(predictor: "Predictor", options: PredictOptions) -> None:
     write_json(path, metrics)
     # With `--output -` standard output holds answers and nothing else.
     place = sys.stderr if options.output == "-" else sys.stdout
-    print(f"\n{metrics_table(metrics)}\n\nWritten to {path}", file=place)
+    # Whichever split the file is: the keys say `eval`, as those of any scored file.
+    shown = metrics_table(metrics, {"eval_": name_of(options.input)})
+    print(f"\n{shown}\n\nWritten to {path}", file=place)
+
+
+def name_of(source: str) -> str:
+    """Return what the column of a file's metrics is headed by: its name, or that it is standard input."""
+    if source == "-":
+        return "standard input"
+    return Path(source).name

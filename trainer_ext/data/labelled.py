@@ -9,6 +9,7 @@ from typing import Any
 
 from trainer_ext.arguments.files import FileOptions, ending_of
 from trainer_ext.data.io.readers import (
+    COLUMN_FLAGS,
     DEFAULTS,
     Row,
     check_characters,
@@ -46,28 +47,31 @@ def labelled_rows(
     label_columns: Sequence[str],
     options: FileOptions = DEFAULTS,
     more_columns: Sequence[str] = (),
+    hint: str = COLUMN_FLAGS,
 ) -> Iterator[Row]:
     """Yield the rows of a labelled file; with `drop_missing` without those that have no text or label.
 
     Raises:
-        UserError: for a column that the first row lacks, one of `more_columns` included.
+        UserError: for a column that the first row lacks, one of `more_columns` included; it ends with `hint`.
     """
     columns = [*task.required_columns(text_column, label_columns), *more_columns]
-    rows = check_first_row(read_labelled(path, task.name, options), columns, path)
+    rows = check_first_row(read_labelled(path, task.name, options), columns, path, hint)
     if options.drop_missing:
         rows = drop_missing(rows, task, text_column, label_columns, path)
     yield from rows
 
 
-def check_first_row(rows: Iterable[Row], columns: Sequence[str], source: str) -> Iterator[Row]:
+def check_first_row(
+    rows: Iterable[Row], columns: Sequence[str], source: str, hint: str = COLUMN_FLAGS
+) -> Iterator[Row]:
     """Yield the rows.
 
     Raises:
-        UserError: before the first row, when it lacks a column; `source` is named.
+        UserError: before the first row, when it lacks a column; `source` is named, and `hint` said.
     """
     for number, row in enumerate(rows):
         if number == 0:
-            require_columns(row, columns, source)
+            require_columns(row, columns, source, hint)
         yield row
 
 

@@ -21,6 +21,9 @@ from trainer_ext.tasks import Task
 
 logger = logging.getLogger(__name__)
 
+# `export` has no flags that name columns.
+GATE_COLUMNS = "; the rows need the text and label columns of the training, under the same names"
+
 
 class EvalRows(NamedTuple):
     """Texts (for `joint` lists of tokens) and their labels, as the task encodes them."""
@@ -61,7 +64,8 @@ def read_rows_of(
 ) -> list[Row]:
     """Return the first `limit` labelled rows of a file; `UserError` if it does not have any."""
     columns = task.label_space.columns
-    rows = list(islice(labelled_rows(path, task, text_column, columns, files), limit))
+    labelled = labelled_rows(path, task, text_column, columns, files, hint=GATE_COLUMNS)
+    rows = list(islice(labelled, limit))
     if not rows:
         raise UserError(f"{path} is empty: it has no rows")
     return rows

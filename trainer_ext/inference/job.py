@@ -27,6 +27,7 @@ from trainer_ext.inference.predictor import Answer, Predictor
 # What --no_text and --labels_only leave out of an answer.
 TEXTS = ("text", "tokens")
 CONFIDENCES = ("score", "probabilities", "intent_score")
+INPUT_COLUMNS = "; --text_column, --id_column and --keep_columns name columns of the input"
 
 logger = logging.getLogger(__name__)
 
@@ -186,7 +187,7 @@ def find_columns(
 ) -> InputColumns:
     """Decide from the first row which columns are read; `UserError` if a named one is not there."""
     named = [name for name in (text_column, id_column, *keep) if name]
-    require_columns(first, named, first.where)
+    require_columns(first, named, first.where, hint=INPUT_COLUMNS)
     pipeline = predictor.pipeline
     takes_tokens = predictor.task.reads_words and "tokens" in first.values
     if text_column is None and not takes_tokens:

@@ -12,22 +12,26 @@ __all__ = ["code_span", "is_of_one_class", "longest_run", "metrics_table", "tabl
 SPLITS = {"eval_": "validation", "test_": "test"}
 
 
-def metrics_table(metrics: Mapping[str, Any]) -> str:
+def metrics_table(metrics: Mapping[str, Any], headers: Mapping[str, str] = SPLITS) -> str:
     """Lay out the metrics of a run.
 
     Validation and test (`eval_x`, `test_x`) are side by side, scores of single classes last; below the table is what
     has no such prefix.
+
+    Args:
+        metrics: values by name.
+        headers: of the columns, by the prefix of the names in it.
     """
     # A set that was not scored has no column.
     by_split: dict[str, dict[str, Any]] = {}
     others = []
     for full_name, value in metrics.items():
         prefix = full_name[:5]
-        if prefix in SPLITS:
+        if prefix in headers:
             by_split.setdefault(prefix, {})[full_name[5:]] = value
         else:
             others.append(f"{full_name} {number_or_text(value)}")
-    prefixes = [prefix for prefix in SPLITS if prefix in by_split]
+    prefixes = [prefix for prefix in headers if prefix in by_split]
     names: dict[str, None] = {}  # a set that keeps the order
     for prefix in prefixes:
         names |= dict.fromkeys(by_split[prefix])
@@ -37,8 +41,8 @@ def metrics_table(metrics: Mapping[str, Any]) -> str:
         rows.append([name, *values])
     parts = []
     if rows:
-        headers = [SPLITS[prefix] for prefix in prefixes]
-        parts.append(table(rows, ["metric", *headers]))
+        shown = [headers[prefix] for prefix in prefixes]
+        parts.append(table(rows, ["metric", *shown]))
     if others:
         parts.append(", ".join(others))
     return "\n\n".join(parts)

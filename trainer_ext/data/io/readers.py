@@ -27,6 +27,7 @@ from trainer_ext.data.io.open import LONGEST_FIELD, check_file, open_text, readi
 from trainer_ext.errors import UserError
 
 DEFAULTS = FileOptions()
+COLUMN_FLAGS = "; --text_column, --label_columns and --id_column name others"  # of most commands
 SEPARATORS = {"csv": ",", "tsv": "\t"}
 # Separators that a header may hold by mistake, by the name that --delimiter takes.
 OTHER_SEPARATORS = {"semicolon": ";", "tab": "\t", "'|'": "|", "comma": ","}
@@ -339,15 +340,16 @@ def read_lines(path: str, keep_blank: bool, encoding: str = "utf-8") -> Iterator
                 yield row_place(path, number, line_number), line
 
 
-def require_columns(row: Row, columns: Sequence[str], path: str) -> None:
-    """Raise `UserError` naming the first column the row lacks, those it has, and what may help."""
+def require_columns(row: Row, columns: Sequence[str], path: str, hint: str = COLUMN_FLAGS) -> None:
+    """Raise `UserError` naming the first column the row lacks, those it has, and what may help.
+
+    `hint` is said unless the delimiter seems to be wrong: which flags of the command name columns.
+    """
     for column in columns:
         if column not in row.values:
-            hint = delimiter_hint(list(row.values))
-            if not hint:
-                hint = "; --text_column, --label_columns and --id_column name others"
+            advice = delimiter_hint(list(row.values)) or hint
             raise UserError(
-                f"{path}: there is no column {column!r}; the columns are {join_names(row.values)}{hint}"
+                f"{path}: there is no column {column!r}; the columns are {join_names(row.values)}{advice}"
             )
 
 
