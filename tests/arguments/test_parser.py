@@ -434,6 +434,10 @@ def test_from_scratch_none_leaves_no_encoder(recipe):
             },
             ["load_best_model_at_end", "Evaluation strategy: epoch", "Save strategy: no"],
         ),
+        (
+            {"eval_strategy": "epoch", "validation_file": True, "load_best_model_at_end": True},
+            ["Save strategy: steps", "; give --save_strategy epoch"],
+        ),
         ({"do_train": False}, ["do_train false", "neither validation_file nor test_file"]),
         ({"layer_wise_lr_decay": 0}, ["layer_wise_lr_decay 0", "above 0 and at most 1"]),
         ({"layer_wise_lr_decay": 1.1}, ["layer_wise_lr_decay 1.1", "above 0 and at most 1"]),

@@ -55,8 +55,13 @@ def test_weighted(cv, tmp_path):
         probabilities(load_predictor(cv, ensemble="weighted")), by_hand(0.9, 0.1), atol=1e-6
     )
     two = [save_model(tmp_path / name) for name in "ab"]
-    with pytest.raises(UserError, match="weighted needs weights fitted on out-of-fold"):
+    with pytest.raises(
+        UserError, match="weighted needs weights fitted on out-of-fold.*, but .*a is a single model"
+    ):
         load_predictor(two, ensemble="weighted")
+    unweighted = [save_model(tmp_path / name) for name in ("fold-0", "fold-1")]
+    with pytest.raises(UserError, match="but .*cv.json has none"):
+        load_predictor(unweighted, ensemble="weighted")
     with pytest.raises(UserError, match="'median' is not one of mean, logits"):
         load_predictor(cv, ensemble="median")
 

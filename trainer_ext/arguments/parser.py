@@ -96,9 +96,21 @@ def build_training(given: Mapping[str, Any]) -> TrainingArguments:
 
 
 def readable(message: str) -> str:
-    """Return a message of transformers on one line, with strategies as a user writes them."""
+    """Return a message of transformers on one line, with strategies as a user writes them, and a fix if it is known."""
     text = re.sub(r"\b\w+Strategy\.(\w+)", lambda found: found[1].lower(), message)
-    return " ".join(text.split())
+    line = " ".join(text.split())
+    return line + fix_of_strategies(line)
+
+
+def fix_of_strategies(line: str) -> str:
+    """Return which flag makes the strategies that a message names agree; empty for any other message."""
+    found = re.search(r"Evaluation strategy: (\w+) - Save strategy: (\w+)", line)
+    if not found:
+        return ""
+    evaluated, saved = found.groups()
+    if evaluated == "no":
+        return f"; give --eval_strategy {saved}"
+    return f"; give --save_strategy {evaluated}"
 
 
 def resolved(args: Arguments) -> dict[str, Any]:

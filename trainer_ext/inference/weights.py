@@ -14,6 +14,7 @@ from trainer_ext.errors import UserError
 from trainer_ext.files import read_json
 from trainer_ext.inference.combine import fit_weights
 from trainer_ext.inference.folder import read_pipeline
+from trainer_ext.inference.members import MEMBER
 from trainer_ext.tasks import Task
 
 
@@ -65,9 +66,12 @@ def member_weights(folder: Path, names: Sequence[str]) -> list[float]:
     for name in names:
         weight = stored.get(Path(name).name)
         if weight is None:
+            problem = f"{path} has none"
+            if not MEMBER.fullmatch(Path(name).name):
+                problem = f"{name} is a single model"
             raise UserError(
-                "ensemble weighted needs weights fitted on out-of-fold predictions, "
-                f"but {path} has none"
+                "ensemble weighted needs weights fitted on out-of-fold predictions, as folders of "
+                f"cross-validations over the same rows have them, but {problem}"
             )
         weights.append(weight)
     # Not all members may be here: then their weights do not sum to 1.
