@@ -8,14 +8,14 @@ from tabulate import tabulate
 from trainer_ext.characters import on_screen
 
 
-def table(rows: Sequence[Sequence], headers: Sequence[str]) -> str:
-    """Return a plain table; floats with four decimals, numbers to the right, wide (Chinese) characters count as two.
+def table(rows: Sequence[Sequence], headers: Sequence[str], decimals: int = 4) -> str:
+    """Return a plain table; floats with `decimals`, numbers to the right, wide (Chinese) characters count as two.
 
     Texts from data cannot steer the terminal: escape sequences, line breaks and the like are shown as codes.
     """
     cells = []
     for row in rows:
-        cells.append([shown(cell) for cell in row])
+        cells.append([shown(cell, decimals) for cell in row])
     alignment = None
     if rows:
         # `tabulate` would take "1e5" or "nan" in a text for a number, so the cells' types decide instead.
@@ -34,10 +34,10 @@ def align(cell: Any) -> str:
     return "right" if isinstance(cell, (int, float)) else "left"
 
 
-def shown(cell: Any) -> Any:
+def shown(cell: Any, decimals: int) -> Any:
     """Return a cell as the table shows it."""
     if isinstance(cell, float):
-        return f"{cell:.4f}"
+        return f"{cell:.{decimals}f}"
     if isinstance(cell, str):
         return on_screen(cell)
     return cell

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 from trainer_ext.export import run as export_run
 from trainer_ext.export.gate import Variant, choose, judge_int8, judge_onnx, run_variant
-from trainer_ext.export.latency import latencies_ms, measure_latency
+from trainer_ext.export.latency import LatencyRow, latencies_ms, measure_latency
 from trainer_ext.export.quantise import (
     SETTINGS,
     Int8Setting,
@@ -308,6 +308,9 @@ def test_latencies_of_each_batch_size_as_a_table():
     first, *_, last = latency_table(rows).splitlines()
     assert first.split() == ["variant", "batch_size", "ms_p50", "ms_p95", "texts_per_second"]
     assert last.split()[:2] == ["int8", "32"]
+    measured = [LatencyRow("onnx", 8, 5.0487, 6.5, 1584.6)]
+    *_, line = latency_table(measured).splitlines()
+    assert line.split() == ["onnx", "8", "5.05", "6.50", "1585"]
 
 
 def test_the_quantiser_leaves_the_root_logger_as_it_was():

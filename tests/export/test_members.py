@@ -1,6 +1,7 @@
 """An export of several models that is cut off, or follows another one."""
 
 import json
+import re
 
 import pytest
 
@@ -10,7 +11,7 @@ from trainer_ext.export.gate import Variant
 from trainer_ext.export.members import export_members
 from trainer_ext.export.options import ExportOptions
 from trainer_ext.export.publish import publish
-from trainer_ext.export.report import build_report
+from trainer_ext.export.report import build_report, join_reports, members_table
 from trainer_ext.inference.members import members_of
 
 REPORT = build_report([Variant("pytorch", "model.safetensors", 1, 0.9)], "f1", 1, 0.5, 1)
@@ -67,3 +68,13 @@ def test_into_the_folder_of_the_models(export):
     """Refused before anything is written."""
     with pytest.raises(UserError, match="cv holds the models themselves"):
         export(output="cv")
+
+
+def test_table_of_the_models():
+    """Each column says what it holds before, and after."""
+    header, _, row = members_table(join_reports({"fold-0": REPORT})).splitlines()
+    names = re.split(r"\s{2,}", header.strip())
+    assert names == ["model", "chosen", "rows", "f1 before", "f1 after"] + [
+        f"{what} {when}" for what in ("MB", "ms") for when in ("before", "after")
+    ] + ["verdict"]
+    assert row.split()[:5] == ["fold-0", "pytorch", "1", "0.9000", "0.9000"]

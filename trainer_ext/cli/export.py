@@ -90,7 +90,8 @@ def export_one(options: ExportOptions) -> int:
     print(f"\n{report_table(report)}\n")
     print_notes(report)
     if report.latency:
-        print(latency_table(report.latency), "\n")
+        print(f"{latency_table(report.latency)}\n")
+        print("The choice is by size and answers, not by speed: the smallest variant that is good.")
     # PyTorch is chosen if neither ONNX file is good enough: then the checkpoint is what to use.
     folder = options.model if report.chosen == "pytorch" else options.output_dir
     use = folder / report.variant(report.chosen).file

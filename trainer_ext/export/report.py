@@ -1,7 +1,7 @@
 """export_report.json and its tables."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, field, fields
+from dataclasses import asdict, astuple, dataclass, field, fields, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -165,9 +165,13 @@ def report_table(report: ExportReport) -> str:
 
 
 def latency_table(rows: Sequence[LatencyRow]) -> str:
-    """Format the measurements of `benchmark`, one a line."""
+    """Format the measurements of `benchmark`, one a line: hundredths of a millisecond, whole texts a second."""
     headers = [spec.name for spec in fields(LatencyRow)]
-    return table([astuple(row) for row in rows], headers)
+    lines = []
+    for row in rows:
+        whole = replace(row, texts_per_second=round(row.texts_per_second))
+        lines.append(astuple(whole))
+    return table(lines, headers, decimals=2)
 
 
 def members_table(joint: MembersReport) -> str:
@@ -177,11 +181,11 @@ def members_table(joint: MembersReport) -> str:
         "chosen",
         "rows",
         f"{joint.metric_name} before",
-        "after",
+        f"{joint.metric_name} after",
         "MB before",
-        "after",
+        "MB after",
         "ms before",
-        "after",
+        "ms after",
         "verdict",
     )
     rows = []
