@@ -42,14 +42,14 @@ def check_card(folder, args) -> None:
     card = (folder / "README.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```yaml\n(.*?)```", card, re.DOTALL)
     assert yaml.safe_load(block) == resolved(args)
-    commands = re.findall(r"^python .*?$", card, re.MULTILINE)
+    commands = re.findall(r"^trainer-ext .*?$", card, re.MULTILINE)
     assert len(commands) >= 2
     for command in commands:
         words = shlex.split(command, comments=True)
-        assert words[2 if words[1] == "export.py" else words.index("--model") + 1].startswith(
+        assert words[2 if words[1] == "export" else words.index("--model") + 1].startswith(
             str(folder)
         )
-    (again,) = re.findall(r"`(python train.py .*?)`", card)
+    (again,) = re.findall(r"`(trainer-ext train .*?)`", card)
     assert shlex.split(again)[2] == str(folder / "resolved_config.yaml")
 
 
@@ -68,10 +68,15 @@ def test_model_card(folder, args):
     card = (folder / "README.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
     compile(block, "card", "exec")
+    assert "Task `single_label`: 1 label column, 2 classes" in card
 
 
-def test_card_of_folds(folder, args):
-    """Of several models."""
+@pytest.mark.parametrize(
+    "task, averaged", [("single_label", "probabilities"), ("regression", "scores")]
+)
+def test_card_of_folds(folder, args, task, averaged):
+    """Of several models, and what their answer is the mean of."""
+    args.data.task = task
     summary = {
         "folds": {"fold-0": {"f1_macro": 0.5}},
         "mean": {"f1_macro": 0.5},
@@ -80,6 +85,8 @@ def test_card_of_folds(folder, args):
     summary |= {"oof": {"f1_macro": 0.5}, "metric": "f1_macro", "validated_rows": 4}
     write_card(folder, args, summary | {"made": {"folds": 2, "fold_strategy": "stratified"}})
     check_card(folder, args)
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert f"all models, mean of their {averaged}" in card
 
 
 @pytest.fixture

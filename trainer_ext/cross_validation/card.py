@@ -8,6 +8,7 @@ from trainer_ext.arguments.parser import resolved_yaml
 from trainer_ext.files import write_text
 from trainer_ext.reports.cards import card_metadata, card_name, render_card
 from trainer_ext.reports.tables import is_of_one_class, table
+from trainer_ext.tasks import TASKS
 
 MOST_COLUMNS = 8  # models side by side on the screen
 
@@ -49,6 +50,7 @@ def write_card(folder: Path, args: Arguments, summary: dict[str, Any]) -> None:
         soup=summary.get("soup"),
         folder=str(folder),
         one=one,
+        has_classes=TASKS[args.data.task].has_classes,
         number=one.split("-")[1],
         recipe=resolved_yaml(args),
         recipe_file=str(folder / "resolved_config.yaml"),

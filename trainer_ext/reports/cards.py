@@ -3,7 +3,7 @@
 import math
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,12 @@ def fenced(text: str, language: str) -> str:
     return f"{fence}{language}\n{text.rstrip()}\n{fence}"
 
 
+def counted(items: Sized, noun: str) -> str:
+    """Return `1 target` or `2 targets`."""
+    number = len(items)
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("trainer_ext.reports"),
     undefined=jinja2.StrictUndefined,  # a misspelt name is an error, not a gap in the card
@@ -49,6 +55,7 @@ TEMPLATES = jinja2.Environment(
 )
 TEMPLATES.filters |= {
     "code": code_span,
+    "counted": counted,
     "fenced": fenced,
     "plain": plain,
     "python": repr,
