@@ -91,7 +91,9 @@ def export_one(options: ExportOptions) -> int:
     print_notes(report)
     if report.latency:
         print(f"{latency_table(report.latency)}\n")
-        print("The choice is by size and answers, not by speed: the smallest variant that is good.")
+        print(
+            "The choice is for size, whatever the speed: INT8 if it is good, else ONNX, else PyTorch."
+        )
     # PyTorch is chosen if neither ONNX file is good enough: then the checkpoint is what to use.
     folder = options.model if report.chosen == "pytorch" else options.output_dir
     use = folder / report.variant(report.chosen).file
