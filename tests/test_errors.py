@@ -222,7 +222,9 @@ def test_closed_streams(closed, status):
 
 def test_interrupted():
     """Exit status 130, as shells report it."""
-    code = "from trainer_ext.errors import run_main\nimport time\n"
+    code = "from trainer_ext.errors import run_main\nimport signal, time\n"
+    # A suite that a shell started in the background hands down an ignored SIGINT.
+    code += "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     code += "def main():\n    print('on', flush=True); time.sleep(60)"
     process = subprocess.Popen([sys.executable, "-c", f"{code}\nrun_main(main)"], cwd=ROOT, stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, text=True)  # fmt: skip
