@@ -200,6 +200,20 @@ def test_max_train_samples_come_first(file):
     assert sorted(row.values["id"] for part in parts.values() for row in part) == list(range(10))
 
 
+def flags_of(file):
+    """Flags of a training on one file."""
+    return [
+        "--train_file",
+        file,
+        "--output_dir",
+        "o",
+        "--from_scratch",
+        "tiny",
+        "--report_to",
+        "none",
+    ]
+
+
 @pytest.mark.parametrize(
     "flags, words",
     [
@@ -218,31 +232,13 @@ def test_max_train_samples_come_first(file):
     ],
 )
 def test_contradictions(file, flags, words):
-    argv = [
-        "--train_file",
-        file,
-        "--output_dir",
-        "o",
-        "--from_scratch",
-        "tiny",
-        "--report_to",
-        "none",
-    ]
+    argv = flags_of(file)
     with pytest.raises(UserError, match=words):
         parse(argv + [file if flag == "FILE" else flag for flag in flags])
 
 
 def test_the_seed_is_that_of_the_run(file):
-    argv = [
-        "--train_file",
-        file,
-        "--output_dir",
-        "o",
-        "--from_scratch",
-        "tiny",
-        "--report_to",
-        "none",
-    ]
+    argv = flags_of(file)
     args = parse(
         [
             *argv,

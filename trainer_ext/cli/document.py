@@ -21,12 +21,10 @@ from trainer_ext.cli.balance import BalanceFlags
 from trainer_ext.cli.commands import COMMANDS
 from trainer_ext.cli.export import ExportFlags
 from trainer_ext.cli.llm import LlmFlags
-from trainer_ext.cli.options import CommandOptions
+from trainer_ext.cli.options import CommandOptions, FolderOptions
 from trainer_ext.cli.predict import PredictOptions
 from trainer_ext.cli.report import ReportOptions
 from trainer_ext.cli.smp import SmpOptions
-from trainer_ext.cli.soup import SoupOptions
-from trainer_ext.cli.submission import SubmissionOptions
 from trainer_ext.files import write_text
 
 PATH = Path(__file__).resolve().parents[2] / "docs" / "flags.md"
@@ -38,8 +36,8 @@ OPTIONS: dict[str, Sequence[type]] = {
     "augment": [AugmentOptions],
     "balance": [BalanceFlags],
     "llm": [LlmFlags],
-    "soup": [SoupOptions],
-    "submission": [SubmissionOptions],
+    "soup": [FolderOptions],
+    "submission": [FolderOptions],
     "smp": [SmpOptions],
 }
 # Described once; every command that has them links there.

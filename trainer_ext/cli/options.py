@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from trainer_ext.arguments.command_line import parse_command
@@ -16,6 +17,22 @@ class CommandOptions:
     _argument_group_name = "general"
 
     log_level: str = option("info", "Minimum level of messages on standard error.", choices=LEVELS)
+
+
+@dataclass(kw_only=True)
+class FolderOptions(CommandOptions):
+    """The flags of a command that works on a folder of folds or seeds."""
+
+    _argument_group_name = "folder"
+
+    folder: Path = option(
+        help="Folder of folds or seeds that train wrote.", positional=True, metavar="FOLDER"
+    )
+
+    @property
+    def recipe(self) -> str:
+        """The recipe that made the folder."""
+        return str(self.folder / "resolved_config.yaml")
 
 
 Options = TypeVar("Options", bound=CommandOptions)

@@ -30,7 +30,6 @@ from trainer_ext.data.io.answers import (
 )
 from trainer_ext.data.io.readers import file_format
 from trainer_ext.errors import UserError
-from trainer_ext.tracking.artifacts.resolve import resolve_model
 
 if TYPE_CHECKING:
     from trainer_ext.inference import Predictor
@@ -182,11 +181,9 @@ def load(options: PredictOptions) -> "Predictor":
     """Load what answers, and note what it is."""
     # Late, as all imports below: `--help` and refusals should not wait for ONNX Runtime.
     from trainer_ext.inference import load_predictor
-    from trainer_ext.inference.members import expand_braces
 
-    names = [name for model in options.model for name in expand_braces(model)]
     predictor = load_predictor(
-        [resolve_model(name) for name in names],
+        options.model,
         num_threads=options.num_threads,
         provider=options.provider,
         batch_size=options.batch_size,

@@ -5,30 +5,16 @@ Writes FOLDER/submission.csv (the id column and the label columns), and test_met
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
-from trainer_ext.arguments.fields import option
-from trainer_ext.cli.options import CommandOptions, read_options
-
-
-@dataclass(kw_only=True)
-class SubmissionOptions(CommandOptions):
-    """The flags of `submission`."""
-
-    _argument_group_name = "folder"
-
-    folder: Path = option(
-        help="Folder of folds or seeds that train wrote.", positional=True, metavar="FOLDER"
-    )
+from trainer_ext.cli.options import FolderOptions, read_options
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "trainer-ext submission") -> None:
     """Predict the test rows that the folder's own recipe names."""
-    options = read_options(SubmissionOptions, argv, prog, __doc__)
+    options = read_options(FolderOptions, argv, prog, __doc__)
     # These load torch, which takes seconds.
     from trainer_ext.arguments.parser import parse
     from trainer_ext.cross_validation.submission import submit
 
-    args = parse([str(options.folder / "resolved_config.yaml")])
+    args = parse([options.recipe])
     submit(args, options.folder, options.folder)
