@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
+from trainer_ext.export import quantise as quantiser
 from trainer_ext.export import run as export_run
 from trainer_ext.export.gate import Variant, choose, judge_int8, judge_onnx, run_variant
 from trainer_ext.export.latency import LatencyRow, latencies_ms, measure_latency
@@ -266,12 +267,38 @@ def test_weights_of_products(tmp_path):
 def test_what_stays_in_float(tmp_path, keep_down_projections_fp32, in_float):
     """Products of activations always, those that narrow where they are told to."""
     save_products(tmp_path / "model.onnx", wide=[2, 8], narrow=[8, 2])
-    path = quantise(
-        tmp_path / "model.onnx", tmp_path, Int8Setting("x", ("MatMul",), keep_down_projections_fp32)
-    )
-    assert {
-        node.name for node in onnx.load(path).graph.node if node.op_type == "MatMul"
-    } == in_float
+    setting = Int8Setting("x", False, keep_down_projections_fp32=keep_down_projections_fp32)
+    path = quantise(tmp_path / "model.onnx", tmp_path, setting)
+    assert float_products(path) == in_float
+
+
+def float_products(path):
+    return {node.name for node in onnx.load(path).graph.node if node.op_type == "MatMul"}
+
+
+def test_nodes_named_by_the_setting_stay_in_float(tmp_path):
+    save_products(tmp_path / "model.onnx", wide=[2, 8], narrow=[8, 2])
+    setting = Int8Setting("x", fp32_nodes=frozenset(["with_wide", "with_constant"]))
+    path = quantise(tmp_path / "model.onnx", tmp_path, setting)
+    assert float_products(path) == {"attention", "with_wide", "with_constant"}
+
+
+def test_optimum_and_onnxruntime_quantise_alike(tmp_path, monkeypatch):
+    """The same tensors and nodes with Optimum and without it, and no other file."""
+    save_products(tmp_path / "model.onnx", wide=[2, 8], narrow=[8, 2])
+    setting = Int8Setting("x", fp32_nodes=frozenset(["with_narrow"]))
+    graphs = []
+    for installed in (True, False):
+        monkeypatch.setattr(quantiser, "has_optimum", lambda installed=installed: installed)
+        folder = tmp_path / str(installed)
+        folder.mkdir()
+        path = quantise(tmp_path / "model.onnx", folder, setting)
+        assert [file.name for file in folder.iterdir()] == ["model_quantized.onnx"]
+        graph = onnx.load(path).graph
+        tensors = {item.name: numpy_helper.to_array(item).tolist() for item in graph.initializer}
+        graphs.append((sorted(node.name for node in graph.node), tensors))
+    assert graphs[0] == graphs[1]
+    assert "wide_quantized" in graphs[0][1]
 
 
 def test_latencies_take_turns_over_the_same_batches():

@@ -1,14 +1,17 @@
-"""Dynamic INT8 through Optimum: per-channel weights, and only products with constant weights."""
+"""Dynamic INT8: per-channel weights, and only products with constant weights."""
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import onnx
-from optimum.onnxruntime import ORTQuantizer
-from optimum.onnxruntime.configuration import AutoQuantizationConfig
+
+QUANTISED_FILE = "model_quantized.onnx"
 
 
 @dataclass(frozen=True)
@@ -17,7 +20,8 @@ class Int8Setting:
 
     Attributes:
         name: for the report.
-        operators: ONNX operators that are quantised.
+        quantise_embeddings: also store embedding tables in 8 bits, which makes the file smaller, not faster.
+        fp32_nodes: names of MatMul nodes of the float model that are not quantised.
         keep_down_projections_fp32: leave MatMuls whose output is narrower than their input (the second of a
             feed-forward pair, heads) in FP32. Their inputs have outliers, which take up most of the 256 levels of a
             tensor. Source: Bondarenko et al., Understanding and Overcoming the Challenges of Efficient Transformer
@@ -25,23 +29,29 @@ class Int8Setting:
     """
 
     name: str
-    operators: tuple[str, ...]
+    quantise_embeddings: bool = True
+    fp32_nodes: frozenset[str] = frozenset()
     keep_down_projections_fp32: bool = False
+
+    @property
+    def operators(self) -> list[str]:
+        """The ONNX operators that are quantised."""
+        if self.quantise_embeddings:
+            return ["MatMul", "Gather"]
+        return ["MatMul"]
 
 
 # Smallest file first: a pretrained encoder's embeddings (Gather) are most of it. The gate goes on to the next setting
 # if accuracy drops too far, and every step keeps more in FP32.
 SETTINGS = (
-    Int8Setting("INT8 embeddings and MatMuls", ("MatMul", "Gather")),
+    Int8Setting("INT8 embeddings and MatMuls"),
     Int8Setting(
-        "INT8 embeddings and MatMuls, FP32 down-projections",
-        ("MatMul", "Gather"),
-        keep_down_projections_fp32=True,
+        "INT8 embeddings and MatMuls, FP32 down-projections", keep_down_projections_fp32=True
     ),
-    Int8Setting("INT8 MatMuls, FP32 embeddings", ("MatMul",)),
+    Int8Setting("INT8 MatMuls, FP32 embeddings", quantise_embeddings=False),
     Int8Setting(
         "INT8 MatMuls, FP32 embeddings and down-projections",
-        ("MatMul",),
+        quantise_embeddings=False,
         keep_down_projections_fp32=True,
     ),
 )
@@ -52,32 +62,71 @@ def quantise(model_path: Path, folder: Path, setting: Int8Setting) -> Path:
 
     Signed 8-bit weights with a scale per output channel; activations are scaled at run time.
     """
+    target = folder / QUANTISED_FILE
+    target.unlink(missing_ok=True)
+    fp32_nodes = fp32_matmuls(model_path, setting)
+    with only_errors_logged():
+        if has_optimum():
+            quantise_with_optimum(model_path, target, setting.operators, fp32_nodes)
+        else:
+            quantise_with_onnxruntime(model_path, target, setting.operators, fp32_nodes)
+    return target
+
+
+def has_optimum() -> bool:
+    """Tell whether Optimum's quantiser is installed."""
+    # Found before it is imported: of a package that is not there, find_spec of a module in it would raise.
+    return find_spec("optimum") is not None and find_spec("optimum.onnxruntime") is not None
+
+
+def quantise_with_optimum(
+    model_path: Path, target: Path, operators: list[str], fp32_nodes: list[str]
+) -> None:
+    """Quantise through `ORTQuantizer`; `target` is the only file written."""
+    from optimum.onnxruntime import ORTQuantizer
+    from optimum.onnxruntime.configuration import AutoQuantizationConfig
+
     config = AutoQuantizationConfig.avx512_vnni(
         is_static=False,
         per_channel=True,
-        operators_to_quantize=list(setting.operators),
-        nodes_to_exclude=fp32_matmuls(model_path, setting),
+        operators_to_quantize=operators,
+        nodes_to_exclude=fp32_nodes,
     )
-    target = folder / "model_quantized.onnx"
-    target.unlink(missing_ok=True)
-    quantizer = ORTQuantizer.from_pretrained(folder, file_name=model_path.name)
-    with only_errors_logged():
-        quantizer.quantize(save_dir=folder, quantization_config=config)
-    # Optimum's own record: export_report.json has the setting.
-    (folder / "ort_config.json").unlink(missing_ok=True)
-    return target
+    # Optimum names the file, and writes a config and a record of its own beside it.
+    with TemporaryDirectory(dir=target.parent) as folder:
+        quantizer = ORTQuantizer.from_pretrained(model_path.parent, file_name=model_path.name)
+        path = quantizer.quantize(save_dir=folder, quantization_config=config)
+        os.replace(path / f"{model_path.stem}_quantized.onnx", target)
+
+
+def quantise_with_onnxruntime(
+    model_path: Path, target: Path, operators: list[str], fp32_nodes: list[str]
+) -> None:
+    """Quantise as Optimum does, without it."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    quantize_dynamic(
+        model_path,
+        target,
+        op_types_to_quantize=operators,
+        per_channel=True,
+        weight_type=QuantType.QInt8,
+        nodes_to_exclude=fp32_nodes,
+        # As Optimum's: `fp32_nodes` has the products of two activations already.
+        extra_options={"MatMulConstBOnly": False},
+    )
 
 
 def fp32_matmuls(model_path: Path, setting: Int8Setting) -> list[str]:
     """Return the names of the MatMul nodes that are not quantised."""
-    names = []
+    names = set(setting.fp32_nodes)
     for name, shape in matmul_weights(model_path).items():
         if shape is None:
             # A product of two activations (attention scores): INT8 costs accuracy and, without VNNI, time.
-            names.append(name)
+            names.add(name)
         elif setting.keep_down_projections_fp32 and shape[0] > shape[-1]:
-            names.append(name)
-    return names
+            names.add(name)
+    return sorted(names)
 
 
 def matmul_weights(model_path: Path) -> dict[str, tuple[int, ...] | None]:
