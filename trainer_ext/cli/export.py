@@ -18,6 +18,7 @@ from trainer_ext.arguments.files import FileOptions, file_options
 from trainer_ext.cli.options import CommandOptions, read_options
 from trainer_ext.errors import UserError
 from trainer_ext.export.options import ExportOptions
+from trainer_ext.export.stages import OPTIONAL_STAGES
 from trainer_ext.tracking.artifacts.resolve import resolve_model
 
 if TYPE_CHECKING:
@@ -46,6 +47,10 @@ class ExportFlags(FileOptions, CommandOptions):
     )
     max_eval_samples: int | None = option(None, "Use only the first N rows of the file.", minimum=1)
     benchmark: bool = option(False, "Add a latency table: batches of 1, 8 and 32.")
+    skip: list[str] = option(
+        [], "Stages or passes to leave out (docs/export.md lists them).", metavar="STAGE"
+    )
+    also: list[str] = option([], f"Optional stages: {', '.join(OPTIONAL_STAGES)}.", metavar="STAGE")
     trust_remote_code: bool = option(False, "Run code shipped with the checkpoint.")
 
 
@@ -77,6 +82,8 @@ def export_options(flags: ExportFlags, model: Path) -> ExportOptions:
         max_eval_samples=flags.max_eval_samples,
         benchmark=flags.benchmark,
         trust_remote_code=flags.trust_remote_code,
+        skip=tuple(flags.skip),
+        also=tuple(flags.also),
         files=file_options(flags),
     )
 

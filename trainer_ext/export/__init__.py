@@ -5,6 +5,7 @@ The package is callable: `from trainer_ext import export; export("runs/topics", 
 
 import inspect
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
@@ -25,6 +26,8 @@ def export(
     max_metric_drop: float = 0.5,
     max_eval_samples: int | None = None,
     benchmark: bool = False,
+    skip: Sequence[str] = (),
+    also: Sequence[str] = (),
     trust_remote_code: bool = False,
     **file_flags: Unpack[ReadingKeywords],
 ) -> "ExportReport | MembersReport":
@@ -38,6 +41,8 @@ def export(
         max_metric_drop: largest drop of the task's metric allowed for INT8, in points.
         max_eval_samples: use only the first rows; None: all.
         benchmark: measure latencies for batches of 1, 8 and 32.
+        skip: stages and passes to leave out (docs/export.md lists them).
+        also: optional stages to run.
         trust_remote_code: run code shipped with the checkpoint.
         **file_flags: how `eval_file` is written (`encoding`, `delimiter`, ...), as for `train.py`.
 
@@ -82,6 +87,8 @@ def export(
         max_eval_samples=max_eval_samples,
         benchmark=benchmark,
         trust_remote_code=trust_remote_code,
+        skip=tuple(skip),
+        also=tuple(also),
         files=FileOptions(**cast(dict[str, Any], file_flags)),
     )
     members = [Path(name) for name in members_of(str(folder))]

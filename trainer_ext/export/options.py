@@ -5,6 +5,7 @@ from pathlib import Path
 
 from trainer_ext.arguments.files import FileOptions
 from trainer_ext.errors import check_range
+from trainer_ext.export.stages import check_also, check_skip
 from trainer_ext.files import check_folder
 
 
@@ -20,10 +21,12 @@ class ExportOptions:
         max_eval_samples: use only the first rows; None: all.
         benchmark: measure latencies for batches of 1, 8 and 32.
         trust_remote_code: run code shipped with the checkpoint.
+        skip: stages and passes that are left out.
+        also: optional stages that run.
         files: how `eval_file` is written. The training's own validation file is read as the training read it.
 
     Raises:
-        UserError: for a number out of range, and for an output folder that cannot be written.
+        UserError: for a number out of range, a stage that does not exist, and an output folder that cannot be written.
     """
 
     model: Path
@@ -33,9 +36,13 @@ class ExportOptions:
     max_eval_samples: int | None = None
     benchmark: bool = False
     trust_remote_code: bool = False
+    skip: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
     files: FileOptions = field(default_factory=FileOptions)
 
     def __post_init__(self) -> None:
         if self.max_eval_samples is not None:
             check_range("--max_eval_samples", self.max_eval_samples, 1)
+        check_skip(self.skip)
+        check_also(self.also)
         check_folder("--output_dir", self.output_dir)

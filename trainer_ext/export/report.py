@@ -7,6 +7,7 @@ from typing import Any
 
 from trainer_ext.export.gate import INT8_TOLERANCE, ONNX_TOLERANCE, Variant, choose
 from trainer_ext.export.latency import LatencyRow
+from trainer_ext.export.stages import StageRecord
 from trainer_ext.inference.hardware import instruction_set
 from trainer_ext.tables import table
 
@@ -29,6 +30,7 @@ class ExportReport:
         instruction_set: of this CPU; on another one INT8 may round and run differently.
         versions: of the libraries.
         variants: PyTorch, ONNX and INT8, in this order.
+        stages: what each stage of the export did, in their order.
         latency: for `benchmark`; None otherwise.
     """
 
@@ -43,6 +45,7 @@ class ExportReport:
     instruction_set: str
     versions: dict[str, str]
     variants: list[Variant] = field(default_factory=list)
+    stages: list[StageRecord] = field(default_factory=list)
     latency: list[LatencyRow] | None = None
 
     def variant(self, name: str) -> Variant:

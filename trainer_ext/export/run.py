@@ -14,6 +14,7 @@ from trainer_ext.export.options import ExportOptions
 from trainer_ext.export.publish import publish
 from trainer_ext.export.quantise import SETTINGS, quantise
 from trainer_ext.export.report import ExportReport, build_report
+from trainer_ext.export.stages import Stages
 from trainer_ext.export.to_onnx import copy_tokenizer, export_onnx
 from trainer_ext.files import scratch_folder, write_json
 from trainer_ext.inference.folder import WEIGHTS, model_file, read_pipeline, read_tokenizer
@@ -77,17 +78,23 @@ def fill_stage(
     """
     task = pytorch.task
     labels = task.stack_labels(rows.labels)
+    stages = Stages(options.skip, options.also)
     # First: a checkpoint whose training has diverged is refused before the export takes its time.
     checkpoint, reference = gate.run_variant(
         "pytorch", model_file(options.model, WEIGHTS), pytorch, rows, None
     )
+    # In the order of the stages: `gate.choose` takes the last one before the first that is not good.
+    variants = [checkpoint]
+    predictors = {"pytorch": pytorch}
 
-    logger.info("exporting to ONNX ...")
-    onnx_path = export_onnx(model, stage)
-    copy_tokenizer(options.model, stage)
+    with stages.run("onnx"):
+        onnx_path = export_onnx(model, stage)
+        copy_tokenizer(options.model, stage)
     onnx_predictor = load_single(stage, THREADS, "cpu", file_name=onnx_path.name)
     exported, _ = gate.run_variant("onnx", onnx_path, onnx_predictor, rows, reference)
     gate.judge_onnx(exported)
+    variants.append(exported)
+    predictors["onnx"] = onnx_predictor
 
     judge = partial(
         gate.judge_int8,
@@ -97,15 +104,18 @@ def fill_stage(
         unit=task.metric_unit(labels),
     )
     # Also if ONNX is not good: the report then shows what either of them does.
-    int8, int8_predictor = quantise_until_good(stage, onnx_path, judge, rows, reference)
+    if stages.wanted("int8"):
+        with stages.run("int8") as record:
+            int8, int8_predictor = quantise_until_good(stage, onnx_path, judge, rows, reference)
+            record.details["setting"] = int8.setting
+        variants.append(int8)
+        predictors["int8"] = int8_predictor
 
-    # In this order: `gate.choose` takes the last one before the first that is not good.
-    variants = [checkpoint, exported, int8]
-    predictors = {"pytorch": pytorch, "onnx": onnx_predictor, "int8": int8_predictor}
     gate.add_latencies(variants, predictors, rows.texts)
     report = build_report(
         variants, task.default_metric, len(rows.texts), options.max_metric_drop, THREADS
     )
+    report.stages = stages.records
     same_answer = task.one_answer(reference, labels)
     if same_answer:
         report.notes.append(
