@@ -17,7 +17,7 @@ from trainer_ext.arguments.fields import option
 from trainer_ext.arguments.files import FileOptions, file_options
 from trainer_ext.cli.options import CommandOptions, read_options
 from trainer_ext.errors import UserError
-from trainer_ext.export.options import ExportOptions
+from trainer_ext.export.options import LAYOUTS, ExportOptions
 from trainer_ext.export.stages import OPTIONAL_STAGES
 from trainer_ext.tracking.artifacts.resolve import resolve_model
 
@@ -51,6 +51,11 @@ class ExportFlags(FileOptions, CommandOptions):
         [], "Stages or passes to leave out (docs/export.md lists them).", metavar="STAGE"
     )
     also: list[str] = option([], f"Optional stages: {', '.join(OPTIONAL_STAGES)}.", metavar="STAGE")
+    layout: str = option(
+        "flat",
+        "flat: all files side by side; hub: the models in DIR/onnx, as transformers.js expects.",
+        choices=LAYOUTS,
+    )
     trust_remote_code: bool = option(False, "Run code shipped with the checkpoint.")
 
 
@@ -81,6 +86,7 @@ def export_options(flags: ExportFlags, model: Path) -> ExportOptions:
         max_metric_drop=flags.max_metric_drop,
         max_eval_samples=flags.max_eval_samples,
         benchmark=flags.benchmark,
+        layout=flags.layout,
         trust_remote_code=flags.trust_remote_code,
         skip=tuple(flags.skip),
         also=tuple(flags.also),

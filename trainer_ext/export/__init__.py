@@ -28,6 +28,7 @@ def export(
     benchmark: bool = False,
     skip: Sequence[str] = (),
     also: Sequence[str] = (),
+    layout: str = "flat",
     trust_remote_code: bool = False,
     **file_flags: Unpack[ReadingKeywords],
 ) -> "ExportReport | MembersReport":
@@ -43,6 +44,7 @@ def export(
         benchmark: measure latencies for batches of 1, 8 and 32.
         skip: stages and passes to leave out (docs/export.md lists them).
         also: optional stages to run.
+        layout: `flat`, or `hub`: the models in `output_dir/onnx`, where transformers.js and the Hub look for them.
         trust_remote_code: run code shipped with the checkpoint.
         **file_flags: how `eval_file` is written (`encoding`, `delimiter`, ...), as for `train.py`.
 
@@ -86,6 +88,7 @@ def export(
         max_metric_drop=max_metric_drop,
         max_eval_samples=max_eval_samples,
         benchmark=benchmark,
+        layout=layout,
         trust_remote_code=trust_remote_code,
         skip=tuple(skip),
         also=tuple(also),

@@ -4,9 +4,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from trainer_ext.arguments.files import FileOptions
-from trainer_ext.errors import check_range
+from trainer_ext.errors import UserError, check_range
 from trainer_ext.export.stages import check_also, check_skip
 from trainer_ext.files import check_folder
+
+# `hub` has the models in the folders where the Hub's tools look for them (export/layout.py).
+LAYOUTS = ("flat", "hub")
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,7 @@ class ExportOptions:
         max_metric_drop: largest drop of the task's metric allowed for INT8, in points.
         max_eval_samples: use only the first rows; None: all.
         benchmark: measure latencies for batches of 1, 8 and 32.
+        layout: `flat`, or `hub`: the models in the folders that the Hub's tools read.
         trust_remote_code: run code shipped with the checkpoint.
         skip: stages and passes that are left out.
         also: optional stages that run.
@@ -35,12 +39,15 @@ class ExportOptions:
     max_metric_drop: float = 0.5
     max_eval_samples: int | None = None
     benchmark: bool = False
+    layout: str = "flat"
     trust_remote_code: bool = False
     skip: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
     files: FileOptions = field(default_factory=FileOptions)
 
     def __post_init__(self) -> None:
+        if self.layout not in LAYOUTS:
+            raise UserError(f"--layout {self.layout} is not one of {', '.join(LAYOUTS)}")
         if self.max_eval_samples is not None:
             check_range("--max_eval_samples", self.max_eval_samples, 1)
         check_skip(self.skip)

@@ -2,7 +2,10 @@
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
+
+from trainer_ext.inference.layout import HUB_FOLDERS
 
 # Prediction refuses a folder without it: removed first, written last.
 LAST_FILE = "config.json"
@@ -19,12 +22,24 @@ TOKENIZER_FILES = (
     "sentencepiece.bpe.model",
     "tokenizer.model",
 )
-# Files of an earlier export that a new one may not write: they would be read together with the new ones.
-EXPORT_FILES = (
+# Files of an earlier export that a new one may not write, in either layout: they would be read together with the new
+# ones.
+MODEL_FILES = (
     "model.onnx",
     "model.onnx_data",
     "model_quantized.onnx",
+    "model_fp16.onnx",
+    "model_quantized.ort",
+    "required_operators.config",
+    "required_operators_and_types.config",
+    "openvino_model.xml",
+    "openvino_model.bin",
+)
+EXPORT_FILES = (
+    *MODEL_FILES,
+    *(f"{below}/{name}" for below in HUB_FOLDERS for name in MODEL_FILES),
     "export_report.json",
+    "probe.json",
     *TOKENIZER_FILES,
 )
 # What prediction needs of one model, or (the weights of an ensemble) of several.
@@ -43,13 +58,28 @@ def publish(stage: Path, folder: Path, replaced: Iterable[Path] = ()) -> None:
     make_unusable(folder)
     for other in replaced:
         make_unusable(other)
-    names = {path.name for path in stage.iterdir()}
+    names = files_below(stage)
     for name in EXPORT_FILES:
-        if name not in names:
-            (folder / name).unlink(missing_ok=True)
+        # lexists: a link that leads nowhere goes, too.
+        if name not in names and os.path.lexists(folder / name):
+            (folder / name).unlink()
     for name in sorted(names - {LAST_FILE}):
+        (folder / name).parent.mkdir(exist_ok=True)
         os.replace(stage / name, folder / name)
+    for below in HUB_FOLDERS:
+        # One that holds files of others stays.
+        with suppress(OSError):
+            (folder / below).rmdir()
     os.replace(stage / LAST_FILE, folder / LAST_FILE)
+
+
+def files_below(folder: Path) -> set[str]:
+    """Return the names of all files of a folder, with the folders below it that they lie in."""
+    names = set()
+    for path in folder.rglob("*"):
+        if path.is_file():
+            names.add(path.relative_to(folder).as_posix())
+    return names
 
 
 def make_unusable(folder: Path) -> None:

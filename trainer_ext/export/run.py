@@ -10,6 +10,7 @@ from trainer_ext.errors import UserError
 from trainer_ext.export import gate
 from trainer_ext.export.eval_rows import EvalRows, evaluation_rows
 from trainer_ext.export.latency import measure_latency
+from trainer_ext.export.layout import arrange
 from trainer_ext.export.options import ExportOptions
 from trainer_ext.export.publish import publish
 from trainer_ext.export.quantise import SETTINGS, quantise
@@ -55,6 +56,7 @@ def export_model(options: ExportOptions, replaced: Sequence[Path] = ()) -> Expor
         )
     with scratch_folder(options.output_dir) as stage:
         report = fill_stage(stage, options, session.model, pytorch, rows)
+        arrange(stage, report.variants, options.layout)
         write_json(stage / "export_report.json", report.to_dict())
         publish(stage, options.output_dir, replaced)
     return report

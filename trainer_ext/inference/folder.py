@@ -12,6 +12,7 @@ from trainer_ext.data.preprocessing.pipeline import Pipeline
 from trainer_ext.errors import UserError
 from trainer_ext.files import read_json
 from trainer_ext.inference.hardware import instruction_set
+from trainer_ext.inference.layout import find_file, model_folder, name_in_report
 from trainer_ext.inference.single import is_tokenizers_error
 
 WEIGHTS = "model.safetensors"
@@ -59,7 +60,7 @@ def model_file(folder: Path, file_name: str | None = None) -> Path:
     Raises:
         UserError: if it is not there.
     """
-    file = folder / (file_name or chosen_file(folder))
+    file = find_file(folder, file_name or chosen_file(folder))
     if not file.is_file():
         message = f"model {folder} has no {file.name}"
         if not file_name and (folder / REPORT).is_file():
@@ -78,7 +79,7 @@ def chosen_file(folder: Path) -> str:
     path = folder / REPORT
     if not path.is_file():
         for name in ONNX_FILES:
-            if (folder / name).is_file():
+            if find_file(folder, name).is_file():
                 return name
         return WEIGHTS
     report = read_json(path)
@@ -97,12 +98,13 @@ def recorded_dynamic_int8(file: Path) -> bool | None:
     Looking into the file takes longer, as a float model has to be read to its end. Reports of older exports do not have
     the entry, and a file of another size is not the one that was reported.
     """
-    report = read_report(file.parent)
+    report = read_report(model_folder(file))
+    name = name_in_report(file)
     variants = report.get("variants")
     if not isinstance(variants, list):
         return None
     for variant in variants:
-        if not isinstance(variant, Mapping) or variant.get("file") != file.name:
+        if not isinstance(variant, Mapping) or variant.get("file") != name:
             continue
         recorded = variant.get("dynamic_int8")
         is_same_file = variant.get("bytes") == file.stat().st_size

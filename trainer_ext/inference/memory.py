@@ -3,6 +3,8 @@
 from contextlib import suppress
 from pathlib import Path
 
+from trainer_ext.inference.layout import HUB_FOLDERS
+
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
 
@@ -15,9 +17,10 @@ def model_size(folder: Path, file_name: str | None) -> int:
         file_name: the file that is run; None: whichever is largest.
     """
     largest = 0
-    for file in folder.glob(file_name or "model*"):
-        if file.is_file():
-            largest = max(largest, file.stat().st_size)
+    for place in (folder, *(folder / below for below in HUB_FOLDERS)):
+        for file in place.glob(file_name or "model*"):
+            if file.is_file():
+                largest = max(largest, file.stat().st_size)
     return largest
 
 

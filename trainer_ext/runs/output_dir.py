@@ -221,7 +221,7 @@ def is_ours(folder: Path) -> bool:
     if not (is_our_model(folder) or any(path.is_file() for path in lists)):
         return False
     # An export has the checkpoint's config, too; it was not trained here.
-    if any(folder.glob("*.onnx")):
+    if any(folder.glob("*.onnx")) or any(folder.glob("onnx/*.onnx")):
         return False
     return starts_with(folder / "resolved_config.yaml", RESOLVED_HEADER)
 

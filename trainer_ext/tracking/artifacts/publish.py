@@ -31,7 +31,9 @@ FILES = (
     "model*.safetensors",
     "model.safetensors.index.json",
     "model*.onnx",
+    "onnx/model*.onnx",
     "export_report.json",
+    "probe.json",
     "tokenizer*.json",
     "special_tokens_map.json",
     "added_tokens.json",
@@ -140,7 +142,7 @@ def artifact_files(folder: Path) -> dict[str, Path | bytes]:
     for pattern in FILES:
         for path in sorted(folder.glob(pattern)):
             if path.is_file():
-                files[path.name] = path
+                files[path.relative_to(folder).as_posix()] = path
     metrics = read_json(folder / "metrics.json")
     for name in TIMINGS:
         metrics.pop(name, None)

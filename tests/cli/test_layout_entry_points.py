@@ -1,0 +1,69 @@
+"""`--layout hub` through the real entry points; Optimum reads both layouts to the answers of ours."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import run_ok
+from tests.export.test_layout import files_of
+from trainer_ext.inference import load_predictor
+
+TEXTS = ["team match goal", "the stock of a bank", "a new quest today says the player"]
+
+
+@pytest.fixture(scope="module")
+def hub_export(topic_checkpoint, tmp_path_factory) -> Path:
+    """An export in the layout of the Hub, over one that was flat; do not change it."""
+    folder = tmp_path_factory.mktemp("exports") / "hub"
+    folder.mkdir()
+    for name in ("model.onnx", "model_quantized.onnx", "vocab.txt"):
+        (folder / name).write_text("of an earlier export")
+    # Thirty rows: one flipped label is three points.
+    flags = ("--output_dir", folder, "--max_metric_drop", "10", "--layout", "hub")
+    shown = run_ok("export.py", topic_checkpoint, *flags).stdout
+    assert f"Use {folder}/onnx/model_quantized.onnx" in shown
+    return folder
+
+
+def test_the_hub_layout_has_no_file_twice(hub_export):
+    names = files_of(hub_export)
+    assert {"onnx/model.onnx", "onnx/model_quantized.onnx", "config.json"} <= set(names)
+    assert {"tokenizer.json", "tokenizer_config.json", "export_report.json"} <= set(names)
+    assert not {"model.onnx", "model_quantized.onnx", "vocab.txt"} & set(names)
+    report = json.loads((hub_export / "export_report.json").read_text())
+    for variant in report["variants"][1:]:
+        assert (hub_export / variant["file"]).stat().st_size == variant["bytes"]
+
+
+def test_predict_reads_it(hub_export, tmp_path):
+    """By the report's choice, and by a file's name in either spelling."""
+    answers = []
+    for flags in ((), ("--file_name", "model.onnx"), ("--file_name", "onnx/model.onnx")):
+        output = tmp_path / "answers.jsonl"
+        run_ok("predict.py", "--model", hub_export, *flags, "--text", *TEXTS, "--output", output)
+        lines = output.read_text(encoding="utf-8").splitlines()
+        answers.append([json.loads(line) for line in lines])
+    assert answers[1] == answers[2]
+    for quantised, floating in zip(answers[0], answers[1], strict=True):
+        assert quantised["score"] == pytest.approx(floating["score"], abs=0.05)
+        assert quantised["label"] == floating["label"]
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model_quantized.onnx"])
+def test_optimum_answers_as_we_do(hub_export, name):
+    """One text a run, as ours are; with the flat layout tests/cli/test_entry_points.py does this."""
+    from optimum.onnxruntime import ORTModelForSequenceClassification
+    from transformers import AutoTokenizer
+
+    model = ORTModelForSequenceClassification.from_pretrained(
+        hub_export, subfolder="onnx", file_name=name
+    )
+    tokenizer = AutoTokenizer.from_pretrained(hub_export)
+    theirs = []
+    for text in TEXTS:
+        outputs = model(**tokenizer(text, return_tensors="pt"))
+        theirs.append(outputs.logits[0].numpy())
+    ours = load_predictor(hub_export, 1, file_name=name).logits(TEXTS)
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
