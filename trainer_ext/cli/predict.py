@@ -6,14 +6,15 @@ their probabilities unless --ensemble says otherwise.
 
 The input is csv, tsv, jsonl, json, parquet or txt (.gz too), or - for standard input, one text per line. The output
 is jsonl or csv by file extension (- is jsonl on standard output), one row per input row, in order; without --output a
-table is printed.
+table is printed. An interrupted run goes on with --resume.
 With --evaluate the input is labelled, and the task's metrics are printed and saved.
 """
 
 import logging
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -25,11 +26,13 @@ from trainer_ext.data.io.answers import (
     check_output,
     metrics_path,
     print_answers,
-    write_answers,
-    write_table,
+    records_of,
+    write_records,
 )
+from trainer_ext.data.io.partial import partial_output
 from trainer_ext.data.io.readers import file_format
 from trainer_ext.errors import UserError
+from trainer_ext.files import is_stream
 
 if TYPE_CHECKING:
     from trainer_ext.inference import Predictor
@@ -46,6 +49,20 @@ logger = logging.getLogger(__name__)
 WAYS = ("mean", "logits", "vote", "weighted")
 # A table on the screen has columns of its own, and takes no account of these.
 OUTPUT_FLAGS = ("keep_columns", "no_text", "labels_only", "submission_format")
+# Flags on which every answer depends: an output is not gone on with under other ones.
+FORM_FLAGS = (
+    "ensemble",
+    "text_column",
+    "id_column",
+    "keep_columns",
+    "no_text",
+    "labels_only",
+    "file_format",
+    "delimiter",
+    "quoting",
+    "column_names",
+    "encoding",
+)
 
 
 @dataclass(kw_only=True)
@@ -103,6 +120,7 @@ class OutputOptions:
     submission_format: str | None = option(
         None, "A sample submission: the output (.csv) has its columns.", metavar="FILE"
     )
+    resume: bool = option(False, "Go on with the output of an interrupted run, if there is one.")
 
 
 @dataclass(kw_only=True)
@@ -133,6 +151,8 @@ def check(options: PredictOptions) -> None:
     """Refuse contradictions before a model is loaded."""
     check_input(options)
     check_output_flags(options)
+    if options.resume:
+        check_resume(options)
     reading = file_options(options)
     reading.check([file_format(options.input, reading)] if options.input else [])
     if options.output:
@@ -177,6 +197,29 @@ def check_output_flags(options: PredictOptions) -> None:
         raise UserError(f"--submission_format writes csv, but --output is {options.output}")
 
 
+def check_resume(options: PredictOptions) -> None:
+    """Refuse to go on with what cannot be: rows or answers that are gone once they are read."""
+    if not options.output:
+        raise UserError("--resume goes on with a file of answers: give --output FILE")
+    if is_passing(options.output):
+        raise UserError(
+            f"--output {options.output}: what an interrupted run wrote there is gone; --resume needs a file"
+        )
+    if not options.input:
+        raise UserError("--resume is for a file of rows: give --input FILE")
+    if options.input == "-":
+        raise UserError(
+            "--input -: an interrupted run has read standard input already; --resume needs a file"
+        )
+    if options.evaluate:
+        raise UserError("--evaluate scores all rows together, so there is nothing to --resume")
+
+
+def is_passing(output: str) -> bool:
+    """Tell whether an output is standard output, a pipe or a device: nothing of it can be kept for later."""
+    return output == "-" or is_stream(output)
+
+
 def load(options: PredictOptions) -> "Predictor":
     """Load what answers, and note what it is."""
     # Late, as all imports below: `--help` and refusals should not wait for ONNX Runtime.
@@ -207,19 +250,40 @@ def read_sample(options: PredictOptions, predictor: "Predictor") -> "Submission 
 
 def write(predictor: "Predictor", options: PredictOptions, sample: "Submission | None") -> int:
     """Write the answers, in the columns of a sample submission if there is one; return the number of rows."""
-    assert options.output is not None
+    path = options.output
+    assert path is not None
+    id_column = options.id_column
     if sample is not None:
-        found = answers(predictor, options, sample.id_column)
-        return write_table(options.output, sample.write(progress(found)))
-    # An iterator to the end: memory does not grow with the file.
-    found = answers(predictor, options, options.id_column)
-    return write_answers(options.output, progress(found), predictor.task.join)
+        id_column = sample.id_column
+
+    def records(done: int = 0) -> Iterator[dict]:
+        # An iterator to the end: memory does not grow with the file.
+        found = answers(predictor, options, id_column, done)
+        shown = progress(found, done)
+        if sample is not None:
+            return sample.write(shown, done)
+        return records_of(path, shown, predictor.task.join)
+
+    if options.input in (None, "-") or is_passing(path):
+        return write_records(path, records())
+    with partial_output(path, identity_of(predictor, options), options.resume) as output:
+        output.write(records(output.rows), predictor.window_size)
+    return output.rows
+
+
+def identity_of(predictor: "Predictor", options: PredictOptions) -> Callable[[], dict]:
+    """Return what tells on which model, rows and flags the answers depend."""
+    from trainer_ext.inference.identity import answers_identity
+
+    form = {f"--{name}": getattr(options, name) for name in FORM_FLAGS}
+    assert options.input is not None
+    return partial(answers_identity, predictor, options.input, options.submission_format, form)
 
 
 def answers(
-    predictor: "Predictor", options: PredictOptions, id_column: str | None
+    predictor: "Predictor", options: PredictOptions, id_column: str | None, done: int = 0
 ) -> Iterator[dict]:
-    """Answer row by row, in order."""
+    """Answer row by row, in order, behind the rows that are done."""
     from trainer_ext.inference.job import Form, answer_rows, rows_of
 
     rows = rows_of(
@@ -230,14 +294,14 @@ def answers(
         options=file_options(options),
     )
     form = Form(not options.no_text, tuple(options.keep_columns), options.labels_only)
-    return answer_rows(predictor, rows, options.text_column, id_column, form)
+    return answer_rows(predictor, rows, options.text_column, id_column, form, done)
 
 
-def progress(items: Iterable[Item]) -> Iterable[Item]:
+def progress(items: Iterable[Item], done: int = 0) -> Iterable[Item]:
     """Show a progress bar on standard error."""
     from tqdm import tqdm
 
-    bar: Iterable[Item] = tqdm(items, desc="predicting", unit="row", mininterval=0.5)
+    bar: Iterable[Item] = tqdm(items, desc="predicting", unit="row", mininterval=0.5, initial=done)
     return bar
 
 

@@ -1,6 +1,7 @@
 """Several models behind the interface of one: folds, seeds, or any models with the same labels."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from trainer_ext.errors import UserError
@@ -42,13 +43,16 @@ class EnsemblePredictor(Predictor):
         # Every model is loaded once here, also those that are dropped again: a broken one is found before any row is
         # read.
         tasks = []
+        files: list[Path] = []
         for load in loaders:
             member = load()
             tasks.append(member.task)
+            files += member.files
             if member.description not in self._descriptions:
                 self._descriptions.append(member.description)
             if together:
                 self.members.append(member)
+        self.files = files
         self.tasks = tasks
         self.task = ensemble_task(names, tasks, how)
         self.pipeline = member.pipeline

@@ -70,6 +70,13 @@ def model_file(folder: Path, file_name: str | None = None) -> Path:
     return file
 
 
+def files_of(folder: Path, file_name: str) -> list[Path]:
+    """Return the files of a model that decide on its answers, if it runs `file_name`."""
+    # A large ONNX model keeps its weights beside it: model.onnx.data, or model.onnx_data.
+    weights = sorted(folder.glob(f"{file_name}*"))
+    return [folder / "config.json", folder / "tokenizer.json", *weights]
+
+
 def chosen_file(folder: Path) -> str:
     """Return what to run: the export report's choice; without a report INT8, else ONNX, else the checkpoint's weights.
 

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, tee
+from itertools import chain, islice, tee
 from typing import Any
 
 from trainer_ext.arguments.files import FileOptions
@@ -150,6 +150,7 @@ def answer_rows(
     text_column: str | None = None,
     id_column: str | None = None,
     form: Form = Form(),
+    skip: int = 0,
 ) -> Iterator[Answer]:
     """Yield one answer a row, in order, after the row's id (under its column's name, if it has one).
 
@@ -160,6 +161,7 @@ def answer_rows(
             if the first row has them.
         id_column: None: that of the training, else `id`, if the rows have one.
         form: what is written.
+        skip: rows at the start that an interrupted run has answered.
 
     Raises:
         UserError: for a named column that is not there, or a row without text, with file and row.
@@ -169,7 +171,8 @@ def answer_rows(
         return
     columns = find_columns(first, predictor, text_column, id_column, form.keep)
     # Each row is needed twice: its text goes into a window of batches, its id beside the answer that comes out.
-    for_model, for_answer = tee(chain([first], rows))
+    left = islice(chain([first], rows), skip, None)
+    for_model, for_answer = tee(left)
     texts = map(columns.model_input, for_model)
     for row, answer in zip(for_answer, predictor.predict_iter(texts), strict=True):
         answer = form.answer(answer)

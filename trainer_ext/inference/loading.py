@@ -9,6 +9,7 @@ from trainer_ext.errors import UserError
 from trainer_ext.inference.combine import WAYS
 from trainer_ext.inference.ensemble import EnsemblePredictor
 from trainer_ext.inference.folder import (
+    files_of,
     model_file,
     read_pipeline,
     read_tokenizer,
@@ -152,4 +153,6 @@ def load_single(
         from trainer_ext.modeling.session import TorchSession  # an ONNX folder needs no torch
 
         session = TorchSession(folder, num_threads, provider, trust_remote_code)
-    return SinglePredictor(session, read_tokenizer(folder), pipeline, batch_size)
+    predictor = SinglePredictor(session, read_tokenizer(folder), pipeline, batch_size)
+    predictor.files = files_of(folder, session.file_name)
+    return predictor

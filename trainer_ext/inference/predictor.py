@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from trainer_ext.data.preprocessing.pipeline import Pipeline
@@ -22,11 +23,15 @@ class Predictor(ABC):
         task: turns logits into answers.
         pipeline: how the model was trained to read texts.
         batch_size: rows in one run of a model.
+        files: that decide on the answers: config, tokenizer and what is run, of each model.
+        weights: how much each of several models counts; None: alike.
     """
 
     task: Task
     pipeline: Pipeline
     batch_size: int
+    files: Sequence[Path] = ()
+    weights: Sequence[float] | None = None
 
     @property
     @abstractmethod

@@ -75,14 +75,18 @@ class Submission:
             by_class.update(zip(space.columns, space.classes, strict=True))
         return by_class
 
-    def write(self, answers: Iterable[Answer]) -> Iterator[dict[str, Any]]:
+    def write(self, answers: Iterable[Answer], before: int = 0) -> Iterator[dict[str, Any]]:
         """Yield the rows of the submission, in the order of the answers.
+
+        Args:
+            answers: one for each row.
+            before: rows that an interrupted run has written, which the answers come behind.
 
         Raises:
             UserError: at the end, if there are more or fewer than in the sample.
         """
         # Counted, because a competition refuses a file with a row more or less without saying which.
-        written = 0
+        written = before
         for answer in answers:
             written += 1
             row = {self.id_column: answer[self.id_column]}

@@ -70,12 +70,31 @@ def write_answers(path: str, answers: Iterable[Answer], join: Join = ",".join) -
         answers: one for each row.
         join: of the model's task: the separator may stand in a label.
     """
+    return write_records(path, records_of(path, answers, join))
+
+
+def records_of(path: str, answers: Iterable[Answer], join: Join = ",".join) -> Iterator[Answer]:
+    """Yield answers as a file holds them: csv has flat columns."""
+    if not is_csv(path):
+        yield from answers
+        return
+    for answer in answers:
+        yield flat_row(answer, join)
+
+
+def is_csv(path: str) -> bool:
+    """Tell the format of a file of answers by its ending."""
+    return path.lower().endswith(".csv")
+
+
+def write_records(path: str, records: Iterable[Answer]) -> int:
+    """Stream records into a file, which appears when it is complete, or to standard output; return their number."""
     if path == "-":
-        return write_lines(sys.stdout, answers)
-    if path.lower().endswith(".csv"):
-        return write_table(path, (flat_row(answer, join) for answer in answers))
+        return write_lines(sys.stdout, records)
+    if is_csv(path):
+        return write_table(path, records)
     with atomic_writer(path) as file:
-        return write_lines(file, answers)
+        return write_lines(file, records)
 
 
 def write_lines(file: TextIO, answers: Iterable[Answer]) -> int:

@@ -20,6 +20,9 @@ logger = logging.getLogger(__name__)
 # The way DDE, functions and references to other sheets begin; `-1`, `@name` and `- a dash` run nothing.
 FORMULA = re.compile(r"[\t\r ]*[=+\-@].*[(|!]", re.DOTALL)
 
+# What a writer knows of the rows before.
+COUNTS = ("rows", "formulas", "first_formula")
+
 
 class CsvWriter:
     """`csv.writer` that counts the cells which spreadsheets take as formulas.
@@ -64,6 +67,15 @@ class CsvWriter:
         if not self.rows:
             self.writerow(record)
         self.writerow(record.values())
+
+    def counts(self) -> dict[str, int]:
+        """Return what `restore` needs to go on as if one writer had written all rows."""
+        return {name: getattr(self, name) for name in COUNTS}
+
+    def restore(self, counts: Mapping[str, int]) -> None:
+        """Take over the counts of a writer whose rows are in the file: the header is not written again."""
+        for name in COUNTS:
+            setattr(self, name, counts.get(name, 0))
 
     def note_formulas(self) -> None:
         """Log how many cells spreadsheets take as formulas, if any; rows count from the header, which is row 0."""
