@@ -1,6 +1,7 @@
 """The predictor on a model computed by hand: order, padding, streaming, and folders that are none."""
 
 import json
+import shutil
 import threading
 from itertools import islice
 from pathlib import Path
@@ -399,3 +400,16 @@ def test_a_reference_to_a_model(tiny_model, tmp_path, monkeypatch):
     assert load_predictor(["artifact:tiny", tiny_model]).predict(["good"])[0]["label"] == "pos"
     with pytest.raises(UserError, match="none"):
         load_predictor("artifact:none:best")
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "onnx/model.onnx"])
+def test_the_files_that_decide_on_answers(tiny_model, tmp_path, name):
+    """Config, tokenizer, the model and its weights beside it; nothing else of the folder."""
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / "model.onnx").rename(folder / name)
+    (folder / f"{name}.data").write_text("")
+    (folder / "README.md").write_text("")
+    predictor = load_predictor(folder)
+    expected = ["config.json", "tokenizer.json", name, f"{name}.data"]
+    assert [str(path.relative_to(folder)) for path in predictor.files] == expected

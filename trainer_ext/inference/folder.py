@@ -73,7 +73,8 @@ def model_file(folder: Path, file_name: str | None = None) -> Path:
 def files_of(folder: Path, file_name: str) -> list[Path]:
     """Return the files of a model that decide on its answers, if it runs `file_name`."""
     # A large ONNX model keeps its weights beside it: model.onnx.data, or model.onnx_data.
-    weights = sorted(folder.glob(f"{file_name}*"))
+    file = find_file(folder, file_name)
+    weights = sorted(file.parent.glob(f"{file.name}*"))
     return [folder / "config.json", folder / "tokenizer.json", *weights]
 
 
