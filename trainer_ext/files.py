@@ -6,6 +6,7 @@ folder can tell what a killed writer left behind, and removes it.
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -23,6 +24,7 @@ from trainer_ext.errors import UserError
 SCRATCH = re.compile(r"\..*\.trainer-ext-[0-9a-f]{16}\.tmp")
 # File names end at 255 bytes, and a character takes up to 4: a long name is not repeated in full.
 LONGEST_NAME = 40
+HASHED_BLOCK = 1 << 20  # bytes in memory at a time
 
 
 @contextmanager
@@ -184,6 +186,16 @@ def json_text(value: Any, **options: Any) -> str:
         text = json.dumps(value, **options)
         finite = json.loads(text, parse_constant=lambda constant: None)
         return json.dumps(finite, ensure_ascii=False, **options)
+
+
+def file_sha256(path: str | os.PathLike) -> str:
+    """Return the hex sha256 of a file's content."""
+    digest = hashlib.sha256()
+    # In blocks: a model's weights need not fit into memory. `hashlib.file_digest` is of Python 3.11.
+    with open(path, "rb") as file:
+        while block := file.read(HASHED_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def read_json(path: Path) -> Any:

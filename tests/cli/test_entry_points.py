@@ -167,7 +167,12 @@ def test_a_drop_past_the_limit_fails_and_is_marked(topic_checkpoint, tmp_path):
         and not int8["good"]
         and "drops" in int8["why"]
     )
-    assert "FP32 embeddings" in int8["setting"], "the better setting was tried"
+    frontier = report["frontier"]
+    kept = [len(tried["fp32_nodes"]) for tried in frontier]
+    assert len(kept) > 2 and kept == sorted(set(kept)), "more and more was kept in FP32"
+    assert int8["setting"] in [tried["setting"] for tried in frontier]
+    assert not any(tried["chosen"] for tried in frontier)
+    assert "how sure: with 30 rows" in done.stdout
     assert load_predictor(out).session.input_names  # loads model.onnx, the chosen one
 
 

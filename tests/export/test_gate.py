@@ -1,7 +1,6 @@
 """What the gate lets through, and what quantisation touches."""
 
 import logging
-from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,11 +9,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from trainer_ext.export import quantise as quantiser
-from trainer_ext.export import run as export_run
 from trainer_ext.export.gate import Variant, choose, judge_int8, judge_onnx, run_variant
 from trainer_ext.export.latency import LatencyRow, latencies_ms, measure_latency
 from trainer_ext.export.quantise import (
-    SETTINGS,
     Int8Setting,
     matmul_weights,
     only_errors_logged,
@@ -189,32 +186,6 @@ def test_a_head_that_is_wrong_does_not_hide_behind_the_other(tmp_path):
 )
 def test_a_model_that_answers_one_thing(task, logits, labels, expected):
     assert task.one_answer(np.array(logits), np.array(labels)) == expected
-
-
-@pytest.mark.parametrize(
-    "task, metrics, tried, good",
-    [
-        ("single_label", [0.5, 0.9, 0.9, 0.9], 2, True),
-        ("single_label", [0.5, 0.6, 0.7, 0.8], 4, False),
-        ("regression", [1.5, 0.9, 0.9, 0.9], 2, True),  # an error
-    ],
-)
-def test_settings_are_tried_until_one_passes(tmp_path, monkeypatch, task, metrics, tried, good):
-    """The first that does is kept; of none the last, marked."""
-    seen, predictor = [], SimpleNamespace(task=TASKS[task](SINGLE.label_space))
-    monkeypatch.setattr(
-        export_run, "quantise", lambda model, folder, setting: seen.append(setting.name) or model
-    )
-    monkeypatch.setattr(export_run, "load_single", lambda *args, **kwargs: predictor)
-    scored = lambda name, file, *args: (Variant(name, file.name, 1, metrics[len(seen) - 1]), None)  # noqa: E731
-    monkeypatch.setattr(export_run.gate, "run_variant", scored)
-    pytorch, better = Variant("pytorch", "x", 1, 0.9), predictor.task.greater_is_better
-    judge = partial(judge_int8, pytorch=pytorch, max_metric_drop=0.5, greater_is_better=better)
-    variant, _ = export_run.quantise_until_good(
-        tmp_path, tmp_path / "model.onnx", judge, None, None
-    )
-    assert seen == [setting.name for setting in SETTINGS[:tried]]
-    assert variant.good is good and variant.setting == seen[-1]
 
 
 def save_products(path, **weights):

@@ -42,6 +42,11 @@ class ExportFlags(FileOptions, CommandOptions):
         "Labelled rows for the gate (default: the validation file of the training).",
         metavar="FILE",
     )
+    unlabelled_file: str | None = option(
+        None,
+        "Texts on which INT8 is compared as well (default: those of the training file).",
+        metavar="FILE",
+    )
     max_metric_drop: float = option(
         0.5, "Largest drop of the task's metric allowed for INT8, in points."
     )
@@ -83,6 +88,7 @@ def export_options(flags: ExportFlags, model: Path) -> ExportOptions:
         model=model,
         output_dir=flags.output_dir,
         eval_file=flags.eval_file,
+        unlabelled_file=flags.unlabelled_file,
         max_metric_drop=flags.max_metric_drop,
         max_eval_samples=flags.max_eval_samples,
         benchmark=flags.benchmark,
@@ -101,6 +107,7 @@ def export_one(options: ExportOptions) -> int:
 
     report = export_model(options)
     print(f"\n{report_table(report)}\n")
+    print_int8(report)
     print_notes(report)
     if report.latency:
         print(f"{latency_table(report.latency)}\n")
@@ -132,6 +139,20 @@ def export_several(options: ExportOptions, members: list[Path]) -> int:
 def verdict(passed: bool) -> str:
     """Return the word that scripts look for."""
     return "Passed" if passed else "NOT passed"
+
+
+def print_int8(report: "ExportReport") -> None:
+    """Print the settings that were tried, what each class lost, and how sure all this is."""
+    from trainer_ext.export.deltas import deltas_table, worst
+    from trainer_ext.export.frontier import frontier_table
+
+    if len(report.frontier) > 1:
+        print(f"INT8 settings tried, the first with nothing in FP32:\n{frontier_table(report)}\n")
+    most = worst(report.deltas, report.max_metric_drop)
+    if most:
+        print(f"lost by INT8 in single metrics, the worst:\n{deltas_table(most)}\n")
+    if report.how_sure is not None:
+        print(f"how sure: {report.how_sure.words}")
 
 
 def print_notes(report: "ExportReport", of: str = "") -> None:

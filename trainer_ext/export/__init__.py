@@ -29,6 +29,7 @@ def export(
     skip: Sequence[str] = (),
     also: Sequence[str] = (),
     layout: str = "flat",
+    unlabelled_file: str | Path | None = None,
     trust_remote_code: bool = False,
     **file_flags: Unpack[ReadingKeywords],
 ) -> "ExportReport | MembersReport":
@@ -45,6 +46,7 @@ def export(
         skip: stages and passes to leave out (docs/export.md lists them).
         also: optional stages to run.
         layout: `flat`, or `hub`: the models in `output_dir/onnx`, where transformers.js and the Hub look for them.
+        unlabelled_file: texts on which INT8 is compared as well; None: those of the training file, if it is there.
         trust_remote_code: run code shipped with the checkpoint.
         **file_flags: how `eval_file` is written (`encoding`, `delimiter`, ...), as for `train.py`.
 
@@ -92,6 +94,7 @@ def export(
         trust_remote_code=trust_remote_code,
         skip=tuple(skip),
         also=tuple(also),
+        unlabelled_file=str(unlabelled_file) if unlabelled_file is not None else None,
         files=FileOptions(**cast(dict[str, Any], file_flags)),
     )
     members = [Path(name) for name in members_of(str(folder))]

@@ -136,11 +136,16 @@ def recorded_validation_file(model: Path) -> tuple[str | None, FileOptions]:
         UserError: if the file is not there, or not found from the working directory.
     """
     config = recorded_config(model)
-    names = {spec.name for spec in fields(FileOptions)}
-    files = FileOptions(**{name: value for name, value in config.items() if name in names})
+    files = recorded_files(config)
     if not config.get("validation_file"):
         return None, files
     return str(recorded_path(model, config, "validation_file")), files
+
+
+def recorded_files(config: dict[str, Any]) -> FileOptions:
+    """Return the reading flags of a recorded configuration."""
+    names = {spec.name for spec in fields(FileOptions)}
+    return FileOptions(**{name: value for name, value in config.items() if name in names})
 
 
 def recorded_path(model: Path, config: dict[str, Any], flag: str) -> Path:

@@ -1,7 +1,7 @@
 """The gate: the same labelled rows through PyTorch, ONNX and INT8. Nothing is exported on trust."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from trainer_ext.evaluation.scoring import score
+from trainer_ext.export.bootstrap import Loss, measure_loss
 from trainer_ext.export.latency import latencies_ms
 from trainer_ext.inference import Predictor
 from trainer_ext.tasks import Task
@@ -37,6 +38,9 @@ class Variant:
         label_agreement: share of answers that are PyTorch's.
         latency_ms_p50: at batch 1, one thread.
         setting: how it was quantised.
+        fp32_nodes: MatMul nodes that were left in FP32 because the gate asked for it.
+        loss: what it loses on the evaluation rows against PyTorch, with bounds; None of PyTorch.
+        loss_on_texts: the same on texts without labels; None if there are none, or labels decided already.
         dynamic_int8: whether activations are scaled at run time, so that prediction runs one text at a time.
         good: the verdict.
         why: the reason if it is not good.
@@ -53,6 +57,9 @@ class Variant:
     label_agreement: float = 1.0
     latency_ms_p50: float = 0.0
     setting: str = ""
+    fp32_nodes: list[str] = field(default_factory=list)
+    loss: Loss | None = None
+    loss_on_texts: Loss | None = None
     dynamic_int8: bool = False
     good: bool = True
     why: str = ""
@@ -69,6 +76,7 @@ def run_variant(
     predictor: Predictor,
     rows: tuple[list[Any], list[Any]],
     reference: Any,
+    allowed: float = 0.0,
 ) -> tuple[Variant, Any]:
     """Score one variant and compare its logits with the reference.
 
@@ -78,6 +86,7 @@ def run_variant(
         predictor: answers with the variant.
         rows: texts and encoded labels.
         reference: PyTorch's logits of all heads on these rows; None for PyTorch itself.
+        allowed: points of the metric that may be lost; `loss.p_value` is about a loss of more.
 
     Returns:
         The variant, not yet judged, and its logits.
@@ -90,6 +99,7 @@ def run_variant(
     variant = Variant(name, file.name, file.stat().st_size, metric)
     if reference is not None:
         compare_logits(variant, task, logits, reference, scored["labels"])
+        variant.loss = measure_loss(task, logits, reference, scored["labels"], allowed)
     return variant, logits
 
 
@@ -146,9 +156,10 @@ def judge_int8(
     greater_is_better: bool = True,
     unit: float = 1.0,
 ) -> None:
-    """Reject INT8 if it loses more than `max_metric_drop` points of the task's metric, or its logits are far off.
+    """Reject INT8 if its logits are far off, or if it is shown to lose more than `max_metric_drop` points.
 
-    Both count: on few rows a bad model may score as before by luck.
+    Both count: on few rows a bad model may score as before by luck. What is shown is decided by the variant's `loss`,
+    which knows of chance; without one by the two metrics alone.
 
     Args:
         variant: INT8, scored and compared.
@@ -157,19 +168,45 @@ def judge_int8(
         greater_is_better: False for errors, which lose by growing.
         unit: what the metric is measured in: 1 for shares, the labels' standard deviation for errors.
     """
+    judge_logits(variant)
+    verb = "drops"
+    if not greater_is_better:
+        verb = "grows"
+    if variant.loss is not None:
+        judge_loss(variant, variant.loss, max_metric_drop, f"the metric {verb}")
+        return
+    points = 100 * (pytorch.metric - variant.metric) / unit
+    if not greater_is_better:
+        points = -points
+    if not points <= max_metric_drop:
+        variant.reject(f"the metric {verb} by {points:.2f} points, more than {max_metric_drop:g}")
+
+
+def judge_logits(variant: Variant) -> None:
+    """Reject a variant whose logits are further from PyTorch's than any good INT8's."""
     if not variant.rms_relative_diff <= INT8_TOLERANCE:
         variant.reject(
             f"logits differ from PyTorch by {variant.rms_relative_diff:.2g} of their spread "
             f"(root mean square), more than {INT8_TOLERANCE:g}"
         )
-    loss = pytorch.metric - variant.metric
-    verb = "drops"
-    if not greater_is_better:
-        loss = -loss
-        verb = "grows"
-    points = 100 * loss / unit
-    if not points <= max_metric_drop:
-        variant.reject(f"the metric {verb} by {points:.2f} points, more than {max_metric_drop:g}")
+
+
+def judge_loss(variant: Variant, loss: Loss, allowed: float, what: str) -> None:
+    """Reject a variant that loses more than is allowed beyond the reach of chance.
+
+    Args:
+        variant: to be judged.
+        loss: measured on some rows.
+        allowed: points.
+        what: the beginning of the reason.
+    """
+    if loss.points is None or loss.low is None:
+        return
+    if not loss.low <= allowed:
+        variant.reject(
+            f"{what} by {loss.points:.2f} points, more than {allowed:g} "
+            f"(at least {loss.low:.2f}, 95% sure on {loss.rows} rows)"
+        )
 
 
 def add_latencies(

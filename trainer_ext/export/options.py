@@ -1,6 +1,7 @@
 """What an export takes."""
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from trainer_ext.arguments.files import FileOptions
@@ -27,7 +28,10 @@ class ExportOptions:
         trust_remote_code: run code shipped with the checkpoint.
         skip: stages and passes that are left out.
         also: optional stages that run.
-        files: how `eval_file` is written. The training's own validation file is read as the training read it.
+        unlabelled_file: texts without labels on which INT8 is compared with float; None: those of the training file, if
+            it is there.
+        files: how `eval_file` and `unlabelled_file` are written. The training's own files are read as the training
+            read them.
 
     Raises:
         UserError: for a number out of range, a stage that does not exist, and an output folder that cannot be written.
@@ -43,13 +47,30 @@ class ExportOptions:
     trust_remote_code: bool = False
     skip: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
+    unlabelled_file: str | None = None
     files: FileOptions = field(default_factory=FileOptions)
 
     def __post_init__(self) -> None:
         if self.layout not in LAYOUTS:
             raise UserError(f"--layout {self.layout} is not one of {', '.join(LAYOUTS)}")
+        # NaN would refuse every variant: each comparison with it is false.
+        if not math.isfinite(self.max_metric_drop):
+            raise UserError(f"--max_metric_drop {self.max_metric_drop} is not a number of points")
         if self.max_eval_samples is not None:
             check_range("--max_eval_samples", self.max_eval_samples, 1)
+        self.check_files()
         check_skip(self.skip)
         check_also(self.also)
         check_folder("--output_dir", self.output_dir)
+
+    def check_files(self) -> None:
+        """Refuse reading flags without a file that follows them."""
+        if self.eval_file or self.unlabelled_file:
+            return
+        default = FileOptions()
+        for spec in fields(FileOptions):
+            if getattr(self.files, spec.name) != getattr(default, spec.name):
+                raise UserError(
+                    f"--{spec.name} {getattr(self.files, spec.name)} has no effect without --eval_file: "
+                    "files of the training are read as the training read them"
+                )

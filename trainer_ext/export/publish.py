@@ -40,6 +40,8 @@ EXPORT_FILES = (
     *(f"{below}/{name}" for below in HUB_FOLDERS for name in MODEL_FILES),
     "export_report.json",
     "probe.json",
+    "export_report.md",
+    "export_report.png",
     *TOKENIZER_FILES,
 )
 # What prediction needs of one model, or (the weights of an ensemble) of several.

@@ -5,6 +5,8 @@ from dataclasses import asdict, astuple, dataclass, field, fields, replace
 from importlib.metadata import version
 from typing import Any
 
+from trainer_ext.export.certainty import Certainty
+from trainer_ext.export.deltas import Delta
 from trainer_ext.export.gate import INT8_TOLERANCE, ONNX_TOLERANCE, Variant, choose
 from trainer_ext.export.latency import LatencyRow
 from trainer_ext.export.stages import StageRecord
@@ -31,6 +33,11 @@ class ExportReport:
         versions: of the libraries.
         variants: PyTorch, ONNX and INT8, in this order.
         stages: what each stage of the export did, in their order.
+        checkpoint: folder of the checkpoint.
+        checkpoint_sha256: of its weights, so that `--verify` knows them again.
+        frontier: INT8 with every setting that was tried, in order; the last good one need not be the chosen one.
+        deltas: what the INT8 variant changes in each metric of the task, largest loss first.
+        how_sure: how sure the verdict on INT8 is.
         latency: for `benchmark`; None otherwise.
     """
 
@@ -46,6 +53,11 @@ class ExportReport:
     versions: dict[str, str]
     variants: list[Variant] = field(default_factory=list)
     stages: list[StageRecord] = field(default_factory=list)
+    checkpoint: str = ""
+    checkpoint_sha256: str = ""
+    frontier: list[Variant] = field(default_factory=list)
+    deltas: list[Delta] = field(default_factory=list)
+    how_sure: Certainty | None = None
     latency: list[LatencyRow] | None = None
 
     def variant(self, name: str) -> Variant:
@@ -69,7 +81,14 @@ class ExportReport:
         # The key is there with --benchmark only, as in every report so far.
         if self.latency is None:
             del content["latency"]
+        # Of the settings tried, too, `chosen` is the one whose file is in the folder and answers.
+        for variant in content["frontier"]:
+            variant["chosen"] = self.is_chosen_setting(variant["name"], variant["setting"])
         return content
+
+    def is_chosen_setting(self, name: str, setting: str) -> bool:
+        """Return whether the file made with this setting is the one to use."""
+        return self.chosen == name and self.variant(name).setting == setting
 
 
 def build_report(
@@ -153,6 +172,8 @@ def report_table(report: ExportReport) -> str:
         verdict = "good" if variant.good else variant.why
         if variant.name == report.chosen:
             verdict = "chosen"
+            if variant.setting:
+                verdict = f"chosen: {variant.setting}"
         row = (
             variant.name,
             megabytes(variant),

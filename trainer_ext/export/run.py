@@ -1,23 +1,25 @@
 """Checkpoint to a proven ONNX folder: the stages of an export, in their order."""
 
 import logging
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from trainer_ext.errors import UserError
 from trainer_ext.export import gate
+from trainer_ext.export.certainty import how_sure
 from trainer_ext.export.eval_rows import EvalRows, evaluation_rows
+from trainer_ext.export.frontier import markdown
+from trainer_ext.export.int8 import Int8Choice, Int8Gate
 from trainer_ext.export.latency import measure_latency
 from trainer_ext.export.layout import arrange
 from trainer_ext.export.options import ExportOptions
+from trainer_ext.export.picture import export_picture
 from trainer_ext.export.publish import publish
-from trainer_ext.export.quantise import SETTINGS, quantise
 from trainer_ext.export.report import ExportReport, build_report
 from trainer_ext.export.stages import Stages
+from trainer_ext.export.texts import Texts, unlabelled_texts
 from trainer_ext.export.to_onnx import copy_tokenizer, export_onnx
-from trainer_ext.files import scratch_folder, write_json
+from trainer_ext.files import file_sha256, scratch_folder, write_json, write_text
 from trainer_ext.inference.folder import WEIGHTS, model_file, read_pipeline, read_tokenizer
 from trainer_ext.inference.loading import load_single
 from trainer_ext.inference.single import SinglePredictor
@@ -54,10 +56,11 @@ def export_model(options: ExportOptions, replaced: Sequence[Path] = ()) -> Expor
         raise UserError(
             f"output_dir {options.output_dir} is the checkpoint itself; give another folder"
         )
+    texts = unlabelled_texts(options, pytorch, rows.texts)
     with scratch_folder(options.output_dir) as stage:
-        report = fill_stage(stage, options, session.model, pytorch, rows)
+        report = fill_stage(stage, options, session.model, pytorch, rows, texts)
         arrange(stage, report.variants, options.layout)
-        write_json(stage / "export_report.json", report.to_dict())
+        write_report(stage, report)
         publish(stage, options.output_dir, replaced)
     return report
 
@@ -68,6 +71,7 @@ def fill_stage(
     model: EncoderWithHead,
     pytorch: SinglePredictor,
     rows: EvalRows,
+    texts: Texts | None = None,
 ) -> ExportReport:
     """Write the export's files into `stage`, run the same rows through each, and report which are good.
 
@@ -77,6 +81,7 @@ def fill_stage(
         model: of the checkpoint.
         pytorch: answers with `model`; the other variants are compared with it.
         rows: texts and labels.
+        texts: without labels, on which INT8 is compared as well.
     """
     task = pytorch.task
     labels = task.stack_labels(rows.labels)
@@ -98,26 +103,38 @@ def fill_stage(
     variants.append(exported)
     predictors["onnx"] = onnx_predictor
 
-    judge = partial(
-        gate.judge_int8,
-        pytorch=checkpoint,
-        max_metric_drop=options.max_metric_drop,
-        greater_is_better=task.greater_is_better,
-        unit=task.metric_unit(labels),
-    )
+    int8: Int8Choice | None = None
     # Also if ONNX is not good: the report then shows what either of them does.
     if stages.wanted("int8"):
         with stages.run("int8") as record:
-            int8, int8_predictor = quantise_until_good(stage, onnx_path, judge, rows, reference)
-            record.details["setting"] = int8.setting
-        variants.append(int8)
-        predictors["int8"] = int8_predictor
+            int8_gate = Int8Gate(
+                stage,
+                onnx_path,
+                onnx_predictor,
+                rows,
+                reference,
+                checkpoint,
+                options.max_metric_drop,
+                texts,
+                THREADS,
+            )
+            int8 = int8_gate.choose()
+            record.details["setting"] = int8.variant.setting
+        variants.append(int8.variant)
+        predictors["int8"] = int8.predictor
 
     gate.add_latencies(variants, predictors, rows.texts)
     report = build_report(
         variants, task.default_metric, len(rows.texts), options.max_metric_drop, THREADS
     )
     report.stages = stages.records
+    report.checkpoint = str(options.model.resolve())
+    report.checkpoint_sha256 = file_sha256(model_file(options.model, WEIGHTS))
+    if int8 is not None:
+        report.frontier = int8.tried
+        report.deltas = int8.deltas
+        source = texts.source if texts else ""
+        report.how_sure = how_sure(int8.variant, task, options.max_metric_drop, source)
     same_answer = task.one_answer(reference, labels)
     if same_answer:
         report.notes.append(
@@ -129,27 +146,8 @@ def fill_stage(
     return report
 
 
-def quantise_until_good(
-    stage: Path,
-    onnx_path: Path,
-    judge: Callable[[gate.Variant], None],
-    rows: EvalRows,
-    reference: Any,
-) -> tuple[gate.Variant, SinglePredictor]:
-    """Quantise with one setting after another until `judge` leaves the variant good.
-
-    Returns:
-        The first good variant with its predictor; if no setting is good enough, the last one tried, marked as not good.
-    """
-    for setting in SETTINGS:
-        logger.info("trying %s ...", setting.name)
-        path = quantise(onnx_path, stage, setting)
-        predictor = load_single(stage, THREADS, "cpu", file_name=path.name)
-        variant, _ = gate.run_variant("int8", path, predictor, rows, reference)
-        variant.setting = setting.name
-        variant.dynamic_int8 = True
-        judge(variant)
-        if variant.good:
-            break
-        logger.info("%s: %s", setting.name, variant.why)
-    return variant, predictor
+def write_report(folder: Path, report: ExportReport) -> None:
+    """Write the report as JSON, as Markdown, and as a picture."""
+    write_json(folder / "export_report.json", report.to_dict())
+    write_text(folder / "export_report.md", markdown(report))
+    export_picture(report, folder / "export_report.png")

@@ -56,3 +56,16 @@ def slot_f1(pairs: Iterable[tuple[Sequence[str], Sequence[str]]]) -> float:
     if not total:
         return 0.0
     return 2 * both / total
+
+
+def slot_counts(true: Sequence[str], predicted: Sequence[str], names: Sequence[str]) -> list[float]:
+    """Return slots that are found, and slots of both sides, of a row: of any name, then of each of `names`."""
+    true_slots = entities(true)
+    predicted_slots = entities(predicted)
+    found = set(true_slots) & set(predicted_slots)
+    counts = [float(len(found)), float(len(true_slots) + len(predicted_slots))]
+    found_names = [name for *_, name in found]
+    all_names = [name for *_, name in [*true_slots, *predicted_slots]]
+    for name in names:
+        counts += [float(found_names.count(name)), float(all_names.count(name))]
+    return counts

@@ -10,9 +10,10 @@ from trainer_ext.errors import UserError
 from trainer_ext.files import json_text
 from trainer_ext.tasks.activations import Array, one_hot, softmax
 from trainer_ext.tasks.base import Task
-from trainer_ext.tasks.entities import entities, slot_f1
+from trainer_ext.tasks.entities import entities, slot_counts, slot_f1
 from trainer_ext.tasks.joint_space import COLUMNS, JointLabelSpace
 from trainer_ext.tasks.outputs import Pair, ScoredRows
+from trainer_ext.tasks.tallies import Metrics, ratio
 from trainer_ext.tasks.transitions import best_path, transition_scores
 from trainer_ext.tasks.words import Words, join_tokens, split_text
 
@@ -207,6 +208,40 @@ class Joint(Task):
             "sentence_accuracy": float(is_row_right.mean()),
         }
 
+    def tally(self, reduced: Labels, labels: Labels) -> Array:
+        """Return (N, 3 + 2 + 2 S): 1, whether the intent is right, and all of the row; slots of any name, then of each.
+
+        Of slots: how many are found and right, and how many there are on both sides together.
+        """
+        intents, tags = reduced
+        true_intents, true_tags = labels
+        names = self.label_space.slots
+        rows = []
+        triples = zip(intents == np.asarray(true_intents), tags, true_tags, strict=True)
+        for is_intent_right, predicted, gold in triples:
+            gold, predicted = np.asarray(gold), np.asarray(predicted)
+            is_word = gold != NO_WORD
+            predicted_names = self.tag_names(predicted[is_word].tolist())
+            gold_names = self.tag_names(gold[is_word].tolist())
+            is_row_right = is_intent_right and predicted_names == gold_names
+            slots = slot_counts(gold_names, predicted_names, names)
+            rows.append([1.0, float(is_intent_right), float(is_row_right), *slots])
+        return np.array(rows)
+
+    def metrics_of_sums(self, sums: Array) -> Metrics:
+        """Return sentence_accuracy, intent_accuracy, slot_f1 and slot_f1_<slot>."""
+        rows = sums[:, 0]
+        found, total = sums[:, 3], sums[:, 4]
+        metrics = {
+            "intent_accuracy": sums[:, 1] / rows,
+            "slot_f1": ratio(2 * found, total),
+            "sentence_accuracy": sums[:, 2] / rows,
+        }
+        for index, name in enumerate(self.label_space.slots):
+            first = 5 + 2 * index
+            metrics[f"slot_f1_{name}"] = ratio(2 * sums[:, first], sums[:, first + 1])
+        return metrics
+
     # --- answers ----------------------------------------------------------------------------------------------------
 
     def decode(self, logits: RowOutput) -> dict[str, Any]:
@@ -260,6 +295,17 @@ class Joint(Task):
         # The empty array is there for no rows, which cannot be concatenated.
         all_tags = np.concatenate([np.zeros(0), *tags], axis=None)
         return [intents, all_tags]
+
+    def changed(self, logits: Outputs, reference: Outputs) -> Array:
+        """Return for each row whether its intent or any of its tags differs (N,)."""
+        intents, tags = logits
+        other_intents, other_tags = reference
+        differs = intents.argmax(axis=-1) != other_intents.argmax(axis=-1)
+        for row, (own, other) in enumerate(zip(tags, other_tags, strict=True)):
+            if (self.best_tags(own) != self.best_tags(other)).any():
+                differs[row] = True
+        any_differs: Array = differs
+        return any_differs
 
     def one_answer(self, logits: Outputs, labels: Labels) -> str:
         """Return one intent for all rows, whose intents differ, or else one tag for all words, whose tags differ."""

@@ -10,6 +10,7 @@ from trainer_ext.tasks.activations import Array
 from trainer_ext.tasks.base import Task, class_answer, rounded
 from trainer_ext.tasks.figures import Figure, ScoreBars
 from trainer_ext.tasks.outputs import ScoredRows
+from trainer_ext.tasks.tallies import COUNTS, Metrics, class_counts, f1_of_counts, macro_f1, ratio
 
 
 class MultiAspect(Task):
@@ -64,6 +65,38 @@ class MultiAspect(Task):
         aspect_scores = list(by_aspect.values())
         mean = float(np.mean(aspect_scores))
         return {**accuracy, "f1_macro": mean, **exact_match, **by_aspect}
+
+    def tally(self, reduced: Array, labels: Array) -> Array:
+        """Return the counts of each class of each aspect, and whether all aspects are right, (N, 3 A C + 2)."""
+        counts = class_counts(reduced, labels, len(self.label_space.classes))
+        # Of probabilities: that of the predicted classes, if the aspects are independent.
+        of_aspects = counts[..., 0].sum(axis=-1)
+        is_exact = of_aspects.prod(axis=1, keepdims=True)
+        flat = counts.reshape(len(counts), -1)
+        return np.hstack([flat, is_exact, np.ones_like(is_exact)])
+
+    def metrics_of_sums(self, sums: Array) -> Metrics:
+        """Return accuracy, f1_macro, exact_match, f1_macro_<aspect>, and f1_<aspect>_<class>."""
+        aspects, classes = self.head_shape
+        counts = sums[:, :-2].reshape(len(sums), aspects, classes, COUNTS)
+        both = counts[..., 0].sum(axis=(1, 2))
+        true = counts[..., 2].sum(axis=(1, 2))
+        by_aspect = macro_f1(counts)
+        metrics = {
+            "accuracy": ratio(both, true),
+            "f1_macro": by_aspect.mean(axis=1),
+            "exact_match": sums[:, -2] / sums[:, -1],
+        }
+        by_class = f1_of_counts(counts)
+        for a, aspect in enumerate(self.label_space.columns):
+            metrics[f"f1_macro_{aspect}"] = by_aspect[:, a]
+            for c, name in enumerate(self.label_space.classes):
+                metrics[f"f1_{aspect}_{name}"] = by_class[:, a, c]
+        return metrics
+
+    def soft_labels(self, logits: Array) -> Array:
+        """Return the probabilities (N, A, C)."""
+        return self.probabilities(logits, self.calibration.temperature)
 
     def predictions(self, logits: Array) -> Array:
         """Return class indices (N, A)."""

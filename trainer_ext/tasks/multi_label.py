@@ -16,6 +16,7 @@ from trainer_ext.tasks.label_flags import ColumnShape, are_flags, flag_of
 from trainer_ext.tasks.label_lists import as_list, check_repeats, labels_of
 from trainer_ext.tasks.label_space import LabelSpace, is_number, normalise
 from trainer_ext.tasks.outputs import ScoredRows
+from trainer_ext.tasks.tallies import COUNTS, Metrics, f1_of_counts, flag_counts
 
 THRESHOLD = 0.5
 
@@ -214,6 +215,32 @@ class MultiLabel(Task):
             **ExactMatch().compute(**given),
             **RocAuc().compute(predictions=sigmoid(reduced), references=labels),
         }
+
+    def tally(self, reduced: Array, labels: Array) -> Array:
+        """Return the counts of each class, and whether all flags of the row are right, (N, 3 C + 1)."""
+        predicted = self.predictions(reduced)
+        counts = flag_counts(predicted, labels).reshape(len(predicted), -1)
+        # Of probabilities: that of the predicted flags, if the classes are independent.
+        of_flags = np.where(predicted == 1, labels, 1 - labels)
+        is_exact = of_flags.prod(axis=1, keepdims=True)
+        return np.hstack([counts, is_exact, np.ones_like(is_exact)])
+
+    def metrics_of_sums(self, sums: Array) -> Metrics:
+        """Return f1_micro, f1_macro, f1_<class> and exact_match."""
+        counts = sums[:, :-2].reshape(len(sums), -1, COUNTS)
+        by_class = f1_of_counts(counts)
+        metrics = {
+            "f1_micro": f1_of_counts(counts.sum(axis=1)),
+            "f1_macro": by_class.mean(axis=1),
+            "exact_match": sums[:, -2] / sums[:, -1],
+        }
+        for index, name in enumerate(self.label_space.classes):
+            metrics[f"f1_{name}"] = by_class[:, index]
+        return metrics
+
+    def soft_labels(self, logits: Array) -> Array:
+        """Return the probability of each class (N, C)."""
+        return self.probabilities(logits, self.calibration.temperature)
 
     def predictions(self, logits: Array) -> Array:
         """Return flags (N, C)."""

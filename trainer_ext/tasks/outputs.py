@@ -11,6 +11,7 @@ from trainer_ext.tasks.activations import Array, cut_off, one_hot, softmax
 from trainer_ext.tasks.calibration import Calibration, expected_calibration_error, fit_temperature
 from trainer_ext.tasks.figures import ConfusionMatrix, Figure
 from trainer_ext.tasks.label_space import LabelSpace
+from trainer_ext.tasks.tallies import Metrics
 
 Pair = tuple[Array, Array]
 """What is true and what was predicted."""
@@ -108,6 +109,34 @@ class OutputMethods(ABC):
     def metric_unit(self, labels: Any) -> float:
         """Return what the default metric is measured in: 1 for shares."""
         return 1.0
+
+    def changed(self, logits: Any, reference: Any) -> Array:
+        """Return for each row whether any part of its answer differs between two models (N,)."""
+        differs = self.predictions(logits) != self.predictions(reference)
+        rows = differs.reshape(len(differs), -1)
+        any_differs: Array = rows.any(axis=1)
+        return any_differs
+
+    def tally(self, reduced: Any, labels: Any) -> Array:
+        """Return what each row adds to the sums that `metrics_of_sums` takes, (N, K).
+
+        Args:
+            reduced: of `reduce`.
+            labels: true ones, or probabilities of `soft_labels`.
+        """
+        raise NotImplementedError(f"{self.name} has no tally")
+
+    def metrics_of_sums(self, sums: Array) -> Metrics:
+        """Return metrics (R,) by name from sums of rows' tallies (R, K), the default metric among them."""
+        raise NotImplementedError(f"{self.name} has no tally")
+
+    def soft_labels(self, logits: Any) -> Array | None:
+        """Return what a model itself holds for true, in place of labels; None if `tally` takes labels only."""
+        return None
+
+    def metric_units(self, labels: Any) -> dict[str, float]:
+        """Return the unit of those metrics whose unit is not `metric_unit`."""
+        return {}
 
     def one_answer(self, logits: Any, labels: Any) -> str:
         """Return what the model answers for every row although labels differ; empty if its answers differ too."""

@@ -12,6 +12,7 @@ from trainer_ext.tasks.base import Task, rounded
 from trainer_ext.tasks.figures import Figure, Scatter
 from trainer_ext.tasks.label_space import LabelSpace
 from trainer_ext.tasks.outputs import ScoredRows
+from trainer_ext.tasks.tallies import Metrics
 
 BINS = 10
 """Strata of a target with many different numbers."""
@@ -105,6 +106,25 @@ class Regression(Task):
         pearson = Pearson().compute(**given)
         return {**rmse, **pearson}
 
+    def tally(self, reduced: Array, labels: Array) -> Array:
+        """Return the squared error of each target, and 1, (N, T + 1)."""
+        errors = np.asarray(reduced, dtype=np.float64) - labels
+        ones = np.ones((len(errors), 1))
+        return np.hstack([errors**2, ones])
+
+    def metrics_of_sums(self, sums: Array) -> Metrics:
+        """Return mcrmse and rmse_<target>."""
+        rmse = np.sqrt(sums[:, :-1] / sums[:, -1:])
+        metrics = {"mcrmse": rmse.mean(axis=1)}
+        for index, target in enumerate(self.label_space.columns):
+            metrics[f"rmse_{target}"] = rmse[:, index]
+        return metrics
+
+    def changed(self, logits: Array, reference: Array) -> Array:
+        """Return for each row whether any score is further from the reference's than `agreement` allows (N,)."""
+        is_far = np.logical_not(self.is_close(logits, reference))
+        return np.asarray(is_far.any(axis=1))
+
     def predictions(self, logits: Array) -> Array:
         """Return the scores (N, T)."""
         return logits
@@ -131,6 +151,13 @@ class Regression(Task):
         # All labels may be 0.
         return float(spread) or 1.0
 
+    def metric_units(self, labels: Array) -> dict[str, float]:
+        """Return the labels' standard deviation for the error of each target."""
+        units = {}
+        for target, column in zip(self.label_space.columns, labels.T, strict=True):
+            units[f"rmse_{target}"] = self.metric_unit(column[:, None])
+        return units
+
     def one_answer(self, logits: Array, labels: Array) -> str:
         """Describe scores that hardly differ although the labels do."""
         ranges = np.ptp(labels, axis=0)
@@ -141,10 +168,14 @@ class Regression(Task):
 
     def agreement(self, logits: Array, reference: Array) -> float:
         """Return the share of scores within 1% of the reference's."""
+        return float(self.is_close(logits, reference).mean())
+
+    @staticmethod
+    def is_close(logits: Array, reference: Array) -> Array:
+        """Return whether each score (N, T) is within 1% of the reference's."""
         # Of a score of 0 one percent is nothing: a thousandth of the scores' spread is allowed as well.
         smallest = 0.001 * reference.std(axis=0)
-        is_close = np.isclose(logits, reference, rtol=0.01, atol=smallest)
-        return float(is_close.mean())
+        return np.asarray(np.isclose(logits, reference, rtol=0.01, atol=smallest))
 
     def to_columns(self, output: Array, as_list: bool = False) -> dict[str, float]:
         """Write a score for each target."""

@@ -9,6 +9,7 @@ from trainer_ext.errors import UserError
 from trainer_ext.tasks.activations import Array
 from trainer_ext.tasks.base import Task, class_answer
 from trainer_ext.tasks.calibration import Calibration, fit_bias
+from trainer_ext.tasks.tallies import COUNTS, Metrics, class_counts, f1_of_counts, macro_f1, ratio
 
 
 class SingleLabel(Task):
@@ -58,6 +59,26 @@ class SingleLabel(Task):
         accuracy = Accuracy().compute(**given)
         f1 = F1(self.label_space.classes).compute(**given)
         return {**accuracy, **f1}
+
+    def tally(self, reduced: Array, labels: Array) -> Array:
+        """Return the counts of each class (N, 3 C)."""
+        counts = class_counts(reduced, labels, len(self.label_space.classes))
+        return counts.reshape(len(counts), -1)
+
+    def metrics_of_sums(self, sums: Array) -> Metrics:
+        """Return accuracy, f1_macro and f1_<class>."""
+        counts = sums.reshape(len(sums), -1, COUNTS)
+        both = counts[..., 0].sum(axis=-1)
+        true = counts[..., 2].sum(axis=-1)
+        metrics = {"accuracy": ratio(both, true), "f1_macro": macro_f1(counts)}
+        by_class = f1_of_counts(counts)
+        for index, name in enumerate(self.label_space.classes):
+            metrics[f"f1_{name}"] = by_class[:, index]
+        return metrics
+
+    def soft_labels(self, logits: Array) -> Array:
+        """Return the probabilities (N, C)."""
+        return self.probabilities(logits, self.calibration.temperature)
 
     def predictions(self, logits: Array) -> Array:
         """Return class indices (N,)."""

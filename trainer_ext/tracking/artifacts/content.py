@@ -10,20 +10,14 @@ from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 
 from trainer_ext.errors import UserError
-
-BLOCK = 1 << 20
+from trainer_ext.files import file_sha256
 
 
 def sha256_of(source: Path | bytes) -> str:
     """Return the hex sha256 of a file's content, or of content."""
     if isinstance(source, bytes):
         return hashlib.sha256(source).hexdigest()
-    digest = hashlib.sha256()
-    # In blocks: a model's weights need not fit into memory. `hashlib.file_digest` is of Python 3.11.
-    with open(source, "rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+    return file_sha256(source)
 
 
 def content_digest(sha256s: Mapping[str, str]) -> str:

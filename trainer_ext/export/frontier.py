@@ -1,0 +1,133 @@
+"""The INT8 settings that were tried, beside the float files: tables for the screen and for Markdown."""
+
+from collections.abc import Sequence
+
+from trainer_ext.export.bootstrap import Loss
+from trainer_ext.export.deltas import Delta
+from trainer_ext.export.gate import Variant
+from trainer_ext.export.report import ExportReport
+from trainer_ext.reports.tables import code_span
+from trainer_ext.tables import table
+
+WORST = 10  # metrics in Markdown
+NOT_MEASURED = "-"
+
+
+def frontier_table(report: ExportReport) -> str:
+    """Format every setting that was tried, one a line, for the screen."""
+    rows = [
+        cells(variant, report.is_chosen_setting(variant.name, variant.setting))
+        for variant in report.frontier
+    ]
+    return table(rows, headers(report.metric_name))
+
+
+def headers(metric: str) -> tuple[str, ...]:
+    """Return the columns of the frontier."""
+    return (
+        "setting",
+        "MB",
+        "ms (p50)",
+        metric,
+        "points lost (95%)",
+        "p",
+        "mean logit diff",
+        "agreement",
+        "verdict",
+    )
+
+
+def cells(variant: Variant, chosen: bool) -> tuple[str, ...]:
+    """Return a setting's line."""
+    p_value = NOT_MEASURED
+    if variant.loss is not None and variant.loss.p_value is not None:
+        p_value = f"{variant.loss.p_value:.2g}"
+    verdict = "good"
+    if not variant.good:
+        verdict = variant.why
+    elif chosen:
+        verdict = "chosen"
+    return (
+        variant.setting or variant.name,
+        f"{variant.bytes / 1e6:.2f}",
+        f"{variant.latency_ms_p50:.2f}",
+        f"{variant.metric:.4f}",
+        loss_cell(variant.loss),
+        p_value,
+        f"{variant.mean_logit_diff:.2g}",
+        f"{variant.label_agreement:.4f}",
+        verdict,
+    )
+
+
+def loss_cell(loss: Loss | None) -> str:
+    """Format a loss with its bounds: `0.10 (-0.50 to 1.20)`."""
+    if loss is None or loss.points is None:
+        return NOT_MEASURED
+    return f"{loss.points:.2f} ({loss.low:.2f} to {loss.high:.2f})"
+
+
+def markdown(report: ExportReport) -> str:
+    """Return export_report.md: verdict, files, settings, and what changes most."""
+    verdict = "passed"
+    if not report.passed:
+        verdict = "NOT passed"
+    lines = [
+        "# Export report",
+        "",
+        f"The gate was {verdict} on {report.eval_rows} rows ({report.instruction_set}, "
+        f"{report.threads} thread). Use `{report.variant(report.chosen).file}`.",
+        "",
+    ]
+    if report.how_sure is not None:
+        lines += [f"How sure: {report.how_sure.words}.", ""]
+    for note in report.notes:
+        lines += [f"Note: {note}.", ""]
+    floats = [variant for variant in report.variants if not variant.setting]
+    rows = []
+    for variant in floats:
+        rows.append(cells(variant, variant.name == report.chosen))
+    for variant in report.frontier or quantised(report):
+        rows.append(cells(variant, report.is_chosen_setting(variant.name, variant.setting)))
+    lines += ["## Files and settings", "", *markdown_table(headers(report.metric_name), rows), ""]
+    for variant in report.frontier:
+        if variant.fp32_nodes:
+            kept = ", ".join(map(code_span, variant.fp32_nodes))
+            lines += [f"{variant.setting}: {kept} in FP32.", ""]
+    if report.deltas:
+        lines += ["## What changes most", "", *markdown_deltas(report.deltas[:WORST]), ""]
+    lines += ["![Size against loss](export_report.png)", ""]
+    return "\n".join(lines)
+
+
+def quantised(report: ExportReport) -> list[Variant]:
+    """Return the variants that were quantised, of a report without a frontier."""
+    return [variant for variant in report.variants if variant.setting]
+
+
+def markdown_deltas(deltas: Sequence[Delta]) -> list[str]:
+    """Return the lines of a table of changes; metrics have names from data."""
+    rows = []
+    for delta in deltas:
+        row = (
+            code_span(delta.metric),
+            f"{delta.before:.4f}",
+            f"{delta.after:.4f}",
+            f"{delta.loss_points:.2f} ({delta.loss_low:.2f} to {delta.loss_high:.2f})",
+        )
+        rows.append(row)
+    return markdown_table(("metric", "PyTorch", "INT8", "points lost (95%)"), rows)
+
+
+def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table."""
+    lines = [markdown_line(headers), markdown_line(["---"] * len(headers))]
+    for row in rows:
+        lines.append(markdown_line(row))
+    return lines
+
+
+def markdown_line(cells: Sequence[str]) -> str:
+    """Return one line; a bar inside a cell would end it."""
+    escaped = [cell.replace("|", "\\|") for cell in cells]
+    return f"| {' | '.join(escaped)} |"

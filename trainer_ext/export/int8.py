@@ -1,0 +1,168 @@
+"""INT8 that passes the gate: the smallest file of the settings that are good, and all that was tried."""
+
+import logging
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainer_ext.export import gate
+from trainer_ext.export.bootstrap import measure_loss
+from trainer_ext.export.deltas import Delta, all_deltas
+from trainer_ext.export.eval_rows import EvalRows
+from trainer_ext.export.latency import latencies_ms
+from trainer_ext.export.quantise import Int8Setting, quantise
+from trainer_ext.export.search import (
+    EMBEDDINGS,
+    quantisable_parts,
+    search,
+    setting_with,
+    smallest_good,
+)
+from trainer_ext.export.texts import Texts
+from trainer_ext.inference.loading import load_single
+from trainer_ext.inference.single import SinglePredictor
+
+SAMPLE = 48  # rows on which parts are quantised one by one
+LATENCY_TEXTS = 30
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Int8Choice:
+    """The INT8 variant, and what was tried before it was chosen.
+
+    Attributes:
+        variant: the smallest good one; of none, the one that keeps most in FP32, marked as not good.
+        predictor: answers with its file.
+        tried: every setting's variant, in order, with latencies that were measured beside the float ONNX file's.
+        deltas: what it changes in each metric, largest loss first.
+    """
+
+    variant: gate.Variant
+    predictor: SinglePredictor
+    tried: list[gate.Variant]
+    deltas: list[Delta]
+
+
+@dataclass
+class Int8Gate:
+    """All that a setting needs to be tried, and the outputs of those that were.
+
+    Attributes:
+        folder: gets `model_quantized.onnx`.
+        onnx_path: the float model.
+        onnx_predictor: answers with it.
+        rows: texts and labels.
+        reference: PyTorch's logits on them.
+        pytorch: its variant.
+        max_metric_drop: points that may be lost.
+        texts: without labels; None if there are none.
+        threads: of the sessions.
+    """
+
+    folder: Path
+    onnx_path: Path
+    onnx_predictor: SinglePredictor
+    rows: EvalRows
+    reference: Any
+    pytorch: gate.Variant
+    max_metric_drop: float
+    texts: Texts | None = None
+    threads: int = 1
+    logits: dict[Int8Setting, Any] = field(default_factory=dict)
+    reference_on_texts: Any = None
+
+    def choose(self) -> Int8Choice:
+        """Search, and leave the chosen file in the folder."""
+        parts = quantisable_parts(self.onnx_path)
+        sample = spread(self.rows.texts, SAMPLE)
+        expected = self.onnx_predictor.logits(sample)
+
+        def damage(quantised: frozenset[str]) -> float:
+            others = [part for part in parts if part not in quantised]
+            predictor = self.load(setting_with(others, parts))
+            return self.mean_square(predictor.logits(sample), expected)
+
+        tried = search(parts, self.attempt, damage)
+        chosen = smallest_good(tried)
+        # Not the file that was written last.
+        predictor = self.load(chosen.setting)
+        task = predictor.task
+        labels = task.stack_labels(self.rows.labels)
+        deltas = all_deltas(task, self.logits[chosen.setting], self.reference, labels)
+        # Copies: the chosen variant's latency is measured anew, beside PyTorch's.
+        variants = [replace(one.variant) for one in tried]
+        return Int8Choice(chosen.variant, predictor, variants, deltas)
+
+    def load(self, setting: Int8Setting) -> SinglePredictor:
+        """Quantise, and load the result."""
+        path = quantise(self.onnx_path, self.folder, setting)
+        return load_single(self.folder, self.threads, "cpu", file_name=path.name)
+
+    def attempt(self, setting: Int8Setting) -> gate.Variant:
+        """Quantise with a setting and judge the result."""
+        logger.info("trying %s ...", setting.name)
+        predictor = self.load(setting)
+        path = self.folder / predictor.session.file_name
+        variant, logits = gate.run_variant(
+            "int8", path, predictor, self.rows, self.reference, self.max_metric_drop
+        )
+        self.logits[setting] = logits
+        variant.setting = setting.name
+        variant.fp32_nodes = sorted(setting.fp32_nodes)
+        if not setting.quantise_embeddings:
+            variant.fp32_nodes.insert(0, EMBEDDINGS)
+        variant.dynamic_int8 = True
+        task = predictor.task
+        labels = task.stack_labels(self.rows.labels)
+        gate.judge_int8(
+            variant,
+            self.pytorch,
+            self.max_metric_drop,
+            task.greater_is_better,
+            task.metric_unit(labels),
+        )
+        # What is refused already needs no more evidence.
+        if variant.good and self.texts is not None:
+            self.judge_on_texts(variant, predictor, self.texts)
+        self.add_latency(variant, predictor)
+        return variant
+
+    def judge_on_texts(
+        self, variant: gate.Variant, predictor: SinglePredictor, texts: Texts
+    ) -> None:
+        """Compare with float on texts without labels, and reject what is shown to lose too much there."""
+        if self.reference_on_texts is None:
+            logger.info("comparing on %d %s ...", len(texts.texts), texts.source)
+            self.reference_on_texts = self.onnx_predictor.logits(texts.texts)
+        logits = predictor.logits(texts.texts)
+        loss = measure_loss(
+            predictor.task, logits, self.reference_on_texts, None, self.max_metric_drop
+        )
+        variant.loss_on_texts = loss
+        what = f"on {texts.source} the metric drops, by the float model's own probabilities,"
+        gate.judge_loss(variant, loss, self.max_metric_drop, what)
+
+    def add_latency(self, variant: gate.Variant, predictor: SinglePredictor) -> None:
+        """Fill in p50, measured beside the float model's."""
+        batches = [[text] for text in spread(self.rows.texts, LATENCY_TEXTS)]
+        times = latencies_ms({"float": self.onnx_predictor, "int8": predictor}, batches)
+        variant.latency_ms_p50 = round(float(np.median(times["int8"])), 3)
+
+    def mean_square(self, logits: Any, expected: Any) -> float:
+        """Return the mean squared difference of logits, in units of their spread, of the worst head or target."""
+        task = self.onnx_predictor.task
+        squares = []
+        # Of the reference's own spread: no labels are at hand, nor needed for a ranking.
+        for part in gate.relative_differences(task, logits, expected, expected):
+            squares.append(float((part**2).mean()))
+        return max(squares)
+
+
+def spread(items: Any, count: int) -> list[Any]:
+    """Return `count` items at even distances, or all if they are fewer."""
+    step = max(1, len(items) // count)
+    return list(items[::step][:count])

@@ -1,0 +1,83 @@
+"""export_report.png: the size of each file against what it loses, with the bounds, and its latency."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from trainer_ext.export.gate import Variant
+from trainer_ext.export.report import ExportReport
+from trainer_ext.figures import numbers, picture, plt, save, short, shown
+
+COLORS = {True: "tab:blue", False: "tab:red"}
+CHOSEN = "tab:green"
+
+
+@picture
+def export_picture(report: ExportReport, path: Path) -> None:
+    """Draw loss over size on the left, latency on the right, a point and a bar for each file or setting."""
+    variants = drawn_variants(report)
+    colors = []
+    for variant in variants:
+        color = COLORS[variant.good]
+        if report.is_chosen_setting(variant.name, variant.setting):
+            color = CHOSEN
+        colors.append(color)
+    height = max(4.0, 1.5 + 0.35 * len(variants))
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(13, height), gridspec_kw={"width_ratios": (3, 2)}
+    )
+    draw_losses(left, report, variants, colors)
+    draw_latencies(right, variants, colors)
+    figure.tight_layout()
+    save(figure, path)
+
+
+def drawn_variants(report: ExportReport) -> list[Variant]:
+    """Return the float files, then every INT8 setting."""
+    floats = []
+    quantised = []
+    for variant in report.variants:
+        if variant.setting:
+            quantised.append(variant)
+        else:
+            floats.append(variant)
+    return floats + (report.frontier or quantised)
+
+
+def draw_losses(
+    axis: Axes, report: ExportReport, variants: Sequence[Variant], colors: Sequence[str]
+) -> None:
+    """Draw points lost over megabytes, with a line between the 95% bounds."""
+    for number, (variant, color) in enumerate(zip(variants, colors, strict=True), 1):
+        loss = variant.loss
+        points, low, high = 0.0, 0.0, 0.0
+        if loss is not None and loss.points is not None:
+            points, low, high = numbers([loss.points, loss.low or 0.0, loss.high or 0.0])
+        size = variant.bytes / 1e6
+        below = max(points - low, 0.0)
+        above = max(high - points, 0.0)
+        axis.errorbar(size, points, yerr=[[below], [above]], fmt="o", color=color, capsize=4)
+        # Numbers instead of names: settings of nearly the same size would cover each other's names.
+        axis.annotate(str(number), (size, points), xytext=(6, 4), textcoords="offset points")
+    axis.axhline(report.max_metric_drop, color="tab:gray", linestyle="--", linewidth=1)
+    axis.set_xlim(left=0)
+    axis.set_xlabel("MB")
+    axis.set_ylabel(f"points of {short(report.metric_name)} lost, with 95% bounds")
+    axis.set_title(f"{report.eval_rows} rows; dashed: the loss that is allowed")
+
+
+def draw_latencies(axis: Axes, variants: Sequence[Variant], colors: Sequence[str]) -> None:
+    """Draw a bar for the latency of each variant, named."""
+    labels = [
+        f"{number} {variant.setting or variant.name}" for number, variant in enumerate(variants, 1)
+    ]
+    names, family = shown(labels)
+    places = np.arange(len(variants))
+    times = numbers(variant.latency_ms_p50 for variant in variants)
+    axis.barh(places, np.nan_to_num(times), color=colors)
+    axis.set_yticks(places, names, family=family)
+    axis.invert_yaxis()
+    axis.set_xlabel("ms a text (p50, batch 1, one thread)")
+    axis.set_title("green: chosen, blue: good, red: refused")
