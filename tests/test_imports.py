@@ -155,6 +155,7 @@ LIGHT_FILES += [
     "data/preprocessing/cleaning",
     "data/preprocessing/truncation",
     "data/preprocessing/pipeline",
+    "data/preprocessing/plain_checkpoint",
 ]
 LIGHT_FILES += [
     "data/sampling/balance",

@@ -1,5 +1,6 @@
 """What export.py refuses before it loads anything."""
 
+import re
 import shutil
 from dataclasses import replace
 
@@ -107,11 +108,11 @@ def test_other_rows_in_the_recorded_file_are_noted(tmp_path, monkeypatch, capsys
 
 
 def test_rows_without_the_label_column(tmp_path):
-    """The error advises no flag that `export` does not have."""
+    """The error advises flags that `export` has."""
     path = tmp_path / "dev.csv"
     path.write_text("review,topic\ngood,pos\n", encoding="utf-8")
     predictor = load_predictor(save_model(tmp_path / "model"))
     given = replace(options(tmp_path / "model", tmp_path / "out"), eval_file=str(path))
     with pytest.raises(UserError, match="no column 'label'.*columns of the training") as error:
         evaluation_rows(given, predictor)
-    assert "--" not in str(error.value)
+    assert set(re.findall(r"--\w+", str(error.value))) <= {"--text_column", "--label_columns"}

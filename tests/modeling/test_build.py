@@ -22,7 +22,7 @@ from trainer_ext.arguments.data import DataArguments
 from trainer_ext.arguments.model import ModelArguments
 from trainer_ext.data.preprocessing.cleaning import Cleaning
 from trainer_ext.errors import UserError
-from trainer_ext.export.to_onnx import exported_config
+from trainer_ext.export.exported import exported_config
 from trainer_ext.inference import load_predictor
 from trainer_ext.modeling import EncoderWithHead
 from trainer_ext.modeling.build import (

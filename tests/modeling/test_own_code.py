@@ -8,7 +8,7 @@ import pytest
 from tests.modeling.test_build import TOKENIZER, build
 from tests.remote_code import save_own_encoder
 from trainer_ext.errors import UserError
-from trainer_ext.export.to_onnx import exported_config
+from trainer_ext.export.exported import exported_config
 from trainer_ext.inference import load_predictor
 from trainer_ext.modeling.session import load_checkpoint
 

@@ -47,6 +47,15 @@ class ExportFlags(FileOptions, CommandOptions):
         "Texts on which INT8 is compared as well (default: those of the training file).",
         metavar="FILE",
     )
+    text_column: str | None = option(
+        None, "Text column of --eval_file (default: as in training, else 'text')."
+    )
+    label_columns: list[str] = option(
+        [], "Label columns of --eval_file (default: as in training, else 'label')."
+    )
+    task: str | None = option(
+        None, "What a checkpoint of plain transformers predicts, if its config.json does not say."
+    )
     max_metric_drop: float = option(
         0.5, "Largest drop of the task's metric allowed for INT8, in points."
     )
@@ -89,6 +98,9 @@ def export_options(flags: ExportFlags, model: Path) -> ExportOptions:
         output_dir=flags.output_dir,
         eval_file=flags.eval_file,
         unlabelled_file=flags.unlabelled_file,
+        task=flags.task,
+        text_column=flags.text_column,
+        label_columns=tuple(flags.label_columns) or None,
         max_metric_drop=flags.max_metric_drop,
         max_eval_samples=flags.max_eval_samples,
         benchmark=flags.benchmark,

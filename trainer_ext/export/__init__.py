@@ -23,6 +23,9 @@ def export(
     output_dir: str | Path,
     *,
     eval_file: str | Path | None = None,
+    task: str | None = None,
+    text_column: str | None = None,
+    label_columns: Sequence[str] | None = None,
     max_metric_drop: float = 0.5,
     max_eval_samples: int | None = None,
     benchmark: bool = False,
@@ -40,6 +43,8 @@ def export(
         output_dir: gets model.onnx, model_quantized.onnx, tokenizer, config.json and export_report.json; of a folder of
             folds a folder for each model.
         eval_file: labelled rows for the gate; None: the rows the checkpoint was chosen on.
+        task: what a checkpoint of plain transformers predicts, if its config.json does not say.
+        text_column, label_columns: of `eval_file`; None: as in the training (a plain checkpoint: `text`, `label`).
         max_metric_drop: largest drop of the task's metric allowed for INT8, in points.
         max_eval_samples: use only the first rows; None: all.
         benchmark: measure latencies for batches of 1, 8 and 32.
@@ -87,6 +92,9 @@ def export(
         model=folder,
         output_dir=Path(output_dir),
         eval_file=str(eval_file) if eval_file is not None else None,
+        task=task,
+        text_column=text_column,
+        label_columns=tuple(label_columns) if label_columns else None,
         max_metric_drop=max_metric_drop,
         max_eval_samples=max_eval_samples,
         benchmark=benchmark,

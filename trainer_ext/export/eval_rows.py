@@ -21,8 +21,7 @@ from trainer_ext.tasks import Task
 
 logger = logging.getLogger(__name__)
 
-# `export` has no flags that name columns.
-GATE_COLUMNS = "; the rows need the text and label columns of the training, under the same names"
+GATE_COLUMNS = "; the rows need the columns of the training, unless --text_column and --label_columns name others"
 
 
 class EvalRows(NamedTuple):
@@ -41,13 +40,13 @@ def evaluation_rows(options: ExportOptions, predictor: Predictor) -> EvalRows:
     Raises:
         UserError: if there are no such rows, or they have changed places or content since the training.
     """
+    if options.eval_file:
+        return rows_of_file(options.eval_file, options, predictor)
+    for name in ("text_column", "label_columns"):
+        if getattr(options, name):
+            raise UserError(f"--{name} is for --eval_file, which is not given")
     task = predictor.task
     text_column = predictor.pipeline.text_column
-    if options.eval_file:
-        files = options.files
-        limit = options.max_eval_samples
-        rows = read_rows_of(options.eval_file, files, task, text_column, limit)
-        return EvalRows(*texts_and_labels(rows, text_column, task))
     # Before the recorded validation file: a fold of a run with a soup has both, and was not judged on that file.
     rows = recorded_fold_rows(options.model, task)
     if not rows:
@@ -57,6 +56,15 @@ def evaluation_rows(options: ExportOptions, predictor: Predictor) -> EvalRows:
         return EvalRows(*texts_and_labels(first_rows, text_column, task))
     texts, labels = recorded_validation_rows(options.model, predictor)
     return EvalRows(texts[: options.max_eval_samples], labels[: options.max_eval_samples])
+
+
+def rows_of_file(path: str, options: ExportOptions, predictor: Predictor) -> EvalRows:
+    """Return the rows of --eval_file, whose columns may be called otherwise than those of the training."""
+    pipeline = predictor.pipeline.with_columns(options.text_column, options.label_columns)
+    task = pipeline.task
+    text_column = pipeline.text_column
+    rows = read_rows_of(path, options.files, task, text_column, options.max_eval_samples)
+    return EvalRows(*texts_and_labels(rows, text_column, task))
 
 
 def read_rows_of(

@@ -30,6 +30,8 @@ class ExportOptions:
         also: optional stages that run.
         unlabelled_file: texts without labels on which INT8 is compared with float; None: those of the training file, if
             it is there.
+        task: what a plain checkpoint of transformers predicts; None: as its config says.
+        text_column, label_columns: of `eval_file`; None: as in the training.
         files: how `eval_file` and `unlabelled_file` are written. The training's own files are read as the training
             read them.
 
@@ -48,6 +50,9 @@ class ExportOptions:
     skip: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
     unlabelled_file: str | None = None
+    task: str | None = None
+    text_column: str | None = None
+    label_columns: tuple[str, ...] | None = None
     files: FileOptions = field(default_factory=FileOptions)
 
     def __post_init__(self) -> None:

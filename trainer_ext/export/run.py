@@ -4,6 +4,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from transformers import PreTrainedModel
+
 from trainer_ext.errors import UserError
 from trainer_ext.export import gate
 from trainer_ext.export.certainty import how_sure
@@ -20,8 +22,8 @@ from trainer_ext.export.stages import Stages
 from trainer_ext.export.texts import Texts, unlabelled_texts
 from trainer_ext.export.to_onnx import copy_tokenizer, export_onnx
 from trainer_ext.files import file_sha256, scratch_folder, write_json, write_text
-from trainer_ext.inference.folder import WEIGHTS, model_file, read_pipeline, read_tokenizer
-from trainer_ext.inference.loading import load_single
+from trainer_ext.inference.folder import WEIGHTS, model_file, read_pipeline
+from trainer_ext.inference.loading import checkpoint_tokenizer, load_single
 from trainer_ext.inference.single import SinglePredictor
 from trainer_ext.modeling import EncoderWithHead
 from trainer_ext.modeling.session import TorchSession
@@ -46,11 +48,14 @@ def export_model(options: ExportOptions, replaced: Sequence[Path] = ()) -> Expor
     Raises:
         UserError: if the checkpoint cannot be loaded or exported, or there are no rows to prove it on.
     """
-    pipeline = read_pipeline(options.model)
+    pipeline = read_pipeline(options.model, options.task)
     model_file(options.model, WEIGHTS)  # an ONNX folder is not a checkpoint
     # On the CPU even if there is a GPU: Optimum makes its example inputs there, and the INT8 model runs there.
     session = TorchSession(options.model, THREADS, "cpu", options.trust_remote_code)
-    pytorch = SinglePredictor(session, read_tokenizer(options.model), pipeline)
+    if not isinstance(session.model, EncoderWithHead):
+        # A plain checkpoint was trained on columns it does not record; the export does.
+        pipeline = pipeline.with_columns(options.text_column, options.label_columns)
+    pytorch = SinglePredictor(session, checkpoint_tokenizer(options.model), pipeline)
     rows = evaluation_rows(options, pytorch)
     if options.output_dir.resolve() == options.model.resolve():
         raise UserError(
@@ -68,7 +73,7 @@ def export_model(options: ExportOptions, replaced: Sequence[Path] = ()) -> Expor
 def fill_stage(
     stage: Path,
     options: ExportOptions,
-    model: EncoderWithHead,
+    model: PreTrainedModel,
     pytorch: SinglePredictor,
     rows: EvalRows,
     texts: Texts | None = None,
@@ -95,7 +100,10 @@ def fill_stage(
     predictors = {"pytorch": pytorch}
 
     with stages.run("onnx"):
-        onnx_path = export_onnx(model, stage)
+        plain_pipeline = None
+        if not isinstance(model, EncoderWithHead):
+            plain_pipeline = pytorch.pipeline
+        onnx_path = export_onnx(model, stage, plain_pipeline)
         copy_tokenizer(options.model, stage)
     onnx_predictor = load_single(stage, THREADS, "cpu", file_name=onnx_path.name)
     exported, _ = gate.run_variant("onnx", onnx_path, onnx_predictor, rows, reference)

@@ -2,46 +2,44 @@
 
 import shutil
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from optimum.exporters.onnx import export
 from optimum.exporters.tasks import TasksManager
-from transformers import PretrainedConfig
+from transformers import PreTrainedModel
 
+from trainer_ext.data.preprocessing.pipeline import Pipeline
 from trainer_ext.errors import UserError, describe_error
+from trainer_ext.export.exported import encoder_config, exported_config, has_token_head
 from trainer_ext.export.publish import TOKENIZER_FILES
-from trainer_ext.modeling import EncoderWithHead
+from trainer_ext.modeling.plain import convert_tokenizer
 
 # Its inputs and its output `logits` fit every head of ours; a token head adds an output.
 TASK = "text-classification"
 TOKEN_LOGITS = {"token_logits": {0: "batch_size", 1: "sequence_length"}}
-# What is added to the encoder's config. transformers' text-classification pipeline takes its labels, and the function
-# it applies to the logits, from some of these.
-ADDED_TO_CONFIG = (
-    "id2label",
-    "label2id",
-    "problem_type",
-    "function_to_apply",
-    "pipeline",
-    "head_shape",
-    "token_classes",
-)
 
 Axes = dict[str, dict[int, str]]
 
 
-def export_onnx(model: EncoderWithHead, folder: Path) -> Path:
+def export_onnx(model: PreTrainedModel, folder: Path, pipeline: Pipeline | None = None) -> Path:
     """Write model.onnx and config.json into `folder`; return the path of model.onnx.
 
     The config is the *encoder's*, with our head's labels and pipeline added: plain transformers and Optimum read it.
 
+    Args:
+        model: of a checkpoint of ours, or a plain classifier.
+        folder: where the files go.
+        pipeline: of a plain classifier, which does not bring one.
+
     Raises:
         UserError: for an encoder that Optimum cannot export.
     """
-    config = exported_config(model)
-    onnx_config = onnx_config_class(model)(config, task=TASK)
+    config = exported_config(model, pipeline)
+    input_names = config.pipeline["input_names"]
+    onnx_config = onnx_config_class(model, input_names)(config, task=TASK)
     model.train(False)
     with warnings.catch_warnings():
         # Python values that the trace makes constants. If one mattered, the gate's rows of other lengths would show it.
@@ -52,13 +50,13 @@ def export_onnx(model: EncoderWithHead, folder: Path) -> Path:
     return folder / "model.onnx"
 
 
-def onnx_config_class(model: EncoderWithHead) -> type[Any]:
+def onnx_config_class(model: PreTrainedModel, input_names: Sequence[str]) -> type[Any]:
     """Return the encoder's ONNX config with the inputs of our tokenizer and the outputs of our heads.
 
     Raises:
         UserError: for an encoder that Optimum does not know.
     """
-    model_type = model.config.encoder.model_type
+    model_type = encoder_config(model).model_type
     try:
         constructor = TasksManager.get_exporter_config_constructor(
             "onnx", model_type=model_type, task=TASK, library_name="transformers"
@@ -67,11 +65,10 @@ def onnx_config_class(model: EncoderWithHead) -> type[Any]:
         raise UserError(
             f"Optimum does not export {model_type} encoders: {describe_error(error)}"
         ) from error
-    encoder_config: Any = constructor.func
-    input_names = model.config.pipeline["input_names"]
-    has_token_head = model.token_head is not None
+    encoder_onnx_config: Any = constructor.func
+    tags_tokens = has_token_head(model)
 
-    class HeadOnnxConfig(encoder_config):
+    class HeadOnnxConfig(encoder_onnx_config):
         @property
         def inputs(self) -> Axes:
             return {name: axes for name, axes in super().inputs.items() if name in input_names}
@@ -79,23 +76,11 @@ def onnx_config_class(model: EncoderWithHead) -> type[Any]:
         @property
         def outputs(self) -> Axes:
             outputs: Axes = dict(super().outputs)
-            if has_token_head:
+            if tags_tokens:
                 outputs.update(TOKEN_LOGITS)
             return outputs
 
     return HeadOnnxConfig
-
-
-def exported_config(model: EncoderWithHead) -> PretrainedConfig:
-    """Return the encoder's config with our labels, pipeline and head added."""
-    encoder = model.config.encoder
-    config: PretrainedConfig = type(encoder).from_dict(encoder.to_dict())
-    if hasattr(config, "auto_map"):
-        del config.auto_map  # an ONNX file needs no code of the encoder's repository
-    for name in ADDED_TO_CONFIG:
-        if hasattr(model.config, name):
-            setattr(config, name, getattr(model.config, name))
-    return config
 
 
 def copy_tokenizer(checkpoint: Path, folder: Path) -> None:
@@ -106,3 +91,6 @@ def copy_tokenizer(checkpoint: Path, folder: Path) -> None:
     for name in TOKENIZER_FILES:
         if (checkpoint / name).is_file():
             shutil.copyfile(checkpoint / name, folder / name)
+    # A plain checkpoint may have its vocabulary in an older form only.
+    if not (folder / "tokenizer.json").is_file():
+        convert_tokenizer(checkpoint).save(str(folder / "tokenizer.json"))

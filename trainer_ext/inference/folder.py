@@ -9,6 +9,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from trainer_ext.data.preprocessing.pipeline import Pipeline
+from trainer_ext.data.preprocessing.plain_checkpoint import is_plain, plain_pipeline
 from trainer_ext.errors import UserError
 from trainer_ext.files import read_json
 from trainer_ext.inference.hardware import instruction_set
@@ -23,11 +24,15 @@ REPORT = "export_report.json"
 logger = logging.getLogger(__name__)
 
 
-def read_pipeline(folder: Path) -> Pipeline:
+def read_pipeline(folder: Path, task: str | None = None) -> Pipeline:
     """Return what the config says about the use of the model, checked to be complete.
 
+    Args:
+        folder: of a model of ours, or of one that plain transformers saved.
+        task: what the user says it predicts; a plain model may not say so itself.
+
     Raises:
-        UserError: if this is not a folder with a model, or its config is damaged.
+        UserError: if this is not a folder with a model, its config is damaged, or it is for another task.
     """
     if not folder.exists():
         raise UserError(f"model {folder} does not exist")
@@ -38,7 +43,16 @@ def read_pipeline(folder: Path) -> Pipeline:
         raise UserError(
             f"model {folder} has no config.json: it is neither a checkpoint nor an ONNX folder"
         )
-    return Pipeline.parse(path, read_json(path))
+    config = read_json(path)
+    if is_plain(config):
+        pipeline, notes = plain_pipeline(path, config, task)
+        for note in notes:
+            note_once(f"{folder}: {note}")
+        return pipeline
+    pipeline = Pipeline.parse(path, config)
+    if task not in (None, pipeline.task.name):
+        raise UserError(f"{folder} is a model for {pipeline.task.name}, but the task is {task}")
+    return pipeline
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
@@ -63,6 +77,8 @@ def model_file(folder: Path, file_name: str | None = None) -> Path:
     file = find_file(folder, file_name or chosen_file(folder))
     if not file.is_file():
         message = f"model {folder} has no {file.name}"
+        if file.name == WEIGHTS:
+            message += other_weights(folder)
         if not file_name and (folder / REPORT).is_file():
             # The report chose PyTorch: neither ONNX file was good, and none of them is run instead.
             message += ", which its export report chose"
@@ -76,6 +92,21 @@ def files_of(folder: Path, file_name: str) -> list[Path]:
     file = find_file(folder, file_name)
     weights = sorted(file.parent.glob(f"{file.name}*"))
     return [folder / "config.json", folder / "tokenizer.json", *weights]
+
+
+def other_weights(folder: Path) -> str:
+    """Return what to do about weights in another form, which transformers would read; empty if there are none."""
+    if (folder / f"{WEIGHTS}.index.json").is_file():
+        return ": its weights are in several files; save it with max_shard_size='10GB'"
+    # Reading a pickle runs whatever code it holds.
+    if (folder / "pytorch_model.bin").is_file():
+        return (
+            ": its weights are in pytorch_model.bin, a pickle, which may hold code and is not read. "
+            "If you trust it, convert it: "
+            f"AutoModelForSequenceClassification.from_pretrained({str(folder)!r})"
+            ".save_pretrained(...)"
+        )
+    return ""
 
 
 def chosen_file(folder: Path) -> str:
@@ -146,3 +177,9 @@ def read_report(folder: Path) -> Mapping[str, Any]:
 def warn_once(message: str) -> None:
     """Log a warning, unless it was logged before: an ensemble would repeat it for each model."""
     logger.warning(message)
+
+
+@cache
+def note_once(message: str) -> None:
+    """Log a note, unless it was logged before: a model may be loaded several times."""
+    logger.info(message)

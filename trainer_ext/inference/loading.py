@@ -5,7 +5,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from tokenizers import Tokenizer
+
+from trainer_ext.data.preprocessing.plain_checkpoint import is_plain
 from trainer_ext.errors import UserError
+from trainer_ext.files import read_json
 from trainer_ext.inference.combine import WAYS
 from trainer_ext.inference.ensemble import EnsemblePredictor
 from trainer_ext.inference.folder import (
@@ -36,12 +40,14 @@ def load_predictor(
     ensemble: str | None = None,
     memory: int | None = None,
     trust_remote_code: bool = False,
+    task: str | None = None,
 ) -> Predictor:
     """Load a checkpoint, an ONNX folder, a folder of folds or seeds, or a list of any of these.
 
     Args:
-        path: folders written by `train.py` or `export.py`, artifact:NAME:ALIAS of the local store, or
-            wandb:ENTITY/PROJECT/NAME:ALIAS; `name-{0..4}` stands for name-0 to name-4.
+        path: folders written by `train.py` or `export.py` (or by `AutoModelForSequenceClassification`),
+            artifact:NAME:ALIAS of the local store, or wandb:ENTITY/PROJECT/NAME:ALIAS; `name-{0..4}` stands for name-0
+            to name-4.
         num_threads: None: the cores this process may use.
         provider: auto, cpu or cuda.
         batch_size: rows in one run.
@@ -52,6 +58,7 @@ def load_predictor(
         memory: bytes that the models may take together; if they need more, they are loaded one after another for each
             window of rows. None: half of what is free.
         trust_remote_code: whether code that a checkpoint brings may be run.
+        task: what a checkpoint of plain transformers predicts, if its config.json does not say.
 
     Returns:
         A predictor: `predict(texts)` returns a list of answers, `predict_iter(texts)` yields them one by one.
@@ -79,6 +86,7 @@ def load_predictor(
         batch_size=batch_size,
         file_name=file_name,
         trust_remote_code=trust_remote_code,
+        task=task,
     )
     if len(names) == 1:
         if ensemble is not None:
@@ -128,31 +136,49 @@ def load_single(
     batch_size: int = 8,
     file_name: str | None = None,
     trust_remote_code: bool = False,
+    task: str | None = None,
 ) -> SinglePredictor:
     """Load one checkpoint or ONNX folder.
 
     Args:
-        path: folder written by `train.py` or `export.py`.
+        path: folder written by `train.py` or `export.py`, or by plain transformers.
         num_threads: None: the cores this process may use.
         provider: auto, cpu or cuda.
         batch_size: rows in one run.
         file_name: which ONNX file; None: the one the export report chose.
         trust_remote_code: whether code that a checkpoint brings may be run.
+        task: what a checkpoint of plain transformers predicts, if its config.json does not say.
 
     Raises:
         UserError: if the folder is not there, not a model, or broken.
     """
     folder = Path(path)
-    pipeline = read_pipeline(folder)
+    pipeline = read_pipeline(folder, task)
     file = model_file(folder, file_name)
     session: Session
     if file.suffix == ".onnx":
         warn_of_other_machine(folder)
         session = OnnxSession(file, num_threads, provider, recorded_dynamic_int8(file))
+        tokenizer = read_tokenizer(folder)
     else:
         from trainer_ext.modeling.session import TorchSession  # an ONNX folder needs no torch
 
         session = TorchSession(folder, num_threads, provider, trust_remote_code)
-    predictor = SinglePredictor(session, read_tokenizer(folder), pipeline, batch_size)
+        tokenizer = checkpoint_tokenizer(folder)
+    predictor = SinglePredictor(session, tokenizer, pipeline, batch_size)
     predictor.files = files_of(folder, session.file_name)
     return predictor
+
+
+def checkpoint_tokenizer(folder: Path) -> Tokenizer:
+    """Return the tokenizer of a checkpoint, converted if it only has a vocabulary in an older form.
+
+    Raises:
+        UserError: if there is none, or it is damaged.
+    """
+    has_file = (folder / "tokenizer.json").is_file()
+    if has_file or not is_plain(read_json(folder / "config.json")):
+        return read_tokenizer(folder)
+    from trainer_ext.modeling.plain import convert_tokenizer
+
+    return convert_tokenizer(folder)

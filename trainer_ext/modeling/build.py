@@ -16,6 +16,7 @@ from trainer_ext.arguments.data import DataArguments
 from trainer_ext.arguments.model import ModelArguments
 from trainer_ext.data.preprocessing.cleaning import Cleaning
 from trainer_ext.data.preprocessing.pipeline import Pipeline
+from trainer_ext.data.preprocessing.plain_checkpoint import position_limit
 from trainer_ext.data.preprocessing.truncation import Truncation
 from trainer_ext.errors import UserError
 from trainer_ext.modeling.configuration import EncoderWithHeadConfig
@@ -31,19 +32,6 @@ from trainer_ext.tasks.label_space import outputs_of
 # Heads that a pretrained model may come with. Between the encoder and its labels each architecture has layers of its
 # own, which our heads do not have, so that their weights cannot be used.
 TRAINED_HEADS = ("ForSequenceClassification", "ForTokenClassification", "ForMultipleChoice")
-# RoBERTa and its relatives count positions from padding_idx + 1 = 2.
-POSITIONS_AFTER_PADDING = {
-    "camembert",
-    "data2vec-text",
-    "ibert",
-    "longformer",
-    "mpnet",
-    "roberta",
-    "roberta-prelayernorm",
-    "xlm-roberta",
-    "xlm-roberta-xl",
-    "xmod",
-}
 LONGEST_LIST = 120  # characters of label names in a message
 
 logger = logging.getLogger(__name__)
@@ -281,14 +269,8 @@ def shorten(values: Any) -> str:
 
 def check_positions(encoder: PretrainedConfig, max_length: int) -> None:
     """Raise `UserError` for a `max_length` beyond the encoder's position embeddings."""
-    positions = getattr(encoder, "max_position_embeddings", None)
-    # DeBERTa has relative positions only, for any length.
-    relative = not getattr(encoder, "position_biased_input", True)
-    if not positions or relative:
-        return
-    if encoder.model_type in POSITIONS_AFTER_PADDING:
-        positions -= 2
-    if positions < max_length:
+    positions = position_limit(encoder.to_dict())
+    if positions is not None and positions < max_length:
         raise UserError(
             f"max_length {max_length} is more than the {positions} positions of the encoder"
         )

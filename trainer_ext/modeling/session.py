@@ -1,24 +1,31 @@
 """Run a checkpoint with torch, behind the same interface as an ONNX file."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors import safe_open
-from transformers import PretrainedConfig
+from transformers import PretrainedConfig, PreTrainedModel
 
 from trainer_ext.cores import available_cores
 from trainer_ext.errors import UserError, describe_error
+from trainer_ext.modeling.configuration import EncoderWithHeadConfig
 from trainer_ext.modeling.model import EncoderWithHead
 from trainer_ext.modeling.own_code import read_config
+from trainer_ext.modeling.plain import load_plain
+from trainer_ext.remote_code import WITH_FLAG, why_not_loaded
+
+HEADS = ("logits", "token_logits")
 
 
 class TorchSession:
     """Run a checkpoint in evaluation mode, in float32, on the GPU if there is one.
 
     Args:
-        folder: written by `train.py`.
+        folder: written by `train.py`, or a classifier that plain transformers saved.
         num_threads: None: no more than the cores this process may use.
         provider: `auto`, `cpu` or `cuda`.
         trust_remote_code: whether code that the folder brings may be run.
@@ -44,7 +51,7 @@ class TorchSession:
             raise UserError("provider cuda is not available: torch sees no CUDA device")
         self.provider = "cuda" if provider != "cpu" and has_cuda else "cpu"
         use_available_cores(num_threads)
-        self.model = load_checkpoint(folder, trust_remote_code)
+        self.model = load_model(folder, trust_remote_code)
         # The wrapper that transformers puts around `to` hides its `self` from type checkers.
         self.model.to(self.provider)  # type: ignore[arg-type]
         self.model.eval()
@@ -73,8 +80,10 @@ class TorchSession:
         for name, array in inputs.items():
             tensors[name] = torch.from_numpy(array).to(self.provider)
         outputs = {}
-        for name, value in self.model(**tensors).items():
-            outputs[name] = value.float().cpu().numpy()
+        for name, value in self.model(**tensors, return_dict=True).items():
+            # Some encoders return their last states, too.
+            if name in HEADS:
+                outputs[name] = value.float().cpu().numpy()
         return outputs
 
 
@@ -90,15 +99,29 @@ def use_available_cores(num_threads: int | None = None) -> None:
         torch.set_num_threads(min(torch.get_num_threads(), available_cores()))
 
 
-def load_checkpoint(folder: Path, trust_remote_code: bool = False) -> EncoderWithHead:
-    """Load the model in a folder, complete and in float32.
+def load_model(folder: Path, trust_remote_code: bool = False) -> PreTrainedModel:
+    """Load the model in a folder: a checkpoint of ours, or a classifier of plain transformers.
 
     Raises:
         UserError: if weights are unreadable, or some are missing or have other shapes than the config says.
     """
-    try:
+    with loading_errors(folder):
         config = read_config(folder, trust_remote_code)
-        check_depth(folder, config)
+        if not isinstance(config, EncoderWithHeadConfig):
+            check_depth(folder, config)
+            return load_plain(folder, config, trust_remote_code)
+    return load_checkpoint(folder, trust_remote_code)
+
+
+def load_checkpoint(folder: Path, trust_remote_code: bool = False) -> EncoderWithHead:
+    """Load a checkpoint of ours, complete and in float32.
+
+    Raises:
+        UserError: if weights are unreadable, or some are missing or have other shapes than the config says.
+    """
+    with loading_errors(folder):
+        config = read_config(folder, trust_remote_code)
+        check_depth(folder, getattr(config, "encoder", None))
         model, info = EncoderWithHead.from_pretrained(
             folder,
             config=config,
@@ -107,12 +130,6 @@ def load_checkpoint(folder: Path, trust_remote_code: bool = False) -> EncoderWit
             use_safetensors=True,
             output_loading_info=True,
         )
-    except UserError:
-        raise
-    except (
-        Exception
-    ) as error:  # safetensors, OSError, ValueError, RuntimeError: each for other damage
-        raise UserError(f"model {folder} cannot be loaded: {describe_error(error)}") from error
     # transformers fills such weights with random numbers, and only logs it.
     mismatched = [str(key) for key in info["mismatched_keys"]]
     unfit = sorted([*info["missing_keys"], *info["unexpected_keys"], *mismatched])
@@ -124,9 +141,21 @@ def load_checkpoint(folder: Path, trust_remote_code: bool = False) -> EncoderWit
     return loaded
 
 
-def check_depth(folder: Path, config: PretrainedConfig) -> None:
+@contextmanager
+def loading_errors(folder: Path) -> Iterator[None]:
+    """Turn what transformers raises for a damaged folder into one line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        # safetensors, OSError, ValueError, RuntimeError: each for other damage.
+        reason = why_not_loaded(error, WITH_FLAG)
+        raise UserError(f"model {folder} cannot be loaded: {reason}") from error
+
+
+def check_depth(folder: Path, encoder: PretrainedConfig | None) -> None:
     """Raise `UserError` for more layers than there are weights: building them would take all the memory there is."""
-    encoder = getattr(config, "encoder", None)
     layers = getattr(encoder, "num_hidden_layers", 0)
     with safe_open(folder / "model.safetensors", framework="pt") as file:
         tensors = len(file.keys())

@@ -11,6 +11,7 @@ Shapes: N rows, C classes, T targets, A aspects. "An output" is what `decode` ta
 
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -109,6 +110,21 @@ class Task(OutputMethods):
     def label_columns(self) -> tuple[str, ...]:
         """The label columns of the training file."""
         return self.label_space.columns
+
+    def with_columns(self, columns: Sequence[str]) -> "Task":
+        """Return the task for a file whose label columns are called otherwise, in the same order.
+
+        Raises:
+            UserError: if they are not as many.
+        """
+        known = self.label_space.columns
+        if self.fixed_columns or len(columns) != len(known):
+            expected = ", ".join(self.fixed_columns or known)
+            raise UserError(
+                f"label_columns {', '.join(columns)}: expected as many as the model has ({expected})"
+            )
+        space = replace(self.label_space, columns=tuple(columns))
+        return type(self)(space, self.calibration)
 
     @abstractmethod
     def encode(self, values: Sequence[Any]) -> int | list[int] | list[float]:

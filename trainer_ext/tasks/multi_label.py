@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,34 @@ class MultiLabel(Task):
         return LabelSpace(
             columns, space.classes, space.values, separator=separator, flags=bool(flags)
         )
+
+    def with_columns(self, columns: Sequence[str]) -> Task:
+        """Return the task for a file with a column of lists, or with a 0/1 column for each class.
+
+        Columns that are called as the classes may come in any order; others are taken in the order of the classes.
+
+        Raises:
+            UserError: for another number of columns, and for some that are classes beside some that are not.
+        """
+        classes = self.label_space.classes
+        found = [normalise(column) for column in columns]
+        if len(columns) == 1:
+            space = replace(self.label_space, columns=tuple(columns))
+            return MultiLabel(space, self.calibration)
+        if len(columns) != len(classes):
+            raise UserError(
+                f"label_columns {', '.join(columns)}: expected one column of lists, or one for each "
+                f"of the {len(classes)} classes"
+            )
+        strangers = [name for name in found if name not in classes]
+        # Half of the names by chance in the right place would be wrong without a word.
+        if strangers and len(strangers) < len(found):
+            raise UserError(f"label_columns: {strangers[0]!r} is not a class of the model")
+        ordered = list(columns)
+        if not strangers:
+            ordered.sort(key=lambda column: classes.index(normalise(column)))
+        space = replace(self.label_space, columns=tuple(ordered))
+        return MultiLabel(space, self.calibration)
 
     def encode(self, values: Sequence[Any]) -> list[int]:
         """Return 1 for each class that is there, else 0."""

@@ -4,7 +4,7 @@ It travels with checkpoints and exports, so that inference needs nothing but the
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -48,6 +48,19 @@ class Pipeline:
     train_data_sha256: str = ""
     validation_data_sha256: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
+
+    def with_columns(
+        self, text_column: str | None = None, label_columns: Sequence[str] | None = None
+    ) -> "Pipeline":
+        """Return the pipeline for a file whose columns are called otherwise; None: as in the training.
+
+        Raises:
+            UserError: for label columns that do not fit the labels.
+        """
+        task = self.task
+        if label_columns:
+            task = task.with_columns(label_columns)
+        return replace(self, task=task, text_column=text_column or self.text_column)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as stored in config.json."""
