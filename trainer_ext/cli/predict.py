@@ -29,7 +29,6 @@ from trainer_ext.data.io.answers import (
     records_of,
     write_records,
 )
-from trainer_ext.data.io.partial import partial_output
 from trainer_ext.data.io.readers import file_format
 from trainer_ext.errors import UserError
 from trainer_ext.files import is_stream
@@ -266,6 +265,8 @@ def write(predictor: "Predictor", options: PredictOptions, sample: "Submission |
 
     if options.input in (None, "-") or is_passing(path):
         return write_records(path, records())
+    from trainer_ext.data.io.partial import partial_output
+
     with partial_output(path, identity_of(predictor, options), options.resume) as output:
         output.write(records(output.rows), predictor.window_size)
     return output.rows

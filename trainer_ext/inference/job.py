@@ -18,9 +18,6 @@ from trainer_ext.data.io.readers import (
     require_columns,
     text_of,
 )
-from trainer_ext.data.io.slot_files import detect_intents, read_slot_file
-from trainer_ext.data.joint import tokens_of
-from trainer_ext.data.labelled import read_labelled
 from trainer_ext.errors import UserError
 from trainer_ext.inference.predictor import Answer, Predictor
 
@@ -58,6 +55,10 @@ def rows_of(
         return rows_of_command_line(texts)
     if path is None:
         raise ValueError("neither texts nor a path")
+    # Not at the top: a single text should not wait for readers that it does not need.
+    from trainer_ext.data.io.slot_files import read_slot_file
+    from trainer_ext.data.labelled import read_labelled
+
     task = predictor.task
     if task.reads_words and labelled:
         return read_labelled(path, task.name, options)
@@ -84,6 +85,8 @@ def slot_file_intents(path: str, options: FileOptions) -> bool | None:
     """Tell whether a file of tokens and tags has intents; None if it is another kind of file."""
     if path == "-" or options.column_names or file_format(path, options) != "txt":
         return None
+    from trainer_ext.data.io.slot_files import detect_intents
+
     return detect_intents(path, options)
 
 
@@ -140,6 +143,8 @@ class InputColumns:
     def model_input(self, row: Row) -> str | list[str]:
         """Return the row's text or tokens."""
         if self.text is None:
+            from trainer_ext.data.joint import tokens_of
+
             return tokens_of(row)
         return text_of(row, self.text, allow_empty=True)
 

@@ -10,8 +10,6 @@ from tokenizers import Tokenizer
 from trainer_ext.data.preprocessing.plain_checkpoint import is_plain
 from trainer_ext.errors import UserError
 from trainer_ext.files import read_json
-from trainer_ext.inference.combine import WAYS
-from trainer_ext.inference.ensemble import EnsemblePredictor
 from trainer_ext.inference.folder import (
     files_of,
     model_file,
@@ -26,7 +24,6 @@ from trainer_ext.inference.onnx_session import OnnxSession
 from trainer_ext.inference.predictor import Predictor
 from trainer_ext.inference.session import Session
 from trainer_ext.inference.single import SinglePredictor
-from trainer_ext.inference.weights import ensemble_weights
 
 ModelName = str | os.PathLike[str]
 
@@ -76,8 +73,8 @@ def load_predictor(
         >>> next(predictor.predict_iter(texts))["label"] in ("positive", "negative")
         True
     """
-    if ensemble is not None and ensemble not in WAYS:
-        raise UserError(f"ensemble {ensemble!r} is not one of {', '.join(WAYS)}")
+    if ensemble is not None:
+        check_way(ensemble)
     names = model_names(path)
     load = partial(
         load_single,
@@ -94,6 +91,9 @@ def load_predictor(
                 f"ensemble {ensemble} is for several models, but there is only {names[0]}"
             )
         return load(names[0])
+    # Late, as most predictors are one model, and a single text should not wait for the rest.
+    from trainer_ext.inference.ensemble import EnsemblePredictor
+
     loaders: list[Callable[[], SinglePredictor]] = []
     needed = 0
     for name in names:
@@ -104,8 +104,18 @@ def load_predictor(
     # Fitted before the models are loaded, as it may find that they do not belong together.
     weights = None
     if ensemble == "weighted":
+        from trainer_ext.inference.weights import ensemble_weights
+
         weights = ensemble_weights(names)
     return EnsemblePredictor(names, loaders, ensemble or "mean", weights, needed <= available)
+
+
+def check_way(ensemble: str) -> None:
+    """Raise `UserError` for a way of answering together that there is not."""
+    from trainer_ext.inference.combine import WAYS
+
+    if ensemble not in WAYS:
+        raise UserError(f"ensemble {ensemble!r} is not one of {', '.join(WAYS)}")
 
 
 def model_names(path: ModelName | Sequence[ModelName]) -> list[str]:

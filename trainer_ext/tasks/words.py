@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 CHINESE = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-NOT_BLANK = re.compile(r"\S")
 # A Chinese character; or the text between two blanks, without the punctuation at its end; or such punctuation.
-WORD = re.compile(rf"[{CHINESE}]|[^\s{CHINESE}]+?(?=[.,!?;。，！？；]*(?:[\s{CHINESE}]|$))|\S")
+WORD = rf"[{CHINESE}]|[^\s{CHINESE}]+?(?=[.,!?;。，！？；]*(?:[\s{CHINESE}]|$))|\S"
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,9 @@ def split_text(text: str, by_character: bool) -> Words:
         text: the text.
         by_character: every character that is not blank is a word, because the training rows have them so.
     """
-    pattern = NOT_BLANK if by_character else WORD
-    spans = [match.span() for match in pattern.finditer(text)]
+    # Compiled by the first text that needs it, not while importing: that takes milliseconds.
+    pattern = r"\S" if by_character else WORD
+    spans = [match.span() for match in re.finditer(pattern, text)]
     return Words(text, tuple(spans), given=False)
 
 

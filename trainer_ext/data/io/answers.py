@@ -13,7 +13,6 @@ from trainer_ext.characters import on_screen, shorten
 from trainer_ext.data.io.csv_writer import open_csv
 from trainer_ext.errors import UserError
 from trainer_ext.files import atomic_writer, check_folder, json_text
-from trainer_ext.tables import table
 
 FORMATS = ("jsonl", "csv")
 ON_SCREEN = 200  # answers
@@ -161,6 +160,8 @@ def flatten(answer: Answer, prefix: str = "", join: Join = ",".join) -> Iterator
 
 def print_answers(answers: Iterator[Answer]) -> None:
     """Print tables of answers; only the first rows of a long input."""
+    from trainer_ext.tables import table  # a file of answers needs none
+
     shown = list(islice(answers, ON_SCREEN))
     # Aspects fill a table for each text; everything else is one row of one table.
     if shown and "aspects" in shown[0]:

@@ -27,8 +27,9 @@ INLINE = (
 )
 INLINE_NAMES = frozenset(INLINE.split())
 # Letters and digits with the apostrophes and hyphens inside them, but not Chinese, which has no spaces between words.
-WHOLE_WORD = re.compile(rf"[^\W{CHINESE}]+(?:['’-][^\W{CHINESE}]+)*")
-WORD = re.compile(rf"{WHOLE_WORD.pattern}|.", re.DOTALL)
+# Compiled by the first text that needs them, not while importing: that takes milliseconds.
+WHOLE_WORD = rf"[^\W{CHINESE}]+(?:['’-][^\W{CHINESE}]+)*"
+WORD = rf"(?s:{WHOLE_WORD}|.)"
 
 
 def nfkc(text: str) -> str:
@@ -109,7 +110,7 @@ def remove_stopwords(text: str, stopwords: tuple[str, ...]) -> str:
 
 def word_at(text: str, position: int) -> str:
     """Return the word, or the single character, that begins at a position."""
-    found = WORD.match(text, position)
+    found = re.compile(WORD).match(text, position)
     assert found is not None  # the pattern takes any character
     return found[0]
 
@@ -121,7 +122,7 @@ def by_kind(stopwords: tuple[str, ...]) -> tuple[set[str], dict[str, list[str]]]
     anywhere: dict[str, list[str]] = {}
     # The longest first, so that a word is not cut by a stop word that it begins with.
     for word in sorted(set(stopwords), key=len, reverse=True):
-        if WHOLE_WORD.fullmatch(word):
+        if re.fullmatch(WHOLE_WORD, word):
             whole.add(word.casefold())
         else:
             anywhere.setdefault(word[0], []).append(word)

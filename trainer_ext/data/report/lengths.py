@@ -1,5 +1,6 @@
 """Measure how long texts are, how many a `max_length` leaves whole, and which one to take."""
 
+import re
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -76,7 +77,7 @@ def estimate_one(text: Text) -> int:
     if not isinstance(text, str):
         text = " ".join(text)
     pieces = 0.0
-    for word in WORD.findall(text):
+    for word in re.findall(WORD, text):
         pieces += 1 if len(word) == 1 else PIECES_PER_WORD
     return SPECIAL_TOKENS + round(pieces)
 
