@@ -20,6 +20,8 @@ WEIGHTS = "model.safetensors"
 # Without a report the smallest file is run.
 ONNX_FILES = ("model_quantized.onnx", "model.onnx")
 REPORT = "export_report.json"
+# tokenizer.json says all; a checkpoint of plain transformers may have its parts only.
+TOKENIZER_FILES = ("tokenizer*.json", "vocab.*", "merges.txt", "*.model")
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +93,10 @@ def files_of(folder: Path, file_name: str) -> list[Path]:
     # A large ONNX model keeps its weights beside it: model.onnx.data, or model.onnx_data.
     file = find_file(folder, file_name)
     weights = sorted(file.parent.glob(f"{file.name}*"))
-    return [folder / "config.json", folder / "tokenizer.json", *weights]
+    others: list[Path] = []
+    for pattern in ("config.json", *TOKENIZER_FILES):
+        others += sorted(folder.glob(pattern))
+    return [*others, *weights]
 
 
 def other_weights(folder: Path) -> str:

@@ -27,6 +27,7 @@ def answers_identity(
         "input": files_sha256(map(Path, parts_of(source))),
         "sample submission": files_sha256(samples),
         "model": files_sha256(predictor.files),
+        "task": predictor.task.name,
         # The same files may run elsewhere, or another one of a folder: the numbers would differ in the last digits.
         "what runs": predictor.description,
         "weights": predictor.weights,
