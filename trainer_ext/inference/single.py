@@ -1,7 +1,6 @@
 """One model that answers: tokenizer, session and the task's decoding. Imports neither torch nor transformers."""
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from tokenizers import Encoding, Tokenizer
 from trainer_ext.data.preprocessing.pipeline import Pipeline
 from trainer_ext.data.preprocessing.truncation import Tokens
 from trainer_ext.errors import RunError, UserError
+from trainer_ext.inference.batches import group_by_length, pad, share_out
 from trainer_ext.inference.predictor import Predictor
 from trainer_ext.inference.session import Arrays, Session
 from trainer_ext.tasks.base import NOT_FINITE
@@ -56,9 +56,11 @@ class SinglePredictor(Predictor):
             RunError: if the model's outputs are NaN or infinite.
         """
         encodings = self._encode(items)
-        batches = self._make_batches(encodings)
+        # Read once: a tokenizer makes new lists each time it is asked.
+        texts = [Tokens(encoding.ids, encoding.type_ids) for encoding in encodings]
+        batches = self._make_batches(texts)
         outputs: list[Any] = [None] * len(items)
-        for rows, arrays in zip(batches, self._run(encodings, batches), strict=True):
+        for rows, arrays in zip(batches, self._run(texts, batches), strict=True):
             self._check_shape(arrays)
             self._check_finite(arrays)
             for position, row in enumerate(rows):
@@ -98,57 +100,23 @@ class SinglePredictor(Predictor):
             encodings = self.tokenizer.encode_batch_fast(texts)
         return encodings
 
-    def _make_batches(self, encodings: Sequence[Encoding | Tokens]) -> list[list[int]]:
-        """Group row numbers into runs: rows of similar length, so that little is padded.
-
-        The longest come first: parallel runs then end at about the same time.
-        """
+    def _make_batches(self, texts: Sequence[Tokens]) -> list[list[int]]:
+        """Group row numbers into runs."""
         size = self.batch_size if self.session.batch_invariant else 1
+        lengths = [len(text.ids) for text in texts]
+        return group_by_length(lengths, size)
 
-        def length(row: int) -> int:
-            return len(encodings[row].ids)
-
-        by_length = sorted(range(len(encodings)), key=length, reverse=True)
-        batches = []
-        for start in range(0, len(by_length), size):
-            batches.append(by_length[start : start + size])
-        return batches
-
-    def _run(
-        self, encodings: Sequence[Encoding | Tokens], batches: Sequence[list[int]]
-    ) -> Iterator[Arrays]:
-        """Yield the session's arrays of each batch, in order, from as many threads as the session wants."""
+    def _run(self, texts: Sequence[Tokens], batches: Sequence[list[int]]) -> list[Arrays]:
+        """Return the session's arrays of each batch, in order, from as many threads as the session wants."""
 
         def run(rows: list[int]) -> Arrays:
-            batch = [encodings[row] for row in rows]
-            return self.session.run(self._pad(batch))
+            batch = [texts[row] for row in rows]
+            arrays = pad(batch, self.pipeline.pad_token_id)
+            inputs = {name: arrays[name] for name in self.pipeline.input_names}
+            return self.session.run(inputs)
 
         # The session releases the GIL while it runs.
-        threads = min(self.session.parallel_runs, len(batches))
-        if threads <= 1:
-            yield from map(run, batches)
-            return
-        with ThreadPoolExecutor(threads) as pool:
-            yield from pool.map(run, batches)
-
-    def _pad(self, encodings: Sequence[Encoding | Tokens]) -> Arrays:
-        """Return int64 arrays (B, longest) by input name, padded on the right."""
-        longest = max(len(encoding.ids) for encoding in encodings)
-        shape = (len(encodings), longest)
-        input_ids = np.full(shape, self.pipeline.pad_token_id, dtype=np.int64)
-        attention_mask = np.zeros(shape, dtype=np.int64)
-        token_type_ids = np.zeros(shape, dtype=np.int64)
-        for row, encoding in enumerate(encodings):
-            length = len(encoding.ids)
-            input_ids[row, :length] = encoding.ids
-            attention_mask[row, :length] = 1
-            token_type_ids[row, :length] = encoding.type_ids
-        arrays = {
-            "input_ids": input_ids,
-            "attention_mask": attention_mask,
-            "token_type_ids": token_type_ids,
-        }
-        return {name: arrays[name] for name in self.pipeline.input_names}
+        return share_out(run, batches, self.session.parallel_runs)
 
     def _check_shape(self, arrays: Arrays) -> None:
         """Raise `UserError` for a head of another size than the labels: they would be paired wrongly, or not at all."""
