@@ -121,6 +121,7 @@ def test_the_export_is_proven(topic_export, topic_checkpoint):
     assert variants["pytorch"]["metric"] == pytest.approx(metrics["eval_f1_macro"])
     assert variants["onnx"]["max_logit_diff"] < 1e-4 and variants["onnx"]["label_agreement"] == 1
     assert variants["int8"]["max_logit_diff"] > 0, "INT8 that differs in nothing was not quantised"
+    assert variants["int8"]["exact_without_vnni"] and variants["int8"]["dynamic_int8"]
     for variant in variants.values():
         folder = topic_checkpoint if variant["name"] == "pytorch" else topic_export
         assert (folder / variant["file"]).stat().st_size == variant["bytes"]

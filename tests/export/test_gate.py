@@ -231,16 +231,10 @@ def test_weights_of_products(tmp_path):
     assert matmul_weights(tmp_path / "model.onnx") == weights
 
 
-@pytest.mark.parametrize(
-    ("keep_down_projections_fp32", "in_float"),
-    [(False, {"attention"}), (True, {"attention", "with_narrow"})],
-)
-def test_what_stays_in_float(tmp_path, keep_down_projections_fp32, in_float):
-    """Products of activations always, those that narrow where they are told to."""
+def test_products_of_activations_stay_in_float(tmp_path):
     save_products(tmp_path / "model.onnx", wide=[2, 8], narrow=[8, 2])
-    setting = Int8Setting("x", False, keep_down_projections_fp32=keep_down_projections_fp32)
-    path = quantise(tmp_path / "model.onnx", tmp_path, setting)
-    assert float_products(path) == in_float
+    path = quantise(tmp_path / "model.onnx", tmp_path, Int8Setting("x"))
+    assert float_products(path) == {"attention"}
 
 
 def float_products(path):

@@ -42,6 +42,8 @@ class Variant:
         loss: what it loses on the evaluation rows against PyTorch, with bounds; None of PyTorch.
         loss_on_texts: the same on texts without labels; None if there are none, or labels decided already.
         dynamic_int8: whether activations are scaled at run time, so that prediction runs one text at a time.
+        exact_without_vnni: whether no product of 8-bit weights can overflow 16 bits, so that CPUs without VNNI compute
+            the same; read from the file.
         good: the verdict.
         why: the reason if it is not good.
     """
@@ -61,6 +63,7 @@ class Variant:
     loss: Loss | None = None
     loss_on_texts: Loss | None = None
     dynamic_int8: bool = False
+    exact_without_vnni: bool = False
     good: bool = True
     why: str = ""
 

@@ -1,6 +1,7 @@
 """INT8 that passes the gate: the smallest file of the settings that are good, and all that was tried."""
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from trainer_ext.export.search import (
 )
 from trainer_ext.export.texts import Texts
 from trainer_ext.inference.loading import load_single
+from trainer_ext.inference.onnx_session import is_marked_exact
 from trainer_ext.inference.single import SinglePredictor
 
 SAMPLE = 48  # rows on which parts are quantised one by one
@@ -61,6 +63,7 @@ class Int8Gate:
         max_metric_drop: points that may be lost.
         texts: without labels; None if there are none.
         threads: of the sessions.
+        skip: passes of the quantiser that are left out.
     """
 
     folder: Path
@@ -72,6 +75,7 @@ class Int8Gate:
     max_metric_drop: float
     texts: Texts | None = None
     threads: int = 1
+    skip: Collection[str] = ()
     logits: dict[Int8Setting, Any] = field(default_factory=dict)
     reference_on_texts: Any = None
 
@@ -99,7 +103,7 @@ class Int8Gate:
 
     def load(self, setting: Int8Setting) -> SinglePredictor:
         """Quantise, and load the result."""
-        path = quantise(self.onnx_path, self.folder, setting)
+        path = quantise(self.onnx_path, self.folder, setting, self.skip)
         return load_single(self.folder, self.threads, "cpu", file_name=path.name)
 
     def attempt(self, setting: Int8Setting) -> gate.Variant:
@@ -116,6 +120,7 @@ class Int8Gate:
         if not setting.quantise_embeddings:
             variant.fp32_nodes.insert(0, EMBEDDINGS)
         variant.dynamic_int8 = True
+        variant.exact_without_vnni = is_marked_exact(path)
         task = predictor.task
         labels = task.stack_labels(self.rows.labels)
         gate.judge_int8(

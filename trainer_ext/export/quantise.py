@@ -2,16 +2,28 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import onnx
+from onnx import numpy_helper
+
+from trainer_ext.export.int8_embeddings import quantise_embeddings
+from trainer_ext.export.int8_weights import (
+    EXACT_MARK,
+    has_exact_products,
+    make_pair_safe,
+    quantise_pairs,
+)
 
 QUANTISED_FILE = "model_quantized.onnx"
+PRODUCTS = ("MatMul", "Gemm")
 
 
 @dataclass(frozen=True)
@@ -21,56 +33,80 @@ class Int8Setting:
     Attributes:
         name: for the report.
         quantise_embeddings: also store embedding tables in 8 bits, which makes the file smaller, not faster.
-        fp32_nodes: names of MatMul nodes of the float model that are not quantised.
-        keep_down_projections_fp32: leave MatMuls whose output is narrower than their input (the second of a
-            feed-forward pair, heads) in FP32. Their inputs have outliers, which take up most of the 256 levels of a
-            tensor. Source: Bondarenko et al., Understanding and Overcoming the Challenges of Efficient Transformer
-            Quantization (arXiv:2109.12948), section 3.
+        fp32_nodes: names of nodes (MatMul, Gemm, Gather) of the float model that are not quantised.
     """
 
     name: str
     quantise_embeddings: bool = True
     fp32_nodes: frozenset[str] = frozenset()
-    keep_down_projections_fp32: bool = False
-
-    @property
-    def operators(self) -> list[str]:
-        """The ONNX operators that are quantised."""
-        if self.quantise_embeddings:
-            return ["MatMul", "Gather"]
-        return ["MatMul"]
 
 
-# Smallest file first: a pretrained encoder's embeddings (Gather) are most of it. The gate goes on to the next setting
-# if accuracy drops too far, and every step keeps more in FP32.
-SETTINGS = (
-    Int8Setting("INT8 embeddings and MatMuls"),
-    Int8Setting(
-        "INT8 embeddings and MatMuls, FP32 down-projections", keep_down_projections_fp32=True
-    ),
-    Int8Setting("INT8 MatMuls, FP32 embeddings", quantise_embeddings=False),
-    Int8Setting(
-        "INT8 MatMuls, FP32 embeddings and down-projections",
-        quantise_embeddings=False,
-        keep_down_projections_fp32=True,
-    ),
-)
-
-
-def quantise(model_path: Path, folder: Path, setting: Int8Setting) -> Path:
+def quantise(
+    model_path: Path, folder: Path, setting: Int8Setting, skip: Collection[str] = ()
+) -> Path:
     """Write `model_quantized.onnx` into `folder` and return its path.
 
     Signed 8-bit weights with a scale per output channel; activations are scaled at run time.
+
+    Args:
+        model_path: the float model.
+        folder: gets the file.
+        setting: what is quantised.
+        skip: names of passes (`stages.INT8_PASSES`) that are left out.
     """
     target = folder / QUANTISED_FILE
     target.unlink(missing_ok=True)
-    fp32_nodes = fp32_matmuls(model_path, setting)
+    operators = ["MatMul"]
+    # Without its pass for embeddings, onnxruntime quantises them with one scale per table.
+    if setting.quantise_embeddings and "row_scales" in skip:
+        operators.append("Gather")
+    fp32_nodes = nodes_in_fp32(model_path, setting)
     with only_errors_logged():
         if has_optimum():
-            quantise_with_optimum(model_path, target, setting.operators, fp32_nodes)
+            quantise_with_optimum(model_path, target, operators, fp32_nodes)
         else:
-            quantise_with_onnxruntime(model_path, target, setting.operators, fp32_nodes)
+            quantise_with_onnxruntime(model_path, target, operators, fp32_nodes)
+    improve(model_path, target, setting, skip)
     return target
+
+
+def improve(model_path: Path, target: Path, setting: Int8Setting, skip: Collection[str]) -> None:
+    """Run our passes on the file that the quantiser made."""
+    model = onnx.load(target)
+    if "exact_weights" not in skip:
+        version = model_path.stat().st_mtime_ns
+        make_pair_safe(model, pair_safe_weights(model_path, version))
+    if setting.quantise_embeddings and "row_scales" not in skip:
+        quantise_embeddings(model, setting.fp32_nodes)
+    if has_exact_products(model):
+        model.metadata_props.add(key=EXACT_MARK, value="true")
+    onnx.save(model, target)
+
+
+@lru_cache(maxsize=1)
+def pair_safe_weights(model_path: Path, version: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return pair-safe weights and scales of all products with a constant, by the float weights' names.
+
+    The gate quantises one model with many settings, which differ in what stays in FP32 only: the last model's weights
+    are kept.
+
+    Args:
+        model_path: the float model.
+        version: a number that changes with the file.
+    """
+    graph = onnx.load(model_path).graph
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    quantised = {}
+    for node in graph.node:
+        if node.op_type not in PRODUCTS or node.input[1] not in tensors:
+            continue
+        weights = numpy_helper.to_array(tensors[node.input[1]])
+        if weights.ndim < 2 or weights.dtype != np.float32:
+            continue
+        if is_transposed(node):
+            weights = weights.T
+        quantised[node.input[1]] = quantise_pairs(weights)
+    return quantised
 
 
 def has_optimum() -> bool:
@@ -117,20 +153,19 @@ def quantise_with_onnxruntime(
     )
 
 
-def fp32_matmuls(model_path: Path, setting: Int8Setting) -> list[str]:
-    """Return the names of the MatMul nodes that are not quantised."""
-    names = set(setting.fp32_nodes)
+def nodes_in_fp32(model_path: Path, setting: Int8Setting) -> list[str]:
+    """Return the names of the nodes that are not quantised."""
+    names = list(setting.fp32_nodes)
     for name, shape in matmul_weights(model_path).items():
+        # A product of two activations (attention scores): INT8 costs accuracy and, without VNNI, time.
         if shape is None:
-            # A product of two activations (attention scores): INT8 costs accuracy and, without VNNI, time.
-            names.add(name)
-        elif setting.keep_down_projections_fp32 and shape[0] > shape[-1]:
-            names.add(name)
-    return sorted(names)
+            names.append(name)
+    # The quantiser turns Gemm into MatMul and Add before it compares names.
+    return [*names, *[f"{name}_MatMul" for name in names]]
 
 
 def matmul_weights(model_path: Path) -> dict[str, tuple[int, ...] | None]:
-    """Return the shape (inputs, outputs) of each MatMul node's constant, by the node's name; None without one."""
+    """Return the shape (inputs, outputs) of each product's constant, by the node's name; None without one."""
     # The shapes are in the graph: the weights of a large model stay on the disk.
     graph = onnx.load(model_path, load_external_data=False).graph
     constants: dict[str, tuple[int, ...]] = {}
@@ -141,10 +176,25 @@ def matmul_weights(model_path: Path) -> dict[str, tuple[int, ...] | None]:
             constants[node.output[0]] = tuple(node.attribute[0].t.dims)
     shapes: dict[str, tuple[int, ...] | None] = {}
     for node in graph.node:
-        if node.op_type == "MatMul":
-            known = [constants[name] for name in node.input if name in constants]
-            shapes[node.name] = known[0] if known else None
+        if node.op_type not in PRODUCTS:
+            continue
+        # A third input is a Gemm's bias.
+        known = [constants[name] for name in node.input[:2] if name in constants]
+        shape = None
+        if known:
+            shape = known[0]
+            if is_transposed(node):
+                shape = shape[::-1]
+        shapes[node.name] = shape
     return shapes
+
+
+def is_transposed(node: onnx.NodeProto) -> bool:
+    """Tell whether a Gemm holds its weights as (outputs, inputs)."""
+    for attribute in node.attribute:
+        if attribute.name == "transB":
+            return bool(attribute.i)
+    return False
 
 
 @contextmanager

@@ -125,6 +125,7 @@ def fill_stage(
                 options.max_metric_drop,
                 texts,
                 THREADS,
+                options.skip,
             )
             int8 = int8_gate.choose()
             record.details["setting"] = int8.variant.setting

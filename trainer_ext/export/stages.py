@@ -18,7 +18,7 @@ DEFAULT_STAGES = ("graph", "int8")
 OPTIONAL_STAGES = ("fp16", "ort", "openvino")
 # Changes within a stage that can be left out one by one.
 GRAPH_PASSES: tuple[str, ...] = ()
-INT8_PASSES: tuple[str, ...] = ()
+INT8_PASSES: tuple[str, ...] = ("exact_weights", "row_scales")
 
 logger = logging.getLogger(__name__)
 

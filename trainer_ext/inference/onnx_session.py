@@ -14,6 +14,9 @@ from trainer_ext.inference.session import Arrays
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 # Every operator that takes its activation scales from the run's own values has a name that begins like this.
 DYNAMIC_INT8 = b"DynamicQuantize"
+# `export.py` writes it into the metadata of a file none of whose 8-bit products can overflow 16 bits.
+EXACT_MARK = b"trainer_ext.exact_without_vnni"
+METADATA_BYTES = 1 << 16
 
 
 class OnnxSession:
@@ -51,7 +54,7 @@ class OnnxSession:
         if dynamic_int8:
             self.parallel_runs = threads
             threads = 1
-        options = session_options(threads)
+        options = session_options(threads, is_exact=dynamic_int8 and is_marked_exact(path))
         self._session = open_session(path, options, self.provider)
         self.input_names = [item.name for item in self._session.get_inputs()]
         self.output_names = [item.name for item in self._session.get_outputs()]
@@ -79,8 +82,13 @@ def open_session(path: Path, options: ort.SessionOptions, provider: str) -> ort.
     return session
 
 
-def session_options(threads: int) -> ort.SessionOptions:
-    """Return the options of every session, in the gate as in prediction."""
+def session_options(threads: int, is_exact: bool = False) -> ort.SessionOptions:
+    """Return the options of every session, in the gate as in prediction.
+
+    Args:
+        threads: of one run.
+        is_exact: whether the file's 8-bit products are exact on every CPU.
+    """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3  # errors only
@@ -90,10 +98,18 @@ def session_options(threads: int) -> ort.SessionOptions:
     options.add_session_config_entry(
         "optimization.disable_specified_optimizers", "SkipLayerNormFusion"
     )
-    if int8_saturates(instruction_set()):
+    if int8_saturates(instruction_set()) and not is_exact:
         # Weights become unsigned on loading: slower by a sixth, and the answers are those of a CPU with VNNI.
         options.add_session_config_entry("session.x64quantprecision", "1")
     return options
+
+
+def is_marked_exact(path: Path) -> bool:
+    """Tell whether an ONNX file says that its 8-bit products are exact on every CPU."""
+    with open(path, "rb") as file:
+        # Metadata comes last, behind the weights.
+        file.seek(max(0, path.stat().st_size - METADATA_BYTES))
+        return EXACT_MARK in file.read()
 
 
 def scales_at_run_time(path: Path) -> bool:
