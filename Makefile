@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 export HF_HUB_OFFLINE ?= 1
 SENTENCE ?= 味道不错，服务员态度很好，但是等位等了一个多小时，价格偏贵，不过停车很方便。
 
-.PHONY: help venv quickstart test test-all bench lint clean
+.PHONY: help venv quickstart test test-all test-js bench lint clean
 
 help:  ## show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -34,6 +34,10 @@ test: venv  ## the test suite (under 10 minutes on 2 cores)
 
 test-all: venv  ## the slow tests too
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile
+
+test-js: venv  ## transformers.js answers from an export as we do (needs Node)
+	npm install --prefix tests/node --ignore-scripts --no-package-lock --no-audit --no-fund
+	OMP_NUM_THREADS=1 $(RUN) -m pytest tests/export/test_transformers_js.py
 
 bench: venv  ## the ratios in the README, measured side by side
 	$(RUN) benchmarks/training_speed.py

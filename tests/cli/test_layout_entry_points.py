@@ -33,6 +33,7 @@ def test_the_hub_layout_has_no_file_twice(hub_export):
     assert {"tokenizer.json", "tokenizer_config.json", "export_report.json"} <= set(names)
     assert not {"model.onnx", "model_quantized.onnx", "vocab.txt"} & set(names)
     report = json.loads((hub_export / "export_report.json").read_text())
+    assert "prefix ## of this tokenizer" in report["notes"][-1]
     for variant in report["variants"][1:]:
         assert (hub_export / variant["file"]).stat().st_size == variant["bytes"]
 

@@ -9,7 +9,7 @@ import pytest
 from tests.inference.conftest import expected_logits, save_int8, save_model, save_onnx
 from trainer_ext.errors import UserError
 from trainer_ext.export.gate import Variant
-from trainer_ext.export.layout import arrange
+from trainer_ext.export.layout import arrange, notes_on
 from trainer_ext.export.options import ExportOptions
 from trainer_ext.export.publish import publish
 from trainer_ext.inference import load_predictor
@@ -187,3 +187,17 @@ def test_a_float_model_alone(tmp_path):
     save_onnx(folder / "onnx/model.onnx")
     logits = load_predictor(folder).logits(TEXTS)
     assert logits.tolist() == [expected_logits(text) for text in TEXTS]
+
+
+def test_a_vocabulary_that_transformers_js_reads_otherwise_is_noted(tmp_path):
+    """BPE with `##`, as `--from_scratch` trains it, split `team` into its letters there (seen)."""
+    (tmp_path / "config.json").write_text("{}")
+    for model, noted in (
+        ({"type": "BPE", "continuing_subword_prefix": "##"}, True),
+        ({"type": "BPE", "continuing_subword_prefix": None}, False),
+        ({"type": "WordPiece", "continuing_subword_prefix": "##"}, False),
+        ({"type": "Unigram"}, False),
+    ):
+        (tmp_path / "tokenizer.json").write_text(json.dumps({"model": model}))
+        assert bool(notes_on(tmp_path, "hub")) == noted
+        assert notes_on(tmp_path, "flat") == []

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from trainer_ext.export.gate import Variant
 from trainer_ext.export.options import LAYOUTS
+from trainer_ext.files import read_json
 from trainer_ext.inference.layout import ONNX_FOLDER, OPENVINO_FOLDER
 
 FLAT, HUB = LAYOUTS
@@ -39,3 +40,21 @@ def arrange(stage: Path, variants: Iterable[Variant], layout: str) -> None:
             moved[path.name] = f"{below}/{path.name}"
     for variant in variants:
         variant.file = moved.get(variant.file, variant.file)
+
+
+def notes_on(folder: Path, layout: str) -> list[str]:
+    """Return what the Hub's tools do otherwise than this project with the model in a folder.
+
+    The BPE of transformers.js knows no prefix for the pieces within a word (`##`), which vocabularies of
+    `--from_scratch` have. It gives no error, but other token ids.
+    """
+    if layout == FLAT:
+        return []
+    model = read_json(folder / "tokenizer.json")["model"]
+    prefix = model.get("continuing_subword_prefix")
+    if model["type"] != "BPE" or not prefix:
+        return []
+    return [
+        f"transformers.js does not know the prefix {prefix} of this tokenizer (BPE): it splits words otherwise, "
+        "and the model would answer otherwise there"
+    ]

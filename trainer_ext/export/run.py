@@ -13,7 +13,7 @@ from trainer_ext.export.eval_rows import EvalRows, evaluation_rows
 from trainer_ext.export.frontier import markdown
 from trainer_ext.export.int8 import Int8Choice, Int8Gate
 from trainer_ext.export.latency import measure_latency
-from trainer_ext.export.layout import arrange
+from trainer_ext.export.layout import arrange, notes_on
 from trainer_ext.export.options import ExportOptions
 from trainer_ext.export.picture import export_picture
 from trainer_ext.export.publish import publish
@@ -65,6 +65,7 @@ def export_model(options: ExportOptions, replaced: Sequence[Path] = ()) -> Expor
     with scratch_folder(options.output_dir) as stage:
         report = fill_stage(stage, options, session.model, pytorch, rows, texts)
         arrange(stage, report.variants, options.layout)
+        report.notes += notes_on(stage, options.layout)
         write_report(stage, report)
         publish(stage, options.output_dir, replaced)
     return report
