@@ -16,7 +16,7 @@ $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; assert (3, 10) <= v <= (3, 12), f"Python 3.10 to 3.12 is needed, not {v}: make PYTHON=python3.11"'
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt setuptools wheel torch
-	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[test,dev,bench]'
+	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[optimum,onnx,test,dev,bench]'
 	@touch $@
 
 quickstart: venv  ## train on the embedded reviews, export to ONNX and INT8, predict (under 6 minutes on 2 cores)

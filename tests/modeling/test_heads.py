@@ -112,7 +112,7 @@ def test_new_parameters_are_in_one_group_at_the_heads_rate_and_reload(name, tmp_
 def test_onnx_has_the_same_logits(name, tmp_path):
     model = pooled(name).eval()
     model.config.pipeline = {"input_names": ["input_ids", "attention_mask"]}
-    session = onnxruntime.InferenceSession(export_onnx(model, tmp_path))
+    session = onnxruntime.InferenceSession(export_onnx(model, tmp_path).path)
     ids, mask = torch.randint(5, 39, (3, 7)), torch.ones(3, 7, dtype=torch.long)
     mask[1, 4:] = 0
     (logits,) = session.run(["logits"], {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})

@@ -17,7 +17,7 @@ from trainer_ext.arguments.fields import option
 from trainer_ext.arguments.files import FileOptions, file_options
 from trainer_ext.cli.options import CommandOptions, read_options
 from trainer_ext.errors import UserError
-from trainer_ext.export.options import LAYOUTS, ExportOptions
+from trainer_ext.export.options import EXPORTERS, LAYOUTS, ExportOptions
 from trainer_ext.export.stages import OPTIONAL_STAGES
 from trainer_ext.tracking.artifacts.resolve import resolve_model
 
@@ -61,6 +61,11 @@ class ExportFlags(FileOptions, CommandOptions):
     )
     max_eval_samples: int | None = option(None, "Use only the first N rows of the file.", minimum=1)
     benchmark: bool = option(False, "Add a latency table: batches of 1, 8 and 32.")
+    exporter: str = option(
+        "auto",
+        "What writes the ONNX file; auto: Optimum if it can, else torch.",
+        choices=EXPORTERS,
+    )
     skip: list[str] = option(
         [], "Stages or passes to leave out (docs/export.md lists them).", metavar="STAGE"
     )
@@ -106,6 +111,7 @@ def export_options(flags: ExportFlags, model: Path) -> ExportOptions:
         benchmark=flags.benchmark,
         layout=flags.layout,
         trust_remote_code=flags.trust_remote_code,
+        exporter=flags.exporter,
         skip=tuple(flags.skip),
         also=tuple(flags.also),
         files=file_options(flags),

@@ -29,6 +29,7 @@ def export(
     max_metric_drop: float = 0.5,
     max_eval_samples: int | None = None,
     benchmark: bool = False,
+    exporter: str = "auto",
     skip: Sequence[str] = (),
     also: Sequence[str] = (),
     layout: str = "flat",
@@ -48,6 +49,7 @@ def export(
         max_metric_drop: largest drop of the task's metric allowed for INT8, in points.
         max_eval_samples: use only the first rows; None: all.
         benchmark: measure latencies for batches of 1, 8 and 32.
+        exporter: what writes the ONNX file: `optimum`, `torch`, or `auto`, Optimum if it can.
         skip: stages and passes to leave out (docs/export.md lists them).
         also: optional stages to run.
         layout: `flat`, or `hub`: the models in `output_dir/onnx`, where transformers.js and the Hub look for them.
@@ -100,6 +102,7 @@ def export(
         benchmark=benchmark,
         layout=layout,
         trust_remote_code=trust_remote_code,
+        exporter=exporter,
         skip=tuple(skip),
         also=tuple(also),
         unlabelled_file=str(unlabelled_file) if unlabelled_file is not None else None,

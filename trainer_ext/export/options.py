@@ -11,6 +11,7 @@ from trainer_ext.files import check_folder
 
 # `hub` has the models in the folders where the Hub's tools look for them (export/layout.py).
 LAYOUTS = ("flat", "hub")
+EXPORTERS = ("auto", "optimum", "torch")
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class ExportOptions:
         benchmark: measure latencies for batches of 1, 8 and 32.
         layout: `flat`, or `hub`: the models in the folders that the Hub's tools read.
         trust_remote_code: run code shipped with the checkpoint.
+        exporter: `optimum`, `torch` or `auto`.
         skip: stages and passes that are left out.
         also: optional stages that run.
         unlabelled_file: texts without labels on which INT8 is compared with float; None: those of the training file, if
@@ -36,7 +38,8 @@ class ExportOptions:
             read them.
 
     Raises:
-        UserError: for a number out of range, a stage that does not exist, and an output folder that cannot be written.
+        UserError: for a number out of range, a stage or exporter that does not exist, and an output folder that cannot
+            be written.
     """
 
     model: Path
@@ -47,6 +50,7 @@ class ExportOptions:
     benchmark: bool = False
     layout: str = "flat"
     trust_remote_code: bool = False
+    exporter: str = "auto"
     skip: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
     unlabelled_file: str | None = None
@@ -63,6 +67,8 @@ class ExportOptions:
             raise UserError(f"--max_metric_drop {self.max_metric_drop} is not a number of points")
         if self.max_eval_samples is not None:
             check_range("--max_eval_samples", self.max_eval_samples, 1)
+        if self.exporter not in EXPORTERS:
+            raise UserError(f"--exporter {self.exporter} is not one of {', '.join(EXPORTERS)}")
         self.check_files()
         check_skip(self.skip)
         check_also(self.also)

@@ -100,11 +100,12 @@ def fill_stage(
     variants = [checkpoint]
     predictors = {"pytorch": pytorch}
 
-    with stages.run("onnx"):
+    with stages.run("onnx") as record:
         plain_pipeline = None
         if not isinstance(model, EncoderWithHead):
             plain_pipeline = pytorch.pipeline
-        onnx_path = export_onnx(model, stage, plain_pipeline)
+        onnx_path, used, why = export_onnx(model, stage, plain_pipeline, options.exporter)
+        record.details = {"exporter": used, "why": why}
         copy_tokenizer(options.model, stage)
     onnx_predictor = load_single(stage, THREADS, "cpu", file_name=onnx_path.name)
     exported, _ = gate.run_variant("onnx", onnx_path, onnx_predictor, rows, reference)

@@ -1,86 +1,109 @@
-"""A checkpoint to ONNX through Optimum, with dynamic batch and length."""
+"""A checkpoint to ONNX, with dynamic batch and length: through Optimum where it can, else through torch alone."""
 
+import logging
 import shutil
-import warnings
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-import torch
-from optimum.exporters.onnx import export
-from optimum.exporters.tasks import TasksManager
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from trainer_ext.data.preprocessing.pipeline import Pipeline
 from trainer_ext.errors import UserError, describe_error
-from trainer_ext.export.exported import encoder_config, exported_config, has_token_head
+from trainer_ext.export.exported import exported_config
 from trainer_ext.export.publish import TOKENIZER_FILES
 from trainer_ext.modeling.plain import convert_tokenizer
 
-# Its inputs and its output `logits` fit every head of ours; a token head adds an output.
-TASK = "text-classification"
-TOKEN_LOGITS = {"token_logits": {0: "batch_size", 1: "sequence_length"}}
+ONNX_FILE = "model.onnx"
 
-Axes = dict[str, dict[int, str]]
+logger = logging.getLogger(__name__)
 
 
-def export_onnx(model: PreTrainedModel, folder: Path, pipeline: Pipeline | None = None) -> Path:
-    """Write model.onnx and config.json into `folder`; return the path of model.onnx.
+class OnnxExport(NamedTuple):
+    """An exported file, which exporter wrote it, and why it was this one."""
+
+    path: Path
+    exporter: str
+    why: str
+
+
+def export_onnx(
+    model: PreTrainedModel, folder: Path, pipeline: Pipeline | None = None, exporter: str = "auto"
+) -> OnnxExport:
+    """Write model.onnx and config.json into `folder`.
 
     The config is the *encoder's*, with our head's labels and pipeline added: plain transformers and Optimum read it.
+    A model beyond 2 GB has its weights in model.onnx_data, beside it.
 
     Args:
         model: of a checkpoint of ours, or a plain classifier.
-        folder: where the files go.
+        folder: gets the files.
         pipeline: of a plain classifier, which does not bring one.
+        exporter: `optimum`, `torch`, or `auto`: Optimum if it is installed and knows the encoder, else torch.
 
     Raises:
-        UserError: for an encoder that Optimum cannot export.
+        UserError: if the exporter is not installed, or cannot export this encoder.
     """
+    path = folder / ONNX_FILE
     config = exported_config(model, pipeline)
-    input_names = config.pipeline["input_names"]
-    onnx_config = onnx_config_class(model, input_names)(config, task=TASK)
     model.train(False)
-    with warnings.catch_warnings():
-        # Python values that the trace makes constants. If one mattered, the gate's rows of other lengths would show it.
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
-        warnings.filterwarnings("ignore", "Constant folding")  # a slice that is left as it is
-        export(model, onnx_config, folder / "model.onnx")
+    used, why = run_exporter(model, config, path, exporter)
     config.save_pretrained(folder)
-    return folder / "model.onnx"
+    logger.info("exported by %s: %s", used, why)
+    return OnnxExport(path, used, why)
 
 
-def onnx_config_class(model: PreTrainedModel, input_names: Sequence[str]) -> type[Any]:
-    """Return the encoder's ONNX config with the inputs of our tokenizer and the outputs of our heads.
+def run_exporter(
+    model: PreTrainedModel, config: PretrainedConfig, path: Path, exporter: str
+) -> tuple[str, str]:
+    """Write `path` with the exporter that was asked for.
+
+    Returns:
+        Which exporter it was, and why.
 
     Raises:
-        UserError: for an encoder that Optimum does not know.
+        UserError: if it is not installed, or cannot export this encoder; of `auto` if neither can.
     """
-    model_type = encoder_config(model).model_type
+    if exporter == "optimum":
+        use_optimum(model, config, path)
+        return "optimum", "asked for by --exporter"
+    if exporter == "torch":
+        use_torch(model, config, path)
+        return "torch", "asked for by --exporter"
     try:
-        constructor = TasksManager.get_exporter_config_constructor(
-            "onnx", model_type=model_type, task=TASK, library_name="transformers"
-        )
-    except (KeyError, ValueError) as error:
+        use_optimum(model, config, path)
+        return "optimum", "Optimum is installed and knows the encoder"
+    except UserError as error:
+        why = str(error)
+    try:
+        use_torch(model, config, path)
+    except UserError as error:
+        raise UserError(f"{why}; and {error}") from error
+    return "torch", why
+
+
+def use_optimum(model: PreTrainedModel, config: PretrainedConfig, path: Path) -> None:
+    """Export through Optimum, or raise `UserError`."""
+    try:
+        # Here: it may not be installed, or be one that does not go with this version of transformers.
+        from trainer_ext.export.with_optimum import export_with_optimum
+    except ImportError as error:
         raise UserError(
-            f"Optimum does not export {model_type} encoders: {describe_error(error)}"
+            "Optimum cannot be used here, which needs pip install 'trainer-ext[optimum]' "
+            f"({describe_error(error)})"
         ) from error
-    encoder_onnx_config: Any = constructor.func
-    tags_tokens = has_token_head(model)
+    export_with_optimum(model, config, path)
 
-    class HeadOnnxConfig(encoder_onnx_config):
-        @property
-        def inputs(self) -> Axes:
-            return {name: axes for name, axes in super().inputs.items() if name in input_names}
 
-        @property
-        def outputs(self) -> Axes:
-            outputs: Axes = dict(super().outputs)
-            if tags_tokens:
-                outputs.update(TOKEN_LOGITS)
-            return outputs
-
-    return HeadOnnxConfig
+def use_torch(model: PreTrainedModel, config: PretrainedConfig, path: Path) -> None:
+    """Export through `torch.onnx.export`, or raise `UserError`."""
+    try:
+        from trainer_ext.export.with_torch import export_with_torch
+    except ImportError as error:
+        raise UserError(
+            "torch's exporter cannot be used here, which needs pip install 'trainer-ext[onnx]' "
+            f"({describe_error(error)})"
+        ) from error
+    export_with_torch(model, config.pipeline["input_names"], path)
 
 
 def copy_tokenizer(checkpoint: Path, folder: Path) -> None:
