@@ -408,11 +408,17 @@ def test_scores_are_headed_by_the_file(tiny_model, tmp_path):
 
 
 def test_to_evaluate_without_labels(tiny_model, tmp_path, capsys):
-    """The error advises no flag that `predict` does not have."""
+    """The error advises flags that name the columns, and the way then is free."""
     path = write(tmp_path / "a.csv", "review,topic\ngood,pos\n")
     with pytest.raises(UserError, match="no column 'label'.*columns of the training") as error:
         main(["--model", str(tiny_model), "--input", path, "--evaluate"])
-    assert "--label_columns" not in str(error.value)
+    assert "--text_column and --label_columns" in str(error.value)
+    output = str(tmp_path / "answers.jsonl")
+    common = ["--model", str(tiny_model), "--input", path, "--output", output]
+    main([*common, "--evaluate", "--label_columns", "topic"])
+    assert "accuracy" in capsys.readouterr().out
+    with pytest.raises(UserError, match="--label_columns is for --evaluate"):
+        main([*common, "--label_columns", "topic"])
     with pytest.raises(UserError, match="no column 'day'.*--keep_columns name") as error:
         main(
             ["--model", str(tiny_model), "--input", path, "--output", "-", "--keep_columns", "day"]

@@ -19,6 +19,7 @@ from trainer_ext.cli.options import CommandOptions, read_options
 from trainer_ext.errors import UserError
 from trainer_ext.export.options import EXPORTERS, LAYOUTS, ExportOptions
 from trainer_ext.export.stages import OPTIONAL_STAGES
+from trainer_ext.tasks import TASKS
 from trainer_ext.tracking.artifacts.resolve import resolve_model
 
 if TYPE_CHECKING:
@@ -54,7 +55,9 @@ class ExportFlags(FileOptions, CommandOptions):
         [], "Label columns of --eval_file (default: as in training, else 'label')."
     )
     task: str | None = option(
-        None, "What a checkpoint of plain transformers predicts, if its config.json does not say."
+        None,
+        "What a checkpoint of plain transformers predicts, if its config.json does not say.",
+        choices=tuple(TASKS),
     )
     max_metric_drop: float = option(
         0.5, "Largest drop of the task's metric allowed for INT8, in points."

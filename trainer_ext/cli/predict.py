@@ -32,6 +32,7 @@ from trainer_ext.data.io.answers import (
 from trainer_ext.data.io.readers import file_format
 from trainer_ext.errors import UserError
 from trainer_ext.files import is_stream
+from trainer_ext.tasks import TASKS
 
 if TYPE_CHECKING:
     from trainer_ext.inference import Predictor
@@ -39,8 +40,8 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 EVALUATED_COLUMNS = (
-    "; --evaluate needs the label columns of the training, under the same names "
-    "(--text_column names another column of texts)"
+    "; --evaluate needs the columns of the training, unless --text_column and --label_columns name "
+    "others"
 )
 logger = logging.getLogger(__name__)
 
@@ -85,6 +86,11 @@ class ModelOptions:
     )
     batch_size: int = option(8, "Rows in one run; INT8 on a CPU runs one.", minimum=1)
     trust_remote_code: bool = option(False, "Run code shipped with a checkpoint.")
+    task: str | None = option(
+        None,
+        "What a checkpoint of plain transformers predicts, if its config.json does not say.",
+        choices=tuple(TASKS),
+    )
 
 
 @dataclass(kw_only=True)
@@ -102,6 +108,9 @@ class InputOptions:
         None, "Column that names a row (default: as in training, else 'id')."
     )
     evaluate: bool = option(False, "The input is labelled: print and save the metrics.")
+    label_columns: list[str] = option(
+        [], "With --evaluate: its label columns (default: as in training, else 'label')."
+    )
 
 
 @dataclass(kw_only=True)
@@ -175,6 +184,8 @@ def check_input(options: PredictOptions) -> None:
         )
     if options.evaluate and not options.input:
         raise UserError("--evaluate needs labelled rows: give --input FILE")
+    if options.label_columns and not options.evaluate:
+        raise UserError("--label_columns is for --evaluate, which is not given")
     # Answers lie row by row beside the input: a row left out would shift all after it.
     if options.drop_missing and not options.evaluate:
         raise UserError(
@@ -232,6 +243,7 @@ def load(options: PredictOptions) -> "Predictor":
         file_name=options.file_name,
         ensemble=options.ensemble,
         trust_remote_code=options.trust_remote_code,
+        task=options.task,
     )
     models = ", ".join(options.model)
     logger.info("%s: %s, %s", models, predictor.task.name, predictor.description)
@@ -314,9 +326,10 @@ def evaluate(predictor: "Predictor", options: PredictOptions) -> None:
     from trainer_ext.reports.tables import metrics_table
 
     assert options.input is not None
-    task = predictor.task
-    text_column = options.text_column or predictor.pipeline.text_column
-    # A model knows its label columns; only the text may be called otherwise in another file.
+    # A model knows its columns, which may be called otherwise in another file.
+    pipeline = predictor.pipeline.with_columns(options.text_column, options.label_columns)
+    task = pipeline.task
+    text_column = pipeline.text_column
     columns = task.label_space.columns
     labelled = labelled_rows(
         options.input, task, text_column, columns, file_options(options), hint=EVALUATED_COLUMNS

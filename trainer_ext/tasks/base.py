@@ -112,12 +112,16 @@ class Task(OutputMethods):
         return self.label_space.columns
 
     def with_columns(self, columns: Sequence[str]) -> "Task":
-        """Return the task for a file whose label columns are called otherwise, in the same order.
+        """Return the task for a file whose label columns are called otherwise.
+
+        Columns of the model's own names are read by name, others in its order.
 
         Raises:
             UserError: if they are not as many.
         """
         known = self.label_space.columns
+        if set(columns) == set(known):
+            return self
         if self.fixed_columns or len(columns) != len(known):
             expected = ", ".join(self.fixed_columns or known)
             raise UserError(

@@ -93,6 +93,8 @@ class MultiLabel(Task):
         Raises:
             UserError: for another number of columns, and for some that are classes beside some that are not.
         """
+        if set(columns) == set(self.label_space.columns):
+            return self
         classes = self.label_space.classes
         found = [normalise(column) for column in columns]
         if len(columns) == 1:
