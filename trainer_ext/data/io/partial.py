@@ -183,7 +183,7 @@ def partial_output(
         UserError: if it is of another input, model or form, or if another process writes the same output.
     """
     target = Path(path).absolute()
-    folder = target.with_name(f"{target.name}.partial")
+    folder = partial_folder(target)
     with locked_folder(folder, path):
         state = State()
         if resume:
@@ -200,6 +200,11 @@ def partial_output(
             keep_or_remove(output, error)
             raise
         output.finish()
+
+
+def partial_folder(target: Path) -> Path:
+    """Return where an output lies until it is complete."""
+    return target.with_name(f"{target.name}.partial")
 
 
 def find_state(folder: Path, path: str, identify: Callable[[], Identity]) -> State:
