@@ -1,0 +1,113 @@
+"""The passes together: the same answers, fewer nodes, and what cannot be rewritten stays."""
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper
+
+from tests.export.graph.conftest import FAMILIES
+from trainer_ext.export.graph import PASSES, PassResult, optimise, optimise_graph
+
+
+def answers(path, lengths=((5,), (9, 4, 1), (40, 17))):
+    """The outputs for random texts, padded to the longest of each batch."""
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    generator = np.random.default_rng(3)
+    outputs = []
+    for batch in lengths:
+        ids = generator.integers(2, 90, (len(batch), max(batch)))
+        mask = np.int64(np.arange(max(batch)) < np.array(batch)[:, None])
+        inputs = {"input_ids": ids * mask, "attention_mask": mask, "token_type_ids": ids % 2}
+        names = [item.name for item in session.get_inputs()]
+        outputs += session.run(None, {name: inputs[name] for name in names})
+    return outputs
+
+
+def assert_same(before, after):
+    for expected, found in zip(answers(before), answers(after), strict=True):
+        np.testing.assert_allclose(found, expected, atol=2e-5 * np.abs(expected).max())
+
+
+def count(path, operator):
+    return sum(node.op_type == operator for node in onnx.load(path).graph.node)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_answers_as_before(family, exported, tmp_path):
+    source, target = exported(family), tmp_path / "model.onnx"
+    report = optimise_graph(source, target)
+    assert [each.name for each in report.passes] == list(PASSES)
+    assert not [each for each in report.passes if "undone" in each.reason]
+    assert_same(source, target)
+    before, after = onnx.load(source), onnx.load(target)
+    assert after.graph.input == before.graph.input
+    assert [item.name for item in after.graph.output] == [item.name for item in before.graph.output]
+    assert {item.domain for item in after.opset_import} <= {"", "ai.onnx"}
+    assert len(after.graph.node) < len(before.graph.node)
+
+
+def test_places_changed_in_bert(exported, tmp_path):
+    """Two layers: q, k and v of each; of the last one query, attention output and both of the feed-forward."""
+    target = tmp_path / "model.onnx"
+    report = optimise_graph(exported("bert"), target)
+    places = {each.name: each.changed for each in report.passes}
+    assert places["scale"] == 4  # queries and keys
+    assert places["qkv"] == 2
+    assert places["first_token"] == 4
+    # Joined: qkv and kv; alone: the last query, and in each layer the output, and the feed-forward's two; q k and p v.
+    assert count(target, "MatMul") == 2 + 1 + 2 * 3 + 2 * 2
+    assert count(target, "Sqrt") == 0
+
+
+def test_a_pass_that_changes_answers_is_undone(exported, tmp_path, monkeypatch):
+    def halve(graph):
+        for name in graph.initializers:
+            if name == "head.bias":
+                graph.initializers[name] = onnx.numpy_helper.from_array(
+                    np.zeros(3, np.float32), name
+                )
+        return 1
+
+    def fail(graph):
+        graph.nodes.clear()
+        raise KeyError("no such tensor")
+
+    monkeypatch.setattr(optimise, "PASSES", {"halve": halve, "fail": fail})
+    source, target = exported("bert"), tmp_path / "model.onnx"
+    halved, failed = optimise.apply_passes(optimise.PASSES, source, target, ()).passes
+    assert halved.changed == 0
+    assert halved.reason.startswith("undone: logits differs by ")
+    assert failed.reason.startswith("undone: ")
+    assert_same(source, target)
+
+
+def test_passes_are_left_out_by_name(exported, tmp_path):
+    source, target = exported("bert"), tmp_path / "model.onnx"
+    report = optimise_graph(source, target, skip=list(PASSES))
+    assert report.passes == [PassResult(name, 0, "skipped") for name in PASSES]
+    assert len(onnx.load(target).graph.node) <= len(onnx.load(source).graph.node)
+
+
+def test_a_graph_with_other_inputs_is_left_as_it_is(tmp_path):
+    value = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["n", 3])
+    result = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])
+    node = helper.make_node("Relu", ["pixels"], ["y"], name="relu")
+    graph = helper.make_graph([node], "g", [value], [result])
+    onnx.save(helper.make_model(graph, ir_version=10), tmp_path / "a.onnx")
+    report = optimise_graph(tmp_path / "a.onnx", tmp_path / "b.onnx")
+    assert {each.changed for each in report.passes} == {0}
+    assert "pixels is not (batch, length) whole numbers" in report.passes[0].reason
+    assert onnx.load(tmp_path / "b.onnx").graph.node == onnx.load(tmp_path / "a.onnx").graph.node
+
+
+@pytest.mark.parametrize(
+    "pooling, token_classes", [("mean", 0), ("cls", 5), ("weighted_layers", 0)]
+)
+def test_all_tokens_are_computed_where_something_reads_them(
+    pooling, token_classes, exported, tmp_path
+):
+    source, target = exported("bert", pooling, token_classes), tmp_path / "model.onnx"
+    report = optimise_graph(source, target)
+    assert {each.name: each.changed for each in report.passes}["first_token"] == 0
+    assert_same(source, target)

@@ -1,0 +1,62 @@
+"""Shapes of tensors: inferred, and named by what was seen when the graph ran."""
+
+from collections.abc import Iterable, Sequence
+
+import onnx
+
+# Optimum's names for the dimensions of token ids.
+DIMENSIONS = ("batch_size", "sequence_length")
+
+Dimension = int | str | None
+Shape = tuple[Dimension, ...]
+
+
+def infer_shapes(model: onnx.ModelProto) -> dict[str, Shape]:
+    """Return the shape of each tensor as far as ONNX can tell it, values of shape arithmetic included."""
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    shapes: dict[str, Shape] = {}
+    graph = inferred.graph
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        tensor = value.type.tensor_type
+        if tensor.HasField("shape"):
+            shapes[value.name] = tuple(dimension_of(each) for each in tensor.shape.dim)
+    return shapes
+
+
+def name_dimensions(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
+    """Give token ids, masks and token types the same names for batch and length, which exporters need not do."""
+    for value in model.graph.input:
+        dimensions = value.type.tensor_type.shape.dim
+        if value.name in names and len(dimensions) == 2:
+            for dimension, name in zip(dimensions, DIMENSIONS, strict=True):
+                if not dimension.HasField("dim_value"):
+                    dimension.dim_param = name
+    return model
+
+
+def described_shapes(shapes: dict[str, Shape]) -> Iterable[onnx.ValueInfoProto]:
+    """Return shapes as ONNX writes them, for inference to start from."""
+    for name, shape in shapes.items():
+        value = onnx.ValueInfoProto(name=name)
+        for dimension in shape:
+            added = value.type.tensor_type.shape.dim.add()
+            if isinstance(dimension, str):
+                added.dim_param = dimension
+        yield value
+
+
+def dimension_of(dimension: onnx.TensorShapeProto.Dimension) -> Dimension:
+    """Return a dimension as a number, a name, or None if nothing is known of it."""
+    if dimension.HasField("dim_value"):
+        return int(dimension.dim_value)
+    return dimension.dim_param or None
+
+
+def static_product(sizes: Sequence[Dimension]) -> int | None:
+    """Return the product of dimensions, None if one is dynamic."""
+    total = 1
+    for size in sizes:
+        if not isinstance(size, int) or size <= 0:
+            return None
+        total *= size
+    return total
