@@ -11,6 +11,7 @@ from trainer_ext.export import gate
 from trainer_ext.export.certainty import how_sure
 from trainer_ext.export.eval_rows import EvalRows, evaluation_rows
 from trainer_ext.export.frontier import markdown
+from trainer_ext.export.graph import optimise_graph
 from trainer_ext.export.int8 import Int8Choice, Int8Gate
 from trainer_ext.export.latency import measure_latency
 from trainer_ext.export.layout import arrange, notes_on
@@ -107,6 +108,9 @@ def fill_stage(
         onnx_path, used, why = export_onnx(model, stage, plain_pipeline, options.exporter)
         record.details = {"exporter": used, "why": why}
         copy_tokenizer(options.model, stage)
+    if stages.wanted("graph"):
+        with stages.run("graph") as record:
+            record.details = optimise_graph(onnx_path, onnx_path, options.skip).to_dict()
     onnx_predictor = load_single(stage, THREADS, "cpu", file_name=onnx_path.name)
     exported, _ = gate.run_variant("onnx", onnx_path, onnx_predictor, rows, reference)
     gate.judge_onnx(exported)

@@ -93,7 +93,7 @@ def exported(tmp_path_factory):
         key = (family, pooling, token_classes)
         if key not in made:
             folder = tmp_path_factory.mktemp(family)
-            made[key] = export_onnx(build(*key), folder)
+            made[key] = export_onnx(build(*key), folder)[0]
         return made[key]
 
     return export

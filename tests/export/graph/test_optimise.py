@@ -8,6 +8,7 @@ from onnx import TensorProto, helper
 
 from tests.export.graph.conftest import FAMILIES
 from trainer_ext.export.graph import PASSES, PassResult, optimise, optimise_graph
+from trainer_ext.export.stages import GRAPH_PASSES
 
 
 def answers(path, lengths=((5,), (9, 4, 1), (40, 17))):
@@ -45,6 +46,10 @@ def test_every_family_answers_as_before(family, exported, tmp_path):
     assert [item.name for item in after.graph.output] == [item.name for item in before.graph.output]
     assert {item.domain for item in after.opset_import} <= {"", "ai.onnx"}
     assert len(after.graph.node) < len(before.graph.node)
+
+
+def test_flags_know_every_pass():
+    assert tuple(PASSES) == GRAPH_PASSES
 
 
 def test_places_changed_in_bert(exported, tmp_path):

@@ -298,6 +298,8 @@ class Graph:
             del model.graph.output[:]
             model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
         outside = model.ByteSize() > LARGEST_MESSAGE
+        # Weights would be appended to a file that is there.
+        path.with_name(f"{path.name}_data").unlink(missing_ok=True)
         onnx.save(
             model,
             path,
