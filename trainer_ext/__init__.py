@@ -2,7 +2,7 @@
 
 Importing this package loads nothing heavy, so that prediction from an ONNX folder stays light. As soon as
 transformers is imported beside it, the model class is registered: `AutoModelForSequenceClassification` loads our
-checkpoints after `import trainer_ext`.
+checkpoints after `import trainer_ext`, and so does Optimum with `export=True`.
 """
 
 import contextlib
@@ -67,6 +67,12 @@ def _and_register(execute, module) -> None:
     importlib.import_module("trainer_ext.modeling")
 
 
+def _and_register_with_optimum(execute, module) -> None:
+    """Register our model with Optimum's exporters once they are there."""
+    execute(module)
+    importlib.import_module("trainer_ext.export.optimum_registration")
+
+
 def _silently(execute, module) -> None:
     """Without what the module prints: with WANDB_MODE=offline a line on standard output, tracked or not."""
     with contextlib.redirect_stdout(io.StringIO()):
@@ -77,4 +83,9 @@ if "transformers" in sys.modules:
     importlib.import_module("trainer_ext.modeling")
 else:
     sys.meta_path.insert(0, _Around("transformers", _and_register))
+# The package and not its part with the registry: ours imports both.
+if "optimum.exporters.onnx" in sys.modules:
+    importlib.import_module("trainer_ext.export.optimum_registration")
+else:
+    sys.meta_path.insert(0, _Around("optimum.exporters.onnx", _and_register_with_optimum))
 sys.meta_path.insert(0, _Around("transformers.integrations.integration_utils", _silently))
