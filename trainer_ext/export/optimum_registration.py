@@ -31,7 +31,7 @@ class EncoderWithHeadOnnxConfig(TextEncoderOnnxConfig):
     def inputs(self) -> Axes:
         """Return what the tokenizer makes, with its dynamic axes."""
         axes = {0: "batch_size", 1: "sequence_length"}
-        return {name: axes for name in self._config.pipeline["input_names"]}
+        return dict.fromkeys(self._config.pipeline["input_names"], axes)
 
 
 def register() -> None:
