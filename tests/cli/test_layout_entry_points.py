@@ -22,6 +22,7 @@ def hub_export(topic_checkpoint, tmp_path_factory) -> Path:
         (folder / name).write_text("of an earlier export")
     # Thirty rows: one flipped label is three points.
     flags = ("--output_dir", folder, "--max_metric_drop", "10", "--layout", "hub")
+    flags += ("--also", "fp16", "ort")
     shown = run_ok("export.py", topic_checkpoint, *flags).stdout
     assert f"Use {folder}/onnx/model_quantized.onnx" in shown
     return folder
@@ -34,6 +35,9 @@ def test_the_hub_layout_has_no_file_twice(hub_export):
     assert not {"model.onnx", "model_quantized.onnx", "vocab.txt"} & set(names)
     report = json.loads((hub_export / "export_report.json").read_text())
     assert "prefix ## of this tokenizer" in report["notes"][-1]
+    names = [variant["name"] for variant in report["variants"]]
+    assert names == ["pytorch", "onnx", "int8", "fp16", "ort"]
+    assert all(variant["good"] for variant in report["variants"])
     for variant in report["variants"][1:]:
         assert (hub_export / variant["file"]).stat().st_size == variant["bytes"]
 
@@ -68,3 +72,25 @@ def test_optimum_answers_as_we_do(hub_export, name):
         theirs.append(outputs.logits[0].numpy())
     ours = load_predictor(hub_export, 1, file_name=name).logits(TEXTS)
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_the_prepared_file_is_the_int8_model(hub_export):
+    """On the machine of its export it answers for the portable one, to the bit."""
+    prepared = load_predictor(hub_export, 1)
+    assert prepared.session.file_name == "model_quantized.ort"
+    portable = load_predictor(hub_export, 1, file_name="model_quantized.onnx")
+    assert np.array_equal(prepared.logits(TEXTS), portable.logits(TEXTS))
+    operators = (hub_export / "onnx/required_operators.config").read_text()
+    assert "DynamicQuantizeLinear" in operators
+
+
+def test_half_precision_is_close_to_float(hub_export):
+    """Proven on the CPU; a GPU runs it with `--provider cuda --file_name model_fp16.onnx`."""
+    half = load_predictor(hub_export, 1, file_name="model_fp16.onnx").logits(TEXTS)
+    whole = load_predictor(hub_export, 1, file_name="model.onnx").logits(TEXTS)
+    np.testing.assert_allclose(half, whole, atol=5e-3)
+    assert not np.array_equal(half, whole)
+    sizes = [
+        (hub_export / "onnx" / name).stat().st_size for name in ("model_fp16.onnx", "model.onnx")
+    ]
+    assert sizes[0] < sizes[1]

@@ -16,6 +16,7 @@ from trainer_ext.export.int8 import Int8Choice, Int8Gate
 from trainer_ext.export.graph import optimise_graph
 from trainer_ext.export.latency import measure_latency
 from trainer_ext.export.layout import arrange, notes_on
+from trainer_ext.export.optional import optional_variants
 from trainer_ext.export.options import ExportOptions
 from trainer_ext.export.picture import export_picture
 from trainer_ext.export.publish import publish
@@ -139,10 +140,16 @@ def fill_stage(
         variants.append(int8.variant)
         predictors["int8"] = int8.predictor
 
-    gate.add_latencies(variants, predictors, rows.texts)
+    proven = [(variant, predictors[variant.name]) for variant in variants[1:]]
+    optional = optional_variants(stages, stage, proven, rows, reference)
+    for variant, predictor in optional:
+        predictors[variant.name] = predictor
+    gate.add_latencies([*variants, *(variant for variant, _ in optional)], predictors, rows.texts)
     report = build_report(
         variants, task.default_metric, len(rows.texts), options.max_metric_drop, THREADS
     )
+    # After the choice, which is among the portable ones.
+    report.variants += [variant for variant, _ in optional]
     report.stages = stages.records
     report.checkpoint = str(options.model.resolve())
     report.checkpoint_sha256 = file_sha256(model_file(options.model, WEIGHTS))

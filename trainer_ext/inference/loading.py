@@ -14,6 +14,7 @@ from trainer_ext.inference.folder import (
     files_of,
     model_file,
     read_pipeline,
+    read_report,
     read_tokenizer,
     recorded_dynamic_int8,
     warn_of_other_machine,
@@ -21,6 +22,7 @@ from trainer_ext.inference.folder import (
 from trainer_ext.inference.members import expand_braces, members_of
 from trainer_ext.inference.memory import free_memory, model_size
 from trainer_ext.inference.onnx_session import OnnxSession
+from trainer_ext.inference.ort_format import prepared_file
 from trainer_ext.inference.predictor import Predictor
 from trainer_ext.inference.session import Session
 from trainer_ext.inference.single import SinglePredictor
@@ -166,8 +168,10 @@ def load_single(
     pipeline = read_pipeline(folder, task)
     file = model_file(folder, file_name)
     session: Session
-    if file.suffix == ".onnx":
+    if file.suffix in (".onnx", ".ort"):
         warn_of_other_machine(folder)
+        if not file_name:
+            file = prepared_file(file, read_report(folder))
         session = OnnxSession(file, num_threads, provider, recorded_dynamic_int8(file))
         tokenizer = read_tokenizer(folder)
     else:
