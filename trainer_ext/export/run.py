@@ -13,7 +13,6 @@ from trainer_ext.export.eval_rows import EvalRows, evaluation_rows
 from trainer_ext.export.frontier import markdown
 from trainer_ext.export.graph import optimise_graph
 from trainer_ext.export.int8 import Int8Choice, Int8Gate
-from trainer_ext.export.graph import optimise_graph
 from trainer_ext.export.latency import measure_latency
 from trainer_ext.export.layout import arrange, notes_on
 from trainer_ext.export.optional import optional_variants
