@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 export HF_HUB_OFFLINE ?= 1
 SENTENCE ?= 味道不错，服务员态度很好，但是等位等了一个多小时，价格偏贵，不过停车很方便。
 
-.PHONY: help venv quickstart test test-all test-js bench lint clean
+.PHONY: help venv quickstart test test-all test-js test-cpp bench lint clean
 
 help:  ## show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -38,6 +38,10 @@ test-all: venv  ## the slow tests too
 test-js: venv  ## transformers.js answers from an export as we do (needs Node)
 	npm install --prefix tests/node --ignore-scripts --no-package-lock --no-audit --no-fund
 	OMP_NUM_THREADS=1 $(RUN) -m pytest tests/export/test_transformers_js.py
+
+test-cpp: venv  ## examples/cpp, compiled, answers as we do (needs g++; apt brings the headers)
+	sh tests/cpp/get_headers.sh tests/cpp/include
+	OMP_NUM_THREADS=1 $(RUN) -m pytest tests/export/test_cpp.py
 
 bench: venv  ## the ratios in the README, measured side by side
 	$(RUN) benchmarks/training_speed.py
