@@ -291,7 +291,9 @@ def test_the_worst_are_shown_if_one_loses_more_than_allowed():
     assert line.split() == ["f1_0", "0.9000", "0.8000", "10.00", "1.00", "20.00"]
 
 
-def test_a_task_without_a_tally_is_resampled_with_its_metric_function():
+def test_a_task_without_a_tally_is_resampled_with_its_metric_function(monkeypatch):
+    monkeypatch.setattr("trainer_ext.export.bootstrap.SLOW_RESAMPLES", 60)
+
     class Plain(TASKS["single_label"]):
         def tally(self, reduced, labels):
             raise NotImplementedError

@@ -202,6 +202,8 @@ def argparse_keywords(flag: Flag) -> dict[str, Any]:
         keywords["nargs"] = "+"
     if flag.is_positional:
         keywords["metavar"] = flag.spec.name
+        if not is_required(flag.spec):
+            keywords.setdefault("nargs", "?")
     elif is_required(flag.spec):
         keywords["required"] = True
     if not is_required(flag.spec):

@@ -17,13 +17,16 @@ from trainer_ext.arguments.fields import option
 from trainer_ext.arguments.files import FileOptions, file_options
 from trainer_ext.cli.options import CommandOptions, read_options
 from trainer_ext.errors import UserError
-from trainer_ext.export.options import EXPORTERS, LAYOUTS, ExportOptions
+from trainer_ext.export.options import DEFAULT_DROP, EXPORTERS, LAYOUTS, ExportOptions
 from trainer_ext.export.stages import OPTIONAL_STAGES
 from trainer_ext.tasks import TASKS
 from trainer_ext.tracking.artifacts.resolve import resolve_model
 
 if TYPE_CHECKING:
     from trainer_ext.export.report import ExportReport
+
+# Flags that --verify takes no account of.
+ONLY_TO_EXPORT = ("output_dir", "exporter", "task", "benchmark", "skip", "also", "layout")
 
 
 @dataclass(kw_only=True)
@@ -32,12 +35,20 @@ class ExportFlags(FileOptions, CommandOptions):
 
     _argument_group_name = "export"
 
-    model: str = option(
-        help="Checkpoint folder written by train, artifact:NAME:ALIAS or wandb:ENTITY/...",
+    model: str | None = option(
+        None,
+        "Checkpoint folder written by train, artifact:NAME:ALIAS or wandb:ENTITY/...",
         positional=True,
         metavar="MODEL",
     )
-    output_dir: Path = option(help="Where the ONNX files go.", metavar="DIR")
+    output_dir: Path | None = option(
+        None, "Where the ONNX files go; required with MODEL.", metavar="DIR"
+    )
+    verify: Path | None = option(
+        None,
+        "Instead of MODEL: an export that goes through the gate once more, on this machine.",
+        metavar="DIR",
+    )
     eval_file: str | None = option(
         None,
         "Labelled rows for the gate (default: the validation file of the training).",
@@ -59,8 +70,9 @@ class ExportFlags(FileOptions, CommandOptions):
         "What a checkpoint of plain transformers predicts, if its config.json does not say.",
         choices=tuple(TASKS),
     )
-    max_metric_drop: float = option(
-        0.5, "Largest drop of the task's metric allowed for INT8, in points."
+    max_metric_drop: float | None = option(
+        None,
+        f"Largest drop of the metric allowed for INT8, in points ({DEFAULT_DROP}; of --verify: as exported).",
     )
     max_eval_samples: int | None = option(None, "Use only the first N rows of the file.", minimum=1)
     benchmark: bool = option(False, "Add a latency table: batches of 1, 8 and 32.")
@@ -86,6 +98,10 @@ def main(argv: Sequence[str] | None = None, prog: str = "trainer-ext export") ->
     # Otherwise tokenizers warns whenever a library forks after it has used threads.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     flags = read_options(ExportFlags, argv, prog, __doc__)
+    if flags.verify is not None:
+        return verify(flags, flags.verify)
+    if flags.model is None:
+        raise UserError("nothing to export: give MODEL, or --verify DIR (--help lists the flags)")
     # An artifact is a folder from here on; the export itself knows nothing of references.
     model = resolve_model(flags.model)
     if not model.is_dir():
@@ -101,6 +117,9 @@ def main(argv: Sequence[str] | None = None, prog: str = "trainer-ext export") ->
 
 def export_options(flags: ExportFlags, model: Path) -> ExportOptions:
     """Return the flags as the export takes them, for the folder that `flags.model` names."""
+    if flags.output_dir is None:
+        raise UserError("--output_dir is missing: the folder that gets the export")
+    max_metric_drop = DEFAULT_DROP if flags.max_metric_drop is None else flags.max_metric_drop
     return ExportOptions(
         model=model,
         output_dir=flags.output_dir,
@@ -109,7 +128,7 @@ def export_options(flags: ExportFlags, model: Path) -> ExportOptions:
         task=flags.task,
         text_column=flags.text_column,
         label_columns=tuple(flags.label_columns) or None,
-        max_metric_drop=flags.max_metric_drop,
+        max_metric_drop=max_metric_drop,
         max_eval_samples=flags.max_eval_samples,
         benchmark=flags.benchmark,
         layout=flags.layout,
@@ -155,6 +174,48 @@ def export_several(options: ExportOptions, members: list[Path]) -> int:
     print(f"{verdict(joint.passed)}. Use {options.output_dir} (all models together)")
     # One that failed fails all: they answer together.
     return 0 if joint.passed else 1
+
+
+def verify(flags: ExportFlags, folder: Path) -> int:
+    """Run an export through the gate on this machine, and print what was found."""
+    check_verify_flags(flags)
+    from trainer_ext.export.report import variants_table
+    from trainer_ext.export.verify import verify_export
+
+    found = verify_export(
+        folder,
+        eval_file=flags.eval_file,
+        unlabelled_file=flags.unlabelled_file,
+        max_metric_drop=flags.max_metric_drop,
+        max_eval_samples=flags.max_eval_samples,
+        text_column=flags.text_column,
+        label_columns=flags.label_columns,
+        trust_remote_code=flags.trust_remote_code,
+        files=file_options(flags),
+    )
+    passed = True
+    for name, verification in found.items():
+        print(f"\n{variants_table(verification.variants, verification.metric_name)}\n")
+        if verification.how_sure is not None:
+            print(f"how sure: {verification.how_sure.words}")
+        for note in verification.notes:
+            print(f"note: {note}")
+        print(
+            f"{verdict(verification.passed)}: {name} on {verification.eval_rows} rows "
+            f"({verification.instruction_set}), compared with {verification.reference}"
+        )
+        passed = passed and verification.passed
+    return 0 if passed else 1
+
+
+def check_verify_flags(flags: ExportFlags) -> None:
+    """Refuse flags that say how an export is made beside --verify, which makes none."""
+    default = ExportFlags()
+    if flags.model is not None:
+        raise UserError(f"--verify {flags.verify} and {flags.model} are both given; drop one")
+    for name in ONLY_TO_EXPORT:
+        if getattr(flags, name) != getattr(default, name):
+            raise UserError(f"--{name} has no effect with --verify: nothing is exported")
 
 
 def verdict(passed: bool) -> str:

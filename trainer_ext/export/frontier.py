@@ -15,11 +15,16 @@ NOT_MEASURED = "-"
 
 def frontier_table(report: ExportReport) -> str:
     """Format every setting that was tried, one a line, for the screen."""
-    rows = [
-        cells(variant, report.is_chosen_setting(variant.name, variant.setting))
-        for variant in report.frontier
-    ]
-    return table(rows, headers(report.metric_name))
+    return table(all_cells(report, report.frontier), headers(report.metric_name))
+
+
+def all_cells(report: ExportReport, variants: Sequence[Variant]) -> list[tuple[str, ...]]:
+    """Return a line for each variant."""
+    rows = []
+    for variant in variants:
+        is_chosen = report.is_chosen_setting(variant.name, variant.setting)
+        rows.append(cells(variant, is_chosen))
+    return rows
 
 
 def headers(metric: str) -> tuple[str, ...]:
@@ -83,13 +88,11 @@ def markdown(report: ExportReport) -> str:
         lines += [f"How sure: {report.how_sure.words}.", ""]
     for note in report.notes:
         lines += [f"Note: {note}.", ""]
-    floats = [variant for variant in report.variants if not variant.setting]
-    rows = []
-    for variant in floats:
-        rows.append(cells(variant, variant.name == report.chosen))
-    for variant in report.frontier or quantised(report):
-        rows.append(cells(variant, report.is_chosen_setting(variant.name, variant.setting)))
-    lines += ["## Files and settings", "", *markdown_table(headers(report.metric_name), rows), ""]
+    columns = headers(report.metric_name)
+    lines += ["## Files", "", *markdown_table(columns, all_cells(report, report.variants)), ""]
+    if report.frontier:
+        tried = markdown_table(columns, all_cells(report, report.frontier))
+        lines += ["## INT8 settings tried", "", *tried, ""]
     for variant in report.frontier:
         if variant.fp32_nodes:
             kept = ", ".join(map(code_span, variant.fp32_nodes))
@@ -98,11 +101,6 @@ def markdown(report: ExportReport) -> str:
         lines += ["## What changes most", "", *markdown_deltas(report.deltas[:WORST]), ""]
     lines += ["![Size against loss](export_report.png)", ""]
     return "\n".join(lines)
-
-
-def quantised(report: ExportReport) -> list[Variant]:
-    """Return the variants that were quantised, of a report without a frontier."""
-    return [variant for variant in report.variants if variant.setting]
 
 
 def markdown_deltas(deltas: Sequence[Delta]) -> list[str]:

@@ -212,6 +212,43 @@ def judge_loss(variant: Variant, loss: Loss, allowed: float, what: str) -> None:
         )
 
 
+def judge_on_texts(
+    variant: Variant, task: Task, logits: Any, reference: Any, source: str, allowed: float
+) -> None:
+    """Compare a variant with the float model on texts without labels, and reject it if it is shown to be far off there.
+
+    The float model's own probabilities stand in for labels: a changed answer costs as much as it was surer of its own.
+
+    Args:
+        variant: gets `loss_on_texts`.
+        task: of the model.
+        logits: of the variant.
+        reference: the float model's.
+        source: what the texts are called.
+        allowed: points that may be lost.
+    """
+    loss = measure_loss(task, logits, reference, None, allowed)
+    variant.loss_on_texts = loss
+    far = float(np.sqrt(mean_square(task, logits, reference)))
+    if not far <= INT8_TOLERANCE:
+        variant.reject(
+            f"on {loss.rows} {source} logits differ from the float model by {far:.2g} of their spread "
+            f"(root mean square), more than {INT8_TOLERANCE:g}"
+        )
+    what = f"on {source} the metric drops, by the float model's own probabilities,"
+    judge_loss(variant, loss, allowed, what)
+
+
+def mean_square(task: Task, logits: Any, reference: Any) -> float:
+    """Return the mean squared difference of logits in units of their spread, of the worst head or target."""
+    squares = []
+    # The spread is the reference's own: there are no labels.
+    for part in relative_differences(task, logits, reference, reference):
+        squares.append((part**2).mean())
+    # np.max keeps NaN.
+    return float(np.max(squares))
+
+
 def add_latencies(
     variants: Sequence[Variant], predictors: Mapping[str, Predictor], texts: Sequence[Any]
 ) -> None:

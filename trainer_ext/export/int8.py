@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from trainer_ext.export import gate
-from trainer_ext.export.bootstrap import measure_loss
 from trainer_ext.export.deltas import Delta, all_deltas
 from trainer_ext.export.eval_rows import EvalRows
 from trainer_ext.export.latency import latencies_ms
@@ -88,7 +87,7 @@ class Int8Gate:
         def damage(quantised: frozenset[str]) -> float:
             others = [part for part in parts if part not in quantised]
             predictor = self.load(setting_with(others, parts))
-            return self.mean_square(predictor.logits(sample), expected)
+            return gate.mean_square(predictor.task, predictor.logits(sample), expected)
 
         tried = search(parts, self.attempt, damage)
         chosen = smallest_good(tried)
@@ -143,28 +142,20 @@ class Int8Gate:
         if self.reference_on_texts is None:
             logger.info("comparing on %d %s ...", len(texts.texts), texts.source)
             self.reference_on_texts = self.onnx_predictor.logits(texts.texts)
-        logits = predictor.logits(texts.texts)
-        loss = measure_loss(
-            predictor.task, logits, self.reference_on_texts, None, self.max_metric_drop
+        gate.judge_on_texts(
+            variant,
+            predictor.task,
+            predictor.logits(texts.texts),
+            self.reference_on_texts,
+            texts.source,
+            self.max_metric_drop,
         )
-        variant.loss_on_texts = loss
-        what = f"on {texts.source} the metric drops, by the float model's own probabilities,"
-        gate.judge_loss(variant, loss, self.max_metric_drop, what)
 
     def add_latency(self, variant: gate.Variant, predictor: SinglePredictor) -> None:
         """Fill in p50, measured beside the float model's."""
         batches = [[text] for text in spread(self.rows.texts, LATENCY_TEXTS)]
         times = latencies_ms({"float": self.onnx_predictor, "int8": predictor}, batches)
         variant.latency_ms_p50 = round(float(np.median(times["int8"])), 3)
-
-    def mean_square(self, logits: Any, expected: Any) -> float:
-        """Return the mean squared difference of logits, in units of their spread, of the worst head or target."""
-        task = self.onnx_predictor.task
-        squares = []
-        # Of the reference's own spread: no labels are at hand, nor needed for a ranking.
-        for part in gate.relative_differences(task, logits, expected, expected):
-            squares.append(float((part**2).mean()))
-        return max(squares)
 
 
 def spread(items: Any, count: int) -> list[Any]:

@@ -12,6 +12,7 @@ from trainer_ext.files import check_folder
 # `hub` has the models in the folders where the Hub's tools look for them (export/layout.py).
 LAYOUTS = ("flat", "hub")
 EXPORTERS = ("auto", "optimum", "torch")
+DEFAULT_DROP = 0.5  # points
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class ExportOptions:
     model: Path
     output_dir: Path
     eval_file: str | None = None
-    max_metric_drop: float = 0.5
+    max_metric_drop: float = DEFAULT_DROP
     max_eval_samples: int | None = None
     benchmark: bool = False
     layout: str = "flat"

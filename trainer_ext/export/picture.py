@@ -8,10 +8,12 @@ from matplotlib.axes import Axes
 
 from trainer_ext.export.gate import Variant
 from trainer_ext.export.report import ExportReport
+from trainer_ext.export.search import EMBEDDINGS
 from trainer_ext.figures import numbers, picture, plt, save, short, shown
 
 COLORS = {True: "tab:blue", False: "tab:red"}
 CHOSEN = "tab:green"
+SIDEWAYS = 0.008  # of the largest size
 
 
 @picture
@@ -50,29 +52,39 @@ def draw_losses(
     axis: Axes, report: ExportReport, variants: Sequence[Variant], colors: Sequence[str]
 ) -> None:
     """Draw points lost over megabytes, with a line between the 95% bounds."""
+    largest = max(variant.bytes for variant in variants) / 1e6
     for number, (variant, color) in enumerate(zip(variants, colors, strict=True), 1):
         loss = variant.loss
         points, low, high = 0.0, 0.0, 0.0
         if loss is not None and loss.points is not None:
             points, low, high = numbers([loss.points, loss.low or 0.0, loss.high or 0.0])
-        size = variant.bytes / 1e6
+        # Settings have nearly the same size: a little to the side, none covers another.
+        sideways = SIDEWAYS * largest * (number % 5 - 2)
+        x = variant.bytes / 1e6 + sideways
         below = max(points - low, 0.0)
         above = max(high - points, 0.0)
-        axis.errorbar(size, points, yerr=[[below], [above]], fmt="o", color=color, capsize=4)
-        # Numbers instead of names: settings of nearly the same size would cover each other's names.
-        axis.annotate(str(number), (size, points), xytext=(6, 4), textcoords="offset points")
+        axis.errorbar(x, points, yerr=[[below], [above]], fmt="o", color=color, capsize=3)
+        # Numbers instead of names, above the line of each.
+        axis.annotate(
+            str(number),
+            (x, points + above),
+            xytext=(0, 4),
+            textcoords="offset points",
+            ha="center",
+        )
     axis.axhline(report.max_metric_drop, color="tab:gray", linestyle="--", linewidth=1)
-    axis.set_xlim(left=0)
+    axis.set_xlim(0, 1.1 * largest)
+    axis.margins(y=0.1)
     axis.set_xlabel("MB")
     axis.set_ylabel(f"points of {short(report.metric_name)} lost, with 95% bounds")
     axis.set_title(f"{report.eval_rows} rows; dashed: the loss that is allowed")
 
 
 def draw_latencies(axis: Axes, variants: Sequence[Variant], colors: Sequence[str]) -> None:
-    """Draw a bar for the latency of each variant, named."""
-    labels = [
-        f"{number} {variant.setting or variant.name}" for number, variant in enumerate(variants, 1)
-    ]
+    """Draw a bar for the latency of each variant, with its number in the other panel."""
+    labels = []
+    for number, variant in enumerate(variants, 1):
+        labels.append(f"{number} {name_of(variant)}")
     names, family = shown(labels)
     places = np.arange(len(variants))
     times = numbers(variant.latency_ms_p50 for variant in variants)
@@ -81,3 +93,16 @@ def draw_latencies(axis: Axes, variants: Sequence[Variant], colors: Sequence[str
     axis.invert_yaxis()
     axis.set_xlabel("ms a text (p50, batch 1, one thread)")
     axis.set_title("green: chosen, blue: good, red: refused")
+
+
+def name_of(variant: Variant) -> str:
+    """Return a variant's name with what it keeps in FP32, short enough for a picture."""
+    kept = [node for node in variant.fp32_nodes if node != EMBEDDINGS]
+    parts = []
+    if kept:
+        parts.append(str(len(kept)))
+    if len(kept) < len(variant.fp32_nodes):
+        parts.append("embeddings")
+    if not parts:
+        return variant.name
+    return f"{variant.name}, {' + '.join(parts)} in FP32"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field, fields, replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from trainer_ext.export.certainty import Certainty
@@ -112,9 +112,20 @@ def build_report(
         notes=[],
         threads=threads,
         instruction_set=instruction_set(),
-        versions={name: version(name) for name in LIBRARIES},
+        versions=library_versions(),
         variants=variants,
     )
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of the libraries that make or run an export; of those that are installed."""
+    versions = {}
+    for name in LIBRARIES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
 
 
 @dataclass
@@ -156,11 +167,16 @@ def join_reports(models: Mapping[str, ExportReport]) -> MembersReport:
 
 
 def report_table(report: ExportReport) -> str:
-    """Format the variants, one a line."""
+    """Format the variants of an export, one a line."""
+    return variants_table(report.variants, report.metric_name, report.chosen)
+
+
+def variants_table(variants: Sequence[Variant], metric_name: str, chosen: str = "") -> str:
+    """Format variants, one a line; of the chosen one the setting stands in place of the verdict."""
     headers = (
         "variant",
         "MB",
-        report.metric_name,
+        metric_name,
         "max logit diff",
         "rms / spread",
         "agreement",
@@ -168,9 +184,9 @@ def report_table(report: ExportReport) -> str:
         "verdict",
     )
     rows = []
-    for variant in report.variants:
+    for variant in variants:
         verdict = "good" if variant.good else variant.why
-        if variant.name == report.chosen:
+        if variant.name == chosen:
             verdict = "chosen"
             if variant.setting:
                 verdict = f"chosen: {variant.setting}"

@@ -1,0 +1,322 @@
+"""The gate once more, on the machine at hand, for a folder that was exported and proven elsewhere.
+
+What INT8 answers differs between CPUs, and libraries change. `export.py --verify DIR` runs labelled rows through every
+file of the export, compares them with the checkpoint (or, if it is out of reach, with model.onnx), and appends what it
+found to the report. The first verdict stays as it is.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from trainer_ext.arguments.files import FileOptions
+from trainer_ext.data.io.readers import DEFAULTS
+from trainer_ext.errors import UserError, describe_error
+from trainer_ext.export import gate
+from trainer_ext.export.certainty import Certainty, how_sure
+from trainer_ext.export.eval_rows import EvalRows, evaluation_rows
+from trainer_ext.export.options import DEFAULT_DROP, ExportOptions
+from trainer_ext.export.report import library_versions
+from trainer_ext.export.texts import Texts, unlabelled_texts
+from trainer_ext.files import file_sha256, read_json, write_json
+from trainer_ext.inference.folder import REPORT, WEIGHTS, read_pipeline
+from trainer_ext.inference.hardware import instruction_set
+from trainer_ext.inference.layout import find_file
+from trainer_ext.inference.loading import load_single
+from trainer_ext.inference.members import members_of
+from trainer_ext.inference.single import SinglePredictor
+
+THREADS = 1
+PYTORCH = "pytorch"
+FLOAT = "onnx"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Verification:
+    """What the gate found on one machine; an entry of `verifications` in export_report.json.
+
+    Attributes:
+        passed: whether every variant that was proven is good here, too.
+        date: in UTC.
+        instruction_set: of this CPU.
+        versions: of the libraries.
+        reference: what the variants were compared with, `pytorch` or `onnx`.
+        metric_name, max_metric_drop, eval_rows: as in the report.
+        variants: as in the report.
+        how_sure: of the verdict on INT8.
+        notes: what could not be verified, and why.
+    """
+
+    passed: bool
+    date: str
+    instruction_set: str
+    versions: dict[str, str]
+    reference: str
+    metric_name: str
+    max_metric_drop: float
+    eval_rows: int
+    variants: list[gate.Variant] = field(default_factory=list)
+    how_sure: Certainty | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def verify_export(
+    folder: str | Path,
+    *,
+    eval_file: str | None = None,
+    unlabelled_file: str | None = None,
+    max_metric_drop: float | None = None,
+    max_eval_samples: int | None = None,
+    text_column: str | None = None,
+    label_columns: Sequence[str] | None = None,
+    trust_remote_code: bool = False,
+    files: FileOptions = DEFAULTS,
+) -> dict[str, Verification]:
+    """Verify an export, or each model of an exported folder of folds or seeds; append to their reports.
+
+    Args:
+        folder: that `export.py` has written.
+        eval_file: labelled rows; None: those the checkpoint was chosen on, if it is there.
+        unlabelled_file: texts on which INT8 is compared as well; None: those of the training file, if it is there.
+        max_metric_drop: points that may be lost; None: as many as when it was exported.
+        max_eval_samples: use only the first rows; None: all.
+        text_column, label_columns: of `eval_file`, if they are not called as in training.
+        trust_remote_code: run code shipped with the checkpoint.
+        files: how `eval_file` and `unlabelled_file` are written.
+
+    Returns:
+        What was found, by the name of the model's folder.
+
+    Raises:
+        UserError: if the folder is not an export, there are no rows, or they cannot be read.
+    """
+    found = {}
+    for name in members_of(str(folder)):
+        member = Path(name)
+        report = read_export_report(member)
+        allowed = max_metric_drop
+        if allowed is None:
+            allowed = float(report.get("max_metric_drop", DEFAULT_DROP))
+        options = ExportOptions(
+            model=member,
+            output_dir=member,
+            eval_file=eval_file,
+            unlabelled_file=unlabelled_file,
+            max_metric_drop=allowed,
+            max_eval_samples=max_eval_samples,
+            text_column=text_column,
+            label_columns=tuple(label_columns or ()) or None,
+            trust_remote_code=trust_remote_code,
+            files=files,
+        )
+        found[member.name] = verify_folder(member, options)
+    return found
+
+
+def verify_folder(folder: Path, options: ExportOptions) -> Verification:
+    """Verify the export of one model, and append what was found to its report."""
+    report = read_export_report(folder)
+    verifier = Verifier(folder, report, options)
+    verification = verifier.verify()
+    # Read again: the rows may have taken minutes, and another process may have added a verdict of its own.
+    content = read_export_report(folder)
+    earlier = content.get("verifications")
+    if not isinstance(earlier, list):
+        earlier = []
+    content["verifications"] = [*earlier, asdict(verification)]
+    write_json(folder / REPORT, content)
+    return verification
+
+
+def read_export_report(folder: Path) -> dict[str, Any]:
+    """Return the report of an export.
+
+    Raises:
+        UserError: if there is none, or it is damaged.
+    """
+    path = folder / REPORT
+    if not path.is_file():
+        raise UserError(f"{folder} is not an export: it has no {REPORT}")
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is not an export report: expected an object")
+    variants = content.get("variants")
+    are_variants = isinstance(variants, list) and all(map(is_variant, variants))
+    if not are_variants or not isinstance(content.get("chosen"), str):
+        raise UserError(f"{path} is not an export report: variants or chosen are missing")
+    return content
+
+
+def is_variant(value: Any) -> bool:
+    """Return whether a value from JSON has what is needed of a variant."""
+    if not isinstance(value, Mapping):
+        return False
+    return isinstance(value.get("name"), str) and isinstance(value.get("file"), str)
+
+
+class Verifier:
+    """One folder: its report, the rows, and what they are compared with.
+
+    Args:
+        folder: of the export.
+        report: its content.
+        options: of the command.
+    """
+
+    def __init__(self, folder: Path, report: dict[str, Any], options: ExportOptions):
+        self.folder = folder
+        self.report = report
+        self.options = options
+        self.notes: list[str] = []
+        self.predictors: dict[str, SinglePredictor] = {}
+        self.variants: list[gate.Variant] = []
+        self.allowed = options.max_metric_drop
+        self.task = read_pipeline(folder).task
+
+    def verify(self) -> Verification:
+        """Run the rows through every file."""
+        checkpoint = self.load_checkpoint()
+        rows_options = self.options
+        predictor = checkpoint or self.load_any()
+        if checkpoint is not None:
+            rows_options = replace(self.options, model=Path(self.report["checkpoint"]))
+        elif not self.options.eval_file:
+            raise UserError(
+                f"no rows to verify {self.folder} on: give --eval_file ({self.notes[0]})"
+            )
+        rows = evaluation_rows(rows_options, predictor)
+        texts = unlabelled_texts(rows_options, predictor, rows.texts)
+        reference: Any = None
+        if checkpoint is not None:
+            file = Path(self.report["checkpoint"]) / WEIGHTS
+            variant, reference = gate.run_variant(PYTORCH, file, checkpoint, rows, None)
+            self.variants.append(variant)
+            self.predictors[PYTORCH] = checkpoint
+        for recorded in self.report["variants"]:
+            if recorded["name"] != PYTORCH:
+                reference = self.verify_variant(recorded, rows, texts, reference)
+        measured = [variant for variant in self.variants if variant.name in self.predictors]
+        if measured:
+            gate.add_latencies(measured, self.predictors, rows.texts)
+        return self.conclude(rows, texts)
+
+    def load_checkpoint(self) -> SinglePredictor | None:
+        """Return the checkpoint that was exported; None (and a note) if it is not there, or not the same any more."""
+        recorded = self.report.get("checkpoint")
+        if not recorded or not (Path(recorded) / WEIGHTS).is_file():
+            self.notes.append("the checkpoint is not here: model.onnx stands in for it")
+            return None
+        if file_sha256(Path(recorded) / WEIGHTS) != self.report.get("checkpoint_sha256"):
+            self.notes.append("the checkpoint has changed since: model.onnx stands in for it")
+            return None
+        trusted = self.options.trust_remote_code
+        return load_single(recorded, THREADS, "cpu", file_name=WEIGHTS, trust_remote_code=trusted)
+
+    def load_any(self) -> SinglePredictor:
+        """Return a predictor that tells how rows are read: of the first file that can be loaded."""
+        for recorded in self.report["variants"]:
+            if recorded["name"] == PYTORCH:
+                continue
+            try:
+                return self.load(recorded)
+            except UserError as error:
+                logger.debug("%s: %s", recorded["file"], error)
+        raise UserError(f"{self.folder}: none of its models can be loaded")
+
+    def load(self, recorded: Mapping[str, Any]) -> SinglePredictor:
+        """Load a file of the export, whatever its probe says here."""
+        return load_single(self.folder, THREADS, "cpu", file_name=recorded["file"])
+
+    def verify_variant(
+        self, recorded: Mapping[str, Any], rows: EvalRows, texts: Texts | None, reference: Any
+    ) -> Any:
+        """Judge one file, and return what the next ones are compared with.
+
+        Args:
+            recorded: its entry in the report.
+            rows: texts and labels.
+            texts: without labels.
+            reference: logits of PyTorch; None: model.onnx becomes the reference.
+        """
+        name = recorded["name"]
+        file = find_file(self.folder, recorded["file"])
+        variant = gate.Variant(name, recorded["file"], 0, float("nan"))
+        self.variants.append(variant)
+        if not file.is_file():
+            variant.reject(f"{recorded['file']} is not there")
+            return reference
+        variant.bytes = file.stat().st_size
+        try:
+            predictor = self.load(recorded)
+            measured, logits = gate.run_variant(
+                name, file, predictor, rows, reference, self.allowed
+            )
+        except Exception as error:  # each runtime has types of its own, for loading and for running
+            variant.reject(describe_error(error))
+            return reference
+        measured.file = recorded["file"]
+        measured.setting = str(recorded.get("setting", ""))
+        measured.fp32_nodes = list(recorded.get("fp32_nodes", []))
+        measured.dynamic_int8 = bool(recorded.get("dynamic_int8"))
+        self.variants[-1] = measured
+        self.predictors[name] = predictor
+        if reference is None and name == FLOAT:
+            reference = logits
+        elif reference is None:
+            measured.reject("there is no float model to compare it with")
+        else:
+            self.judge(measured, predictor, rows, texts)
+        if measured.bytes != recorded.get("bytes"):
+            measured.reject(
+                f"{recorded['file']} has {measured.bytes} bytes, the report says "
+                f"{recorded.get('bytes')}: it is another file"
+            )
+        return reference
+
+    def judge(
+        self, variant: gate.Variant, predictor: SinglePredictor, rows: EvalRows, texts: Texts | None
+    ) -> None:
+        """Judge a variant as the export does."""
+        task = self.task
+        if variant.name == FLOAT:
+            gate.judge_onnx(variant)
+            return
+        unit = task.metric_unit(task.stack_labels(rows.labels))
+        gate.judge_int8(variant, self.variants[0], self.allowed, task.greater_is_better, unit)
+        float_predictor = self.predictors.get(FLOAT) or self.predictors.get(PYTORCH)
+        if variant.good and texts is not None and float_predictor is not None:
+            gate.judge_on_texts(
+                variant,
+                task,
+                predictor.logits(texts.texts),
+                float_predictor.logits(texts.texts),
+                texts.source,
+                self.allowed,
+            )
+
+    def conclude(self, rows: EvalRows, texts: Texts | None) -> Verification:
+        """Return the verdict: what was good where it was exported has to be good here."""
+        proven = {entry["name"] for entry in self.report["variants"] if entry.get("good", True)}
+        bad = [variant for variant in self.variants if variant.name in proven and not variant.good]
+        verification = Verification(
+            passed=not bad and self.report["chosen"] in self.predictors,
+            date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            instruction_set=instruction_set(),
+            versions=library_versions(),
+            reference=FLOAT if PYTORCH not in self.predictors else PYTORCH,
+            metric_name=self.task.default_metric,
+            max_metric_drop=self.allowed,
+            eval_rows=len(rows.texts),
+            variants=self.variants,
+            notes=self.notes,
+        )
+        for variant in self.variants:
+            if variant.dynamic_int8:
+                source = texts.source if texts else ""
+                verification.how_sure = how_sure(variant, self.task, self.allowed, source)
+        return verification
