@@ -17,7 +17,14 @@ from trainer_ext.errors import UserError, did_you_mean
 DEFAULT_STAGES = ("graph", "int8")
 OPTIONAL_STAGES = ("fp16", "ort", "openvino")
 # Changes within a stage that can be left out one by one.
-GRAPH_PASSES: tuple[str, ...] = ("constants", "scale", "first_token", "qkv")
+GRAPH_PASSES: tuple[str, ...] = (
+    "constants",
+    "transposes",
+    "scale",
+    "first_token",
+    "qkv",
+    "mask",
+)
 INT8_PASSES: tuple[str, ...] = ("exact_weights", "row_scales")
 
 logger = logging.getLogger(__name__)

@@ -5,9 +5,10 @@ import onnx
 import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
+from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from tests.export.graph.conftest import FAMILIES
-from trainer_ext.export.graph import PASSES, PassResult, optimise, optimise_graph
+from trainer_ext.export.graph import PASSES, PassResult, fuse_for_runtime, optimise, optimise_graph
 from trainer_ext.export.stages import GRAPH_PASSES
 
 
@@ -60,6 +61,7 @@ def test_places_changed_in_bert(exported, tmp_path):
     assert places["scale"] == 4  # queries and keys
     assert places["qkv"] == 2
     assert places["first_token"] == 4
+    assert places["mask"] == 2
     # Joined: qkv and kv; alone: the last query, and in each layer the output, and the feed-forward's two; q k and p v.
     assert count(target, "MatMul") == 2 + 1 + 2 * 3 + 2 * 2
     assert count(target, "Sqrt") == 0
@@ -116,3 +118,29 @@ def test_all_tokens_are_computed_where_something_reads_them(
     report = optimise_graph(source, target)
     assert {each.name: each.changed for each in report.passes}["first_token"] == 0
     assert_same(source, target)
+
+
+@pytest.mark.parametrize("family", ["bert", "albert", "distilbert"])
+def test_attention_becomes_one_operator_for_the_runtime(family, exported, tmp_path):
+    plain, fused = tmp_path / "model.onnx", tmp_path / "fused.onnx"
+    optimise_graph(exported(family), plain)
+    report = fuse_for_runtime(plain, fused)
+    assert report.passes == [PassResult("attention", 2)]
+    assert count(fused, "Attention") == 2
+    assert count(fused, "Softmax") == count(fused, "Transpose") == 0
+    assert [(each.domain, each.version) for each in onnx.load(fused).opset_import] == [("", 23)]
+    assert_same(exported(family), fused)
+
+
+def test_int8_of_the_rewritten_graph_answers_alike(exported, tmp_path):
+    """The quantiser takes every product with constant weights of it, and nothing else."""
+    source, fused, int8 = exported("bert"), tmp_path / "fused.onnx", tmp_path / "int8.onnx"
+    optimise_graph(source, fused)
+    fuse_for_runtime(fused, fused)
+    quantize_dynamic(
+        fused, int8, op_types_to_quantize=["MatMul"], per_channel=True, weight_type=QuantType.QInt8
+    )
+    assert count(int8, "MatMulInteger") == 2 + 1 + 2 * 3 + 1  # the head, a Gemm before
+    assert count(int8, "MatMul") == 0
+    for expected, found in zip(answers(source), answers(int8), strict=True):
+        assert np.abs(found - expected).max() < 0.2 * expected.std()

@@ -1,6 +1,5 @@
 """Whether a rewritten graph is valid and answers as it did before."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from onnx import TensorProto
 
 from trainer_ext.errors import describe_error
 from trainer_ext.export.graph.onnx_graph import Graph
-from trainer_ext.export.graph.shapes import DIMENSIONS, Shape
+from trainer_ext.export.graph.shapes import DIMENSIONS, Dimension, Shape
 
 # Largest difference allowed, as a part of the spread of the answers. Float32 alone makes about 1e-6.
 TOLERANCE = 1e-4
@@ -28,10 +27,17 @@ class NotRunnable(Exception):
 
 @dataclass(frozen=True)
 class Example:
-    """Inputs of several runs and what the graph answers to them."""
+    """Inputs of several runs, and what a graph made of them.
+
+    Attributes:
+        feeds: inputs of each run.
+        answers: outputs of each run.
+        shapes: of each tensor that is computed: numbers of texts and tokens by name, 1 where it is always 1.
+    """
 
     feeds: list[Feed]
     answers: list[list[np.ndarray]]
+    shapes: dict[str, Shape]
 
 
 def example_of(graph: Graph, folder: Path) -> Example:
@@ -41,22 +47,17 @@ def example_of(graph: Graph, folder: Path) -> Example:
         NotRunnable: if the graph has inputs that are not those of a text encoder, or does not run on them.
     """
     feeds = [example_feed(graph, lengths, seed) for seed, lengths in enumerate(BATCHES)]
-    return Example(feeds, run(graph, feeds, folder))
+    return run(graph, feeds, folder)
 
 
-def why_different(graph: Graph, example: Example, folder: Path) -> str:
-    """Return why a graph may not take the place of the one that made the example, empty if it may."""
-    try:
-        onnx.checker.check_model(graph.to_model(weights=False))
-        answers = run(graph, example.feeds, folder)
-    except (onnx.checker.ValidationError, NotRunnable) as error:
-        return describe_error(error)
+def why_different(graph: Graph, expected: Example, found: Example) -> str:
+    """Return why a graph may not take the place of the one that answered as expected, empty if it may."""
     for number, name in enumerate(graph.outputs):
-        expected = [run[number] for run in example.answers]
-        found = [run[number] for run in answers]
-        if [each.shape for each in found] != [each.shape for each in expected]:
+        before = [answers[number] for answers in expected.answers]
+        after = [answers[number] for answers in found.answers]
+        if [each.shape for each in after] != [each.shape for each in before]:
             return f"the shape of {name} changed"
-        difference = relative_difference(expected, found)
+        difference = relative_difference(before, after)
         if not difference <= TOLERANCE:
             return f"{name} differs by {difference:.1e} of its spread"
     return ""
@@ -94,28 +95,6 @@ def example_feed(graph: Graph, lengths: tuple[int, ...], seed: int) -> Feed:
     return feed
 
 
-def observed_shapes(graph: Graph, feeds: list[Feed], folder: Path) -> dict[str, Shape]:
-    """Return the shape of each tensor that is computed, with the dimensions that count texts or tokens by name.
-
-    Raises:
-        NotRunnable: if ONNX Runtime does not run it.
-    """
-    names = [name for node in graph.nodes for name in node.output if name]
-    ran: dict[str, list[tuple[int, ...]]] = {name: [] for name in names}
-    for arrays in run(graph, feeds, folder, names):
-        for name, array in zip(names, arrays, strict=True):
-            ran[name].append(np.shape(array))
-    counts = {
-        tuple(next(iter(feed.values())).shape[axis] for feed in feeds): name
-        for axis, name in enumerate(DIMENSIONS)
-    }
-    shapes: dict[str, Shape] = {}
-    for name, seen in ran.items():
-        if len({len(shape) for shape in seen}) == 1:
-            shapes[name] = tuple(counts.get(sizes) for sizes in zip(*seen, strict=True))
-    return shapes
-
-
 def vocabulary(graph: Graph, name: str) -> int:
     """Return how many rows the table has that an input looks up."""
     for reader in graph.readers(name):
@@ -126,32 +105,46 @@ def vocabulary(graph: Graph, name: str) -> int:
     return UNKNOWN_VOCABULARY
 
 
-def run(
-    graph: Graph, feeds: list[Feed], folder: Path, names: Sequence[str] = ()
-) -> list[list[np.ndarray]]:
-    """Return the outputs of each run.
-
-    Args:
-        graph: is written to a file first.
-        feeds: one for each run.
-        folder: for the file.
-        names: tensors that are returned; none: the outputs of the model.
+def run(graph: Graph, feeds: list[Feed], folder: Path) -> Example:
+    """Run a graph, and note the shapes of all its tensors.
 
     Raises:
-        NotRunnable: if ONNX Runtime cannot load or run the graph.
+        NotRunnable: if the graph is not valid, or ONNX Runtime cannot load or run it.
     """
+    names = [name for node in graph.nodes for name in node.output if name]
     path = folder / "candidate.onnx"
-    graph.save(path, names)
     options = ort.SessionOptions()
     options.log_severity_level = 4
     # As written: the runtime's own rewrites are not what is checked, and take longer than the runs.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
+    answers: list[list[np.ndarray]] = []
+    seen: list[list[tuple[int, ...]]] = []
     try:
+        onnx.checker.check_model(graph.to_model(weights=False))
+        graph.save(path, names)
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        return [session.run(names or graph.outputs, feed) for feed in feeds]
-    except Exception as error:  # onnxruntime raises its own types, one per cause
+        for feed in feeds:
+            arrays = session.run(names, feed)
+            seen.append([np.shape(array) for array in arrays])
+            answers.append([arrays[names.index(name)] for name in graph.outputs])
+    except Exception as error:  # onnx and onnxruntime raise their own types, one per cause
         raise NotRunnable(describe_error(error)) from error
     finally:
         for file in folder.glob("candidate.onnx*"):
             file.unlink()
+    return Example(feeds, answers, name_shapes(names, seen, feeds))
+
+
+def name_shapes(
+    names: list[str], seen: list[list[tuple[int, ...]]], feeds: list[Feed]
+) -> dict[str, Shape]:
+    """Return the shapes of tensors, given those of several runs."""
+    counts: dict[tuple[int, ...], Dimension] = {(1,) * len(feeds): 1}
+    for axis, name in enumerate(DIMENSIONS):
+        counts[tuple(next(iter(feed.values())).shape[axis] for feed in feeds)] = name
+    shapes: dict[str, Shape] = {}
+    for name, ran in zip(names, zip(*seen, strict=True), strict=True):
+        if len({len(shape) for shape in ran}) == 1:
+            shapes[name] = tuple(counts.get(sizes) for sizes in zip(*ran, strict=True))
+    return shapes

@@ -10,9 +10,9 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from trainer_ext.export.graph.shapes import (
     Shape,
-    described_shapes,
     infer_shapes,
     name_dimensions,
+    name_observed,
 )
 
 # A protobuf message ends at 2 GiB: larger models keep their weights in a file beside them.
@@ -92,6 +92,11 @@ class Graph:
                 return int(imported.version)
         return 0
 
+    def observe(self, shapes: dict[str, Shape]) -> None:
+        """Take note of shapes that were seen when the graph ran."""
+        self.observed = shapes
+        self._shapes = None
+
     def index(self) -> None:
         """Find anew who makes and who reads each tensor; after nodes were added, removed or connected otherwise."""
         self._makers: dict[str, NodeProto] = {}
@@ -154,8 +159,7 @@ class Graph:
             return tuple(tensor.dims)
         if self._shapes is None:
             model = name_dimensions(self.to_model(weights=False), self.inputs)
-            model.graph.value_info.extend(described_shapes(self.observed))
-            self._shapes = infer_shapes(model)
+            self._shapes = name_observed(infer_shapes(model), self.observed)
         return self._shapes.get(name)
 
     def rank(self, name: str) -> int | None:

@@ -7,18 +7,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from trainer_ext.errors import describe_error
+from trainer_ext.export.graph.attention import fuse_attention
 from trainer_ext.export.graph.check import (
     Example,
     NotRunnable,
     example_of,
-    observed_shapes,
+    run,
     why_different,
 )
 from trainer_ext.export.graph.first_token import keep_first_token
 from trainer_ext.export.graph.fold import fold_constants
+from trainer_ext.export.graph.mask import simplify_masks
 from trainer_ext.export.graph.onnx_graph import Graph, load_graph
 from trainer_ext.export.graph.scale import fold_scales
 from trainer_ext.export.graph.siblings import join_siblings
+from trainer_ext.export.graph.transposes import join_transposes
 
 # A pass changes a graph and returns in how many places.
 Pass = Callable[[Graph], int]
@@ -26,10 +29,14 @@ Pass = Callable[[Graph], int]
 # In the order in which they run: later ones find what earlier ones made plain.
 PASSES: dict[str, Pass] = {
     "constants": fold_constants,
+    "transposes": join_transposes,
     "scale": fold_scales,
     "first_token": keep_first_token,
     "qkv": join_siblings,
+    "mask": simplify_masks,
 }
+# Operators that ONNX Runtime has since 1.23 and other runtimes may not: for the file that ONNX Runtime serves.
+RUNTIME_PASSES: dict[str, Pass] = {"attention": fuse_attention}
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +84,14 @@ def optimise_graph(source: Path, target: Path, skip: Collection[str] = ()) -> Gr
     return apply_passes(PASSES, source, target, skip)
 
 
+def fuse_for_runtime(source: Path, target: Path, skip: Collection[str] = ()) -> GraphReport:
+    """Rewrite an optimised float model further, with operators of opset 23; for the model that is quantised.
+
+    Args and result are those of `optimise_graph`.
+    """
+    return apply_passes(RUNTIME_PASSES, source, target, skip)
+
+
 def apply_passes(
     passes: dict[str, Pass], source: Path, target: Path, skip: Collection[str]
 ) -> GraphReport:
@@ -87,7 +102,7 @@ def apply_passes(
         folder = Path(scratch)
         try:
             example = example_of(graph, folder)
-            graph.observed = observed_shapes(graph, example.feeds, folder)
+            graph.observe(example.shapes)
         except NotRunnable as error:
             reason = f"the graph cannot be checked: {error}"
             report.passes = [PassResult(name, 0, reason) for name in passes]
@@ -118,7 +133,12 @@ def apply_pass(
         return graph, PassResult(name, 0, f"undone: {describe_error(error)}")
     if not places:
         return graph, PassResult(name, 0, "nothing to change")
-    why = why_different(changed, example, folder)
+    try:
+        found = run(changed, example.feeds, folder)
+    except NotRunnable as error:
+        return graph, PassResult(name, 0, f"undone: {error}")
+    why = why_different(changed, example, found)
     if why:
         return graph, PassResult(name, 0, f"undone: {why}")
+    changed.observe(found.shapes)
     return changed, PassResult(name, places)

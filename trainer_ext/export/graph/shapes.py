@@ -1,6 +1,6 @@
 """Shapes of tensors: inferred, and named by what was seen when the graph ran."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import onnx
 
@@ -34,15 +34,23 @@ def name_dimensions(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelP
     return model
 
 
-def described_shapes(shapes: dict[str, Shape]) -> Iterable[onnx.ValueInfoProto]:
-    """Return shapes as ONNX writes them, for inference to start from."""
-    for name, shape in shapes.items():
-        value = onnx.ValueInfoProto(name=name)
-        for dimension in shape:
-            added = value.type.tensor_type.shape.dim.add()
-            if isinstance(dimension, str):
-                added.dim_param = dimension
-        yield value
+def name_observed(shapes: dict[str, Shape], observed: dict[str, Shape]) -> dict[str, Shape]:
+    """Give dimensions that inference made up names for, each name for one length, the names that were observed.
+
+    Inference has the numbers; which of its names is the batch and which the length shows only when the graph runs.
+    """
+    names: dict[Dimension, Dimension] = {}
+    for tensor, seen in observed.items():
+        for inferred, name in zip(shapes.get(tensor, ()), seen, strict=False):
+            if isinstance(inferred, str) and name is not None:
+                names[inferred] = name
+    named: dict[str, Shape] = {}
+    for tensor, shape in shapes.items():
+        named[tensor] = tuple(names.get(dimension, dimension) for dimension in shape)
+    for tensor, seen in observed.items():
+        if None not in seen:
+            named.setdefault(tensor, seen)
+    return named
 
 
 def dimension_of(dimension: onnx.TensorShapeProto.Dimension) -> Dimension:
