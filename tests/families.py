@@ -1,5 +1,6 @@
 """Tiny encoders of each family, built from configs: no weights are downloaded, and each is made in milliseconds."""
 
+import json
 from pathlib import Path
 
 import torch
@@ -11,6 +12,10 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
+
+from trainer_ext.data.preprocessing.pipeline import Pipeline
+from trainer_ext.modeling import EncoderWithHead, EncoderWithHeadConfig
+from trainer_ext.tasks import TASKS, LabelSpace
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = [
@@ -101,3 +106,32 @@ def some_texts(count: int = 24) -> list[str]:
         words = [WORDS[(7 * number + 5 * place) % len(WORDS)] for place in range(length)]
         texts.append(" ".join(words))
     return texts
+
+
+def save_ours(folder: Path, family: str = "bert", pooling: str = "cls") -> Path:
+    """A checkpoint of this project around an encoder of the family, as a training would leave it."""
+    config = family_config(family)
+    tokenizer = word_tokenizer()
+    space = LabelSpace(("label",), ("bad", "good"), ("bad", "good"))
+    pipeline = Pipeline(
+        TASKS["single_label"](space),
+        max_length=64,
+        pad_token_id=0,
+        input_names=["input_ids", "attention_mask"],
+    )
+    model = EncoderWithHead(
+        EncoderWithHeadConfig(config, [2], pooling=pooling, pipeline=pipeline.to_dict())
+    )
+    spread_out(model).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def save_rows(path: Path, count: int = 24) -> Path:
+    """Labelled rows to prove an export on."""
+    lines = []
+    for number, text in enumerate(some_texts(count)):
+        row = {"text": text, "label": ("bad", "good")[number % 2]}
+        lines.append(json.dumps(row) + "\n")
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
