@@ -1,0 +1,104 @@
+"""Which stages of an export apply to which encoder family: `python benchmarks/families.py > table.md`.
+
+Tiny encoders with random weights (two layers, 32 wide) are exported through each exporter, once as a checkpoint of
+this project and once as a plain classifier of transformers. The table is what the stages report: how many places of
+the graph a pass changed, which INT8 setting was good, and how far the file's logits are from PyTorch's, in units of
+their spread. An export by torch takes seconds, so that `--exporters optimum` is a quick look.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+ROOT = Path(__file__).resolve().parent.parent
+# The small encoders are those of the tests.
+sys.path.insert(0, str(ROOT))
+
+from tests.families import FAMILIES, save_ours, save_plain, save_rows  # noqa: E402
+from trainer_ext.errors import UserError  # noqa: E402
+from trainer_ext.export.options import ExportOptions  # noqa: E402
+from trainer_ext.export.report import ExportReport  # noqa: E402
+from trainer_ext.export.run import export_model  # noqa: E402
+from trainer_ext.export.stages import GRAPH_PASSES  # noqa: E402
+
+KINDS = {"ours": save_ours, "plain": save_plain}
+HEADER = ("encoder", "exporter", "ONNX", *GRAPH_PASSES, "INT8")
+NOTHING = "nothing to change"
+
+
+def export_reports(
+    family: str, exporter: str, rows: Path, folder: Path
+) -> Iterator[ExportReport | None]:
+    """Export a family's checkpoint of ours and its plain one; None where the exporter refuses."""
+    for kind, save in KINDS.items():
+        model = folder / f"{family}-{kind}"
+        if not model.exists():
+            save(model, family)
+        options = ExportOptions(
+            model=model,
+            output_dir=folder / f"{family}-{kind}-{exporter}",
+            eval_file=str(rows),
+            # Random models answer by chance: their logits are compared, not their metric.
+            max_metric_drop=100,
+            exporter=exporter,
+        )
+        try:
+            yield export_model(options)
+        except UserError as error:
+            print(f"{family}, {kind}, {exporter}: {error}", file=sys.stderr)
+            yield None
+
+
+def cells(report: ExportReport | None) -> list[str]:
+    """Return what the stages did, in the order of the header's columns after the first two."""
+    if report is None:
+        return ["no", *["" for _ in GRAPH_PASSES], ""]
+    found = [f"{report.variant('onnx').max_relative_diff:.0e}"]
+    details = {}
+    for stage in report.stages:
+        if stage.name == "graph":
+            details = stage.details
+    for name in GRAPH_PASSES:
+        places = details.get(name, "skipped")
+        if places == NOTHING:
+            places = 0
+        found.append(str(places))
+    int8 = report.variant("int8")
+    verdict = f"{int8.rms_relative_diff:.3f}"
+    if not int8.good:
+        verdict += ", not good"
+    found.append(verdict)
+    return found
+
+
+def join_kinds(ours: str, plain: str) -> str:
+    """Return one cell for both kinds of checkpoint."""
+    if ours == plain:
+        return ours
+    return f"{ours} / {plain}"
+
+
+def main() -> None:
+    """Print the table, a line as soon as it is measured."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--exporters", nargs="+", default=["optimum", "torch"])
+    parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=list(FAMILIES))
+    args = parser.parse_args()
+    logging.disable(logging.INFO)
+    print(f"| {' | '.join(HEADER)} |")
+    print(f"|{'---|' * len(HEADER)}")
+    with TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        rows = save_rows(folder / "rows.jsonl")
+        for family in args.families:
+            for exporter in args.exporters:
+                ours, plain = map(cells, export_reports(family, exporter, rows, folder))
+                joined = map(join_kinds, ours, plain)
+                print(f"| {' | '.join([family, exporter, *joined])} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
