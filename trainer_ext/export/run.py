@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from transformers import PreTrainedModel
 
@@ -11,7 +12,7 @@ from trainer_ext.export import gate
 from trainer_ext.export.certainty import how_sure
 from trainer_ext.export.eval_rows import EvalRows, evaluation_rows
 from trainer_ext.export.frontier import markdown
-from trainer_ext.export.graph import optimise_graph
+from trainer_ext.export.graph import fuse_for_runtime, optimise_graph
 from trainer_ext.export.int8 import Int8Choice, Int8Gate
 from trainer_ext.export.latency import measure_latency
 from trainer_ext.export.layout import arrange, notes_on
@@ -121,10 +122,16 @@ def fill_stage(
     int8: Int8Choice | None = None
     # Also if ONNX is not good: the report then shows what either of them does.
     if stages.wanted("int8"):
-        with stages.run("int8") as record:
+        with stages.run("int8") as record, TemporaryDirectory(dir=stage) as scratch:
+            float_path = onnx_path
+            if "graph" not in options.skip:
+                # INT8 is for ONNX Runtime on CPUs: what other runtimes may not know is rewritten in this copy.
+                float_path = Path(scratch) / onnx_path.name
+                fused = fuse_for_runtime(onnx_path, float_path, options.skip)
+                record.details.update(fused.to_dict())
             int8_gate = Int8Gate(
                 stage,
-                onnx_path,
+                float_path,
                 onnx_predictor,
                 rows,
                 reference,

@@ -24,6 +24,7 @@ GRAPH_PASSES: tuple[str, ...] = (
     "first_token",
     "qkv",
     "mask",
+    "attention",
 )
 INT8_PASSES: tuple[str, ...] = ("exact_weights", "row_scales")
 

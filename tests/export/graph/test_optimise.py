@@ -8,7 +8,14 @@ from onnx import TensorProto, helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from tests.export.graph.conftest import FAMILIES
-from trainer_ext.export.graph import PASSES, PassResult, fuse_for_runtime, optimise, optimise_graph
+from trainer_ext.export.graph import (
+    PASSES,
+    RUNTIME_PASSES,
+    PassResult,
+    fuse_for_runtime,
+    optimise,
+    optimise_graph,
+)
 from trainer_ext.export.stages import GRAPH_PASSES
 
 
@@ -50,7 +57,7 @@ def test_every_family_answers_as_before(family, exported, tmp_path):
 
 
 def test_flags_know_every_pass():
-    assert tuple(PASSES) == GRAPH_PASSES
+    assert (*PASSES, *RUNTIME_PASSES) == GRAPH_PASSES
 
 
 def test_places_changed_in_bert(exported, tmp_path):
