@@ -12,13 +12,17 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from trainer_ext.arguments.files import FileOptions
 from trainer_ext.data.io.readers import DEFAULTS
 from trainer_ext.errors import UserError, describe_error
 from trainer_ext.export import gate
 from trainer_ext.export.certainty import Certainty, how_sure
 from trainer_ext.export.eval_rows import EvalRows, evaluation_rows
+from trainer_ext.export.float16 import judge_float16
 from trainer_ext.export.options import DEFAULT_DROP, ExportOptions
+from trainer_ext.export.ort_format import judge_ort_format
 from trainer_ext.export.report import library_versions
 from trainer_ext.export.texts import Texts, unlabelled_texts
 from trainer_ext.files import file_sha256, read_json, write_json
@@ -270,7 +274,7 @@ class Verifier:
         elif reference is None:
             measured.reject("there is no float model to compare it with")
         else:
-            self.judge(measured, predictor, rows, texts)
+            self.judge(measured, logits, rows, texts)
         if measured.bytes != recorded.get("bytes"):
             measured.reject(
                 f"{recorded['file']} has {measured.bytes} bytes, the report says "
@@ -279,25 +283,52 @@ class Verifier:
         return reference
 
     def judge(
-        self, variant: gate.Variant, predictor: SinglePredictor, rows: EvalRows, texts: Texts | None
+        self, variant: gate.Variant, logits: Any, rows: EvalRows, texts: Texts | None
     ) -> None:
-        """Judge a variant as the export does."""
-        task = self.task
+        """Judge a variant as the stage that made it does.
+
+        Args:
+            variant: with its differences.
+            logits: of the variant on the rows.
+            rows: texts and labels.
+            texts: without labels.
+        """
         if variant.name == FLOAT:
             gate.judge_onnx(variant)
-            return
+        elif variant.name == "fp16":
+            judge_float16(variant)
+        elif variant.name == "ort":
+            self.judge_ort(variant, logits, rows)
+        else:
+            self.judge_int8(variant, rows, texts)
+
+    def judge_ort(self, variant: gate.Variant, logits: Any, rows: EvalRows) -> None:
+        """Judge the file that onnxruntime has optimised: INT8 if there is INT8."""
+        by_name = {other.name: other for other in self.variants}
+        for name in ("int8", FLOAT):
+            if name in self.predictors:
+                before = self.task.flat(self.predictors[name].logits(rows.texts))
+                difference = float(np.abs(self.task.flat(logits) - before).max())
+                judge_ort_format(variant, by_name[name], difference)
+                return
+        variant.reject("what it was made of is not there to compare it with")
+
+    def judge_int8(self, variant: gate.Variant, rows: EvalRows, texts: Texts | None) -> None:
+        """Judge INT8, on texts without labels as well."""
+        task = self.task
         unit = task.metric_unit(task.stack_labels(rows.labels))
         gate.judge_int8(variant, self.variants[0], self.allowed, task.greater_is_better, unit)
         float_predictor = self.predictors.get(FLOAT) or self.predictors.get(PYTORCH)
-        if variant.good and texts is not None and float_predictor is not None:
-            gate.judge_on_texts(
-                variant,
-                task,
-                predictor.logits(texts.texts),
-                float_predictor.logits(texts.texts),
-                texts.source,
-                self.allowed,
-            )
+        if not variant.good or texts is None or float_predictor is None:
+            return
+        gate.judge_on_texts(
+            variant,
+            task,
+            self.predictors[variant.name].logits(texts.texts),
+            float_predictor.logits(texts.texts),
+            texts.source,
+            self.allowed,
+        )
 
     def conclude(self, rows: EvalRows, texts: Texts | None) -> Verification:
         """Return the verdict: what was good where it was exported has to be good here."""
@@ -316,7 +347,7 @@ class Verifier:
             notes=self.notes,
         )
         for variant in self.variants:
-            if variant.dynamic_int8:
+            if variant.name == "int8":
                 source = texts.source if texts else ""
                 verification.how_sure = how_sure(variant, self.task, self.allowed, source)
         return verification
