@@ -15,6 +15,7 @@ from tests.remote_code import save_own_encoder
 from trainer_ext.arguments.parser import parse_values
 from trainer_ext.cross_validation.dispatch import run
 from trainer_ext.errors import UserError
+from trainer_ext.export.to_onnx import copy_tokenizer
 from trainer_ext.inference import load_predictor
 
 
@@ -194,6 +195,21 @@ def test_without_tokenizer_json_the_vocabulary_is_converted(folder):
     assert answer["score"] == pytest.approx(theirs["score"], abs=1e-5)
     (folder / "vocab.txt").unlink()
     assert "has no tokenizer.json, and its vocabulary cannot be converted" in refusal(folder)
+
+
+def test_tokens_without_an_embedding_are_unknown(folder, capsys):
+    """transformers fails at the first text with one."""
+    content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    content["model"]["vocab"] |= {"castle": 200, "moat": 199}
+    (folder / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
+    predictor = load_predictor(folder)
+    assert "words with others are read as unknown" in capsys.readouterr().err
+    castle, moat, strange = predictor.logits(["a castle", "a moat", "a xyz"])
+    np.testing.assert_allclose(castle, strange, atol=1e-6)
+    assert not np.allclose(moat, strange, atol=1e-3), "the last embedding is one of the model's"
+    copy_tokenizer(folder, folder / "..")
+    written = json.loads((folder / ".." / "tokenizer.json").read_text(encoding="utf-8"))
+    assert "castle" not in written["model"]["vocab"] and "moat" in written["model"]["vocab"]
 
 
 def test_code_of_the_folder_is_not_run(folder, tmp_path):

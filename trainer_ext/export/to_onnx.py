@@ -8,10 +8,12 @@ from typing import NamedTuple
 from transformers import PretrainedConfig, PreTrainedModel
 
 from trainer_ext.data.preprocessing.pipeline import Pipeline
+from trainer_ext.data.preprocessing.plain_checkpoint import is_plain
 from trainer_ext.errors import UserError, describe_error
 from trainer_ext.export.exported import exported_config
 from trainer_ext.export.publish import TOKENIZER_FILES
-from trainer_ext.modeling.plain import convert_tokenizer
+from trainer_ext.files import read_json
+from trainer_ext.modeling.plain import plain_tokenizer
 
 ONNX_FILE = "model.onnx"
 
@@ -114,6 +116,9 @@ def copy_tokenizer(checkpoint: Path, folder: Path) -> None:
     for name in TOKENIZER_FILES:
         if (checkpoint / name).is_file():
             shutil.copyfile(checkpoint / name, folder / name)
-    # A plain checkpoint may have its vocabulary in an older form only.
-    if not (folder / "tokenizer.json").is_file():
-        convert_tokenizer(checkpoint).save(str(folder / "tokenizer.json"))
+    if not is_plain(read_json(checkpoint / "config.json")):
+        return
+    # A plain checkpoint may have its vocabulary in an older form only, or more tokens than embeddings.
+    tokenizer, is_changed = plain_tokenizer(checkpoint)
+    if is_changed:
+        tokenizer.save(str(folder / "tokenizer.json"))

@@ -190,9 +190,10 @@ def checkpoint_tokenizer(folder: Path) -> Tokenizer:
     Raises:
         UserError: if there is none, or it is damaged.
     """
-    has_file = (folder / "tokenizer.json").is_file()
-    if has_file or not is_plain(read_json(folder / "config.json")):
+    if not is_plain(read_json(folder / "config.json")):
         return read_tokenizer(folder)
-    from trainer_ext.modeling.plain import convert_tokenizer
+    if (folder / "tokenizer.json").is_file():
+        read_tokenizer(folder)  # names the file if it is damaged
+    from trainer_ext.modeling.plain import plain_tokenizer
 
-    return convert_tokenizer(folder)
+    return plain_tokenizer(folder).tokenizer

@@ -1,7 +1,9 @@
 """Classifiers that plain transformers saved: loaded as they are, with the head that they were trained with."""
 
+import json
 import logging
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from tokenizers import Tokenizer
@@ -12,10 +14,14 @@ from transformers import (
     PreTrainedModel,
 )
 
+from trainer_ext.data.preprocessing.plain_checkpoint import as_size
 from trainer_ext.errors import UserError
+from trainer_ext.files import read_json
 from trainer_ext.remote_code import WITH_FLAG, why_not_loaded
 
 SHOWN = 5
+# A word that their vocabulary lacks is unknown; other kinds would have to be trained anew without some of their pieces.
+CAN_LOSE_TOKENS = ("WordPiece", "WordLevel")
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +78,60 @@ def shown(names: list[str]) -> str:
     if len(names) > SHOWN:
         text += ", ..."
     return text
+
+
+class PlainTokenizer(NamedTuple):
+    """The tokenizer of a plain checkpoint, and whether it is another than that of its tokenizer.json."""
+
+    tokenizer: Tokenizer
+    is_changed: bool
+
+
+def plain_tokenizer(folder: Path) -> PlainTokenizer:
+    """Return the tokenizer of a plain checkpoint, as tokenizer.json should have it.
+
+    Raises:
+        UserError: if there is none, or it makes tokens that the model has no embeddings for.
+    """
+    tokenizer = saved_tokenizer(folder)
+    size = as_size(read_json(folder / "config.json").get("vocab_size"))
+    largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
+    if size is None or largest < size:
+        return PlainTokenizer(tokenizer, not (folder / "tokenizer.json").is_file())
+    return PlainTokenizer(without_tokens_beyond(folder, tokenizer, size), True)
+
+
+def saved_tokenizer(folder: Path) -> Tokenizer:
+    """Return the tokenizer as it was saved, converted if it is in an older form."""
+    file = folder / "tokenizer.json"
+    if file.is_file():
+        return Tokenizer.from_file(str(file))
+    return convert_tokenizer(folder)
+
+
+def without_tokens_beyond(folder: Path, tokenizer: Tokenizer, size: int) -> Tokenizer:
+    """Return a tokenizer without the tokens that a model of `size` embeddings cannot look up: they become unknown.
+
+    transformers would fail at the first text that has one.
+    """
+    content = json.loads(tokenizer.to_str())
+    model = content["model"]
+    tokens = tokenizer.get_vocab_size()
+    if model["type"] not in CAN_LOSE_TOKENS:
+        raise UserError(
+            f"model {folder}: its tokenizer has {tokens} tokens, but its encoder has embeddings for "
+            f"{size}: they are not of the same model"
+        )
+    model["vocab"] = {token: number for token, number in model["vocab"].items() if number < size}
+    content["added_tokens"] = [token for token in content["added_tokens"] if token["id"] < size]
+    logger.warning(
+        "%s: its tokenizer has %d tokens, but its encoder has embeddings for %d: words with others "
+        "are read as unknown",
+        folder,
+        tokens,
+        size,
+    )
+    return Tokenizer.from_str(json.dumps(content))
 
 
 def convert_tokenizer(folder: Path) -> Tokenizer:
