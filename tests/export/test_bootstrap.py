@@ -310,3 +310,17 @@ def test_a_task_without_a_tally_is_resampled_with_its_metric_function(monkeypatc
 def test_bounds_are_quantiles():
     low, high = bounds(np.arange(101.0))
     assert (low, high) == pytest.approx((5, 95))
+
+
+@pytest.mark.parametrize(
+    "predicted, labels, expected",
+    [
+        ([0, 2, 1], [0, 0, 1], (2 / 3 + 1 + 0) / 3),  # c is predicted only
+        ([0, 0, 1], [0, 2, 1], (2 / 3 + 1 + 0) / 3),  # c is true only
+        ([0, 0, 1], [0, 0, 1], 1.0),  # there is no c, and it does not count
+    ],
+)
+def test_classes_count_that_are_predicted_or_true(predicted, labels, expected):
+    task = TASKS["single_label"](SPACE)
+    sums = task.tally(np.array(predicted), np.array(labels)).sum(axis=0, keepdims=True)
+    assert task.metrics_of_sums(sums)["f1_macro"].tolist() == pytest.approx([expected])
