@@ -130,6 +130,9 @@ def test_the_export_is_proven(topic_export, topic_checkpoint):
     assert "x86_64" in report["instruction_set"] or report["instruction_set"]
     assert {"onnxruntime", "torch", "transformers"} <= set(report["versions"])
     assert not list(topic_export.parent.glob(".*")), "the staging folder is gone"
+    probe = read_json(topic_export / "probe.json")
+    assert len(probe["rows"]) == 6 and list(probe["tolerance"]) == ["onnx", "int8"]
+    assert [len(row["logits"]["int8"]) for row in probe["rows"]] == [3] * 6
 
 
 def test_batch_and_length_are_dynamic_also_for_aspects(aspect_export, aspect_checkpoint):

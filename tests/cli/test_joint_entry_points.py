@@ -216,6 +216,11 @@ def test_the_export_is_proven_on_both_heads(slu_checkpoint, slu_export, slu_file
         report["variants"][1]["max_logit_diff"] < 1e-3
         and report["variants"][1]["label_agreement"] == 1
     )
+    probe = json.loads((slu_export / "probe.json").read_text())
+    for row in probe["rows"]:
+        shapes = {name: np.shape(values) for name, values in row["logits"]["int8"].items()}
+        assert shapes == {"logits": (3,), "token_logits": (len(row["input_ids"]), 7)}
+    assert [len(tolerances) for tolerances in probe["tolerance"].values()] == [2, 2]
     outputs = onnx.load(slu_export / "model.onnx").graph.output
     axes = {
         o.name: [d.dim_param or d.dim_value for d in o.type.tensor_type.shape.dim] for o in outputs

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import onnxruntime as ort
 import pytest
 import torch
 
@@ -15,7 +14,6 @@ from trainer_ext.inference import load_predictor, onnx_session
 from trainer_ext.inference.folder import recorded_dynamic_int8
 from trainer_ext.inference.onnx_session import (
     OnnxSession,
-    choose_provider,
     scales_at_run_time,
     session_options,
 )
@@ -95,59 +93,6 @@ def test_torch_takes_no_more_threads_than_cores(monkeypatch, quota, given, expec
     assert threads[-1] == expected
     use_available_cores(3)
     assert threads[-1] == 3
-
-
-@pytest.fixture
-def offered(monkeypatch):
-    """Sets what onnxruntime offers."""
-    return lambda *names: monkeypatch.setattr(ort, "get_available_providers", lambda: list(names))
-
-
-def test_cuda_that_is_not_there(offered):
-    """An error naming what there is; `auto` takes the CPU."""
-    offered("AzureExecutionProvider", "CPUExecutionProvider")
-    with pytest.raises(
-        UserError, match="cuda is not available: .* AzureExecutionProvider, CPUExecutionProvider"
-    ):
-        choose_provider("cuda", dynamic_int8=False)
-    assert (
-        choose_provider("auto", dynamic_int8=False)
-        == choose_provider("cpu", dynamic_int8=False)
-        == "cpu"
-    )
-
-
-def test_cuda_that_is_there(offered):
-    """`auto` takes it, but not for INT8."""
-    offered("CUDAExecutionProvider", "CPUExecutionProvider")
-    assert (
-        choose_provider("auto", dynamic_int8=False)
-        == choose_provider("cuda", dynamic_int8=False)
-        == "cuda"
-    )
-    assert (
-        choose_provider("auto", dynamic_int8=True)
-        == choose_provider("cpu", dynamic_int8=False)
-        == "cpu"
-    )
-
-
-@pytest.mark.parametrize(
-    "providers", [["CPUExecutionProvider"], ["CUDAExecutionProvider", "CPUExecutionProvider"]]
-)
-def test_int8_on_cuda_is_refused(offered, providers):
-    """Whether there is a GPU or not."""
-    offered(*providers)
-    with pytest.raises(
-        UserError, match="provider cuda cannot run the INT8 model: use model.onnx, or provider cpu"
-    ):
-        choose_provider("cuda", dynamic_int8=True)
-
-
-def test_unknown_provider():
-    """With the ones there are."""
-    with pytest.raises(UserError, match="provider 'tensorrt' is not one of auto, cpu, cuda"):
-        choose_provider("tensorrt", dynamic_int8=False)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x07" * 50])

@@ -47,6 +47,10 @@ logger = logging.getLogger(__name__)
 
 # As inference/combine.py has them, which loads ONNX Runtime: `--help` should not wait for that.
 WAYS = ("mean", "logits", "vote", "weighted")
+# As inference/providers.py, inference/loading.py and inference/proving.py have them.
+PROVIDERS = ("auto", "tensorrt", "cuda", "openvino", "cpu")
+RUNTIMES = ("onnx", "openvino")
+ON_MISMATCH = ("float", "error", "ignore")
 # A table on the screen has columns of its own, and takes no account of these.
 OUTPUT_FLAGS = ("keep_columns", "no_text", "labels_only", "submission_format")
 # Flags on which every answer depends: an output is not gone on with under other ones.
@@ -80,7 +84,17 @@ class ModelOptions:
     file_name: str | None = option(
         None, "Which file of an ONNX folder (default: the one that its report chose)."
     )
-    provider: str = option("auto", "auto, cpu or cuda.")
+    provider: str = option(
+        "auto", "Where ONNX Runtime runs; auto: the first that is there.", choices=PROVIDERS
+    )
+    runtime: str = option(
+        "onnx", "openvino runs the export's openvino_model.xml.", choices=RUNTIMES
+    )
+    on_mismatch: str = option(
+        "float",
+        "If an export answers otherwise on this machine than was proven: take its float model, refuse, or only say so.",
+        choices=ON_MISMATCH,
+    )
     num_threads: int | None = option(
         None, "Threads; by default as many as the cores that this process may use.", minimum=1
     )
@@ -244,6 +258,8 @@ def load(options: PredictOptions) -> "Predictor":
         ensemble=options.ensemble,
         trust_remote_code=options.trust_remote_code,
         task=options.task,
+        runtime=options.runtime,
+        on_mismatch=options.on_mismatch,
     )
     models = ", ".join(options.model)
     logger.info("%s: %s, %s", models, predictor.task.name, predictor.description)

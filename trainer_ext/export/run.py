@@ -19,6 +19,7 @@ from trainer_ext.export.layout import arrange, notes_on
 from trainer_ext.export.optional import optional_variants
 from trainer_ext.export.options import ExportOptions
 from trainer_ext.export.picture import export_picture
+from trainer_ext.export.probe import write_probe
 from trainer_ext.export.publish import publish
 from trainer_ext.export.report import ExportReport, build_report
 from trainer_ext.export.stages import Stages
@@ -150,6 +151,7 @@ def fill_stage(
     optional = optional_variants(stages, stage, proven, rows, reference)
     for variant, predictor in optional:
         predictors[variant.name] = predictor
+    write_probe(stage, predictors)
     gate.add_latencies([*variants, *(variant for variant, _ in optional)], predictors, rows.texts)
     report = build_report(
         variants, task.default_metric, len(rows.texts), options.max_metric_drop, THREADS

@@ -8,7 +8,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from trainer_ext.data.preprocessing.plain_checkpoint import is_plain
-from trainer_ext.errors import UserError
+from trainer_ext.errors import UserError, check_range
 from trainer_ext.files import read_json
 from trainer_ext.inference.folder import (
     files_of,
@@ -17,17 +17,22 @@ from trainer_ext.inference.folder import (
     read_report,
     read_tokenizer,
     recorded_dynamic_int8,
-    warn_of_other_machine,
 )
 from trainer_ext.inference.members import expand_braces, members_of
 from trainer_ext.inference.memory import free_memory, model_size
 from trainer_ext.inference.onnx_session import OnnxSession
 from trainer_ext.inference.ort_format import prepared_file
 from trainer_ext.inference.predictor import Predictor
+from trainer_ext.inference.providers import check_provider
+from trainer_ext.inference.proving import ON_MISMATCH, load_proven
 from trainer_ext.inference.session import Session
 from trainer_ext.inference.single import SinglePredictor
 
 ModelName = str | os.PathLike[str]
+# What each runtime runs of a folder; None: what its export report chose.
+RUNTIMES: dict[str, str | None] = {"onnx": None, "openvino": "openvino_model.xml"}
+OPENVINO_SUFFIX = ".xml"
+EXPORTED_SUFFIXES = (".onnx", ".ort", OPENVINO_SUFFIX)
 
 
 def load_predictor(
@@ -40,6 +45,8 @@ def load_predictor(
     memory: int | None = None,
     trust_remote_code: bool = False,
     task: str | None = None,
+    runtime: str = "onnx",
+    on_mismatch: str = "float",
 ) -> Predictor:
     """Load a checkpoint, an ONNX folder, a folder of folds or seeds, or a list of any of these.
 
@@ -48,7 +55,7 @@ def load_predictor(
             artifact:NAME:ALIAS of the local store, or wandb:ENTITY/PROJECT/NAME:ALIAS; `name-{0..4}` stands for name-0
             to name-4.
         num_threads: None: the cores this process may use.
-        provider: auto, cpu or cuda.
+        provider: tensorrt, cuda, openvino or cpu; auto: the first of these that there is. Dynamic INT8 runs on the CPU.
         batch_size: rows in one run.
         file_name: which ONNX file; None: the one the export report chose.
         ensemble: how several models answer together: mean (of probabilities, or scores; the default), logits, vote or
@@ -58,12 +65,16 @@ def load_predictor(
             window of rows. None: half of what is free.
         trust_remote_code: whether code that a checkpoint brings may be run.
         task: what a checkpoint of plain transformers predicts, if its config.json does not say.
+        runtime: onnx, or openvino for the export's openvino_model.xml.
+        on_mismatch: if an export answers its probe rows otherwise on this machine than was proven: float (answer with
+            its float model, and say so), error, or ignore (say so only).
 
     Returns:
         A predictor: `predict(texts)` returns a list of answers, `predict_iter(texts)` yields them one by one.
 
     Raises:
-        UserError: if a folder is not there, not a model, or broken, or if models do not fit together.
+        UserError: if a folder is not there, not a model, or broken, if models do not fit together, or for a value that
+            an argument does not take.
 
     Example:
         >>> from trainer_ext import load_predictor
@@ -77,6 +88,7 @@ def load_predictor(
     """
     if ensemble is not None:
         check_way(ensemble)
+    check_arguments(num_threads, provider, file_name, runtime, on_mismatch)
     names = model_names(path)
     load = partial(
         load_single,
@@ -86,6 +98,8 @@ def load_predictor(
         file_name=file_name,
         trust_remote_code=trust_remote_code,
         task=task,
+        runtime=runtime,
+        on_mismatch=on_mismatch,
     )
     if len(names) == 1:
         if ensemble is not None:
@@ -120,6 +134,23 @@ def check_way(ensemble: str) -> None:
         raise UserError(f"ensemble {ensemble!r} is not one of {', '.join(WAYS)}")
 
 
+def check_arguments(
+    num_threads: int | None, provider: str, file_name: str | None, runtime: str, on_mismatch: str
+) -> None:
+    """Raise `UserError` for a value that does not exist, and for two that contradict each other."""
+    if num_threads is not None:
+        check_range("num_threads", num_threads, 1)
+    check_provider(provider)
+    if runtime not in RUNTIMES:
+        raise UserError(f"runtime {runtime!r} is not one of {', '.join(RUNTIMES)}")
+    if file_name and runtime == "openvino" and not file_name.endswith(OPENVINO_SUFFIX):
+        raise UserError(
+            f"runtime openvino runs {OPENVINO_SUFFIX} files, but file_name is {file_name}"
+        )
+    if on_mismatch not in ON_MISMATCH:
+        raise UserError(f"on_mismatch {on_mismatch!r} is not one of {', '.join(ON_MISMATCH)}")
+
+
 def model_names(path: ModelName | Sequence[ModelName]) -> list[str]:
     """Return the folders of all models that `path` stands for."""
     given = [path] if isinstance(path, (str, os.PathLike)) else path
@@ -149,39 +180,55 @@ def load_single(
     file_name: str | None = None,
     trust_remote_code: bool = False,
     task: str | None = None,
+    runtime: str = "onnx",
+    on_mismatch: str = "float",
 ) -> SinglePredictor:
-    """Load one checkpoint or ONNX folder.
+    """Load one checkpoint or export.
 
     Args:
         path: folder written by `train.py` or `export.py`, or by plain transformers.
         num_threads: None: the cores this process may use.
-        provider: auto, cpu or cuda.
+        provider: as for `load_predictor`.
         batch_size: rows in one run.
-        file_name: which ONNX file; None: the one the export report chose.
+        file_name: which file of an export; None: that of the runtime.
         trust_remote_code: whether code that a checkpoint brings may be run.
         task: what a checkpoint of plain transformers predicts, if its config.json does not say.
+        runtime: one of `RUNTIMES`.
+        on_mismatch: one of `ON_MISMATCH`.
 
     Raises:
         UserError: if the folder is not there, not a model, or broken.
     """
     folder = Path(path)
     pipeline = read_pipeline(folder, task)
-    file = model_file(folder, file_name)
-    session: Session
-    if file.suffix in (".onnx", ".ort"):
-        warn_of_other_machine(folder)
-        if not file_name:
-            file = prepared_file(file, read_report(folder))
-        session = OnnxSession(file, num_threads, provider, recorded_dynamic_int8(file))
-        tokenizer = read_tokenizer(folder)
-    else:
-        from trainer_ext.modeling.session import TorchSession  # an ONNX folder needs no torch
+    file = model_file(folder, file_name or RUNTIMES[runtime])
+    if file.suffix not in EXPORTED_SUFFIXES:
+        from trainer_ext.modeling.session import TorchSession  # an export needs no torch
 
         session = TorchSession(folder, num_threads, provider, trust_remote_code)
-        tokenizer = checkpoint_tokenizer(folder)
-    predictor = SinglePredictor(session, tokenizer, pipeline, batch_size)
-    predictor.files = files_of(folder, session.file_name)
-    return predictor
+        checkpoint = SinglePredictor(session, checkpoint_tokenizer(folder), pipeline, batch_size)
+        checkpoint.files = files_of(folder, session.file_name)
+        return checkpoint
+    if not file_name:
+        file = prepared_file(file, read_report(folder))
+    tokenizer = read_tokenizer(folder)
+
+    def load(file: Path, own_provider: str | None) -> SinglePredictor:
+        session = open_exported(file, num_threads, own_provider or provider)
+        predictor = SinglePredictor(session, tokenizer, pipeline, batch_size)
+        predictor.files = files_of(folder, session.file_name)
+        return predictor
+
+    return load_proven(folder, file, load, on_mismatch)
+
+
+def open_exported(file: Path, num_threads: int | None, provider: str) -> Session:
+    """Open a file of an export with the runtime that its ending asks for."""
+    if file.suffix == OPENVINO_SUFFIX:
+        from trainer_ext.inference.openvino_session import OpenvinoSession  # an optional library
+
+        return OpenvinoSession(file, num_threads, provider)
+    return OnnxSession(file, num_threads, provider, recorded_dynamic_int8(file))
 
 
 def checkpoint_tokenizer(folder: Path) -> Tokenizer:

@@ -8,12 +8,11 @@ import numpy as np
 import onnxruntime as ort
 
 from trainer_ext.cores import available_cores
-from trainer_ext.errors import UserError, describe_error
 from trainer_ext.inference.hardware import instruction_set, int8_saturates
 from trainer_ext.inference.huge_pages import NewMemory
+from trainer_ext.inference.providers import open_on
 from trainer_ext.inference.session import Arrays
 
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 # Every operator that takes its activation scales from the run's own values has a name that begins like this.
 DYNAMIC_INT8 = b"DynamicQuantize"
 # `export.py` writes it into the metadata of a file none of whose 8-bit products can overflow 16 bits.
@@ -35,7 +34,8 @@ class OnnxSession:
         path: the model.
         num_threads: threads of one run, or for dynamic INT8 the number of callers; None: the cores this process may
             use.
-        provider: `cpu`, `cuda` (an error if it is not available) or `auto` (cuda if available, for a float model).
+        provider: `tensorrt`, `cuda`, `openvino` or `cpu` (an error if it is not available), or `auto`: the first of
+            these that is there. Dynamic INT8 runs on the CPU.
         dynamic_int8: whether the file scales activations at run time; None: look for such operators in it.
 
     Raises:
@@ -53,7 +53,6 @@ class OnnxSession:
             dynamic_int8 = scales_at_run_time(path)
         threads = num_threads or available_cores()
         self.file_name = path.name
-        self.provider = choose_provider(provider, dynamic_int8)
         self.batch_invariant = not dynamic_int8
         self.parallel_runs = 1
         if dynamic_int8:
@@ -62,7 +61,7 @@ class OnnxSession:
         self._runs = count(1)
         self._memory = NewMemory()
         options = session_options(threads, is_exact=dynamic_int8 and is_marked_exact(path))
-        self._session = open_session(path, options, self.provider)
+        self._session, self.provider = open_on(path, options, provider, dynamic_int8)
         self.input_names = [item.name for item in self._session.get_inputs()]
         self.output_names = [item.name for item in self._session.get_outputs()]
 
@@ -76,20 +75,6 @@ class OnnxSession:
         if next(self._runs) == RUNS_BEFORE_HUGE_PAGES:
             self._memory.use_huge_pages()
         return dict(zip(self.output_names, arrays, strict=True))
-
-
-def open_session(path: Path, options: ort.SessionOptions, provider: str) -> ort.InferenceSession:
-    """Load a file on a provider, or raise `UserError`."""
-    try:
-        session = ort.InferenceSession(str(path), options, providers=[PROVIDERS[provider]])
-    except Exception as error:  # onnxruntime raises its own types, one per cause
-        raise UserError(f"{path} cannot be loaded: {describe_error(error)}") from error
-    # onnxruntime falls back to the CPU without an error when CUDA's libraries cannot be loaded.
-    if PROVIDERS[provider] not in session.get_providers():
-        raise UserError(
-            f"{path}: onnxruntime fell back from {provider} to {session.get_providers()}"
-        )
-    return session
 
 
 def session_options(threads: int, is_exact: bool = False) -> ort.SessionOptions:
@@ -131,26 +116,3 @@ def scales_at_run_time(path: Path) -> bool:
         # Operators come before the weights, so they are found early; only a float model is read to its end.
         with content:
             return content.find(DYNAMIC_INT8) >= 0
-
-
-def choose_provider(provider: str, dynamic_int8: bool) -> str:
-    """Return `cpu` or `cuda`.
-
-    Raises:
-        UserError: for cuda if onnxruntime does not have it, or with an INT8 model, whose operators only CPUs have.
-    """
-    if provider not in (*PROVIDERS, "auto"):
-        raise UserError(f"provider {provider!r} is not one of auto, {', '.join(PROVIDERS)}")
-    available = ort.get_available_providers()
-    has_cuda = PROVIDERS["cuda"] in available
-    if provider == "cuda" and dynamic_int8:
-        raise UserError("provider cuda cannot run the INT8 model: use model.onnx, or provider cpu")
-    if provider == "cuda" and not has_cuda:
-        raise UserError(
-            f"provider cuda is not available: onnxruntime offers {', '.join(available)}"
-        )
-    if provider != "auto":
-        return provider
-    if has_cuda and not dynamic_int8:
-        return "cuda"
-    return "cpu"

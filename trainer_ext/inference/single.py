@@ -68,6 +68,17 @@ class SinglePredictor(Predictor):
                 outputs[row] = self.task.row_output(row_arrays, encodings[row], items[row])
         return outputs
 
+    def run_tokens(self, ids: Sequence[int]) -> Arrays:
+        """Return the session's arrays (1, ...) for one row of token ids, special tokens included.
+
+        Raises:
+            UserError: if the head does not belong to the labels of the config.
+        """
+        row = Tokens(list(ids), [0] * len(ids))
+        (arrays,) = self._run([row], [[0]])
+        self._check_shape(arrays)
+        return arrays
+
     def _marker_ids(self, marker: str) -> list[int]:
         ids: list[int] = self.tokenizer.encode(marker, add_special_tokens=False).ids
         return ids

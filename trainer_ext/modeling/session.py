@@ -46,6 +46,10 @@ class TorchSession:
         provider: str = "auto",
         trust_remote_code: bool = False,
     ):
+        if provider not in ("auto", "cpu", "cuda"):
+            raise UserError(
+                f"provider {provider} runs exported models only; a checkpoint runs on cpu or cuda"
+            )
         has_cuda = torch.cuda.is_available()
         if provider == "cuda" and not has_cuda:
             raise UserError("provider cuda is not available: torch sees no CUDA device")

@@ -1,0 +1,129 @@
+"""Where an ONNX file runs: the best provider that this onnxruntime has, or the one asked for and no other."""
+
+import logging
+from functools import cache
+from pathlib import Path
+
+import onnxruntime as ort
+
+from trainer_ext.errors import UserError, describe_error
+
+# Best first: `auto` takes the first that this onnxruntime has and that loads the file.
+PROVIDERS = {
+    "tensorrt": "TensorrtExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+    "cpu": "CPUExecutionProvider",
+}
+CHOICES = ("auto", *PROVIDERS)
+# Each of these would compute float32 models in less than float32 where the hardware has it, and answer differently
+# than was proven: TF32 has 10 bits of mantissa, bfloat16 has 7.
+PROVIDER_OPTIONS: dict[str, dict[str, str]] = {
+    "cuda": {"use_tf32": "0"},
+    "openvino": {
+        "device_type": "CPU",
+        "load_config": '{"CPU": {"INFERENCE_PRECISION_HINT": "f32"}}',
+    },
+}
+
+logger = logging.getLogger(__name__)
+
+
+def open_on(
+    path: Path, options: ort.SessionOptions, provider: str, dynamic_int8: bool
+) -> tuple[ort.InferenceSession, str]:
+    """Load a file on the provider asked for, or with `auto` on the best there is.
+
+    Args:
+        path: of the file.
+        options: of the session.
+        provider: one of `CHOICES`.
+        dynamic_int8: whether the file scales activations at run time; only the CPU has such operators.
+
+    Returns:
+        The session, and the name of its provider.
+
+    Raises:
+        UserError: if the file cannot be loaded, or not on that provider.
+    """
+    check_provider(provider)
+    if provider == "auto":
+        return open_on_best(path, options, dynamic_int8)
+    reason = why_not(provider, dynamic_int8)
+    if reason:
+        raise UserError(f"provider {provider} {reason}")
+    return open_session(path, options, provider), provider
+
+
+def check_provider(provider: str) -> None:
+    """Raise `UserError` for a provider that does not exist."""
+    if provider not in CHOICES:
+        raise UserError(f"provider {provider!r} is not one of {', '.join(CHOICES)}")
+
+
+def open_on_best(
+    path: Path, options: ort.SessionOptions, dynamic_int8: bool
+) -> tuple[ort.InferenceSession, str]:
+    """Load a file on the first provider that can run it, and note why none before it was taken."""
+    skipped: dict[str, list[str]] = {}
+    for name in PROVIDERS:
+        reason = why_not(name, dynamic_int8)
+        if not reason:
+            try:
+                session = open_session(path, options, name)
+            except UserError as error:
+                # Nothing comes after the CPU: what it says of the file is what the user needs.
+                if name == "cpu":
+                    raise
+                reason = f"cannot be used: {error}"
+            else:
+                note_once(choice_note(name, skipped))
+                return session, name
+        skipped.setdefault(reason, []).append(name)
+    raise UserError(f"{path}: onnxruntime has no provider at all: {skipped}")
+
+
+def choice_note(taken: str, skipped: dict[str, list[str]]) -> str:
+    """Say which provider was taken, and why the better ones were not; `skipped` has their names by reason."""
+    reasons = []
+    for reason, names in skipped.items():
+        reasons.append(f"{', '.join(names)} {reason}")
+    if not reasons:
+        return f"provider {taken}"
+    return f"provider {taken}: {'; '.join(reasons)}"
+
+
+def why_not(name: str, dynamic_int8: bool) -> str:
+    """Return why a provider cannot run a file, as the end of a sentence; empty if it can."""
+    if dynamic_int8 and name != "cpu":
+        return "cannot run the INT8 model: use model.onnx, or provider cpu"
+    available = ort.get_available_providers()
+    if PROVIDERS[name] not in available:
+        return f"is not available: onnxruntime offers {', '.join(available)}"
+    return ""
+
+
+def open_session(path: Path, options: ort.SessionOptions, provider: str) -> ort.InferenceSession:
+    """Load a file on a provider; `UserError` if that fails, or if onnxruntime takes another one instead."""
+    wanted = PROVIDERS[provider]
+    try:
+        session = ort.InferenceSession(
+            str(path),
+            options,
+            providers=[wanted],
+            provider_options=[PROVIDER_OPTIONS.get(provider, {})],
+        )
+    except Exception as error:  # onnxruntime raises its own types, one per cause
+        raise UserError(f"{path} cannot be loaded: {describe_error(error)}") from error
+    # onnxruntime falls back to the CPU without an error when a provider's libraries cannot be loaded.
+    if wanted not in session.get_providers():
+        raise UserError(
+            f"{path}: onnxruntime fell back from {provider} to {', '.join(session.get_providers())}"
+        )
+    return session
+
+
+@cache
+def note_once(message: str) -> None:
+    """Log a note, unless it was logged before: an ensemble would repeat it for each model."""
+    logger.info(message)
