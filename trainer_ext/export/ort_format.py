@@ -11,7 +11,8 @@ import onnxruntime
 
 from trainer_ext.export.gate import Variant
 from trainer_ext.export.quantise import only_errors_logged
-from trainer_ext.inference.onnx_session import is_marked_exact, open_session, session_options
+from trainer_ext.inference.onnx_session import is_marked_exact, session_options
+from trainer_ext.inference.providers import open_session
 
 # As onnxruntime's own converter calls them; `--include_ops_by_config` of its build takes either.
 OPERATORS = "required_operators.config"
