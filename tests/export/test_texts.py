@@ -121,6 +121,22 @@ def test_every_task_is_proven_and_verified(task, file, tmp_path):
     again = found.variants[-1]
     assert again.metric == pytest.approx(int8.metric)
     assert again.loss_on_texts.rows == int8.loss_on_texts.rows
+    assert found.probe == {"onnx": "matches", "int8": "matches"}
+
+
+def test_a_verification_tells_of_a_probe_that_is_answered_otherwise(tmp_path):
+    """The files are good on these rows all the same, and both are judged: the float one stands in for neither."""
+    given = {"eval_file": str(RUNS / "topics.csv"), "max_metric_drop": 20}
+    export_model(ExportOptions(RUNS / "single_label", tmp_path / "onnx", **given))
+    path = tmp_path / "onnx/probe.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    for row in content["rows"]:
+        row["logits"]["int8"] = [value + 3 for value in row["logits"]["int8"]]
+    path.write_text(json.dumps(content), encoding="utf-8")
+    (found,) = verify_export(tmp_path / "onnx", eval_file=given["eval_file"]).values()
+    assert found.passed and found.variants[-1].rms_relative_diff > 0
+    assert found.probe["onnx"] == "matches" and found.probe["int8"].startswith("differs by 3")
+    assert any("--on_mismatch" in note for note in found.notes)
 
 
 def points(report) -> float:

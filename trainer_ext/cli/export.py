@@ -198,6 +198,8 @@ def verify(flags: ExportFlags, folder: Path) -> int:
         print(f"\n{variants_table(verification.variants, verification.metric_name)}\n")
         if verification.how_sure is not None:
             print(f"how sure: {verification.how_sure.words}")
+        for variant, finding in verification.probe.items():
+            print(f"probe.json: {variant} {finding}")
         for note in verification.notes:
             print(f"note: {note}")
         print(

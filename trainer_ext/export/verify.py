@@ -31,6 +31,7 @@ from trainer_ext.inference.hardware import instruction_set
 from trainer_ext.inference.layout import find_file
 from trainer_ext.inference.loading import load_single
 from trainer_ext.inference.members import members_of
+from trainer_ext.inference.probe import read_probe
 from trainer_ext.inference.single import SinglePredictor
 
 THREADS = 1
@@ -49,6 +50,7 @@ class Verification:
         date: in UTC.
         instruction_set: of this CPU.
         versions: of the libraries.
+        probe: by variant, whether probe.json is answered here as it was proven.
         reference: what the variants were compared with, `pytorch` or `onnx`.
         metric_name, max_metric_drop, eval_rows: as in the report.
         variants: as in the report.
@@ -66,6 +68,7 @@ class Verification:
     eval_rows: int
     variants: list[gate.Variant] = field(default_factory=list)
     how_sure: Certainty | None = None
+    probe: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -234,7 +237,36 @@ class Verifier:
 
     def load(self, recorded: Mapping[str, Any]) -> SinglePredictor:
         """Load a file of the export, whatever its probe says here."""
-        return load_single(self.folder, THREADS, "cpu", file_name=recorded["file"])
+        # The float model in its place would be compared with itself.
+        return load_single(
+            self.folder,
+            THREADS,
+            "cpu",
+            file_name=recorded["file"],
+            on_mismatch="ignore",
+        )
+
+    def check_probe(self) -> dict[str, str]:
+        """Return for each file whether the rows of probe.json are answered here as they were proven."""
+        found: dict[str, str] = {}
+        try:
+            probe = read_probe(self.folder)
+            for name, predictor in self.predictors.items():
+                if probe is None or name == PYTORCH or not probe.covers(name):
+                    continue
+                mismatch = probe.check(predictor, name, every_row=True)
+                found[name] = "matches"
+                if mismatch is not None:
+                    found[name] = f"differs {mismatch}"
+        except UserError as error:
+            # A damaged probe is refused on loading; the gate is about the files.
+            self.notes.append(describe_error(error))
+        for name, finding in found.items():
+            if finding != "matches":
+                self.notes.append(
+                    f"probe.json: {name} {finding}; prediction goes by --on_mismatch here"
+                )
+        return found
 
     def verify_variant(
         self, recorded: Mapping[str, Any], rows: EvalRows, texts: Texts | None, reference: Any
@@ -344,6 +376,7 @@ class Verifier:
             max_metric_drop=self.allowed,
             eval_rows=len(rows.texts),
             variants=self.variants,
+            probe=self.check_probe(),
             notes=self.notes,
         )
         for variant in self.variants:
