@@ -1,13 +1,11 @@
 """The one exception a user is meant to see, and the one place that turns whatever ends a script into a line."""
 
-import difflib
 import errno
 import io
 import os
 import select
 import signal
 import sys
-import tempfile
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -83,6 +81,8 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     known = other_name(plain_name(word), set(by_name))
     if known:
         return f"; did you mean {by_name[known]!r}?"
+    import difflib  # as long as all goes well, nobody waits for it
+
     near = difflib.get_close_matches(word, by_name.values(), n=1, cutoff=0.6)
     return f"; did you mean {near[0]!r}?" if near else ""
 
@@ -315,6 +315,8 @@ def where_to_look(error: BaseException) -> str:
     """Keep the traceback of an error that nobody foresaw, and say where: a training may have run for hours before."""
     if os.environ.get(DEBUG):
         return ""
+    import tempfile
+
     try:
         with tempfile.NamedTemporaryFile(
             "w",

@@ -10,10 +10,8 @@ import hashlib
 import json
 import os
 import re
-import secrets
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -47,7 +45,7 @@ def scratch_folder(target: str | os.PathLike) -> Iterator[Path]:
 def new_locked_folder(target: Path) -> tuple[Path, int]:
     """Make a scratch folder for `target`; return it and the file descriptor that locks it."""
     while True:
-        random = secrets.token_hex(8)
+        random = os.urandom(8).hex()
         folder = target.with_name(f".{target.name[:LONGEST_NAME]}.trainer-ext-{random}.tmp")
         folder.mkdir()
         # Before the lock is held, another writer may take the folder for an abandoned one and remove it: try again.
@@ -135,6 +133,8 @@ def check_folder(flag: str, folder: Path) -> None:
     Raises:
         UserError: naming the flag and the folder, if they cannot.
     """
+    import tempfile  # with hashes and random numbers, which little else here needs
+
     try:
         nearest = next(path for path in (folder, *folder.parents) if name_is_taken(path))
         tempfile.TemporaryFile(dir=nearest).close()

@@ -1,7 +1,6 @@
 """Texts as batches of arrays, and batches shared out among threads."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
@@ -81,6 +80,8 @@ def share_out(work: Callable[[Job], Result], jobs: Sequence[Job], threads: int) 
     if others <= 0:
         take_jobs()
     else:
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(others) as pool:
             running = [pool.submit(take_jobs) for _ in range(others)]
             take_jobs()

@@ -1,6 +1,5 @@
 """Clean texts in named steps, the same in training and in prediction. Each step is a function text -> text."""
 
-import html as entities
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -50,7 +49,9 @@ def html(text: str) -> str:
     for name in ("script", "style"):
         text = drop_between(text, rf"<{name}(?:\s[^<>]*)?>", f"</{name}>")
     text = TAG.sub(tag_replacement, text)
-    return entities.unescape(text).strip()
+    from html import unescape  # a table of all entities, for this step only
+
+    return unescape(text).strip()
 
 
 def tag_replacement(tag: re.Match) -> str:
