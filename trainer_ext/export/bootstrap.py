@@ -66,7 +66,15 @@ def measure_loss(
     is_changed = task.changed(logits, reference)
     rows = len(is_changed)
     changed = int(is_changed.sum())
-    loss = Loss(rows, None, None, None, None, changed, clopper_pearson(changed, rows))
+    loss = Loss(
+        rows=rows,
+        points=None,
+        low=None,
+        high=None,
+        p_value=None,
+        changed=changed,
+        changed_at_most=clopper_pearson(changed, rows),
+    )
     if labels is None:
         labels = task.soft_labels(reference)
     if labels is None:
@@ -79,7 +87,8 @@ def measure_loss(
     loss.low, loss.high = bounds(resampled)
     # Harm that is rarer than one row in `rows` was not seen, and so is in no resample either.
     if task.has_classes:
-        loss.high = max(loss.high, 100 * clopper_pearson(0, rows))
+        unseen = 100 * clopper_pearson(0, rows)
+        loss.high = max(loss.high, unseen)
     loss.p_value = p_value(resampled, allowed)
     return loss
 
@@ -145,10 +154,9 @@ def resampled_metrics(
     for weights in resampling_weights(rows):
         before_sums.append(weights @ before_tally)
         after_sums.append(weights @ after_tally)
-    return (
-        task.metrics_of_sums(np.concatenate(before_sums)),
-        task.metrics_of_sums(np.concatenate(after_sums)),
-    )
+    all_before = np.concatenate(before_sums)
+    all_after = np.concatenate(after_sums)
+    return task.metrics_of_sums(all_before), task.metrics_of_sums(all_after)
 
 
 def resampling_weights(rows: int) -> Iterator[Array]:
@@ -158,7 +166,8 @@ def resampling_weights(rows: int) -> Iterator[Array]:
         count = len(indices)
         # One bincount for the whole block: each resample has a range of its own.
         offsets = rows * np.arange(count)[:, None]
-        flat = np.bincount((indices + offsets).ravel(), minlength=count * rows)
+        places = (indices + offsets).ravel()
+        flat = np.bincount(places, minlength=count * rows)
         yield flat.reshape(count, rows).astype(np.float64)
 
 

@@ -47,9 +47,17 @@ def how_sure(variant: Variant, task: Task, allowed: float, source: str) -> Certa
     if loss is None:
         return None
     words = [words_of_loss(loss, allowed)]
+    # Every score of a regression differs a little: how many do says nothing.
     if task.has_classes:
         words.append(words_of_changes(loss, f"{loss.rows} rows", "PyTorch's"))
-    certainty = Certainty("", CONFIDENCE, loss.rows, loss.points, loss.high, loss.changed_at_most)
+    certainty = Certainty(
+        words="",
+        confidence=CONFIDENCE,
+        rows=loss.rows,
+        loss_points=loss.points,
+        loss_at_most=loss.high,
+        changed_at_most=loss.changed_at_most,
+    )
     on_texts = variant.loss_on_texts
     if on_texts is not None:
         certainty.texts = on_texts.rows
@@ -58,7 +66,9 @@ def how_sure(variant: Variant, task: Task, allowed: float, source: str) -> Certa
         if task.has_classes:
             place = f"{on_texts.rows} {source}"
             words.append(words_of_changes(on_texts, place, "the float model's"))
-    certainty.words = "; ".join(words) + f" ({100 * CONFIDENCE:.0f}% sure of each bound)"
+    findings = "; ".join(words)
+    percent = 100 * CONFIDENCE
+    certainty.words = f"{findings} ({percent:.0f}% sure of each bound)"
     return certainty
 
 
@@ -75,7 +85,8 @@ def words_of_loss(loss: Loss, allowed: float) -> str:
 
 def words_of_changes(loss: Loss, place: str, whose: str) -> str:
     """Say how many answers differ."""
+    percent = 100 * loss.changed_at_most
     return (
         f"{loss.changed} of {place} get another answer than {whose}, "
-        f"at most {100 * loss.changed_at_most:.1f}% of all such texts"
+        f"at most {percent:.1f}% of all such texts"
     )
