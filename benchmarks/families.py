@@ -19,13 +19,13 @@ sys.path.insert(0, str(ROOT))
 
 from tests.families import FAMILIES, save_ours, save_plain, save_rows  # noqa: E402
 from trainer_ext.errors import UserError  # noqa: E402
+from trainer_ext.export.graph.optimise import PASSES  # noqa: E402
 from trainer_ext.export.options import ExportOptions  # noqa: E402
 from trainer_ext.export.report import ExportReport  # noqa: E402
 from trainer_ext.export.run import export_model  # noqa: E402
-from trainer_ext.export.stages import GRAPH_PASSES  # noqa: E402
 
 KINDS = {"ours": save_ours, "plain": save_plain}
-HEADER = ("encoder", "exporter", "ONNX", *GRAPH_PASSES, "INT8")
+HEADER = ("encoder", "exporter", "ONNX", *PASSES, "INT8", "fp16")
 NOTHING = "nothing to change"
 
 
@@ -44,6 +44,7 @@ def export_reports(
             # Random models answer by chance: their logits are compared, not their metric.
             max_metric_drop=100,
             exporter=exporter,
+            also=("fp16",),
         )
         try:
             yield export_model(options)
@@ -55,22 +56,23 @@ def export_reports(
 def cells(report: ExportReport | None) -> list[str]:
     """Return what the stages did, in the order of the header's columns after the first two."""
     if report is None:
-        return ["no", *["" for _ in GRAPH_PASSES], ""]
+        return ["no", *["" for _ in HEADER[3:]]]
     found = [f"{report.variant('onnx').max_relative_diff:.0e}"]
     details = {}
     for stage in report.stages:
         if stage.name == "graph":
             details = stage.details
-    for name in GRAPH_PASSES:
+    for name in PASSES:
         places = details.get(name, "skipped")
         if places == NOTHING:
             places = 0
         found.append(str(places))
-    int8 = report.variant("int8")
-    verdict = f"{int8.rms_relative_diff:.3f}"
-    if not int8.good:
-        verdict += ", not good"
-    found.append(verdict)
+    for name in ("int8", "fp16"):
+        variant = report.variant(name)
+        verdict = f"{variant.rms_relative_diff:.1g}"
+        if not variant.good:
+            verdict += ", not good"
+        found.append(verdict)
     return found
 
 
