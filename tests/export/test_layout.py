@@ -20,14 +20,13 @@ from trainer_ext.runs.output_dir import is_ours
 from trainer_ext.tracking.artifacts.publish import artifact_files
 
 TEXTS = ["good food", "bad staff"]
-BESIDE_CONFIG = ["config.json", "export_report.json", "probe.json", "tokenizer.json"]
+BESIDE_CONFIG = ["config.json", "export_report.json", "tokenizer.json"]
 
 
 def fill(stage: Path, layout: str) -> Path:
     """A stage as the export leaves it: float and INT8, of which INT8 is chosen."""
     save_model(stage)
     save_int8(stage / "model_quantized.onnx")
-    (stage / "probe.json").write_text('{"rows": []}')
     variants = [
         Variant("pytorch", "model.safetensors", 1, 0.9),
         Variant("onnx", "model.onnx", (stage / "model.onnx").stat().st_size, 0.9),
@@ -137,7 +136,12 @@ def test_the_largest_file_counts_for_memory(tmp_path):
 def test_a_change_of_layout_leaves_nothing_stale(tmp_path, before, after):
     """Only what nobody exported here stays, such as a user's own file."""
     folder = published(tmp_path, before)
-    for name in ("onnx/model_fp16.onnx", "model_quantized.ort", "onnx/model_quantized.ort"):
+    for name in (
+        "probe.json",
+        "onnx/model_fp16.onnx",
+        "model_quantized.ort",
+        "onnx/model_quantized.ort",
+    ):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("of an earlier export")
     (folder / "onnx/notes.txt").write_text("mine")
@@ -163,9 +167,7 @@ def test_artifacts_keep_the_layout(tmp_path):
     folder = published(tmp_path, "hub")
     (folder / "metrics.json").write_text("{}")
     files = artifact_files(folder)
-    assert {"onnx/model.onnx", "onnx/model_quantized.onnx", "config.json", "probe.json"} <= set(
-        files
-    )
+    assert {"onnx/model.onnx", "onnx/model_quantized.onnx", "config.json"} <= set(files)
     copy = tmp_path / "copy"
     for name, source in files.items():
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
