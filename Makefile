@@ -1,14 +1,15 @@
 # `make quickstart` and `make test` set up everything they need in .venv; nothing else on the machine is touched.
 PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.10,$(if $(shell python$(v) -c 0 2>/dev/null && echo y),python$(v))) python3)
 VENV := .venv
+VENV5 := .venv-v5
 RUN := $(VENV)/bin/python
 export HF_HUB_OFFLINE ?= 1
 SENTENCE ?= 味道不错，服务员态度很好，但是等位等了一个多小时，价格偏贵，不过停车很方便。
 
-.PHONY: help venv quickstart test test-all test-js test-cpp bench lint clean
+.PHONY: help venv quickstart test test-all test-v5 test-js test-cpp bench lint clean
 
 help:  ## show this help
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 24
 
 venv: $(VENV)/.installed  ## the environment, with the versions in constraints.txt
 
@@ -43,6 +44,15 @@ test-cpp: venv  ## examples/cpp, compiled, answers as we do (needs g++; apt brin
 	sh tests/cpp/get_headers.sh tests/cpp/include
 	OMP_NUM_THREADS=1 $(RUN) -m pytest tests/export/test_cpp.py
 
+test-v5: $(VENV5)/.installed  ## the test suite with transformers 5 and without Optimum, in .venv-v5
+	OMP_NUM_THREADS=1 $(VENV5)/bin/python -m pytest -m 'not slow' -n auto --dist loadfile
+
+$(VENV5)/.installed: setup.cfg pyproject.toml constraints-v5.txt
+	test -x $(VENV5)/bin/python || $(PYTHON) -m venv $(VENV5)
+	$(VENV5)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-v5.txt setuptools wheel torch
+	$(VENV5)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-v5.txt --no-build-isolation -e '.[onnx,test,bench]'
+	@touch $@
+
 bench: venv  ## the ratios in the README, measured side by side
 	$(RUN) benchmarks/training_speed.py
 	$(RUN) benchmarks/tokenising_speed.py
@@ -54,4 +64,4 @@ lint: venv  ## ruff and mypy
 	$(VENV)/bin/mypy
 
 clean:  ## remove the environment and the outputs
-	rm -rf $(VENV) outputs wandb *.egg-info
+	rm -rf $(VENV) $(VENV5) outputs wandb *.egg-info

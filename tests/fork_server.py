@@ -6,6 +6,7 @@ the imports themselves, or reads the environment while importing, needs a real p
 """
 
 import atexit
+import importlib.util
 import json
 import os
 import runpy
@@ -23,7 +24,6 @@ IMPORTED = (
     "trainer_ext.cli.predict",
     "trainer_ext.cli.report", "trainer_ext.cli.balance", "trainer_ext.cli.augment", "trainer_ext.cli.artifacts",
     "trainer_ext.export.run", "trainer_ext.inference.loading", "trainer_ext.data.llm.run", "onnxruntime",
-    "optimum.exporters.onnx",
     "onnxruntime.quantization", "matplotlib.pyplot", "sklearn.metrics",
 )  # fmt: skip
 
@@ -68,6 +68,8 @@ def serve() -> dict | None:
     os.dup2(2, 1)  # what libraries print while they are imported is no answer
     for name in IMPORTED:
         __import__(name)
+    if importlib.util.find_spec("optimum"):  # not with transformers 5
+        __import__("optimum.exporters.onnx")
     for line in sys.stdin:
         request = json.loads(line)
         child = os.fork()

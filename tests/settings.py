@@ -17,6 +17,7 @@ from trainer_ext.arguments.model import ModelArguments
 from trainer_ext.arguments.objective import ObjectiveArguments
 from trainer_ext.arguments.preprocessing import CLEANING
 from trainer_ext.arguments.training import TrainingArguments
+from trainer_ext.compatibility import FlagsGoneIn5
 
 ALL = ("single_label", "multi_aspect", "multi_label", "regression", "joint")
 CLASSES = ("single_label", "multi_aspect", "multi_label")  # three classes each
@@ -181,6 +182,7 @@ NOT_A_METHOD = {
 def method_flags() -> Iterator[str]:
     """`flag`, or `flag=choice` for each choice, of every flag that may be a way to train."""
     inherited = {spec.name for spec in fields(transformers.TrainingArguments)} - {"label_names"}
+    inherited |= {spec.name for spec in fields(FlagsGoneIn5)}
     for group in (ModelArguments, DataArguments, ObjectiveArguments, TrainingArguments):
         for spec in fields(group):
             choices = spec.metadata.get("choices")

@@ -13,7 +13,7 @@ import pytest
 
 from trainer_ext.arguments.command_line import Parser
 from trainer_ext.arguments.fields import option
-from trainer_ext.arguments.first_pass import kept_flags, training_parser
+from trainer_ext.arguments.first_pass import described_flags, kept_flags, training_parser
 from trainer_ext.errors import (
     UserError,
     describe_error,
@@ -26,7 +26,7 @@ from trainer_ext.errors import (
 )
 from trainer_ext.synonyms import ALSO_CALLED
 
-NAMES = [action.dest for action in training_parser(kept_flags())._actions]
+NAMES = [action.dest for action in training_parser(kept_flags() or described_flags())._actions]
 ROOT = Path(__file__).resolve().parent.parent
 
 

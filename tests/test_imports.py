@@ -28,6 +28,7 @@ HEAVY = {
 # What a room may import of ours, beside the small modules that lie at the top.
 SMALL = {
     "characters",
+    "compatibility",
     "cores",
     "errors",
     "figures",
@@ -41,6 +42,7 @@ SMALL = {
 }
 ALLOWED = {
     "characters": set(),
+    "compatibility": set(),
     "cores": set(),
     "redaction": set(),
     "remote_code": {"errors"},

@@ -1,7 +1,7 @@
 """Refuse wrong flags of train.py, and print its help, before torch is loaded: a typo should not cost seconds.
 
 Our own flags come from their dataclasses. Those of `transformers.TrainingArguments`, whose module loads torch, are kept
-in `transformers_flags.json` for the version named there. With another version nothing is refused here; `parser.py` does
+in a file for the version of transformers named there. With another version nothing is refused here; `parser.py` does
 it later. `python -m trainer_ext.arguments.first_pass` writes the file anew; a test compares it with transformers.
 """
 
@@ -31,10 +31,11 @@ from trainer_ext.arguments.optimisation import OptimisationArguments
 from trainer_ext.arguments.own_training import OwnTrainingArguments
 from trainer_ext.arguments.precision import PrecisionArguments
 from trainer_ext.arguments.recipe import merged, read_recipe, split_argv
+from trainer_ext.compatibility import KEPT_FLAGS
 from trainer_ext.errors import UserError
 from trainer_ext.files import read_json, write_json
 
-FLAGS = Path(__file__).with_name("transformers_flags.json")
+FLAGS = Path(__file__).with_name(KEPT_FLAGS)
 TYPES = {"int": int, "float": float, "str": str, "string_to_bool": read_boolean}
 PROG = "train.py"
 DESCRIPTION = "Fine-tune an encoder. Flags may also be set in the recipe; the command line wins."
@@ -75,7 +76,7 @@ def refuse_wrong_flags(argv: Sequence[str], prog: str = PROG) -> None:
     except ValueError as error:
         raise UserError(str(error)) from error
     # Checks also look at flags of transformers; here they have the values of the command line.
-    vars(training).update(vars(namespace))
+    training.__dict__.update(vars(namespace))
     given = {name: getattr(namespace, name) for name in names}
     args = Arguments(model, data, objective, training, folds, given)
     with suppress(AttributeError):
@@ -110,7 +111,7 @@ def kept_flags() -> list[dict[str, Any]] | None:
 
 
 def described() -> dict[str, Any]:
-    """Return what `transformers_flags.json` should hold."""
+    """Return what the file should hold."""
     return {
         "transformers": importlib.metadata.version("transformers"),
         "flags": described_flags(),

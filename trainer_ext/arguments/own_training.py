@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 
 from trainer_ext.arguments.fields import option
+from trainer_ext.compatibility import GoneFlags
 
 LOWER_IS_BETTER = ("loss", "mcrmse", "ece")
 
 
 @dataclass
-class OwnTrainingArguments:
+class OwnTrainingArguments(GoneFlags):
     """A part of `TrainingArguments` that needs nothing of transformers."""
 
     _argument_group_name = "training"

@@ -12,11 +12,16 @@ from transformers.utils import is_torch_cuda_available
 from trainer_ext.arguments.optimisation import OptimisationArguments
 from trainer_ext.arguments.own_training import OwnTrainingArguments, greater_is_better
 from trainer_ext.arguments.precision import PrecisionArguments
+from trainer_ext.compatibility import GoneArguments
 
 
 @dataclass
 class TrainingArguments(
-    OwnTrainingArguments, OptimisationArguments, PrecisionArguments, transformers.TrainingArguments
+    GoneArguments,
+    OwnTrainingArguments,
+    OptimisationArguments,
+    PrecisionArguments,
+    transformers.TrainingArguments,
 ):
     """`transformers.TrainingArguments` and what this project adds to the optimisation and its tracking."""
 
@@ -38,6 +43,7 @@ class TrainingArguments(
             self.save_total_limit = 2
         super().__post_init__()  # type: ignore[no-untyped-call]  # transformers has no types there
         self.save_safetensors = True
+        self.settle_gone_flags()
         if self.device.type == "cpu":
             # It is for copies to an accelerator; without one torch warns.
             self.dataloader_pin_memory = False

@@ -3,6 +3,7 @@
 import re
 
 from trainer_ext.arguments.model import ModelArguments
+from trainer_ext.compatibility import forget_loading
 from trainer_ext.errors import UserError
 from trainer_ext.modeling.model import EncoderWithHead
 
@@ -60,6 +61,7 @@ def prepare_layers(model: EncoderWithHead, args: ModelArguments) -> None:
     for name, module in model.encoder.named_modules():
         layer = layer_of(f"{name}.")  # as a parameter of the module would be called
         if layer is not None and layer >= depth - args.reinit_layers:
+            forget_loading(module)
             model.encoder._init_weights(module)
     for name, parameter in model.named_parameters():
         if is_frozen(name, args):

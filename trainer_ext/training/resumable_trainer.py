@@ -12,6 +12,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import TrainOutput
 
 from trainer_ext.arguments.training import TrainingArguments
+from trainer_ext.compatibility import step_counts
 from trainer_ext.files import write_json
 from trainer_ext.modeling import EncoderWithHead
 from trainer_ext.runs.checkpoints import PREFIX, best_beside, name_best, state_of
@@ -64,11 +65,7 @@ class ResumableTrainer(Trainer):
         """Return the optimizer steps of an epoch, and of the whole training."""
         with torch.random.fork_rng():  # making a loader draws a seed
             loader = self.get_train_dataloader()
-        # In the order of Trainer's own training loop: epochs, steps of an epoch, ..., steps in all.
-        values = self.set_initial_training_values(
-            self.args, loader, self.get_total_train_batch_size(self.args)
-        )
-        return values[1], values[-1]
+        return step_counts(self, loader)
 
     def _inner_training_loop(
         self,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler, SequentialSampler
 from transformers.trainer_utils import PredictionOutput
 
+from trainer_ext.compatibility import save_tokenizer
 from trainer_ext.data.sampling.resample import Resampler
 from trainer_ext.data.sampling.sampler import BalancedSampler, LengthGroupedSampler
 from trainer_ext.errors import RunError
@@ -237,15 +238,19 @@ class CustomTrainer(ResumableTrainer):
             f"({', '.join(losses)}); try a learning_rate below {self.args.learning_rate:g}, or a longer warm-up"
         )
 
-    def create_optimizer(self) -> torch.optim.Optimizer:
-        """Return `Trainer`'s optimizer, over layer-wise or explicit groups if the flags ask for them."""
+    def create_optimizer(self, *model: nn.Module) -> torch.optim.Optimizer:
+        """Return `Trainer`'s optimizer, over layer-wise or explicit groups if the flags ask for them.
+
+        Args:
+            model: transformers 5 passes the wrapped one where FSDP has split it.
+        """
         # Trainer's own choice: no decay for norms and biases.
         decayed = self.get_decay_parameter_names(self.model)
         groups = groups_of_flags(self.model, self.args, decayed)
         if self.optimizer is None and groups:
             optimizer_class, kwargs = self.get_optimizer_cls_and_kwargs(self.args, self.model)
             self.optimizer = optimizer_class(groups, **kwargs)
-        return super().create_optimizer()
+        return super().create_optimizer(*model)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         """With `--ema_decay` the checkpoint's model is the average; save the weights to train on from beside it."""
@@ -264,7 +269,7 @@ class CustomTrainer(ResumableTrainer):
         # That file is a pickle, which can run any code when it is loaded.
         folder = Path(output_dir) if output_dir else self.output_dir
         self.accelerator.unwrap_model(self.model).save_pretrained(folder, state_dict=state_dict)
-        self.processing_class.save_pretrained(folder)
+        save_tokenizer(self.processing_class, folder)
         share_weights(folder)
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
