@@ -14,6 +14,7 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetDict
 
 from tests.conftest import CLASSES, ROOT, labelled_lines, run_ok
+from tests.versions import until_4
 from trainer_ext import api, fit, load_predictor
 from trainer_ext.data.in_memory import columns_of_tuples, divide_splits, write_table
 from trainer_ext.errors import UserError
@@ -346,6 +347,7 @@ def test_the_example_of_a_cross_validation_runs(tmp_path, monkeypatch):
     run_examples(api.cross_validate)
 
 
+@until_4
 def test_keywords_are_those_of_the_dataclasses():
     """What editors complete from: `python docs/write_keywords.py` brings it up to date."""
     path = ROOT / "docs" / "write_keywords.py"

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.versions import needs_dev
+
 ROOT = Path(__file__).resolve().parent.parent
 
 FILE = '''"""A docstring,
@@ -61,6 +63,7 @@ def test_task_names_are_counted_where_compared_outside_tasks(house):
     assert house.count_task_comparisons(files) == 2
 
 
+@needs_dev
 def test_all_figures_of_a_tree(house, tmp_path):
     branches = "".join(f"    if x == {number}:\n        return {number}\n" for number in range(12))
     tangled = f"def tangled(x):  # noqa: C901\n{branches}    return x\n"
@@ -74,6 +77,7 @@ def test_all_figures_of_a_tree(house, tmp_path):
     assert figures["longest file"] == "a.py"
 
 
+@needs_dev
 def test_line_length_reformats_before_counting(house, tmp_path):
     texts = {"a.py": "x = call(first_argument, second_argument)\n"}
     assert len(house.reformat(texts, tmp_path, 30)["a.py"].splitlines()) > 1

@@ -102,6 +102,11 @@ def save_tokenizer(tokenizer: Any, folder: Path) -> None:
         path.write_text(text + "\n", encoding="utf-8")
 
 
+def has_vocabulary(tokenizer: Any) -> bool:
+    """Tell whether a tokenizer knows more than its special tokens: 5 makes one up where the files are missing."""
+    return not set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens)
+
+
 def step_counts(trainer: Any, loader: Any) -> tuple[int, int]:
     """Return the optimizer steps of an epoch and of the whole training, as `Trainer`'s own loop counts them."""
     arguments = [trainer.args, loader]

@@ -11,6 +11,7 @@ from transformers import HfArgumentParser
 from transformers.hf_argparser import string_to_bool
 
 from tests.conftest import ROOT
+from tests.versions import until_4
 from trainer_ext.arguments import first_pass
 from trainer_ext.arguments.fields import GROUP_NAME
 from trainer_ext.arguments.first_pass import GROUPS, kept_flags, refuse_wrong_flags, training_parser
@@ -54,6 +55,7 @@ def as_transformers_reads_them(group: type) -> type:
     return make_dataclass(group.__name__, specs)
 
 
+@until_4
 def test_the_parser_reads_flags_as_transformers_does():
     """Names, what they take, how it is read, and the default; of our flags and of those that are kept."""
 

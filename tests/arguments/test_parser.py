@@ -8,6 +8,7 @@ import pandas
 import pytest
 import yaml
 
+from tests.versions import until_4
 from trainer_ext.arguments.groups import Arguments
 from trainer_ext.arguments.parser import parse, parse_values, resolved, write_resolved
 from trainer_ext.arguments.recipe import flag_names, overridden, to_tokens
@@ -638,6 +639,7 @@ def test_which_way_a_metric_is_better(recipe, files, metric, more_is_better):
     assert parse([recipe(**values)]).training.greater_is_better is more_is_better
 
 
+@until_4
 @pytest.mark.parametrize("method, value", [("adversarial", "fgm"), ("ema_decay", 0.9)])
 def test_what_needs_whole_parameters(method, value, recipe, monkeypatch):
     """Parsing `fsdp` sets environment variables for every later Trainer: they must not outlive this test."""
@@ -744,6 +746,7 @@ def test_resolved_runs_again(recipe, tmp_path, values):
     assert resolved(args)["max_length"] == 33 and {"learning_rate", "seed"} <= set(resolved(args))
 
 
+@until_4
 def test_resolved_leaves_out(recipe, tmp_path):
     """Secrets, and how the run was started."""
     flags = [

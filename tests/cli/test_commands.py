@@ -7,6 +7,7 @@ from dataclasses import fields
 import pytest
 
 from tests.conftest import ROOT, run_ok, run_script
+from tests.versions import until_4
 from trainer_ext.arguments.command_line import parse_command
 from trainer_ext.arguments.fields import Flag, check_bounds, flags_by_group, is_required, range_text
 from trainer_ext.arguments.subcommands import choose_command
@@ -92,6 +93,7 @@ def test_ranges_of_training_flags():
     check_bounds(specs["layer_wise_lr_decay"], 1)
 
 
+@until_4
 def test_the_flags_page_is_true():
     """Else: `python -m trainer_ext.cli.document` writes it anew."""
     assert document.PATH.read_text(encoding="utf-8") == document.document()

@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 from sklearn.metrics import f1_score
 
 from tests.conftest import ASPECTS, ROOT, run_ok, run_script
+from tests.versions import needs_optimum
 from trainer_ext.arguments.precision import choose, look
 from trainer_ext.inference import load_predictor
 
@@ -143,6 +144,7 @@ def test_batch_and_length_are_dynamic_also_for_aspects(aspect_export, aspect_che
     np.testing.assert_allclose(onnx_logits, torch_logits, atol=1e-4)
 
 
+@needs_optimum
 def test_optimum_and_transformers_load_the_export(topic_export, aspect_export):
     code = f"""
 from optimum.onnxruntime import ORTModelForSequenceClassification as M

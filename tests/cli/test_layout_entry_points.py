@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import run_ok
 from tests.export.test_layout import files_of
+from tests.versions import needs_optimum
 from trainer_ext.inference import load_predictor
 
 TEXTS = ["team match goal", "the stock of a bank", "a new quest today says the player"]
@@ -56,6 +57,7 @@ def test_predict_reads_it(hub_export, tmp_path):
         assert quantised["label"] == floating["label"]
 
 
+@needs_optimum
 @pytest.mark.parametrize("name", ["model.onnx", "model_quantized.onnx"])
 def test_optimum_answers_as_we_do(hub_export, name):
     """One text a run, as ours are; with the flat layout tests/cli/test_entry_points.py does this."""

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from importlib.util import find_spec
 
 import numpy as np
 import onnx
@@ -12,14 +11,13 @@ import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
 from tests.conftest import ROOT, run_ok
+from tests.versions import needs_optimum
 from trainer_ext.errors import UserError
 from trainer_ext.export import with_torch
 from trainer_ext.export.exported import encoder_config
 from trainer_ext.export.to_onnx import export_onnx
 from trainer_ext.files import read_json
 from trainer_ext.modeling import EncoderWithHead, EncoderWithHeadConfig
-
-needs_optimum = pytest.mark.skipif(find_spec("optimum") is None, reason="Optimum is not installed")
 
 VOCABULARY = 40
 LONGEST = 48

@@ -8,6 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.versions import needs_optimum
 from trainer_ext.export import quantise as quantiser
 from trainer_ext.export.gate import Variant, choose, judge_int8, judge_onnx, run_variant
 from trainer_ext.export.latency import LatencyRow, latencies_ms, measure_latency
@@ -248,6 +249,7 @@ def test_nodes_named_by_the_setting_stay_in_float(tmp_path):
     assert float_products(path) == {"attention", "with_wide", "with_constant"}
 
 
+@needs_optimum
 def test_optimum_and_onnxruntime_quantise_alike(tmp_path, monkeypatch):
     """The same tensors and nodes with Optimum and without it, and no other file."""
     save_products(tmp_path / "model.onnx", wide=[2, 8], narrow=[8, 2])

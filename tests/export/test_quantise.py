@@ -8,6 +8,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.versions import needs_optimum
 from trainer_ext.export import quantise as quantiser
 from trainer_ext.export.int8_embeddings import quantise_rows
 from trainer_ext.export.int8_weights import has_exact_products, is_pair_safe, quantise_pairs
@@ -100,7 +101,7 @@ def expected_logits():
     return dynamic(up) @ weights["head"] + TENSORS["head_bias"]
 
 
-@pytest.mark.parametrize("with_optimum", [True, False])
+@pytest.mark.parametrize("with_optimum", [pytest.param(True, marks=needs_optimum), False])
 def test_the_file_answers_as_numpy_does(model, monkeypatch, with_optimum):
     monkeypatch.setattr(quantiser, "has_optimum", lambda: with_optimum)
     path = quantise(model, model.parent, EVERYTHING)

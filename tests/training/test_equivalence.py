@@ -165,7 +165,14 @@ class Masks:
         return states * mask
 
     def attention(
-        self, query, key, value, attn_mask=None, dropout_p: float = 0.0, is_causal: bool = False
+        self,
+        query,
+        key,
+        value,
+        attn_mask=None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        **options,
     ):
         """Written out, because torch's draws its own masks."""
         scores = query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5

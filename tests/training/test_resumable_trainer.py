@@ -10,6 +10,7 @@ from transformers import EarlyStoppingCallback
 
 from tests.objectives.test_objective import OBJECTIVES
 from tests.training.test_trainer import largest_difference, make_trainer
+from tests.versions import until_4
 from trainer_ext.errors import UserError
 from trainer_ext.runs.output_dir import is_over
 from trainer_ext.runs.resume import check_position
@@ -110,6 +111,7 @@ def test_without_load_best_model_at_end_the_last_weights_are_called_the_last(tmp
     assert not trainer.holds_best and trainer.step_of_model == 6 and not holds(trainer, tmp_path, 4)
 
 
+@until_4
 def test_where_nothing_was_evaluated_nothing_is_the_best(tmp_path):
     trainer = scored(tmp_path, **OFTEN | BEST | {"eval_steps": 9, "save_steps": 9})
     trainer.train()

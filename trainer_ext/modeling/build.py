@@ -14,6 +14,7 @@ from transformers import (
 
 from trainer_ext.arguments.data import DataArguments
 from trainer_ext.arguments.model import ModelArguments
+from trainer_ext.compatibility import has_vocabulary
 from trainer_ext.data.preprocessing.cleaning import Cleaning
 from trainer_ext.data.preprocessing.pipeline import Pipeline
 from trainer_ext.data.preprocessing.plain_checkpoint import position_limit
@@ -54,6 +55,8 @@ def build_tokenizer(
         Exception
     ) as error:  # AttributeError, TypeError ... if the package of its format is missing
         raise cannot_load(name, error) from error
+    if not has_vocabulary(tokenizer):
+        raise UserError(f"model_name_or_path {name} cannot be loaded: it has no vocabulary")
     if not tokenizer.is_fast:
         raise UserError(f"{name} has no fast tokenizer (tokenizer.json), which prediction needs")
     read_as_prediction(tokenizer, name)

