@@ -124,8 +124,8 @@ def test_auto_says_what_it_took_and_why(offered, capsys):
     taken("auto")
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
-        f"provider cpu: tensorrt, openvino is not available: onnxruntime offers {CUDA}, {CPU}; "
-        f"cuda cannot be used: model.onnx: onnxruntime fell back from cuda to {CPU}"
+        f"provider cpu: tensorrt and openvino not available: onnxruntime offers {CUDA}, {CPU}; "
+        f"cuda not usable: model.onnx: onnxruntime fell back from cuda to {CPU}"
     )
     offered(TENSORRT, CPU)
     taken("auto")
@@ -159,7 +159,7 @@ def test_the_provider_in_use_is_named(tiny_model, tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         note_once.cache_clear()
         assert load_predictor(folder).description == "model_quantized.onnx on cpu"
-    assert "provider cpu: tensorrt, cuda, openvino cannot run the INT8 model" in caplog.text
+    assert "provider cpu: dynamic INT8 runs on no other" in caplog.text
     assert OnnxSession(folder / "model.onnx", provider="cpu").provider == "cpu"
 
 

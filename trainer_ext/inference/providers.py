@@ -47,11 +47,18 @@ def open_on(
         UserError: if the file cannot be loaded, or not on that provider.
     """
     check_provider(provider)
+    if dynamic_int8 and provider == "auto":
+        note_once("provider cpu: dynamic INT8 runs on no other")
+        provider = "cpu"
+    if dynamic_int8 and provider != "cpu":
+        raise UserError(
+            f"provider {provider} cannot run the INT8 model: use model.onnx, or provider cpu"
+        )
     if provider == "auto":
-        return open_on_best(path, options, dynamic_int8)
-    reason = why_not(provider, dynamic_int8)
+        return open_on_best(path, options)
+    reason = why_not(provider)
     if reason:
-        raise UserError(f"provider {provider} {reason}")
+        raise UserError(f"provider {provider} is {reason}")
     return open_session(path, options, provider), provider
 
 
@@ -61,13 +68,11 @@ def check_provider(provider: str) -> None:
         raise UserError(f"provider {provider!r} is not one of {', '.join(CHOICES)}")
 
 
-def open_on_best(
-    path: Path, options: ort.SessionOptions, dynamic_int8: bool
-) -> tuple[ort.InferenceSession, str]:
+def open_on_best(path: Path, options: ort.SessionOptions) -> tuple[ort.InferenceSession, str]:
     """Load a file on the first provider that can run it, and note why none before it was taken."""
     skipped: dict[str, list[str]] = {}
     for name in PROVIDERS:
-        reason = why_not(name, dynamic_int8)
+        reason = why_not(name)
         if not reason:
             try:
                 session = open_session(path, options, name)
@@ -75,7 +80,7 @@ def open_on_best(
                 # Nothing comes after the CPU: what it says of the file is what the user needs.
                 if name == "cpu":
                     raise
-                reason = f"cannot be used: {error}"
+                reason = f"not usable: {error}"
             else:
                 note_once(choice_note(name, skipped))
                 return session, name
@@ -87,19 +92,17 @@ def choice_note(taken: str, skipped: dict[str, list[str]]) -> str:
     """Say which provider was taken, and why the better ones were not; `skipped` has their names by reason."""
     reasons = []
     for reason, names in skipped.items():
-        reasons.append(f"{', '.join(names)} {reason}")
+        reasons.append(f"{' and '.join(names)} {reason}")
     if not reasons:
         return f"provider {taken}"
     return f"provider {taken}: {'; '.join(reasons)}"
 
 
-def why_not(name: str, dynamic_int8: bool) -> str:
-    """Return why a provider cannot run a file, as the end of a sentence; empty if it can."""
-    if dynamic_int8 and name != "cpu":
-        return "cannot run the INT8 model: use model.onnx, or provider cpu"
+def why_not(name: str) -> str:
+    """Return why a provider cannot be taken, as the end of a sentence; empty if it can be tried."""
     available = ort.get_available_providers()
     if PROVIDERS[name] not in available:
-        return f"is not available: onnxruntime offers {', '.join(available)}"
+        return f"not available: onnxruntime offers {', '.join(available)}"
     return ""
 
 
