@@ -88,7 +88,8 @@ def example_feed(graph: Graph, lengths: tuple[int, ...], seed: int) -> Feed:
             raise NotRunnable(f"the input {value.name} is not (batch, length) whole numbers")
         dtype = onnx.helper.tensor_dtype_to_np_dtype(kind)
         if "mask" in value.name:
-            values = np.int64(np.arange(shape[1]) < np.array(lengths)[:, None])
+            is_token = np.arange(shape[1]) < np.array(lengths)[:, None]
+            values = is_token.astype(np.int64)
         else:
             values = generator.integers(0, vocabulary(graph, value.name), shape)
         feed[value.name] = values.astype(dtype)

@@ -86,7 +86,10 @@ def padding_mask(graph: Graph, lowest: float, made: dict[tuple[str, float], str]
     if ("row", lowest) not in made:
         (row,) = graph.add_node("Unsqueeze", [MASK, graph.add_integers([1, 2])], "mask_row")
         (token,) = graph.add_node("Cast", [row], "mask_token", to=TensorProto.BOOL)
-        values = [graph.add_constant(np.float32(value), "mask_value") for value in (0.0, lowest)]
+        values = []
+        for value in (0.0, lowest):
+            scalar = np.array(value, np.float32)
+            values.append(graph.add_constant(scalar, "mask_value"))
         (made["row", lowest],) = graph.add_node("Where", [token, *values], "mask")
     return made["row", lowest]
 
