@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -196,6 +196,20 @@ def file_sha256(path: str | os.PathLike) -> str:
         while block := file.read(HASHED_BLOCK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def read_object(path: Path) -> Mapping[str, Any]:
+    """Return the JSON object in a file that need not be there; empty without one, or if it holds something else.
+
+    Raises:
+        UserError: naming the file, if it is not valid JSON.
+    """
+    if not path.is_file():
+        return {}
+    content = read_json(path)
+    if not isinstance(content, Mapping):
+        return {}
+    return content
 
 
 def read_json(path: Path) -> Any:

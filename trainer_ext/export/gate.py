@@ -11,6 +11,7 @@ import numpy as np
 from trainer_ext.evaluation.scoring import score
 from trainer_ext.export.bootstrap import Loss, measure_loss
 from trainer_ext.export.latency import latencies_ms
+from trainer_ext.export.texts import evenly_spaced
 from trainer_ext.inference import Predictor
 from trainer_ext.tasks import Task
 
@@ -253,9 +254,8 @@ def add_latencies(
     variants: Sequence[Variant], predictors: Mapping[str, Predictor], texts: Sequence[Any]
 ) -> None:
     """Fill in p50 at batch 1, measured side by side over a spread of the texts."""
-    step = max(1, len(texts) // LATENCY_TEXTS)
-    sample = texts[::step][:LATENCY_TEXTS]
-    times = latencies_ms(predictors, [[text] for text in sample])
+    batches = [[text] for text in evenly_spaced(texts, LATENCY_TEXTS)]
+    times = latencies_ms(predictors, batches)
     for variant in variants:
         variant.latency_ms_p50 = round(float(np.median(times[variant.name])), 3)
 

@@ -6,12 +6,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from trainer_ext.export import gate
 from trainer_ext.export.deltas import Delta, all_deltas
 from trainer_ext.export.eval_rows import EvalRows
-from trainer_ext.export.latency import latencies_ms
 from trainer_ext.export.quantise import Int8Setting, quantise
 from trainer_ext.export.search import (
     EMBEDDINGS,
@@ -20,7 +17,7 @@ from trainer_ext.export.search import (
     setting_with,
     smallest_good,
 )
-from trainer_ext.export.texts import Texts
+from trainer_ext.export.texts import Texts, evenly_spaced
 from trainer_ext.inference.loading import load_single
 from trainer_ext.inference.onnx_session import is_marked_exact
 from trainer_ext.inference.single import SinglePredictor
@@ -81,7 +78,7 @@ class Int8Gate:
     def choose(self) -> Int8Choice:
         """Search, and leave the chosen file in the folder."""
         parts = quantisable_parts(self.onnx_path)
-        sample = spread(self.rows.texts, SAMPLE)
+        sample = evenly_spaced(self.rows.texts, SAMPLE)
         expected = self.onnx_predictor.logits(sample)
 
         def damage(quantised: frozenset[str]) -> float:
@@ -153,12 +150,5 @@ class Int8Gate:
 
     def add_latency(self, variant: gate.Variant, predictor: SinglePredictor) -> None:
         """Fill in p50, measured beside the float model's."""
-        batches = [[text] for text in spread(self.rows.texts, LATENCY_TEXTS)]
-        times = latencies_ms({"float": self.onnx_predictor, "int8": predictor}, batches)
-        variant.latency_ms_p50 = round(float(np.median(times["int8"])), 3)
-
-
-def spread(items: Any, count: int) -> list[Any]:
-    """Return `count` items at even distances, or all if they are fewer."""
-    step = max(1, len(items) // count)
-    return list(items[::step][:count])
+        predictors = {"float": self.onnx_predictor, variant.name: predictor}
+        gate.add_latencies([variant], predictors, evenly_spaced(self.rows.texts, LATENCY_TEXTS))

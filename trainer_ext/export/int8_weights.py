@@ -19,8 +19,6 @@ from onnx import numpy_helper
 PAIR_LIMIT = 128
 # How many steps the largest weight of a channel may take, from 7 bits (where no pair is too large) to 8.
 STEPS = tuple(range(64, 128, 3))
-# Written into the file, where sessions look for it.
-EXACT_MARK = "trainer_ext.exact_without_vnni"
 # Other operators than MatMulInteger that multiply 8-bit weights.
 OTHER_PRODUCTS = (
     "ConvInteger",

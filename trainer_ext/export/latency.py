@@ -9,6 +9,7 @@ import numpy as np
 
 from trainer_ext.inference import Predictor
 
+THREADS = 1  # of the gate, so that its latencies compare between machines
 WARM_UP = 5  # batches; the first runs allocate memory and fill caches
 BATCH_SIZES = (1, 8, 32)
 MOST_BATCHES = 40  # of each size

@@ -12,6 +12,7 @@ from optimum.utils import NormalizedTextConfig
 
 from trainer_ext.modeling import EncoderWithHead, EncoderWithHeadConfig
 
+# Its inputs and its output `logits` fit every head of ours; a token head adds an output.
 TASK = "text-classification"
 Axes = dict[str, dict[int, str]]
 

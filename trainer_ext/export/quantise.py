@@ -16,11 +16,11 @@ from onnx import numpy_helper
 
 from trainer_ext.export.int8_embeddings import quantise_embeddings
 from trainer_ext.export.int8_weights import (
-    EXACT_MARK,
     has_exact_products,
     make_pair_safe,
     quantise_pairs,
 )
+from trainer_ext.inference.onnx_session import EXACT_MARK
 
 QUANTISED_FILE = "model_quantized.onnx"
 PRODUCTS = ("MatMul", "Gemm")

@@ -14,7 +14,7 @@ from trainer_ext.export.eval_rows import EvalRows, evaluation_rows
 from trainer_ext.export.frontier import markdown
 from trainer_ext.export.graph import fuse_for_runtime, optimise_graph
 from trainer_ext.export.int8 import Int8Choice, Int8Gate
-from trainer_ext.export.latency import measure_latency
+from trainer_ext.export.latency import THREADS, measure_latency
 from trainer_ext.export.layout import arrange, notes_on
 from trainer_ext.export.optional import optional_variants
 from trainer_ext.export.options import ExportOptions
@@ -31,9 +31,6 @@ from trainer_ext.inference.loading import checkpoint_tokenizer, load_single
 from trainer_ext.inference.single import SinglePredictor
 from trainer_ext.modeling import EncoderWithHead
 from trainer_ext.modeling.session import TorchSession
-
-# The gate's latencies are of one thread, so that they compare between machines.
-THREADS = 1
 
 logger = logging.getLogger(__name__)
 

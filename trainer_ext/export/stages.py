@@ -37,7 +37,7 @@ class StageRecord:
 
     Attributes:
         name: of the stage.
-        status: `done`, `skipped` (by `--skip`) or `failed` (the export goes on without it).
+        status: `done`, or `skipped` (by `--skip`).
         seconds: it took.
         details: what it found and changed, by the stage's own keys.
     """

@@ -84,8 +84,13 @@ def read_texts(
         text = columns.model_input(row)
         if text:
             found.append(text)
-    step = max(1, len(found) // MOST_TEXTS)
-    return found[::step][:MOST_TEXTS]
+    return evenly_spaced(found, MOST_TEXTS)
+
+
+def evenly_spaced(items: Sequence[Any], count: int) -> list[Any]:
+    """Return `count` items at even distances, or all if they are fewer."""
+    step = max(1, len(items) // count)
+    return list(items[::step][:count])
 
 
 def other_texts(texts: Sequence[Any], evaluated: Sequence[Any], source: str) -> Texts | None:

@@ -21,6 +21,7 @@ from trainer_ext.export import gate
 from trainer_ext.export.certainty import Certainty, how_sure
 from trainer_ext.export.eval_rows import EvalRows, evaluation_rows
 from trainer_ext.export.float16 import judge_float16
+from trainer_ext.export.latency import THREADS
 from trainer_ext.export.options import DEFAULT_DROP, ExportOptions
 from trainer_ext.export.ort_format import judge_ort_format
 from trainer_ext.export.report import library_versions
@@ -34,7 +35,6 @@ from trainer_ext.inference.members import members_of
 from trainer_ext.inference.probe import read_probe
 from trainer_ext.inference.single import SinglePredictor
 
-THREADS = 1
 PYTORCH = "pytorch"
 FLOAT = "onnx"
 

@@ -12,12 +12,9 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from trainer_ext.errors import UserError, describe_error
 from trainer_ext.export.exported import encoder_config, has_token_head
+from trainer_ext.export.optimum_registration import TASK, Axes
 
-# Its inputs and its output `logits` fit every head of ours; a token head adds an output.
-TASK = "text-classification"
 TOKEN_LOGITS = {"token_logits": {0: "batch_size", 1: "sequence_length"}}
-
-Axes = dict[str, dict[int, str]]
 
 
 def export_with_optimum(model: PreTrainedModel, config: PretrainedConfig, path: Path) -> None:

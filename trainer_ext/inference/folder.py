@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from trainer_ext.data.preprocessing.pipeline import Pipeline
 from trainer_ext.data.preprocessing.plain_checkpoint import is_plain, plain_pipeline
 from trainer_ext.errors import UserError
-from trainer_ext.files import read_json
+from trainer_ext.files import read_json, read_object
 from trainer_ext.inference.hardware import instruction_set
 from trainer_ext.inference.layout import find_file, model_folder, name_in_report
 from trainer_ext.inference.single import is_tokenizers_error
@@ -169,13 +169,7 @@ def warn_of_other_machine(folder: Path) -> None:
 
 def read_report(folder: Path) -> Mapping[str, Any]:
     """Return the export report of a folder; empty if it does not have one, or not an object."""
-    path = folder / REPORT
-    if not path.is_file():
-        return {}
-    content = read_json(path)
-    if not isinstance(content, Mapping):
-        return {}
-    return content
+    return read_object(folder / REPORT)
 
 
 @cache

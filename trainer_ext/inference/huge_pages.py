@@ -1,7 +1,7 @@
 """Put a session's memory on pages of 2 MB, so that the CPU finds its weights without walking page tables.
 
 A model's weights lie on thousands of pages of 4 KB, more than the CPU has address translations for at hand. Measured on
-two cores with AVX512-VNNI and AMX: INT8 runs 1.15 to 1.4 times as fast on large pages. Linux gives them to memory that
+two cores with AVX512-VNNI and AMX: INT8 runs 1.1 to 1.4 times as fast on large pages. Linux gives them to memory that
 asks (`transparent_hugepage` is `madvise` on most systems); ONNX Runtime's does not ask.
 """
 

@@ -16,7 +16,7 @@ from trainer_ext.inference.session import Arrays
 # Every operator that takes its activation scales from the run's own values has a name that begins like this.
 DYNAMIC_INT8 = b"DynamicQuantize"
 # `export.py` writes it into the metadata of a file none of whose 8-bit products can overflow 16 bits.
-EXACT_MARK = b"trainer_ext.exact_without_vnni"
+EXACT_MARK = "trainer_ext.exact_without_vnni"
 METADATA_BYTES = 1 << 16
 # Runs before the session's memory moves to large pages: that takes about as long as these runs, and a few texts are
 # answered sooner without.
@@ -104,7 +104,7 @@ def is_marked_exact(path: Path) -> bool:
     with open(path, "rb") as file:
         # Metadata comes last, behind the weights.
         file.seek(max(0, path.stat().st_size - METADATA_BYTES))
-        return EXACT_MARK in file.read()
+        return EXACT_MARK.encode() in file.read()
 
 
 def scales_at_run_time(path: Path) -> bool:

@@ -1,12 +1,11 @@
 """Where an ONNX file runs: the best provider that this onnxruntime has, or the one asked for and no other."""
 
-import logging
-from functools import cache
 from pathlib import Path
 
 import onnxruntime as ort
 
 from trainer_ext.errors import UserError, describe_error
+from trainer_ext.inference.folder import note_once
 
 # Best first: `auto` takes the first that this onnxruntime has and that loads the file.
 PROVIDERS = {
@@ -25,8 +24,6 @@ PROVIDER_OPTIONS: dict[str, dict[str, str]] = {
         "load_config": '{"CPU": {"INFERENCE_PRECISION_HINT": "f32"}}',
     },
 }
-
-logger = logging.getLogger(__name__)
 
 
 def open_on(
@@ -124,9 +121,3 @@ def open_session(path: Path, options: ort.SessionOptions, provider: str) -> ort.
             f"{path}: onnxruntime fell back from {provider} to {', '.join(session.get_providers())}"
         )
     return session
-
-
-@cache
-def note_once(message: str) -> None:
-    """Log a note, unless it was logged before: an ensemble would repeat it for each model."""
-    logger.info(message)

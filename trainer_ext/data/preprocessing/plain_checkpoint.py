@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from trainer_ext.data.preprocessing.pipeline import LARGEST_NUMBER, MODEL_INPUTS, Pipeline
 from trainer_ext.errors import UserError
-from trainer_ext.files import read_json
+from trainer_ext.files import read_object
 from trainer_ext.tasks import TASKS, Task
 from trainer_ext.tasks.label_space import normalise
 
@@ -243,13 +243,7 @@ def default_problem(count: int) -> str:
 
 def read_tokenizer_config(folder: Path) -> Mapping[str, Any]:
     """Return the content of tokenizer_config.json; empty if there is none."""
-    path = folder / "tokenizer_config.json"
-    if not path.is_file():
-        return {}
-    content = read_json(path)
-    if not isinstance(content, Mapping):
-        return {}
-    return content
+    return read_object(folder / "tokenizer_config.json")
 
 
 def max_length(config: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> int:
