@@ -12,7 +12,8 @@ With --evaluate the input is labelled, and the task's metrics are printed and sa
 
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -283,20 +284,25 @@ def write(predictor: "Predictor", options: PredictOptions, sample: "Submission |
     if sample is not None:
         id_column = sample.id_column
 
-    def records(done: int = 0) -> Iterator[dict]:
+    def records(done: int = 0) -> Generator[dict, None, None]:
         # An iterator to the end: memory does not grow with the file.
         found = answers(predictor, options, id_column, done)
         shown = progress(found, done)
         if sample is not None:
-            return sample.write(shown, done)
-        return records_of(path, shown, predictor.task.join)
+            yield from sample.write(shown, done)
+        else:
+            yield from records_of(path, shown, predictor.task.join)
 
     if options.input in (None, "-") or is_passing(path):
         return write_records(path, records())
     from trainer_ext.data.io.partial import partial_output
 
-    with partial_output(path, identity_of(predictor, options), options.resume) as output:
-        output.write(records(output.rows), predictor.window_size)
+    with (
+        partial_output(path, identity_of(predictor, options), options.resume) as output,
+        # Closed first also if the run is interrupted, and the bar with it: what is kept is said below the bar.
+        closing(records(output.rows)) as rows,
+    ):
+        output.write(rows, predictor.window_size)
     return output.rows
 
 
