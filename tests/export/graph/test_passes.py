@@ -6,7 +6,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from trainer_ext.export.graph.first_token import keep_first_token
 from trainer_ext.export.graph.fold import fold_constants
-from trainer_ext.export.graph.onnx_graph import Graph, attribute
+from trainer_ext.export.graph.nodes import attribute
+from trainer_ext.export.graph.onnx_graph import Graph
 from trainer_ext.export.graph.scale import fold_scales
 from trainer_ext.export.graph.siblings import join_siblings
 from trainer_ext.export.graph.token_axis import operand_axes

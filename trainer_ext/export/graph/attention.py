@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from onnx import NodeProto
 
-from trainer_ext.export.graph.onnx_graph import Graph, attribute
+from trainer_ext.export.graph.nodes import attribute
+from trainer_ext.export.graph.onnx_graph import Graph
 
 OPSET = 23
 # Operators mean the same from here to 23; before, reductions took their axes otherwise.
@@ -42,38 +43,46 @@ def fuse_attention(graph: Graph) -> int:
         return 0
     found = []
     for node in graph.nodes:
-        if node.op_type == "Softmax":
-            attention = attention_of(graph, node)
-            if attention is not None:
-                found.append(attention)
+        if node.op_type != "Softmax":
+            continue
+        attention = attention_of(graph, node)
+        if attention is not None:
+            found.append(attention)
     for attention in found:
-        inputs = [attention.queries, attention.keys, attention.values]
-        if attention.mask:
-            inputs.append(attention.mask)
-        (result,) = graph.add_node(
-            "Attention",
-            inputs,
-            f"{attention.output}_attention",
-            q_num_heads=attention.heads,
-            kv_num_heads=attention.heads,
-            scale=1.0,
-        )
-        graph.redirect(attention.output, result)
+        replace_attention(graph, attention)
     if found:
-        graph.set_opset(max(graph.opset, OPSET))
+        newest = max(graph.opset, OPSET)
+        graph.set_opset(newest)
     graph.clean()
     return len(found)
 
 
+def replace_attention(graph: Graph, attention: Attention) -> None:
+    """Put the operator in the place of the nodes that make an attention."""
+    inputs = [attention.queries, attention.keys, attention.values]
+    if attention.mask:
+        inputs.append(attention.mask)
+    (result,) = graph.add_node(
+        "Attention",
+        inputs,
+        f"{attention.output}_attention",
+        q_num_heads=attention.heads,
+        kv_num_heads=attention.heads,
+        scale=1.0,
+    )
+    graph.redirect(attention.output, result)
+
+
 def attention_of(graph: Graph, softmax: NodeProto) -> Attention | None:
     """Return the attention whose probabilities a Softmax node makes, None if it is not one of the known form."""
-    rank = graph.rank(softmax.input[0])
-    reader = graph.only_reader(softmax.output[0])
-    if rank != 4 or attribute(softmax, "axis", -1) not in (-1, 3):
+    before = softmax.input[0]
+    probabilities = softmax.output[0]
+    if graph.rank(before) != 4 or attribute(softmax, "axis", -1) not in (-1, 3):
         return None
-    if reader is None or reader.op_type != "MatMul" or reader.input[0] != softmax.output[0]:
+    reader = graph.only_reader(probabilities)
+    if reader is None or reader.op_type != "MatMul" or reader.input[0] != probabilities:
         return None
-    scores, mask = split_mask(graph, softmax.input[0])
+    scores, mask = split_mask(graph, before)
     if scores is None:
         return None
     queries = source_of_heads(graph, scores.input[0], TO_HEADS)
@@ -82,10 +91,14 @@ def attention_of(graph: Graph, softmax: NodeProto) -> Attention | None:
     output = joined_heads(graph, reader.output[0])
     if queries is None or keys is None or values is None or output is None:
         return None
-    heads = {queries[1], keys[1], values[1]}
-    if len(heads) != 1 or not mask_fits(graph, mask, scores.output[0]):
+    query_source, heads = queries
+    key_source, key_heads = keys
+    value_source, value_heads = values
+    if key_heads != heads or value_heads != heads:
         return None
-    return Attention(queries[0], keys[0], values[0], mask, heads.pop(), output)
+    if not mask_fits(graph, mask, scores.output[0]):
+        return None
+    return Attention(query_source, key_source, value_source, mask, heads, output)
 
 
 def split_mask(graph: Graph, name: str) -> tuple[NodeProto | None, str]:
@@ -106,10 +119,12 @@ def mask_fits(graph: Graph, mask: str, scores: str) -> bool:
     """Tell whether a mask has the last two dimensions of the scores: the operator does not broadcast those."""
     if not mask:
         return True
-    shape, wanted = graph.shape(mask), graph.shape(scores)
+    shape = graph.shape(mask)
+    wanted = graph.shape(scores)
     if shape is None or wanted is None or len(shape) != 4:
         return False
-    return None not in shape[2:] and shape[2:] == wanted[2:]
+    last = shape[2:]
+    return None not in last and last == wanted[2:]
 
 
 def source_of_heads(graph: Graph, name: str, order: list[int]) -> tuple[str, int] | None:
@@ -120,13 +135,14 @@ def source_of_heads(graph: Graph, name: str, order: list[int]) -> tuple[str, int
     reshape = graph.made_by(transpose.input[0], "Reshape")
     if reshape is None:
         return None
+    source = str(reshape.input[0])
     target = graph.shape(reshape.output[0])
-    if graph.rank(reshape.input[0]) != 3 or target is None or len(target) != 4:
+    if graph.rank(source) != 3 or target is None or len(target) != 4:
         return None
-    heads = target[2]
-    if not isinstance(heads, int) or not isinstance(target[3], int):
+    heads, width = target[2:]
+    if not isinstance(heads, int) or not isinstance(width, int):
         return None
-    return str(reshape.input[0]), heads
+    return source, heads
 
 
 def joined_heads(graph: Graph, name: str) -> str | None:
@@ -137,6 +153,9 @@ def joined_heads(graph: Graph, name: str) -> str | None:
     if attribute(transpose, "perm") != TO_HEADS:
         return None
     reshape = graph.only_reader(transpose.output[0])
-    if reshape is None or reshape.op_type != "Reshape" or graph.rank(reshape.output[0]) != 3:
+    if reshape is None or reshape.op_type != "Reshape":
         return None
-    return str(reshape.output[0])
+    joined = str(reshape.output[0])
+    if graph.rank(joined) != 3:
+        return None
+    return joined

@@ -19,8 +19,11 @@ def keep_first_token(graph: Graph) -> int:
         How many products with constant weights became smaller.
     """
     narrow = narrow_tensors(graph)
-    shrunk = [node for node in graph.nodes if node.op_type == "MatMul" and node.output[0] in narrow]
-    products = [node for node in shrunk if graph.array(node.input[1]) is not None]
+    products = 0
+    for node in graph.nodes:
+        if node.op_type == "MatMul" and node.output[0] in narrow:
+            has_weights = graph.array(node.input[1]) is not None
+            products += has_weights
     if not products:
         return 0
     slices: dict[tuple[str, int], str] = {}
@@ -36,19 +39,20 @@ def keep_first_token(graph: Graph) -> int:
     for name in narrow:
         graph.observed.pop(name, None)
     graph.clean()
-    return len(products)
+    return products
 
 
 def narrow_tensors(graph: Graph) -> dict[str, int]:
     """Return the tensors of which only the first token is read, with the axis that counts tokens."""
     narrow: dict[str, int] = {}
     for node in reversed(graph.nodes):
-        axes = [needed_axis(graph, name, narrow) for name in node.output]
-        axis = axes[0]
-        if axis is None or any(other != axis for other in axes):
+        axes = {needed_axis(graph, name, narrow) for name in node.output}
+        axis = axes.pop()
+        if axis is None or axes:
             continue
         if operand_axes(graph, node, axis) is not None:
-            narrow.update((name, axis) for name in node.output)
+            for name in node.output:
+                narrow[name] = axis
     return narrow
 
 
@@ -57,14 +61,19 @@ def needed_axis(graph: Graph, name: str, narrow: dict[str, int]) -> int | None:
     readers = graph.readers(name)
     if name in graph.outputs or not readers:
         return None
-    found = {axis for reader in readers for axis in axes_read(graph, reader, name, narrow)}
+    found: set[int | None] = set()
+    for reader in readers:
+        found.update(axes_read(graph, reader, name, narrow))
     if len(found) == 1:
         return found.pop()
     return None
 
 
 def axes_read(
-    graph: Graph, reader: NodeProto, name: str, narrow: dict[str, int]
+    graph: Graph,
+    reader: NodeProto,
+    name: str,
+    narrow: dict[str, int],
 ) -> Sequence[int | None]:
     """Return for each time that a node reads a tensor the axis along which it needs the first entry only."""
     selected = selects_first(graph, reader)
@@ -82,7 +91,11 @@ def axes_read(
 
 def first_slice(graph: Graph, name: str, axis: int, slices: dict[tuple[str, int], str]) -> str:
     """Return the first entry of a tensor along an axis, which stays as a dimension of 1."""
-    if (name, axis) not in slices:
-        bounds = [graph.add_integers([value]) for value in (0, 1, axis)]
-        (slices[name, axis],) = graph.add_node("Slice", [name, *bounds], f"{name}_first")
-    return slices[name, axis]
+    key = (name, axis)
+    if key not in slices:
+        start = graph.add_integers([0])
+        end = graph.add_integers([1])
+        along = graph.add_integers([axis])
+        (first,) = graph.add_node("Slice", [name, start, end, along], f"{name}_first")
+        slices[key] = first
+    return slices[key]

@@ -7,7 +7,8 @@ import onnx
 from onnx import NodeProto, helper
 from onnx.reference import ReferenceEvaluator
 
-from trainer_ext.export.graph.onnx_graph import Graph, attribute
+from trainer_ext.export.graph.nodes import attribute, is_standard
+from trainer_ext.export.graph.onnx_graph import Graph
 from trainer_ext.export.graph.shapes import Dimension, Shape, static_product
 
 # A folded tensor may be this large even if what it is made of is smaller (position ids of 512 tokens: 4 KiB).
@@ -71,7 +72,9 @@ def known_dimensions(graph: Graph, node: NodeProto) -> np.ndarray | None:
     if node.op_type == "Shape":
         dimensions = dimensions_of(graph, node)
         return static(dimensions)
-    source = graph.made_by(node.input[0], "Shape") if node.input else None
+    if not node.input:
+        return None
+    source = graph.made_by(node.input[0], "Shape")
     if source is None:
         return None
     dimensions = dimensions_of(graph, source)
@@ -81,13 +84,17 @@ def known_dimensions(graph: Graph, node: NodeProto) -> np.ndarray | None:
         index = graph.array(node.input[1])
         if index is None or index.ndim > 1:
             return None
-        value = static([dimensions[place] for place in index.reshape(-1)])
-        return None if value is None else value.reshape(index.shape)
+        chosen = [dimensions[place] for place in index.reshape(-1)]
+        value = static(chosen)
+        if value is None:
+            return None
+        return value.reshape(index.shape)
     if node.op_type == "Slice" and len(node.input) < 5:
-        start, end = (graph.scalar(name) for name in node.input[1:3])
+        start, end = map(graph.scalar, node.input[1:3])
         if start is None or end is None:
             return None
-        return static(dimensions[int(start) : int(end)])
+        part = dimensions[int(start) : int(end)]
+        return static(part)
     return None
 
 
@@ -96,7 +103,9 @@ def dimensions_of(graph: Graph, node: NodeProto) -> Shape | None:
     shape = graph.shape(node.input[0])
     if shape is None:
         return None
-    return shape[attribute(node, "start", 0) : attribute(node, "end", len(shape))]
+    start = attribute(node, "start", 0)
+    end = attribute(node, "end", len(shape))
+    return shape[start:end]
 
 
 def static(dimensions: Sequence[Dimension] | None) -> np.ndarray | None:
@@ -108,35 +117,40 @@ def static(dimensions: Sequence[Dimension] | None) -> np.ndarray | None:
 
 def evaluate(graph: Graph, node: NodeProto) -> np.ndarray | None:
     """Return the result of a node whose inputs are all constant, None if it has others or would be large."""
-    values = {name: graph.array(name) for name in node.input if name}
-    if not values or any(value is None for value in values.values()):
+    known: dict[str, np.ndarray] = {}
+    for name in filter(None, node.input):
+        value = graph.array(name)
+        if value is None:
+            return None
+        known[name] = value
+    if not known or node.op_type in NOT_FOLDED or not is_standard(node):
         return None
-    if node.op_type in NOT_FOLDED or node.domain not in ("", "ai.onnx"):
-        return None
-    known = {name: value for name, value in values.items() if value is not None}
-    read = sum(value.nbytes for value in known.values())
     try:
         result = run_node(node, known, graph.opset)
     except Exception:  # the reference evaluator does not know every operator; the runtime does
         return None
-    if not isinstance(result, np.ndarray) or result.nbytes > max(read, SMALL_BYTES):
+    bytes_read = sum(value.nbytes for value in known.values())
+    largest = max(bytes_read, SMALL_BYTES)
+    if not isinstance(result, np.ndarray) or result.nbytes > largest:
         return None
     return result
 
 
 def run_node(node: NodeProto, values: dict[str, np.ndarray], opset: int) -> object:
     """Run one node with ONNX's own evaluator."""
-    inputs = [
-        helper.make_tensor_value_info(
-            name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape
-        )
-        for name, value in values.items()
-    ]
+    inputs = []
+    for name, value in values.items():
+        kind = helper.np_dtype_to_tensor_dtype(value.dtype)
+        described = helper.make_tensor_value_info(name, kind, value.shape)
+        inputs.append(described)
     output = onnx.ValueInfoProto()
     output.name = node.output[0]
     graph = helper.make_graph([node], "node", inputs, [output])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
-    return np.asarray(list(ReferenceEvaluator(model).run(None, values))[0])
+    versions = [helper.make_opsetid("", opset)]
+    model = helper.make_model(graph, opset_imports=versions)
+    evaluator = ReferenceEvaluator(model)
+    (result,) = evaluator.run(None, values)
+    return np.asarray(result)
 
 
 def fold_targets(graph: Graph) -> int:
@@ -146,11 +160,13 @@ def fold_targets(graph: Graph) -> int:
         if node.op_type != "Reshape":
             continue
         target = constant_target(graph, node)
-        if target is not None and target != graph.integers(node.input[1]):
-            node.input[1] = graph.add_integers(target)
-            for each in [each for each in node.attribute if each.name == "allowzero"]:
+        if target is None or target == graph.integers(node.input[1]):
+            continue
+        node.input[1] = graph.add_integers(target)
+        for each in list(node.attribute):
+            if each.name == "allowzero":
                 node.attribute.remove(each)
-            folded += 1
+        folded += 1
     return folded
 
 
@@ -172,8 +188,11 @@ def constant_target(graph: Graph, node: NodeProto) -> list[int] | None:
         return None
     if -1 in target:
         place = target.index(-1)
+        behind = place + 1
         # What is left is the dimension that was there, if the sizes behind it are only divided or joined.
-        divided = static_product(target[place + 1 :])
-        if divided is not None and divided == static_product(before[place + 1 :]):
-            target[place] = 0 if target[:place] == [0] * place else -1
+        size = static_product(target[behind:])
+        is_same_size = size is not None and size == static_product(before[behind:])
+        is_kept_before = target[:place] == [0] * place
+        if is_same_size and is_kept_before:
+            target[place] = 0
     return target

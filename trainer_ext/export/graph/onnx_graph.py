@@ -1,6 +1,6 @@
 """An ONNX graph that passes can read and change: who makes a tensor, who reads it, what is constant."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,14 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from trainer_ext.export.graph.nodes import (
+    STANDARD_DOMAINS,
+    constant_of,
+    copy_node,
+    in_order,
+    is_standard,
+    names_read,
+)
 from trainer_ext.export.graph.shapes import (
     Shape,
     infer_shapes,
@@ -19,6 +27,8 @@ from trainer_ext.export.graph.shapes import (
 LARGEST_MESSAGE = 2**31 - 2**20
 # Shape inference reads the values of small tensors (shapes, axes); weights are described by their shape alone.
 LARGEST_READ_BY_INFERENCE = 1024
+# Constants of at most so many elements are kept once for all who read them.
+LARGEST_SHARED = 8
 
 
 class Graph:
@@ -88,7 +98,7 @@ class Graph:
     def opset(self) -> int:
         """Version of the standard operators."""
         for imported in self._frame.opset_import:
-            if imported.domain in ("", "ai.onnx"):
+            if imported.domain in STANDARD_DOMAINS:
                 return int(imported.version)
         return 0
 
@@ -105,7 +115,8 @@ class Graph:
             for name in node.output:
                 self._makers[name] = node
             for name in names_read(node):
-                self._readers.setdefault(name, []).append(node)
+                readers = self._readers.setdefault(name, [])
+                readers.append(node)
 
     def maker(self, name: str) -> NodeProto | None:
         """Return the node that makes a tensor; None for inputs and constants."""
@@ -114,9 +125,9 @@ class Graph:
     def made_by(self, name: str, *operators: str) -> NodeProto | None:
         """Return the node that makes a tensor if it is one of these operators."""
         node = self._makers.get(name)
-        if node is not None and node.op_type in operators and node.domain in ("", "ai.onnx"):
-            return node
-        return None
+        if node is None or node.op_type not in operators:
+            return None
+        return node if is_standard(node) else None
 
     def readers(self, name: str) -> list[NodeProto]:
         """Return the nodes that read a tensor, each once for every time."""
@@ -158,9 +169,14 @@ class Graph:
         if tensor is not None:
             return tuple(tensor.dims)
         if self._shapes is None:
-            model = name_dimensions(self.to_model(weights=False), self.inputs)
-            self._shapes = name_observed(infer_shapes(model), self.observed)
+            self._shapes = self._infer_shapes()
         return self._shapes.get(name)
+
+    def _infer_shapes(self) -> dict[str, Shape]:
+        described = self.to_model(weights=False)
+        model = name_dimensions(described, self.inputs)
+        inferred = infer_shapes(model)
+        return name_observed(inferred, self.observed)
 
     def rank(self, name: str) -> int | None:
         """Return a tensor's number of dimensions, None if it is not known."""
@@ -172,19 +188,27 @@ class Graph:
     def add_constant(self, array: np.ndarray, like: str = "constant") -> str:
         """Add a constant, or find an equal small one, and return its name."""
         array = np.asarray(array, order="C")  # `ascontiguousarray` would make scalars vectors
-        name = f"{like}_{array.dtype}_{short_text(array)}"
-        if array.size <= 8 and name in self.initializers:
-            return name
-        name = self.new_name(name if array.size <= 8 else like)
+        if array.size <= LARGEST_SHARED:
+            # Its values are in its name, so that the name alone finds an equal one.
+            like = f"{like}_{array.dtype}_{short_text(array)}"
+            if like in self.initializers:
+                return like
+        name = self.new_name(like)
         self.initializers[name] = numpy_helper.from_array(array, name)
         return name
 
     def add_integers(self, values: Sequence[int]) -> str:
         """Add a constant vector of 64-bit integers and return its name."""
-        return self.add_constant(np.array(values, np.int64), "integers")
+        array = np.array(values, np.int64)
+        return self.add_constant(array, "integers")
 
     def add_node(
-        self, operator: str, inputs: Sequence[str], like: str, outputs: int = 1, **attributes: Any
+        self,
+        operator: str,
+        inputs: Sequence[str],
+        like: str,
+        outputs: int = 1,
+        **attributes: Any,
     ) -> list[str]:
         """Add a node and return the names of its outputs.
 
@@ -197,7 +221,8 @@ class Graph:
         """
         name = self.new_name(like)
         made = [self.new_name(f"{name}_output_{number}") for number in range(outputs)]
-        self.nodes.append(helper.make_node(operator, list(inputs), made, name=name, **attributes))
+        node = helper.make_node(operator, list(inputs), made, name=name, **attributes)
+        self.nodes.append(node)
         return made
 
     def redirect(self, old: str, new: str) -> None:
@@ -217,8 +242,9 @@ class Graph:
             for position, name in enumerate(node.output):
                 if name == old:
                     node.output[position] = self.new_name(f"{old}_before")
-        identity = helper.make_node("Identity", [new], [old], name=self.new_name(f"{old}_identity"))
-        self.nodes.append(identity)
+        identity = self.new_name(f"{old}_identity")
+        node = helper.make_node("Identity", [new], [old], name=identity)
+        self.nodes.append(node)
 
     def new_name(self, like: str) -> str:
         """Return a name that nothing in the graph has yet."""
@@ -235,21 +261,22 @@ class Graph:
         frame = onnx.ModelProto()
         frame.CopyFrom(self._frame)
         for imported in frame.opset_import:
-            if imported.domain in ("", "ai.onnx"):
+            if imported.domain in STANDARD_DOMAINS:
                 imported.version = version
         self._frame = frame
 
     def clean(self) -> None:
         """Remove nodes and constants that no output depends on, sort the nodes and forget inferred shapes."""
         self.index()
-        self.nodes = self._needed_nodes()
-        self.nodes = in_order(self.nodes)
+        needed_nodes = self._needed_nodes()
+        self.nodes = in_order(needed_nodes)
         self.index()
         needed = set(self.outputs)
         for node in self.nodes:
             needed.update(names_read(node))
-        for name in [name for name in self.initializers if name not in needed]:
-            del self.initializers[name]
+        for name in list(self.initializers):
+            if name not in needed:
+                del self.initializers[name]
         self._shapes = None
 
     def _needed_nodes(self) -> list[NodeProto]:
@@ -281,7 +308,8 @@ class Graph:
         model.CopyFrom(self._frame)
         model.graph.node.extend(self.nodes)
         for name, tensor in self.initializers.items():
-            if weights or np.prod(tensor.dims) <= LARGEST_READ_BY_INFERENCE:
+            size = np.prod(tensor.dims)
+            if weights or size <= LARGEST_READ_BY_INFERENCE:
                 added = model.graph.initializer.add()
                 added.CopyFrom(tensor)
                 added.name = name
@@ -301,15 +329,13 @@ class Graph:
         if outputs:
             del model.graph.output[:]
             model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
-        outside = model.ByteSize() > LARGEST_MESSAGE
+        outside = path.with_name(f"{path.name}_data")
         # Weights would be appended to a file that is there.
-        path.with_name(f"{path.name}_data").unlink(missing_ok=True)
-        onnx.save(
-            model,
-            path,
-            save_as_external_data=outside,
-            location=f"{path.name}_data" if outside else None,
-        )
+        outside.unlink(missing_ok=True)
+        if model.ByteSize() <= LARGEST_MESSAGE:
+            onnx.save(model, path)
+        else:
+            onnx.save(model, path, save_as_external_data=True, location=outside.name)
 
 
 def load_graph(path: Path) -> Graph:
@@ -334,64 +360,9 @@ def without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     return frame
 
 
-def copy_node(node: NodeProto) -> NodeProto:
-    """Return a copy of a node."""
-    copy = NodeProto()
-    copy.CopyFrom(node)
-    return copy
-
-
-def constant_of(node: NodeProto) -> TensorProto | None:
-    """Return the tensor of a `Constant` node, None for other nodes and for constants written otherwise."""
-    if node.op_type != "Constant" or node.attribute[0].name != "value":
-        return None
-    value: TensorProto = node.attribute[0].t
-    return value
-
-
-def names_read(node: NodeProto) -> Iterable[str]:
-    """Return the tensors that a node reads, those that its subgraphs take from outside included."""
-    yield from (name for name in node.input if name)
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            for inner in graph.node:
-                yield from names_read(inner)
-            yield from (value.name for value in graph.output)
-
-
-def in_order(nodes: Sequence[NodeProto]) -> list[NodeProto]:
-    """Sort nodes so that each comes after those that it reads."""
-    makers = {name: node for node in nodes for name in node.output}
-    done: set[int] = set()
-    ordered: list[NodeProto] = []
-    for first in nodes:
-        # Depth first without recursion: a graph may be deeper than Python's stack.
-        waiting = [first]
-        while waiting:
-            node = waiting[-1]
-            if id(node) in done:
-                waiting.pop()
-                continue
-            before = [makers[name] for name in names_read(node) if name in makers]
-            missing = [other for other in before if id(other) not in done]
-            if missing:
-                waiting.extend(missing)
-            else:
-                done.add(id(node))
-                ordered.append(node)
-                waiting.pop()
-    return ordered
-
-
-def attribute(node: NodeProto, name: str, default: Any = None) -> Any:
-    """Return the value of a node's attribute, or the default."""
-    for each in node.attribute:
-        if each.name == name:
-            return helper.get_attribute_value(each)
-    return default
-
-
 def short_text(array: np.ndarray) -> str:
     """Return shape and values of a small array as part of a name."""
-    values = "_".join(str(value) for value in array.reshape(-1)[:8])
-    return f"{'x'.join(map(str, array.shape))}_{values}"
+    flat = array.reshape(-1)
+    values = "_".join(map(str, flat))
+    shape = "x".join(map(str, array.shape))
+    return f"{shape}_{values}"

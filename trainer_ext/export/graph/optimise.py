@@ -93,7 +93,10 @@ def fuse_for_runtime(source: Path, target: Path, skip: Collection[str] = ()) -> 
 
 
 def apply_passes(
-    passes: dict[str, Pass], source: Path, target: Path, skip: Collection[str]
+    passes: dict[str, Pass],
+    source: Path,
+    target: Path,
+    skip: Collection[str],
 ) -> GraphReport:
     """Apply one pass after another to the model in `source` and write the result to `target`."""
     graph = load_graph(source)
@@ -120,15 +123,18 @@ def apply_passes(
 
 
 def apply_pass(
-    name: str, change: Pass, graph: Graph, example: Example, folder: Path
+    name: str,
+    change: Pass,
+    graph: Graph,
+    example: Example,
+    folder: Path,
 ) -> tuple[Graph, PassResult]:
     """Return the changed graph, or the graph as it was if the pass finds nothing or breaks something."""
     changed = graph.copy()
     try:
         places = change(changed)
-    except (
-        Exception
-    ) as error:  # a graph that the pass did not expect: the model is still good as it is
+    except Exception as error:
+        # A graph that the pass did not expect: the model is still good as it is.
         logger.debug("graph %s", name, exc_info=True)
         return graph, PassResult(name, 0, f"undone: {describe_error(error)}")
     if not places:

@@ -27,13 +27,14 @@ def fold_scales(graph: Graph) -> int:
             is_divisor = node.op_type == "Div" and position == 1
             if factor is None or is_divisor or factor == 0:
                 continue
-            source = scaled_projection(graph, node.input[position])
-            if source is None or not keeps_rank(graph, node.input[position], node.output[0]):
+            scaled = node.input[position]
+            source = scaled_projection(graph, scaled)
+            if source is None or not keeps_rank(graph, scaled, node.output[0]):
                 continue
             if node.op_type == "Div":
                 factor = 1 / factor
             scale_projection(graph, source, factor)
-            graph.redirect(node.output[0], node.input[position])
+            graph.redirect(node.output[0], scaled)
             graph.index()
             folded += 1
             break
@@ -63,8 +64,10 @@ def scaled_projection(graph: Graph, name: str) -> Projection | None:
 def scale_projection(graph: Graph, projection: Projection, factor: float) -> None:
     """Give a product weights and bias that are multiplied by `factor`."""
     weight = projection.weight * np.float32(factor)
-    projection.product.input[1] = graph.add_constant(weight, f"{projection.weight_name}_scaled")
+    weight_name = f"{projection.weight_name}_scaled"
+    projection.product.input[1] = graph.add_constant(weight, weight_name)
     if projection.add is not None:
         bias = projection.bias * np.float32(factor)
+        bias_name = f"{projection.bias_name}_scaled"
         position = projection.bias_position
-        projection.add.input[position] = graph.add_constant(bias, f"{projection.bias_name}_scaled")
+        projection.add.input[position] = graph.add_constant(bias, bias_name)

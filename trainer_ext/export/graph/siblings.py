@@ -16,10 +16,12 @@ def join_siblings(graph: Graph) -> int:
     """
     groups: dict[str, list[Projection]] = {}
     for node in graph.nodes:
-        if node.op_type == "MatMul":
-            layer = layer_of_product(graph, node)
-            if layer is not None:
-                groups.setdefault(layer.source, []).append(layer)
+        if node.op_type != "MatMul":
+            continue
+        layer = layer_of_product(graph, node)
+        if layer is not None:
+            group = groups.setdefault(layer.source, [])
+            group.append(layer)
     # Layers that share their weights (ALBERT) share the joined weights, too.
     joined: dict[tuple[str, ...], tuple[str, str]] = {}
     count = 0
@@ -32,11 +34,16 @@ def join_siblings(graph: Graph) -> int:
 
 
 def join(
-    graph: Graph, group: list[Projection], joined: dict[tuple[str, ...], tuple[str, str]]
+    graph: Graph,
+    group: list[Projection],
+    joined: dict[tuple[str, ...], tuple[str, str]],
 ) -> None:
     """Replace a group of layers by one product, one bias and a split."""
     first = group[0].product.name
-    key = tuple(name for layer in group for name in (layer.weight_name, layer.bias_name))
+    names: list[str] = []
+    for layer in group:
+        names += [layer.weight_name, layer.bias_name]
+    key = tuple(names)
     if key not in joined:
         weight = np.concatenate([layer.weight for layer in group], axis=1)
         bias = np.concatenate([layer.bias for layer in group])

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 
 from onnx import NodeProto
 
-from trainer_ext.export.graph.onnx_graph import Graph, attribute
+from trainer_ext.export.graph.nodes import attribute, is_standard
+from trainer_ext.export.graph.onnx_graph import Graph
 from trainer_ext.export.graph.shapes import static_product
 
 # For each operand the axis that counts tokens, None if the operand is needed as a whole.
@@ -29,26 +30,43 @@ def operand_axes(graph: Graph, node: NodeProto, axis: int) -> Axes | None:
         The axis of each operand, None for operands that are needed as a whole; None if the operator is not known to
         keep tokens apart.
     """
-    if node.domain not in ("", "ai.onnx"):
+    if not is_standard(node):
         return None
     if node.op_type in ELEMENTWISE:
         return elementwise(graph, node, axis)
     rule = RULES.get(node.op_type)
-    return None if rule is None else rule(graph, node, axis)
+    if rule is None:
+        return None
+    return rule(graph, node, axis)
 
 
 def selects_first(graph: Graph, node: NodeProto) -> int | None:
     """Return the axis along which a node takes the first entry and nothing else, None for other nodes."""
-    rank = graph.rank(node.input[0]) if node.input else None
+    if not node.input:
+        return None
+    rank = graph.rank(node.input[0])
     if rank is None:
         return None
-    if node.op_type == "Gather" and graph.integers(node.input[1]) == [0]:
-        return int(attribute(node, "axis", 0)) % rank
+    if node.op_type == "Gather":
+        indices = graph.integers(node.input[1])
+        return worked_axis(node, rank, 0) if indices == [0] else None
     if node.op_type == "Slice" and len(node.input) >= 4:
-        starts, ends, axes = (graph.integers(name) for name in node.input[1:4])
+        starts, ends, axes = map(graph.integers, node.input[1:4])
         if starts == [0] and ends == [1] and axes is not None:
             return axes[0] % rank
     return None
+
+
+def worked_axis(node: NodeProto, rank: int, default: int) -> int:
+    """Return the axis along which a node works, from the front."""
+    axis: int = attribute(node, "axis", default)
+    return axis % rank
+
+
+def of_first_operand(node: NodeProto, axis: int) -> Axes:
+    """Say that the tokens lie in the first operand, and that all others are needed as a whole."""
+    others = len(node.input) - 1
+    return [axis, *[None] * others]
 
 
 def elementwise(graph: Graph, node: NodeProto, axis: int) -> Axes | None:
@@ -61,14 +79,18 @@ def elementwise(graph: Graph, node: NodeProto, axis: int) -> Axes | None:
         shape = graph.shape(name)
         if shape is None:
             return None
-        own = axis - (len(made) - len(shape))
+        # Broadcasting adds dimensions in front.
+        added = len(made) - len(shape)
+        own = axis - added
         if own < 0 or shape[own] == 1:
             axes.append(None)
             continue
-        known = shape[own] is not None and shape[own] == made[axis]
-        if not known and not all_others_are_one(graph, node, name, axis, len(made)):
+        length = shape[own]
+        is_same_length = length is not None and length == made[axis]
+        if is_same_length or all_others_are_one(graph, node, name, axis, len(made)):
+            axes.append(own)
+        else:
             return None
-        axes.append(own)
     return axes
 
 
@@ -80,7 +102,8 @@ def all_others_are_one(graph: Graph, node: NodeProto, name: str, axis: int, rank
         shape = graph.shape(other)
         if shape is None:
             return False
-        own = axis - (rank - len(shape))
+        added = rank - len(shape)
+        own = axis - added
         if own >= 0 and shape[own] != 1:
             return False
     return True
@@ -89,9 +112,11 @@ def all_others_are_one(graph: Graph, node: NodeProto, name: str, axis: int, rank
 def along_last_axis(graph: Graph, node: NodeProto, axis: int) -> Axes | None:
     """Softmax and LayerNormalization mix the entries of one axis, which must not be the tokens'."""
     rank = graph.rank(node.output[0])
-    if rank is None or int(attribute(node, "axis", -1)) % rank <= axis:
+    if rank is None:
         return None
-    return [axis, *[None] * (len(node.input) - 1)]
+    if worked_axis(node, rank, -1) <= axis:
+        return None
+    return of_first_operand(node, axis)
 
 
 def matrix_product(graph: Graph, node: NodeProto, axis: int) -> Axes | None:
@@ -106,7 +131,9 @@ def matrix_product(graph: Graph, node: NodeProto, axis: int) -> Axes | None:
 def transposed(graph: Graph, node: NodeProto, axis: int) -> Axes | None:
     """Follow the permutation."""
     order = attribute(node, "perm")
-    return None if order is None else [order[axis]]
+    if order is None:
+        return None
+    return [order[axis]]
 
 
 def reshaped(graph: Graph, node: NodeProto, axis: int) -> Axes | None:
@@ -115,14 +142,17 @@ def reshaped(graph: Graph, node: NodeProto, axis: int) -> Axes | None:
     before = graph.shape(node.input[0])
     if target is None or before is None or attribute(node, "allowzero", 0):
         return None
-    kept = target[:axis] == [0] * axis
-    if not kept or len(before) <= axis:
+    is_kept_before = target[:axis] == [0] * axis
+    if not is_kept_before or len(before) <= axis:
         return None
-    if target[axis] == 0:
+    tokens = target[axis]
+    if tokens == 0:
         return [axis, None]
     # -1 is the tokens' if the sizes behind it stay the same.
-    behind = static_product(target[axis + 1 :])
-    if target[axis] == -1 and behind is not None and behind == static_product(before[axis + 1 :]):
+    behind = axis + 1
+    size = static_product(target[behind:])
+    is_same_size = size is not None and size == static_product(before[behind:])
+    if tokens == -1 and is_same_size:
         return [axis, None]
     return None
 
@@ -133,10 +163,11 @@ def unsqueezed(graph: Graph, node: NodeProto, axis: int) -> Axes | None:
     added = graph.integers(node.input[1])
     if rank is None or added is None:
         return None
-    places = [place % rank for place in added]
+    places = {place % rank for place in added}
     if axis in places:
         return None
-    return [axis - sum(place < axis for place in places), None]
+    in_front = sum(place < axis for place in places)
+    return [axis - in_front, None]
 
 
 def squeezed(graph: Graph, node: NodeProto, axis: int) -> Axes | None:
@@ -158,19 +189,23 @@ def reduced(graph: Graph, node: NodeProto, axis: int) -> Axes | None:
     over: list[int] | None = attribute(node, "axes")
     if over is None and len(node.input) > 1:
         over = graph.integers(node.input[1])
-    if rank is None or over is None or not attribute(node, "keepdims", 1):
+    keeps_dimensions = attribute(node, "keepdims", 1)
+    if rank is None or over is None or not keeps_dimensions:
         return None
-    if axis in [each % rank for each in over]:
+    places = {place % rank for place in over}
+    if axis in places:
         return None
-    return [axis, *[None] * (len(node.input) - 1)]
+    return of_first_operand(node, axis)
 
 
 def parted(graph: Graph, node: NodeProto, axis: int) -> Axes | None:
     """Split along another axis."""
     rank = graph.rank(node.input[0])
-    if rank is None or int(attribute(node, "axis", 0)) % rank == axis:
+    if rank is None:
         return None
-    return [axis, *[None] * (len(node.input) - 1)]
+    if worked_axis(node, rank, 0) == axis:
+        return None
+    return of_first_operand(node, axis)
 
 
 def sliced(graph: Graph, node: NodeProto, axis: int) -> Axes | None:
@@ -179,15 +214,21 @@ def sliced(graph: Graph, node: NodeProto, axis: int) -> Axes | None:
     if rank is None or len(node.input) < 4:
         return None
     over = graph.integers(node.input[3])
-    if over is None or axis in [each % rank for each in over]:
+    if over is None:
         return None
-    return [axis, *[None] * (len(node.input) - 1)]
+    places = {place % rank for place in over}
+    if axis in places:
+        return None
+    return of_first_operand(node, axis)
 
 
 def joined(graph: Graph, node: NodeProto, axis: int) -> Axes | None:
     """Concatenate along another axis."""
     rank = graph.rank(node.output[0])
-    if rank is None or int(attribute(node, "axis")) % rank == axis:
+    if rank is None:
+        return None
+    # A Concat always has an axis, so that the default is never taken.
+    if worked_axis(node, rank, 0) == axis:
         return None
     return [axis] * len(node.input)
 

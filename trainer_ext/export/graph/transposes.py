@@ -2,7 +2,8 @@
 
 from onnx import NodeProto
 
-from trainer_ext.export.graph.onnx_graph import Graph, attribute
+from trainer_ext.export.graph.nodes import attribute
+from trainer_ext.export.graph.onnx_graph import Graph
 
 SWAP_LAST = [0, 1, 3, 2]
 
@@ -15,30 +16,47 @@ def join_transposes(graph: Graph) -> int:
     Returns:
         How many chains were replaced.
     """
+    joined = join_reshaped(graph)
+    graph.clean()
+    joined += join_pairs(graph)
+    graph.clean()
+    return joined
+
+
+def join_reshaped(graph: Graph) -> int:
+    """Replace reshape, transpose and reshape, and return how many of these there were."""
     joined = 0
     for node in list(graph.nodes):
-        if node.op_type == "Reshape":
-            source = swapped_source(graph, node)
-            if source is not None:
-                (result,) = graph.add_node(
-                    "Transpose", [source], f"{node.name}_transpose", perm=SWAP_LAST
-                )
-                graph.redirect(node.output[0], result)
-                joined += 1
-    graph.clean()
-    for node in list(graph.nodes):
-        before = graph.made_by(node.input[0], "Transpose") if node.input else None
-        if node.op_type != "Transpose" or before is None:
+        if node.op_type != "Reshape":
             continue
-        first, second = attribute(before, "perm"), attribute(node, "perm")
-        if graph.only_reader(before.output[0]) is None or first is None or second is None:
+        source = swapped_source(graph, node)
+        if source is None:
+            continue
+        name = f"{node.name}_transpose"
+        (result,) = graph.add_node("Transpose", [source], name, perm=SWAP_LAST)
+        graph.redirect(node.output[0], result)
+        joined += 1
+    return joined
+
+
+def join_pairs(graph: Graph) -> int:
+    """Replace a transpose of a transpose that nothing else reads, and return how many of these there were."""
+    joined = 0
+    for node in list(graph.nodes):
+        if node.op_type != "Transpose":
+            continue
+        before = graph.made_by(node.input[0], "Transpose")
+        if before is None or graph.only_reader(before.output[0]) is None:
+            continue
+        first = attribute(before, "perm")
+        second = attribute(node, "perm")
+        if first is None or second is None:
             continue
         order = [first[axis] for axis in second]
         (result,) = graph.add_node("Transpose", [before.input[0]], node.name, perm=order)
         graph.redirect(node.output[0], result)
         graph.index()
         joined += 1
-    graph.clean()
     return joined
 
 
@@ -50,12 +68,15 @@ def swapped_source(graph: Graph, node: NodeProto) -> str | None:
     flat = graph.made_by(transpose.input[0], "Reshape")
     if flat is None:
         return None
-    before, after = graph.shape(flat.input[0]), graph.shape(node.output[0])
+    source = str(flat.input[0])
+    before = graph.shape(source)
     middle = graph.shape(flat.output[0])
-    if before is None or after is None or middle is None or len(before) != 4 or len(after) != 4:
+    after = graph.shape(node.output[0])
+    if before is None or middle is None or after is None:
         return None
-    if None in before or middle[1:] != before[2:]:
+    if len(before) != 4 or None in before:
         return None
-    if after != tuple(before[axis] for axis in SWAP_LAST):
+    swapped = tuple(before[axis] for axis in SWAP_LAST)
+    if middle[1:] != before[2:] or after != swapped:
         return None
-    return str(flat.input[0])
+    return source
