@@ -100,7 +100,9 @@ def fit(recipe: Recipe = None, **flags: Unpack[Keywords]) -> Run:
 
 
 def cross_validate(
-    recipe: Recipe = None, folds: int | None = None, **flags: Unpack[FoldKeywords]
+    recipe: Recipe = None,
+    folds: int | None = None,
+    **flags: Unpack[FoldKeywords],
 ) -> Run:
     """Train one model per fold, each in a process of its own, as `python train.py RECIPE --folds 5` does.
 

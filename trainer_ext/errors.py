@@ -93,7 +93,11 @@ def plain_name(flag: str) -> str:
 
 
 def check_range(
-    name: str, value: float, low: float, high: float = float("inf"), above: bool = False
+    name: str,
+    value: float,
+    low: float,
+    high: float = float("inf"),
+    above: bool = False,
 ) -> None:
     """Raise `UserError` unless low <= value <= high (low < value if `above`); infinity is never in a range."""
     in_range = low < value <= high if above else low <= value <= high

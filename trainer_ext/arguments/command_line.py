@@ -107,7 +107,9 @@ class Parser(argparse.ArgumentParser):
                 group.add_argument(*spellings(flag), **argparse_keywords(flag))
 
     def parse_known_args(  # type: ignore[override]  # the overloads for a namespace of one's own are not used
-        self, args: Sequence[str] | None = None, namespace: Any = None
+        self,
+        args: Sequence[str] | None = None,
+        namespace: Any = None,
     ) -> tuple[Any, list[str]]:
         """Remember what was given, which `error` looks through."""
         self.tokens = given_words(args)

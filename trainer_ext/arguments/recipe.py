@@ -35,7 +35,10 @@ def split_argv(argv: Sequence[str]) -> tuple[str | None, list[str]]:
 
 
 def merged(
-    parser: argparse.ArgumentParser, recipe: Mapping[str, Any], argv: list[str], where: str
+    parser: argparse.ArgumentParser,
+    recipe: Mapping[str, Any],
+    argv: list[str],
+    where: str,
 ) -> Merged:
     """Join the recipe called `where` and the command line, which wins, to tokens for the parser.
 
@@ -183,7 +186,10 @@ def flag_names(argv: Sequence[str]) -> list[str]:
 
 
 def overridden(
-    key: str, cli_names: Sequence[str], from_scratch: str = "none", recipes: str = "none"
+    key: str,
+    cli_names: Sequence[str],
+    from_scratch: str = "none",
+    recipes: str = "none",
 ) -> bool:
     """Tell whether the command line makes a recipe's key void.
 

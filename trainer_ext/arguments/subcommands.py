@@ -10,7 +10,10 @@ from trainer_ext.errors import UserError, did_you_mean
 
 
 def choose_command(
-    argv: Sequence[str] | None, summaries: Mapping[str, str], prog: str, description: str
+    argv: Sequence[str] | None,
+    summaries: Mapping[str, str],
+    prog: str,
+    description: str,
 ) -> tuple[str, list[str]]:
     """Split a command line into the name of a subcommand and the words after it.
 

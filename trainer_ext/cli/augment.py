@@ -140,7 +140,9 @@ def build_method(options: AugmentOptions) -> Method:
 
 
 def alphas(
-    given: Sequence[str], operations: Sequence[str] | None, possible: Sequence[str]
+    given: Sequence[str],
+    operations: Sequence[str] | None,
+    possible: Sequence[str],
 ) -> dict[str, float]:
     """Return the alpha of each operation that is used.
 

@@ -39,7 +39,10 @@ Options = TypeVar("Options", bound=CommandOptions)
 
 
 def read_options(
-    options: type[Options], argv: Sequence[str] | None, prog: str, description: str | None
+    options: type[Options],
+    argv: Sequence[str] | None,
+    prog: str,
+    description: str | None,
 ) -> Options:
     """Parse the command line of a command, and log as it says.
 

@@ -316,7 +316,10 @@ def identity_of(predictor: "Predictor", options: PredictOptions) -> Callable[[],
 
 
 def answers(
-    predictor: "Predictor", options: PredictOptions, id_column: str | None, done: int = 0
+    predictor: "Predictor",
+    options: PredictOptions,
+    id_column: str | None,
+    done: int = 0,
 ) -> Iterator[dict]:
     """Answer row by row, in order, behind the rows that are done."""
     from trainer_ext.inference.job import Form, answer_rows, rows_of

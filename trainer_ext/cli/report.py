@@ -60,7 +60,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "trainer-ext report") ->
 
 
 def parse(
-    argv: Sequence[str] | None = None, prog: str = "trainer-ext report"
+    argv: Sequence[str] | None = None,
+    prog: str = "trainer-ext report",
 ) -> tuple[ReportOptions, DataArguments]:
     """Parse the command line, and return the part of it that says how to read on its own, too.
 

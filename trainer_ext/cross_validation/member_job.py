@@ -20,7 +20,8 @@ from trainer_ext.training.trainer import CustomTrainer
 
 
 def train_member(
-    args: Arguments, on_trainer: Callable[[CustomTrainer], None] = nothing
+    args: Arguments,
+    on_trainer: Callable[[CustomTrainer], None] = nothing,
 ) -> dict[str, float]:
     """Train one fold or seed in its own folder, or resume it where it was cut off; returns its metrics.json."""
     with stage("while reading the rows and building the model"):

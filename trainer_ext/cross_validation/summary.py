@@ -134,7 +134,11 @@ def summarise(args: Arguments, scored: Scored, about: Mapping[str, Any]) -> dict
 
 
 def read_outputs(
-    folder: Path, tasks: dict[str, Task], whole: Task, scored: Scored, labels: Sequence
+    folder: Path,
+    tasks: dict[str, Task],
+    whole: Task,
+    scored: Scored,
+    labels: Sequence,
 ) -> Outputs:
     """Read what each model left of its validation rows; `labels` are those of all scored rows."""
     rows, stacked, own = {}, {}, {}

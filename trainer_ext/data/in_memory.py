@@ -51,7 +51,10 @@ def columns_of_tuples(flags: Mapping[str, Any], recipe: Mapping[str, Any]) -> li
 
 
 def write_table(
-    rows: Any, path: Any, name: str, columns: Sequence[str] = ("text", "label")
+    rows: Any,
+    path: Any,
+    name: str,
+    columns: Sequence[str] = ("text", "label"),
 ) -> None:
     """Write rows in any form that `fit` takes as jsonl; class ids become class names.
 

@@ -71,7 +71,8 @@ def tokens_and_tags(row: Row) -> tuple[list[str], list[str]]:
 
 
 def words_and_labels(
-    rows: Iterable[Row], task: Task
+    rows: Iterable[Row],
+    task: Task,
 ) -> tuple[list[list[str]], list[tuple[int, list[int]]]]:
     """Return tokens, and (intent, tags) as indices, of each row in order; log the labels that no training row has."""
     words = []

@@ -39,7 +39,10 @@ def log_label_notes(task: Task, labels: Sequence, rows: Iterable[Row]) -> None:
 
 
 def label_notes(
-    task: Task, labels: Sequence | None, places: Sequence[str], columns: Sequence[str]
+    task: Task,
+    labels: Sequence | None,
+    places: Sequence[str],
+    columns: Sequence[str],
 ) -> Iterator[str]:
     """Yield the notes, a line each.
 

@@ -62,7 +62,10 @@ def labelled_rows(
 
 
 def check_first_row(
-    rows: Iterable[Row], columns: Sequence[str], source: str, hint: str = COLUMN_FLAGS
+    rows: Iterable[Row],
+    columns: Sequence[str],
+    source: str,
+    hint: str = COLUMN_FLAGS,
 ) -> Iterator[Row]:
     """Yield the rows.
 

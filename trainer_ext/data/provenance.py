@@ -101,7 +101,11 @@ def originals_only(rows: Iterable[Row]) -> Iterator[Row]:
 
 
 def new_row(
-    values: dict[str, Any], source: Any, operation: str, id_column: str, new_id: str
+    values: dict[str, Any],
+    source: Any,
+    operation: str,
+    id_column: str,
+    new_id: str,
 ) -> dict[str, Any]:
     """Return `values` as a row of its own, with an id of its own."""
     return {**values, id_column: new_id, SOURCE_ID: source, OPERATION: operation}
@@ -148,7 +152,10 @@ def made_from(row: Row) -> str | None:
 
 
 def check_sources(
-    rows: Sequence[Row], ids: Sequence[str], original: np.ndarray, id_column: str | None
+    rows: Sequence[Row],
+    ids: Sequence[str],
+    original: np.ndarray,
+    id_column: str | None,
 ) -> None:
     """Refuse augmented rows whose source is not certain: a row in another fold than its source would leak.
 

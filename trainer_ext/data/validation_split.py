@@ -51,7 +51,11 @@ def split_rows(rows: Sequence[Row], data: DataArguments) -> Parts:
 
 
 def held_originals(
-    task: Task, labels: Sequence, units: np.ndarray, own: np.ndarray, data: DataArguments
+    task: Task,
+    labels: Sequence,
+    units: np.ndarray,
+    own: np.ndarray,
+    data: DataArguments,
 ) -> np.ndarray:
     """Return (len(own),) which original rows are validated on; `own` are their indices.
 
@@ -80,7 +84,11 @@ def held_originals(
 
 
 def keys_of(
-    rows: Sequence[Row], texts: Sequence, original: np.ndarray, data: DataArguments, task: Task
+    rows: Sequence[Row],
+    texts: Sequence,
+    original: np.ndarray,
+    data: DataArguments,
+    task: Task,
 ) -> list[list[tuple[str, str]]]:
     """Return what rows that stay together share: the text, and with augmented rows the id of the source."""
     keys = [[("text", normalised(task.as_text(text)))] for text in texts]
@@ -96,7 +104,11 @@ def keys_of(
 
 
 def held_rows(
-    units: np.ndarray, strata: np.ndarray, share: float, seed: int, kept: int = 1
+    units: np.ndarray,
+    strata: np.ndarray,
+    share: float,
+    seed: int,
+    kept: int = 1,
 ) -> np.ndarray:
     """Return (N,) whether each row is validated on.
 
@@ -120,7 +132,11 @@ def held_rows(
 
 
 def by_class(
-    classes: np.ndarray, sizes: np.ndarray, share: float, seed: int, kept: int
+    classes: np.ndarray,
+    sizes: np.ndarray,
+    share: float,
+    seed: int,
+    kept: int,
 ) -> np.ndarray:
     """Return (U,) units drawn so that each class gives its share of rows, and keeps at least `kept` units."""
     generator = np.random.default_rng(seed)

@@ -52,7 +52,11 @@ class Loss:
 
 
 def measure_loss(
-    task: Task, logits: Any, reference: Any, labels: Any, allowed: float = 0.0
+    task: Task,
+    logits: Any,
+    reference: Any,
+    labels: Any,
+    allowed: float = 0.0,
 ) -> Loss:
     """Return what `logits` lose of the default metric against `reference`.
 
@@ -133,7 +137,10 @@ def clopper_pearson(successes: int, trials: int) -> float:
 
 
 def resampled_metrics(
-    task: Task, logits: Any, reference: Any, labels: Any
+    task: Task,
+    logits: Any,
+    reference: Any,
+    labels: Any,
 ) -> tuple[Metrics, Metrics]:
     """Return the metrics of the reference and of the variant, (1 + R,) each: of the rows, then of R resamples.
 

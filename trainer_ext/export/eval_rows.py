@@ -68,7 +68,11 @@ def rows_of_file(path: str, options: ExportOptions, predictor: Predictor) -> Eva
 
 
 def read_rows_of(
-    path: str, files: FileOptions, task: Task, text_column: str, limit: int | None
+    path: str,
+    files: FileOptions,
+    task: Task,
+    text_column: str,
+    limit: int | None,
 ) -> list[Row]:
     """Return the first `limit` labelled rows of a file; `UserError` if it does not have any."""
     columns = task.label_space.columns

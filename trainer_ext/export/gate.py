@@ -214,7 +214,12 @@ def judge_loss(variant: Variant, loss: Loss, allowed: float, what: str) -> None:
 
 
 def judge_on_texts(
-    variant: Variant, task: Task, logits: Any, reference: Any, source: str, allowed: float
+    variant: Variant,
+    task: Task,
+    logits: Any,
+    reference: Any,
+    source: str,
+    allowed: float,
 ) -> None:
     """Compare a variant with the float model on texts without labels, and reject it if it is shown to be far off there.
 
@@ -251,7 +256,9 @@ def mean_square(task: Task, logits: Any, reference: Any) -> float:
 
 
 def add_latencies(
-    variants: Sequence[Variant], predictors: Mapping[str, Predictor], texts: Sequence[Any]
+    variants: Sequence[Variant],
+    predictors: Mapping[str, Predictor],
+    texts: Sequence[Any],
 ) -> None:
     """Fill in p50 at batch 1, measured side by side over a spread of the texts."""
     batches = [[text] for text in evenly_spaced(texts, LATENCY_TEXTS)]

@@ -133,7 +133,10 @@ class Int8Gate:
         return variant
 
     def judge_on_texts(
-        self, variant: gate.Variant, predictor: SinglePredictor, texts: Texts
+        self,
+        variant: gate.Variant,
+        predictor: SinglePredictor,
+        texts: Texts,
     ) -> None:
         """Compare with float on texts without labels, and reject what is shown to lose too much there."""
         if self.reference_on_texts is None:

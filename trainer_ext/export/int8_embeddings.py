@@ -62,7 +62,8 @@ def quantise_embeddings(model: onnx.ModelProto, fp32_nodes: Collection[str]) -> 
 
 
 def embedding_tables(
-    graph: onnx.GraphProto, fp32_nodes: Collection[str] = ()
+    graph: onnx.GraphProto,
+    fp32_nodes: Collection[str] = (),
 ) -> list[onnx.TensorProto]:
     """Return the float tables (rows, width) that only Gather nodes use, none of which is to stay in FP32."""
     # A table that something else uses, too (an output tied to the embeddings), has to stay as it is.

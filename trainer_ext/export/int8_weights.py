@@ -74,7 +74,8 @@ def has_exact_products(model: onnx.ModelProto) -> bool:
 
 
 def make_pair_safe(
-    model: onnx.ModelProto, quantised: Mapping[str, tuple[np.ndarray, np.ndarray]]
+    model: onnx.ModelProto,
+    quantised: Mapping[str, tuple[np.ndarray, np.ndarray]],
 ) -> list[str]:
     """Replace the weights and scales that onnxruntime's quantiser made, in place.
 

@@ -49,7 +49,10 @@ def drawn_variants(report: ExportReport) -> list[Variant]:
 
 
 def draw_losses(
-    axis: Axes, report: ExportReport, variants: Sequence[Variant], colors: Sequence[str]
+    axis: Axes,
+    report: ExportReport,
+    variants: Sequence[Variant],
+    colors: Sequence[str],
 ) -> None:
     """Draw points lost over megabytes, with a line between the 95% bounds."""
     largest = max(variant.bytes for variant in variants) / 1e6

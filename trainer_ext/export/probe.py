@@ -150,7 +150,8 @@ def all_finite(answers: Sequence[Arrays]) -> bool:
 
 
 def stored_rows(
-    rows: Sequence[Sequence[int]], outputs: Mapping[str, Sequence[Arrays]]
+    rows: Sequence[Sequence[int]],
+    outputs: Mapping[str, Sequence[Arrays]],
 ) -> list[dict[str, Any]]:
     """Return the rows as probe.json has them."""
     stored = []

@@ -42,7 +42,10 @@ class Int8Setting:
 
 
 def quantise(
-    model_path: Path, folder: Path, setting: Int8Setting, skip: Collection[str] = ()
+    model_path: Path,
+    folder: Path,
+    setting: Int8Setting,
+    skip: Collection[str] = (),
 ) -> Path:
     """Write `model_quantized.onnx` into `folder` and return its path.
 
@@ -116,7 +119,10 @@ def has_optimum() -> bool:
 
 
 def quantise_with_optimum(
-    model_path: Path, target: Path, operators: list[str], fp32_nodes: list[str]
+    model_path: Path,
+    target: Path,
+    operators: list[str],
+    fp32_nodes: list[str],
 ) -> None:
     """Quantise through `ORTQuantizer`; `target` is the only file written."""
     from optimum.onnxruntime import ORTQuantizer
@@ -136,7 +142,10 @@ def quantise_with_optimum(
 
 
 def quantise_with_onnxruntime(
-    model_path: Path, target: Path, operators: list[str], fp32_nodes: list[str]
+    model_path: Path,
+    target: Path,
+    operators: list[str],
+    fp32_nodes: list[str],
 ) -> None:
     """Quantise as Optimum does, without it."""
     from onnxruntime.quantization import QuantType, quantize_dynamic

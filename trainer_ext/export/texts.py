@@ -32,7 +32,9 @@ class Texts(NamedTuple):
 
 
 def unlabelled_texts(
-    options: ExportOptions, predictor: Predictor, evaluated: Sequence[Any]
+    options: ExportOptions,
+    predictor: Predictor,
+    evaluated: Sequence[Any],
 ) -> Texts | None:
     """Return texts that are not among the evaluation rows; None if there are none.
 
@@ -64,7 +66,10 @@ def unlabelled_texts(
 
 
 def read_texts(
-    path: str, files: FileOptions, predictor: Predictor, labelled: bool = False
+    path: str,
+    files: FileOptions,
+    predictor: Predictor,
+    labelled: bool = False,
 ) -> list[Any]:
     """Return texts at even distances from the first rows of a file.
 

@@ -29,7 +29,10 @@ class OnnxExport(NamedTuple):
 
 
 def export_onnx(
-    model: PreTrainedModel, folder: Path, pipeline: Pipeline | None = None, exporter: str = "auto"
+    model: PreTrainedModel,
+    folder: Path,
+    pipeline: Pipeline | None = None,
+    exporter: str = "auto",
 ) -> OnnxExport:
     """Write model.onnx and config.json into `folder`.
 
@@ -55,7 +58,10 @@ def export_onnx(
 
 
 def run_exporter(
-    model: PreTrainedModel, config: PretrainedConfig, path: Path, exporter: str
+    model: PreTrainedModel,
+    config: PretrainedConfig,
+    path: Path,
+    exporter: str,
 ) -> tuple[str, str]:
     """Write `path` with the exporter that was asked for.
 

@@ -269,7 +269,11 @@ class Verifier:
         return found
 
     def verify_variant(
-        self, recorded: Mapping[str, Any], rows: EvalRows, texts: Texts | None, reference: Any
+        self,
+        recorded: Mapping[str, Any],
+        rows: EvalRows,
+        texts: Texts | None,
+        reference: Any,
     ) -> Any:
         """Judge one file, and return what the next ones are compared with.
 
@@ -315,7 +319,11 @@ class Verifier:
         return reference
 
     def judge(
-        self, variant: gate.Variant, logits: Any, rows: EvalRows, texts: Texts | None
+        self,
+        variant: gate.Variant,
+        logits: Any,
+        rows: EvalRows,
+        texts: Texts | None,
     ) -> None:
         """Judge a variant as the stage that made it does.
 

@@ -103,7 +103,10 @@ def combine(
 
 
 def combine_head(
-    tasks: Sequence[Task], heads: Sequence[np.ndarray], how: str, weights: np.ndarray | None
+    tasks: Sequence[Task],
+    heads: Sequence[np.ndarray],
+    how: str,
+    weights: np.ndarray | None,
 ) -> np.ndarray:
     """Combine one array a model, with the classes in the last axis."""
     whole = tasks[0]
@@ -135,7 +138,9 @@ def inverse_loss_weights(losses: Sequence[float]) -> list[float]:
 
 
 def fit_weights(
-    tasks: Sequence[Task], outputs: Sequence[np.ndarray], labels: np.ndarray
+    tasks: Sequence[Task],
+    outputs: Sequence[np.ndarray],
+    labels: np.ndarray,
 ) -> list[float]:
     """Fit the weights (at least 0, sum 1) of the weighted mean with the smallest loss.
 

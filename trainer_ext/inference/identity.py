@@ -11,7 +11,10 @@ from trainer_ext.inference.predictor import Predictor
 
 
 def answers_identity(
-    predictor: Predictor, source: str, sample: str | None, form: dict[str, Any]
+    predictor: Predictor,
+    source: str,
+    sample: str | None,
+    form: dict[str, Any],
 ) -> dict[str, Any]:
     """Return what decides on every byte of the answers, by name.
 

@@ -86,7 +86,10 @@ class Probe:
         return chosen
 
     def check(
-        self, predictor: SinglePredictor, variant: str, every_row: bool = False
+        self,
+        predictor: SinglePredictor,
+        variant: str,
+        every_row: bool = False,
     ) -> Mismatch | None:
         """Run rows through a predictor, and compare its logits with those proven for a variant.
 
@@ -252,7 +255,9 @@ def to_array(where: str, stored: Any, shape: Sequence[int]) -> np.ndarray:
 
 
 def part_differences(
-    predictor: SinglePredictor, here: Sequence[Any], proven: Sequence[Any]
+    predictor: SinglePredictor,
+    here: Sequence[Any],
+    proven: Sequence[Any],
 ) -> list[float]:
     """Return the root mean square difference of two lists of outputs, for each part that has a scale of its own."""
     task = predictor.task

@@ -27,7 +27,10 @@ PROVIDER_OPTIONS: dict[str, dict[str, str]] = {
 
 
 def open_on(
-    path: Path, options: ort.SessionOptions, provider: str, dynamic_int8: bool
+    path: Path,
+    options: ort.SessionOptions,
+    provider: str,
+    dynamic_int8: bool,
 ) -> tuple[ort.InferenceSession, str]:
     """Load a file on the provider asked for, or with `auto` on the best there is.
 

@@ -62,7 +62,11 @@ def load_proven(folder: Path, file: Path, load: Load, on_mismatch: str) -> Singl
 
 
 def load_float(
-    folder: Path, file: Path, failed: SinglePredictor, load: Load, probe: Probe
+    folder: Path,
+    file: Path,
+    failed: SinglePredictor,
+    load: Load,
+    probe: Probe,
 ) -> SinglePredictor | None:
     """Return a predictor of the float model that answers as proven; None if there is none.
 

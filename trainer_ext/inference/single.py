@@ -28,7 +28,11 @@ class SinglePredictor(Predictor):
     """
 
     def __init__(
-        self, session: Session, tokenizer: Tokenizer, pipeline: Pipeline, batch_size: int = 8
+        self,
+        session: Session,
+        tokenizer: Tokenizer,
+        pipeline: Pipeline,
+        batch_size: int = 8,
     ):
         self.session = session
         self.pipeline = pipeline

@@ -99,7 +99,10 @@ def folder_weights(folders: Sequence[Path], model: str) -> list[float]:
 
 
 def check_same_rows(
-    first_folder: Path, first: OutOfFold, other_folder: Path, other: OutOfFold
+    first_folder: Path,
+    first: OutOfFold,
+    other_folder: Path,
+    other: OutOfFold,
 ) -> None:
     """Raise `UserError` unless two folders were validated on the same rows."""
     differ = ""

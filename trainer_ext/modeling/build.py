@@ -39,7 +39,9 @@ logger = logging.getLogger(__name__)
 
 
 def build_tokenizer(
-    model: ModelArguments, data: DataArguments, texts: Iterable[str]
+    model: ModelArguments,
+    data: DataArguments,
+    texts: Iterable[str],
 ) -> PreTrainedTokenizerBase:
     """Return the pretrained tokenizer, or one trained on `texts` (the training part only).
 
@@ -136,7 +138,10 @@ def build_model(
 
 
 def start_config(
-    name: str, model: ModelArguments, tokenizer: PreTrainedTokenizerBase, max_length: int
+    name: str,
+    model: ModelArguments,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
 ) -> PretrainedConfig:
     """Return the config to start from: of an encoder from scratch, a pretrained one, or a checkpoint of ours.
 
@@ -196,7 +201,10 @@ def with_fresh_head(
 
 
 def continue_from(
-    name: str, config: EncoderWithHeadConfig, pipeline: Pipeline, own_code: bool
+    name: str,
+    config: EncoderWithHeadConfig,
+    pipeline: Pipeline,
+    own_code: bool,
 ) -> EncoderWithHead:
     """Train on from a checkpoint of this project, head and all."""
     try:
@@ -221,7 +229,10 @@ def for_pipelines(task: Task) -> dict[str, Any]:
 
 
 def note_what_is_lost(
-    name: str, found: PretrainedConfig, pooling: str, tokenizer: PreTrainedTokenizerBase
+    name: str,
+    found: PretrainedConfig,
+    pooling: str,
+    tokenizer: PreTrainedTokenizerBase,
 ) -> None:
     """Note which parts of a pretrained model a fresh head does not use."""
     trained = [kind for kind in found.architectures or () if kind.endswith(TRAINED_HEADS)]
@@ -239,7 +250,10 @@ def note_what_is_lost(
 
 
 def head_difference(
-    name: str, checkpoint: EncoderWithHeadConfig, model: ModelArguments, task: Task
+    name: str,
+    checkpoint: EncoderWithHeadConfig,
+    model: ModelArguments,
+    task: Task,
 ) -> str:
     """Return how a checkpoint's head differs from the one this run asks for; empty if it fits."""
     if model.pooling not in (None, checkpoint.pooling):

@@ -68,7 +68,9 @@ class EncoderWithHead(PreTrainedModel):
                     nn.init.normal_(parameter, std=std)
 
     def save_pretrained(  # type: ignore[override]  # its other arguments are passed on
-        self, save_directory: str | os.PathLike[str], **kwargs: Any
+        self,
+        save_directory: str | os.PathLike[str],
+        **kwargs: Any,
     ) -> None:
         """Save the weights and, if the encoder is code of its own, its files."""
         super().save_pretrained(save_directory, **kwargs)
@@ -110,7 +112,10 @@ class EncoderWithHead(PreTrainedModel):
         return TwoHeadOutput(logits=logits, token_logits=token_logits)  # type: ignore[arg-type]
 
     def _token_states(
-        self, input_ids: Tensor, attention_mask: Tensor | None, token_type_ids: Tensor | None
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None,
+        token_type_ids: Tensor | None,
     ) -> Tensor:
         """Return the states (B, L, width) that pooling and token head read."""
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
@@ -140,7 +145,9 @@ def without_pooler(encoder: PretrainedConfig, own_code: bool = False) -> dict[st
 
 
 def from_pretrained_encoder(
-    name: str, config: EncoderWithHeadConfig, own_code: bool = False
+    name: str,
+    config: EncoderWithHeadConfig,
+    own_code: bool = False,
 ) -> EncoderWithHead:
     """Build a model with a fresh head whose encoder's weights come from `name` (hub name or folder)."""
     model = EncoderWithHead(config, own_code)

@@ -8,7 +8,9 @@ LAYERS = "num_hidden_layers"
 
 
 def override_config(
-    config: PretrainedConfig, overrides: str | None, pretrained: bool = False
+    config: PretrainedConfig,
+    overrides: str | None,
+    pretrained: bool = False,
 ) -> None:
     """Set `name=value,...` (as the examples of transformers write them) in `config`.
 

@@ -63,7 +63,9 @@ SUBWORD_PREFIX = "##"
 
 
 def train_tokenizer(
-    texts: Iterable[str], vocab_size: int, max_length: int
+    texts: Iterable[str],
+    vocab_size: int,
+    max_length: int,
 ) -> PreTrainedTokenizerFast:
     """Train a lower-casing tokenizer whose vocabulary is a function of the texts alone.
 
@@ -162,7 +164,10 @@ def train_bpe(
 
 
 def scratch_config(
-    size: str, overrides: str | None, tokenizer: PreTrainedTokenizerBase, max_length: int
+    size: str,
+    overrides: str | None,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
 ) -> BertConfig:
     """Return the `BertConfig` of a named size, with `name=value,...` overrides.
 

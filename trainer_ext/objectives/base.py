@@ -156,7 +156,10 @@ class Objective:
 
 
 def sum_in_step(
-    term: Term, logits: Tensor, labels: Tensor, step_weights: Mapping[str, Tensor]
+    term: Term,
+    logits: Tensor,
+    labels: Tensor,
+    step_weights: Mapping[str, Tensor],
 ) -> Tensor:
     """Return a term's sum over this batch; of a `StepTerm` its share of the step, if there are statistics of it."""
     if not isinstance(term, StepTerm) or term.statistics_key not in step_weights:

@@ -7,7 +7,9 @@ from trainer_ext.objectives.base import ElementTerm
 
 
 def binary_cross_entropy(
-    logits: Tensor, labels: Tensor, pos_weight: Tensor | None = None
+    logits: Tensor,
+    labels: Tensor,
+    pos_weight: Tensor | None = None,
 ) -> Tensor:
     """Return -w y log p - (1 - y) log(1 - p) for each entry, with p = sigmoid(logits).
 

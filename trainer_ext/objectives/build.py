@@ -28,7 +28,10 @@ DISTANCES: dict[str, type[Term]] = {"rmse": RmseTerm, "mse": MSETerm, "smooth_l1
 
 
 def build_objective(
-    args: ObjectiveArguments, task: Task, labels: Sequence[Any], label_smoothing: float = 0.0
+    args: ObjectiveArguments,
+    task: Task,
+    labels: Sequence[Any],
+    label_smoothing: float = 0.0,
 ) -> Objective:
     """Return the task's term, and R-Drop with `rdrop_alpha`.
 
@@ -54,7 +57,10 @@ def build_objective(
 
 
 def categorical_term(
-    args: ObjectiveArguments, task: Task, labels: Array, label_smoothing: float
+    args: ObjectiveArguments,
+    task: Task,
+    labels: Array,
+    label_smoothing: float,
 ) -> Term:
     """Return cross entropy, or Focal Loss with `focal_gamma`."""
 
@@ -70,7 +76,10 @@ def categorical_term(
 
 
 def binary_term(
-    args: ObjectiveArguments, task: Task, labels: Array, label_smoothing: float
+    args: ObjectiveArguments,
+    task: Task,
+    labels: Array,
+    label_smoothing: float,
 ) -> Term:
     """Return binary cross entropy, or Focal Loss with `focal_gamma`."""
 
@@ -87,7 +96,10 @@ def binary_term(
 
 
 def distance_term(
-    args: ObjectiveArguments, task: Task, labels: Array, label_smoothing: float
+    args: ObjectiveArguments,
+    task: Task,
+    labels: Array,
+    label_smoothing: float,
 ) -> Term:
     """Return the distance that `regression_loss` names."""
     return DISTANCES[args.regression_loss]()

@@ -10,7 +10,10 @@ from trainer_ext.objectives.base import ElementTerm
 
 
 def sigmoid_focal_loss(
-    logits: Tensor, labels: Tensor, gamma: float, alpha: Tensor | None = None
+    logits: Tensor,
+    labels: Tensor,
+    gamma: float,
+    alpha: Tensor | None = None,
 ) -> Tensor:
     """Return -alpha_t (1 - p_t)^gamma log p_t for each entry.
 

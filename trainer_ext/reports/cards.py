@@ -146,7 +146,9 @@ def card_name(folder: Path) -> str:
 
 
 def card_metadata(
-    folder: Path, args: Arguments, scores: Mapping[str, Mapping[str, Any]]
+    folder: Path,
+    args: Arguments,
+    scores: Mapping[str, Mapping[str, Any]],
 ) -> ModelCardData:
     """Return what the Hub shows of a model and finds it by.
 

@@ -165,7 +165,10 @@ def draw_models(axis: Axes, histories: Mapping[str, History], name: str) -> None
 
 @picture
 def confusion_matrix(
-    labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str], path: Path
+    labels: np.ndarray,
+    predicted: np.ndarray,
+    classes: Sequence[str],
+    path: Path,
 ) -> None:
     """Draw counts (rows: true class, columns: predicted), coloured by the share of the row.
 

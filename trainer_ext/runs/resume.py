@@ -213,7 +213,10 @@ def is_in_history(state: TrainerState, metric: str) -> bool:
 
 
 def check_rows(
-    checkpoint: str | None, train_sha256: str, validation_sha256: str | None, best: bool
+    checkpoint: str | None,
+    train_sha256: str,
+    validation_sha256: str | None,
+    best: bool,
 ) -> None:
     """Refuse to go on with other training rows than those that made a checkpoint, or to judge it by other rows.
 

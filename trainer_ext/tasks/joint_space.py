@@ -34,7 +34,10 @@ class JointLabelSpace(LabelSpace):
 
     @classmethod
     def from_rows(
-        cls, intents: Iterable[str], tags: Iterable[Sequence[str]], tokens: Iterable[Sequence[str]]
+        cls,
+        intents: Iterable[str],
+        tags: Iterable[Sequence[str]],
+        tokens: Iterable[Sequence[str]],
     ) -> "JointLabelSpace":
         """Return the space of the training rows."""
         space = LabelSpace.from_values(COLUMNS[2:], intents)

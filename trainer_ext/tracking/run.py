@@ -36,7 +36,10 @@ def is_tracked(args: Arguments) -> bool:
 
 @contextmanager
 def tracked_run(
-    args: Arguments, job_type: str = "train", name: str | None = None, goes_on: bool = False
+    args: Arguments,
+    job_type: str = "train",
+    name: str | None = None,
+    goes_on: bool = False,
 ) -> Iterator[Any]:
     """Open a run with the resolved config, yield it (None if tracking is off), finish it whatever happens.
 
@@ -93,7 +96,10 @@ def run_to_resume(run_file: Path) -> str | None:
 
 
 def options_of(
-    args: Arguments, job_type: str, name: str | None, resumed: str | None
+    args: Arguments,
+    job_type: str,
+    name: str | None,
+    resumed: str | None,
 ) -> dict[str, Any]:
     """Return the keywords of `wandb.init`."""
     identity = identify(args)

@@ -21,7 +21,10 @@ from trainer_ext.arguments.optimisation import OptimisationArguments
 
 
 def ascend(
-    delta: Tensor | float, gradient: Tensor, size: Tensor | float, radius: Tensor | float
+    delta: Tensor | float,
+    gradient: Tensor,
+    size: Tensor | float,
+    radius: Tensor | float,
 ) -> Tensor:
     """Return the next perturbation: a step of length `size` along the gradient, then back onto the ball of `radius`.
 

@@ -26,7 +26,10 @@ class BatchMetrics:
     """
 
     def __init__(
-        self, task: Task, device: torch.device, true_on_all_devices: Callable[[Tensor], bool]
+        self,
+        task: Task,
+        device: torch.device,
+        true_on_all_devices: Callable[[Tensor], bool],
     ):
         self.task = task
         self.device = device

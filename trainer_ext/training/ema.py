@@ -37,7 +37,11 @@ class EmaCallback(TrainerCallback):
         self.model_holds_average = False
 
     def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs,
     ) -> None:
         """Start at the current weights, unless a checkpoint was loaded."""
         # `load` has filled it if training resumes.
@@ -46,7 +50,11 @@ class EmaCallback(TrainerCallback):
                 self.other[name] = parameter.detach().clone()
 
     def on_step_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs,
     ) -> None:
         """Put the training weights back."""
         if self.model_holds_average:
@@ -54,7 +62,11 @@ class EmaCallback(TrainerCallback):
 
     @torch.no_grad()
     def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs,
     ) -> None:
         """Update the average; give it to the model for an evaluation or a checkpoint."""
         decay = decay_after(state.global_step, self.decay)
@@ -63,13 +75,21 @@ class EmaCallback(TrainerCallback):
         self.show_average(control, kwargs["model"])
 
     def on_epoch_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs,
     ) -> None:
         """Give the average to the model for an evaluation or a checkpoint at the end of an epoch."""
         self.show_average(control, kwargs["model"])
 
     def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs,
     ) -> None:
         """Leave the average in the model, unless the Trainer has already loaded the best one."""
         # Trainer loads the best model before this call; a swap would put other weights in its place.

@@ -90,7 +90,8 @@ def nothing(_: Any) -> None:
 
 
 def train_alone(
-    args: Arguments, on_trainer: Callable[[CustomTrainer], None] = nothing
+    args: Arguments,
+    on_trainer: Callable[[CustomTrainer], None] = nothing,
 ) -> dict[str, float]:
     """Train one model in a folder that no other process trains in meanwhile; returns what metrics.json holds."""
     folder = Path(args.training.output_dir)
@@ -264,7 +265,10 @@ def load_saved(args: Arguments, folder: Path) -> Predictor:
 
 
 def collect_metrics(
-    args: Arguments, trainer: CustomTrainer, finished: Finished, speed: dict[str, float]
+    args: Arguments,
+    trainer: CustomTrainer,
+    finished: Finished,
+    speed: dict[str, float],
 ) -> dict[str, float]:
     """Return the content of metrics.json."""
     metrics: dict[str, Any] = {}
@@ -296,7 +300,11 @@ def write_reports(
 
 
 def publish_model(
-    args: Arguments, run: Any, datasets: Datasets, finished: Finished, metrics: dict[str, float]
+    args: Arguments,
+    run: Any,
+    datasets: Datasets,
+    finished: Finished,
+    metrics: dict[str, float],
 ) -> None:
     """Put the model into the artifact store, and its validation predictions on W&B when there are any."""
     rows = datasets["validation"]

@@ -32,7 +32,10 @@ class OptimizerStep:
     """
 
     def __init__(
-        self, objective: Objective, weights: Mapping[str, Tensor], batches: Sequence[Batch] = ()
+        self,
+        objective: Objective,
+        weights: Mapping[str, Tensor],
+        batches: Sequence[Batch] = (),
     ):
         self.objective = objective
         self.weights = dict(weights)

@@ -22,7 +22,9 @@ class ParameterGroup(TypedDict):
 
 
 def groups_of_flags(
-    model: EncoderWithHead, args: TrainingArguments, decayed: Collection[str]
+    model: EncoderWithHead,
+    args: TrainingArguments,
+    decayed: Collection[str],
 ) -> list[ParameterGroup] | None:
     """Return the groups that the flags ask for; None if Trainer's own groups will do."""
     if args.parameter_groups:
@@ -116,7 +118,10 @@ def explicit_groups(
 
 
 def grouped(
-    model: nn.Module, rate_of: Callable[[str], float], weight_decay: float, decayed: Collection[str]
+    model: nn.Module,
+    rate_of: Callable[[str], float],
+    weight_decay: float,
+    decayed: Collection[str],
 ) -> list[ParameterGroup]:
     """Return one group for each (rate, weight decay) of the trainable parameters, highest rate first."""
     members = defaultdict(list)

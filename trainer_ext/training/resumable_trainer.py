@@ -47,7 +47,10 @@ class ResumableTrainer(Trainer):
         return Path(self.args.output_dir)
 
     def train(
-        self, resume_from_checkpoint: str | bool | None = None, *args, **kwargs
+        self,
+        resume_from_checkpoint: str | bool | None = None,
+        *args,
+        **kwargs,
     ) -> TrainOutput:
         """`Trainer.train`, resuming only from a checkpoint whose optimizer steps are as long as those asked for now.
 

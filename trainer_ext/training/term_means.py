@@ -23,7 +23,8 @@ class TermMeans:
         self.sums[term] = (earlier_total + total, earlier_weight + weight)
 
     def take(
-        self, sum_over_devices: Callable[[dict[str, Tensor]], dict[str, Tensor]]
+        self,
+        sum_over_devices: Callable[[dict[str, Tensor]], dict[str, Tensor]],
     ) -> dict[str, float]:
         """Return the mean of each term over all devices by its name in the log, and start anew."""
         pairs = {}

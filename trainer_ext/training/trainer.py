@@ -57,7 +57,12 @@ class CustomTrainer(ResumableTrainer):
     task: Task
 
     def __init__(
-        self, *args, objective: Objective, task: Task, resampler: Resampler | None = None, **kwargs
+        self,
+        *args,
+        objective: Objective,
+        task: Task,
+        resampler: Resampler | None = None,
+        **kwargs,
     ):
         super().__init__(*args, **kwargs)  # sets `compute_metrics`, so that ours comes after it
         self.objective = objective
@@ -80,7 +85,9 @@ class CustomTrainer(ResumableTrainer):
         self._train_dataloader: DataLoader | None = None
 
     def _get_num_items_in_batch(  # type: ignore[override]  # Trainer only hands it on, to training_step
-        self, batch_samples: list[Batch], device: torch.device
+        self,
+        batch_samples: list[Batch],
+        device: torch.device,
     ) -> OptimizerStep:
         """Return the weights of all batches of this optimizer step, on all devices."""
         weights: dict[str, Tensor] = {}
@@ -95,7 +102,10 @@ class CustomTrainer(ResumableTrainer):
         return OptimizerStep(self.objective, weights)
 
     def training_step(
-        self, model: nn.Module, inputs: Batch, num_items_in_batch: Any = None
+        self,
+        model: nn.Module,
+        inputs: Batch,
+        num_items_in_batch: Any = None,
     ) -> Tensor:
         """Run one micro-batch forward and backward; from `adversarial_start_epoch` on also perturbed."""
         step: OptimizerStep | None = num_items_in_batch
@@ -143,7 +153,10 @@ class CustomTrainer(ResumableTrainer):
         return (loss, outputs) if return_outputs else loss
 
     def _training_loss(
-        self, model: nn.Module, inputs: Batch, step: OptimizerStep | None
+        self,
+        model: nn.Module,
+        inputs: Batch,
+        step: OptimizerStep | None,
     ) -> tuple[Tensor, Any]:
         """Return the loss, scaled so that the losses of a step add up to its mean, and the outputs."""
         logits, labels, outputs = self._logits(model, inputs, self.objective.passes)
@@ -172,7 +185,10 @@ class CustomTrainer(ResumableTrainer):
         return loss, outputs
 
     def _logits(
-        self, model: nn.Module, inputs: Batch, passes: int
+        self,
+        model: nn.Module,
+        inputs: Batch,
+        passes: int,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor], Any]:
         """Run the batch, repeated `passes` times, forward once.
 

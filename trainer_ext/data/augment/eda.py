@@ -34,7 +34,10 @@ def times(sentence: Sentence, alpha: float) -> int:
 
 
 def synonym_replacement(
-    sentence: Sentence, alpha: float, generator: random.Random, thesaurus: Thesaurus
+    sentence: Sentence,
+    alpha: float,
+    generator: random.Random,
+    thesaurus: Thesaurus,
 ) -> Sentence:
     """Replace n words by one of their synonyms each."""
     known = []
@@ -55,7 +58,10 @@ def synonym_replacement(
 
 
 def random_insertion(
-    sentence: Sentence, alpha: float, generator: random.Random, thesaurus: Thesaurus
+    sentence: Sentence,
+    alpha: float,
+    generator: random.Random,
+    thesaurus: Thesaurus,
 ) -> Sentence:
     """Insert n times a synonym of a word of the sentence between any two words."""
     texts = [sentence.words[position].text for position in sentence.free]
@@ -78,7 +84,10 @@ def insertable(sentence: Sentence) -> list[int]:
 
 
 def random_swap(
-    sentence: Sentence, alpha: float, generator: random.Random, thesaurus: Thesaurus
+    sentence: Sentence,
+    alpha: float,
+    generator: random.Random,
+    thesaurus: Thesaurus,
 ) -> Sentence:
     """Swap two words n times."""
     if len(sentence.free) < 2:
@@ -90,7 +99,10 @@ def random_swap(
 
 
 def random_deletion(
-    sentence: Sentence, alpha: float, generator: random.Random, thesaurus: Thesaurus
+    sentence: Sentence,
+    alpha: float,
+    generator: random.Random,
+    thesaurus: Thesaurus,
 ) -> Sentence:
     """Delete each word with the probability alpha, but never all of them."""
     chosen = []
@@ -122,7 +134,10 @@ class EDA:
                 self.alphas[name] = alpha
 
     def propose(
-        self, sentences: Sequence[Sentence], generators: Sequence[random.Random], strength: float
+        self,
+        sentences: Sequence[Sentence],
+        generators: Sequence[random.Random],
+        strength: float,
     ) -> list[tuple[Sentence, str]]:
         """Return an edited sentence (maybe the same) and the operation's name for each of `sentences`.
 

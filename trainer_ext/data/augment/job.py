@@ -39,7 +39,10 @@ class Method(Protocol):
     """Proposes an edited sentence and the operation's name for each sentence."""
 
     def propose(
-        self, sentences: Sequence[Sentence], generators: Sequence[random.Random], strength: float
+        self,
+        sentences: Sequence[Sentence],
+        generators: Sequence[random.Random],
+        strength: float,
     ) -> list[tuple[Sentence, str]]:
         """Return the proposals; `strength` scales how much is edited."""
 
@@ -150,7 +153,9 @@ class Job:
         yield from self.make_batch(batch, number)
 
     def make_batch(
-        self, batch: Sequence[tuple[int, Row]], number: int
+        self,
+        batch: Sequence[tuple[int, Row]],
+        number: int,
     ) -> Iterator[tuple[int, Values | None]]:
         """Yield a new row for each numbered row; None if none was found in all attempts."""
         sentences = [self.rows.sentence(row) for _, row in batch]

@@ -41,7 +41,10 @@ class MaskedLM:
         self.max_length = min(self.tokenizer.model_max_length, positions, LONGEST_INPUT)
 
     def propose(
-        self, sentences: Sequence[Sentence], generators: Sequence[random.Random], strength: float
+        self,
+        sentences: Sequence[Sentence],
+        generators: Sequence[random.Random],
+        strength: float,
     ) -> list[tuple[Sentence, str]]:
         """Return an edited sentence (maybe the same) and the operation's name for each of `sentences`.
 

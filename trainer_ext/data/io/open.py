@@ -109,7 +109,9 @@ def log_once(text: str) -> None:
 
 @contextmanager
 def unpacked(
-    path: str, parts: "PartsReader", longest_line: int | None
+    path: str,
+    parts: "PartsReader",
+    longest_line: int | None,
 ) -> Iterator[io.BufferedReader]:
     """Yield a reader of the unpacked bytes; `parts` stays open."""
     joined = io.BufferedReader(parts)

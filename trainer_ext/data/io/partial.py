@@ -168,7 +168,9 @@ class PartialOutput:
 
 @contextmanager
 def partial_output(
-    path: str, identify: Callable[[], Identity], resume: bool
+    path: str,
+    identify: Callable[[], Identity],
+    resume: bool,
 ) -> Iterator[PartialOutput]:
     """Open an output to write; it gets its name if the block ends without an error.
 

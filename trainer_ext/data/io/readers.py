@@ -182,7 +182,10 @@ def read_delimited(path: str, kind: str, options: FileOptions, keep_blank: bool)
 
 
 def check_field_count(
-    where: str, fields: Sequence[str], header: Sequence[str], options: FileOptions
+    where: str,
+    fields: Sequence[str],
+    header: Sequence[str],
+    options: FileOptions,
 ) -> None:
     """Raise `UserError`, with what may help, unless a record has as many fields as the header."""
     if len(fields) == len(header):
@@ -288,7 +291,10 @@ def python_rows(path: str, batch: Any, rows_before: int) -> list[dict[str, Any]]
 
 
 def read_txt(
-    path: str, split_label: SplitLabel | None, options: FileOptions, keep_blank: bool
+    path: str,
+    split_label: SplitLabel | None,
+    options: FileOptions,
+    keep_blank: bool,
 ) -> Iterator[Row]:
     """Yield the rows of txt: with `column_names` cut at the first delimiters, else at the last one."""
     delimiter = options.separator or "\t"

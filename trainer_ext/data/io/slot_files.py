@@ -46,7 +46,9 @@ class Span(NamedTuple):
 
 
 def read_slot_file(
-    path: str, options: FileOptions = DEFAULTS, intents_inside: bool = True
+    path: str,
+    options: FileOptions = DEFAULTS,
+    intents_inside: bool = True,
 ) -> Iterator[Row]:
     """Yield every row of a labelled file, in order.
 

@@ -243,7 +243,10 @@ class Client:
         return self.send_as(loosest, messages, schema)
 
     def send_as(
-        self, name: ResponseFormat, messages: list[Message], schema: type[Answer]
+        self,
+        name: ResponseFormat,
+        messages: list[Message],
+        schema: type[Answer],
     ) -> tuple[Completion, int]:
         """Send a chat in one response format; if the server takes it, stricter ones are not tried again."""
         # Raw, because the client validates nothing: of half a completion it makes an object without attributes.

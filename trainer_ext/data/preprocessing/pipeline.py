@@ -50,7 +50,9 @@ class Pipeline:
     versions: dict[str, str] = field(default_factory=dict)
 
     def with_columns(
-        self, text_column: str | None = None, label_columns: Sequence[str] | None = None
+        self,
+        text_column: str | None = None,
+        label_columns: Sequence[str] | None = None,
     ) -> "Pipeline":
         """Return the pipeline for a file whose columns are called otherwise; None: as in the training.
 
@@ -193,7 +195,10 @@ def parse_task(path: Path, stored: Mapping[str, Any]) -> Task:
 
 
 def parse_part(
-    path: Path, stored: Mapping[str, Any], key: str, from_dict: Callable[[Any], Part]
+    path: Path,
+    stored: Mapping[str, Any],
+    key: str,
+    from_dict: Callable[[Any], Part],
 ) -> Part:
     """Read one entry with its class's own reader; `UserError` if it refuses."""
     try:

@@ -196,7 +196,10 @@ def label_space_entry(task: type[Task], names: list[str]) -> dict[str, Any]:
 
 
 def plain_task(
-    path: Path, config: Mapping[str, Any], count: int, given: str | None
+    path: Path,
+    config: Mapping[str, Any],
+    count: int,
+    given: str | None,
 ) -> tuple[type[Task], list[str]]:
     """Return the task that `problem_type`, the user or the number of labels says, and notes.
 

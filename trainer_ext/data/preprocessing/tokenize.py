@@ -75,7 +75,9 @@ def tokenize(
 
 
 def note_empty_texts(
-    tokens: Dataset, tokenizer: PreTrainedTokenizerBase, cleaning: Cleaning
+    tokens: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    cleaning: Cleaning,
 ) -> None:
     """Log how many texts hold nothing but special tokens after cleaning."""
     special = tokenizer.num_special_tokens_to_add()
@@ -116,7 +118,10 @@ def encoder(
 
 
 def encode_words(
-    tokenizer: PreTrainedTokenizerBase, max_length: int, cleaning: Cleaning, batch: Columns
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    cleaning: Cleaning,
+    batch: Columns,
 ) -> Columns:
     """Return the columns of rows of words, and a label for each of their tokens."""
     words = list(map(cleaning.by_word, batch["words"]))
@@ -128,7 +133,10 @@ def encode_words(
 
 
 def encode_texts(
-    tokenizer: PreTrainedTokenizerBase, max_length: int, cutter: Cutter | None, texts: list[str]
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    cutter: Cutter | None,
+    texts: list[str],
 ) -> Columns:
     """Return the columns of texts, cut by `cutter` or by the tokenizer itself."""
     backend = tokenizer.backend_tokenizer
@@ -164,7 +172,9 @@ def model_columns(rows: Sequence[Tokens | Encoding], names: Collection[str]) -> 
 
 
 def cache_key(
-    dataset: Dataset, tokenizer: PreTrainedTokenizerBase, settings: dict[str, Any]
+    dataset: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    settings: dict[str, Any],
 ) -> str:
     """Return a hex digest of all that tokenised rows are a function of: rows, tokenizer, settings, and this file."""
     backend = tokenizer.backend_tokenizer

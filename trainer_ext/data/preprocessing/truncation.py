@@ -63,7 +63,10 @@ class Truncation:
         return policy
 
     def cutter(
-        self, max_length: int, special: int, encode: Callable[[str], list[int]]
+        self,
+        max_length: int,
+        special: int,
+        encode: Callable[[str], list[int]],
     ) -> "Cutter | None":
         """Return what cuts encodings; None for `head`, which the tokenizer cuts itself, and faster.
 
@@ -108,7 +111,11 @@ class Cutter:
 
 
 def truncate(
-    values: list[int], special: Sequence[int], max_length: int, head_share: float, marker: list[int]
+    values: list[int],
+    special: Sequence[int],
+    max_length: int,
+    head_share: float,
+    marker: list[int],
 ) -> list[int]:
     """Return `values` of one text's tokens, cut to `max_length` if there are more: head, marker and tail.
 

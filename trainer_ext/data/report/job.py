@@ -36,7 +36,9 @@ class Report(TypedDict):
 
 
 def profile_files(
-    paths: Sequence[str], data: DataArguments, model_name_or_path: str | None
+    paths: Sequence[str],
+    data: DataArguments,
+    model_name_or_path: str | None,
 ) -> dict[str, Profile]:
     """Count every row of the files.
 

@@ -18,7 +18,9 @@ TEXTS_COUNTED = 1000  # texts whose tokens are counted
 
 
 def log_summary(
-    datasets: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, max_length: int
+    datasets: Mapping[str, Any],
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
 ) -> None:
     """Log the rows of each split, what is odd about them, and the share that max_length cuts.
 

@@ -89,7 +89,10 @@ def epoch_generator(seed: int, epoch: int) -> torch.Generator:
 
 
 def group_by_length(
-    order: list[int], lengths: Sequence[int], batch_size: int, generator: torch.Generator
+    order: list[int],
+    lengths: Sequence[int],
+    batch_size: int,
+    generator: torch.Generator,
 ) -> list[int]:
     """Return row numbers in another order: each run of `batch_size` has similar lengths, the longest batch is first."""
     # Sorted over windows of up to 50 batches, and at least 4 windows, so that batches still differ between epochs.

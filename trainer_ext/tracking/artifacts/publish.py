@@ -54,7 +54,10 @@ Validation = tuple[Task, list, ScoredRows]
 
 
 def publish(
-    args: Arguments, run: Any, metrics: Mapping[str, Any], validation: Validation | None
+    args: Arguments,
+    run: Any,
+    metrics: Mapping[str, Any],
+    validation: Validation | None,
 ) -> None:
     """Show W&B how good the model in the output folder is, and make an artifact of it.
 
@@ -151,7 +154,10 @@ def artifact_files(folder: Path) -> dict[str, Path | bytes]:
 
 
 def describe(
-    args: Arguments, folder: Path, metrics: Mapping[str, Any], fold: int | None
+    args: Arguments,
+    folder: Path,
+    metrics: Mapping[str, Any],
+    fold: int | None,
 ) -> dict[str, Any]:
     """Return metadata: the metric that chose the model and its value, the rows it was measured on, fold, task, data."""
     pipeline = read_json(folder / "config.json")["pipeline"]

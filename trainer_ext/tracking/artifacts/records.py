@@ -231,7 +231,11 @@ def check_no_link(path: Path) -> None:
 
 
 def expect(
-    path: Path, content: Mapping[str, Any], key: str, fits: Callable[[Any], bool], expected: str
+    path: Path,
+    content: Mapping[str, Any],
+    key: str,
+    fits: Callable[[Any], bool],
+    expected: str,
 ) -> None:
     """Raise `UserError` unless a record has the key, with a value that fits."""
     if key not in content:

@@ -27,7 +27,9 @@ ScoredType = TypeVar("ScoredType", bound=Scored)
 
 
 def is_better(
-    new: Mapping[str, Any], old: Mapping[str, Any] | None, rows: str = "validation_hash"
+    new: Mapping[str, Any],
+    old: Mapping[str, Any] | None,
+    rows: str = "validation_hash",
 ) -> bool:
     """Return whether `new` beats `old` by `metric_value`; it also beats what cannot be compared with it.
 

@@ -185,7 +185,10 @@ class Store:
         return self.get(str(version))
 
     def tag_best(
-        self, alias: str, names: Iterable[str], among: Callable[[Mapping[str, Any]], bool]
+        self,
+        alias: str,
+        names: Iterable[str],
+        among: Callable[[Mapping[str, Any]], bool],
     ) -> None:
         """Put `alias` on the best of the names' best versions, and take it off the others.
 
