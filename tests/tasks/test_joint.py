@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from trainer_ext.errors import UserError
 from trainer_ext.tasks.entities import entities
-from trainer_ext.tasks.joint import Joint, check_tokens
+from trainer_ext.tasks.joint import Joint
 from trainer_ext.tasks.joint_space import UNSEEN, JointLabelSpace
-from trainer_ext.tasks.words import join_tokens, split_text
+from trainer_ext.tasks.words import check_tokens, join_tokens, split_text
 
 SPACE = JointLabelSpace.from_rows(
     ["play", "rate"], [["B-x", "I-x"], ["O", "B-y"]], [["some", "jazz"], ["a", "b"]]

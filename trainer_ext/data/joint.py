@@ -8,9 +8,9 @@ from trainer_ext.data.io.readers import Row, check_characters
 from trainer_ext.errors import UserError, errors_at
 from trainer_ext.tasks.base import Task
 from trainer_ext.tasks.entities import check_tag
-from trainer_ext.tasks.joint import check_tokens
 from trainer_ext.tasks.joint_space import JointLabelSpace
 from trainer_ext.tasks.label_space import normalise
+from trainer_ext.tasks.words import check_tokens
 
 logger = logging.getLogger(__name__)
 

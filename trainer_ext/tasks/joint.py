@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from trainer_ext.errors import UserError
 from trainer_ext.files import json_text
 from trainer_ext.tasks.activations import Array, one_hot, softmax
 from trainer_ext.tasks.base import Task
@@ -15,7 +14,7 @@ from trainer_ext.tasks.joint_space import COLUMNS, JointLabelSpace
 from trainer_ext.tasks.outputs import Pair, ScoredRows
 from trainer_ext.tasks.tallies import Metrics, ratio
 from trainer_ext.tasks.transitions import best_path, transition_scores
-from trainer_ext.tasks.words import Words, join_tokens, split_text
+from trainer_ext.tasks.words import Words, check_tokens, join_tokens, split_text
 
 NO_WORD = -100
 """The label of positions that do not begin a word: special tokens, later pieces and padding."""
@@ -190,10 +189,7 @@ class Joint(Task):
         are_tags_right = []
         pairs = []
         for predicted, gold in zip(tags, true_tags, strict=True):
-            gold = np.asarray(gold, dtype=np.int64)
-            is_word = gold != NO_WORD
-            gold = gold[is_word]
-            predicted = predicted[is_word]
+            gold, predicted = of_words(gold, predicted)
             all_right = (predicted == gold).all()
             are_tags_right.append(bool(all_right))
             # By name: tags that no training row has begin and end slots, too.
@@ -217,12 +213,12 @@ class Joint(Task):
         true_intents, true_tags = labels
         names = self.label_space.slots
         rows = []
-        triples = zip(intents == np.asarray(true_intents), tags, true_tags, strict=True)
+        are_intents_right = intents == np.asarray(true_intents)
+        triples = zip(are_intents_right, tags, true_tags, strict=True)
         for is_intent_right, predicted, gold in triples:
-            gold, predicted = np.asarray(gold), np.asarray(predicted)
-            is_word = gold != NO_WORD
-            predicted_names = self.tag_names(predicted[is_word].tolist())
-            gold_names = self.tag_names(gold[is_word].tolist())
+            gold, predicted = of_words(gold, predicted)
+            gold_names = self.tag_names(gold.tolist())
+            predicted_names = self.tag_names(predicted.tolist())
             is_row_right = is_intent_right and predicted_names == gold_names
             slots = slot_counts(gold_names, predicted_names, names)
             rows.append([1.0, float(is_intent_right), float(is_row_right), *slots])
@@ -239,7 +235,9 @@ class Joint(Task):
         }
         for index, name in enumerate(self.label_space.slots):
             first = 5 + 2 * index
-            metrics[f"slot_f1_{name}"] = ratio(2 * sums[:, first], sums[:, first + 1])
+            found = sums[:, first]
+            total = sums[:, first + 1]
+            metrics[f"slot_f1_{name}"] = ratio(2 * found, total)
         return metrics
 
     # --- answers ----------------------------------------------------------------------------------------------------
@@ -302,7 +300,9 @@ class Joint(Task):
         other_intents, other_tags = reference
         differs = intents.argmax(axis=-1) != other_intents.argmax(axis=-1)
         for row, (own, other) in enumerate(zip(tags, other_tags, strict=True)):
-            if (self.best_tags(own) != self.best_tags(other)).any():
+            own_best = self.best_tags(own)
+            other_best = self.best_tags(other)
+            if (own_best != other_best).any():
                 differs[row] = True
         any_differs: Array = differs
         return any_differs
@@ -315,7 +315,8 @@ class Joint(Task):
         if is_constant(intents) and not is_constant(true_intents):
             intent = self.label_space.classes[intents[0]]
             return f"the intent {intent!r}"
-        tags = np.concatenate([self.best_tags(scores) for scores in tag_scores])
+        best = list(map(self.best_tags, tag_scores))
+        tags = np.concatenate(best)
         gold = np.concatenate(list(true_tags))
         gold = gold[gold != NO_WORD]
         if is_constant(tags) and not is_constant(gold):
@@ -382,19 +383,8 @@ def is_constant(values: Array) -> bool:
     return bool(are_equal.all())
 
 
-def is_text(token: object) -> bool:
-    """Return whether a token is a text."""
-    return isinstance(token, str)
-
-
-def check_tokens(tokens: object) -> list[str]:
-    """Return tokens as a list of texts, or raise `UserError` that shows what was given instead."""
-    # Lists come out of parquet as numpy arrays.
-    if isinstance(tokens, np.ndarray):
-        tokens = tokens.tolist()
-    if not isinstance(tokens, (list, tuple)) or not all(map(is_text, tokens)):
-        raise UserError(f"'tokens' must be a list of texts, got {tokens!r:.80}")
-    for position, token in enumerate(tokens, 1):
-        if not token.strip():
-            raise UserError(f"'tokens': number {position} is empty: {token!r}")
-    return list(tokens)
+def of_words(gold: Any, predicted: Any) -> tuple[Array, Array]:
+    """Return a row's true and predicted tags (words,), without the positions that begin no word."""
+    gold = np.asarray(gold, dtype=np.int64)
+    is_word = gold != NO_WORD
+    return gold[is_word], np.asarray(predicted)[is_word]

@@ -4,6 +4,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from trainer_ext.errors import UserError
+
 CHINESE = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 # A Chinese character; or the text between two blanks, without the punctuation at its end; or such punctuation.
 WORD = rf"[{CHINESE}]|[^\s{CHINESE}]+?(?=[.,!?;。，！？；]*(?:[\s{CHINESE}]|$))|\S"
@@ -52,3 +56,21 @@ def join_tokens(tokens: Sequence[str], by_character: bool) -> Words:
         spans.append((position, end))
         position = end + len(separator)
     return Words(separator.join(tokens), tuple(spans), given=True)
+
+
+def is_text(token: object) -> bool:
+    """Return whether a token is a text."""
+    return isinstance(token, str)
+
+
+def check_tokens(tokens: object) -> list[str]:
+    """Return tokens as a list of texts, or raise `UserError` that shows what was given instead."""
+    # Lists come out of parquet as numpy arrays.
+    if isinstance(tokens, np.ndarray):
+        tokens = tokens.tolist()
+    if not isinstance(tokens, (list, tuple)) or not all(map(is_text, tokens)):
+        raise UserError(f"'tokens' must be a list of texts, got {tokens!r:.80}")
+    for position, token in enumerate(tokens, 1):
+        if not token.strip():
+            raise UserError(f"'tokens': number {position} is empty: {token!r}")
+    return list(tokens)
