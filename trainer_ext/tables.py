@@ -22,7 +22,8 @@ def table(rows: Sequence[Sequence], headers: Sequence[str], decimals: int = 4) -
     """
     cells = []
     for row in rows:
-        cells.append([shown(cell, decimals) for cell in row])
+        texts = [shown(cell, decimals) for cell in row]
+        cells.append(texts)
     names = list(map(on_screen, headers))
     widths = [display_width(name) + BESIDE_HEADER for name in names]
     to_the_right = [False] * len(names)
@@ -32,17 +33,22 @@ def table(rows: Sequence[Sequence], headers: Sequence[str], decimals: int = 4) -
     for row in cells:
         for column, cell in enumerate(row):
             widths[column] = max(widths[column], display_width(cell))
-    lines = [names, ["-" * width for width in widths], *cells]
-    return "\n".join(joined(line, widths, to_the_right) for line in lines)
+    rule = ["-" * width for width in widths]
+    lines = []
+    for line in (names, rule, *cells):
+        lines.append(joined(line, widths, to_the_right))
+    return "\n".join(lines)
 
 
 def joined(cells: Sequence[str], widths: Sequence[int], to_the_right: Sequence[bool]) -> str:
     """Return one line of a table, without blanks at its end."""
     padded = []
     for cell, width, right in zip(cells, widths, to_the_right, strict=True):
-        blanks = " " * (width - display_width(cell))
+        missing = width - display_width(cell)
+        blanks = " " * missing
         padded.append(blanks + cell if right else cell + blanks)
-    return GAP.join(padded).rstrip()
+    line = GAP.join(padded)
+    return line.rstrip()
 
 
 def display_width(text: str) -> int:

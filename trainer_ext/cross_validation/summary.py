@@ -110,14 +110,18 @@ def summarise(args: Arguments, scored: Scored, about: Mapping[str, Any]) -> dict
     if args.model.calibrate != "none" and not by_seeds:
         outputs = calibrate_across(outputs, args.model.calibrate, args.folds.folds)
         for name, task in outputs.tasks.items():
-            logits, gold = outputs.stacked[name], outputs.labels[name]
+            logits = outputs.stacked[name]
+            gold = outputs.labels[name]
             metrics[name] |= task.compute_metrics(logits, gold)
             metrics[name] |= task.calibration_metrics(logits, gold)
     row_tasks, joined = join(outputs, scored)
     predictions = "validation.csv" if by_seeds else "oof.csv"
     write_predictions(folder / predictions, scored, row_tasks, joined)
     whole = with_own_decisions(whole, row_tasks)
-    together = whole.compute_metrics(whole.stack(joined), whole.stack_labels(labels))
+    all_logits = whole.stack(joined)
+    all_labels = whole.stack_labels(labels)
+    together = whole.compute_metrics(all_logits, all_labels)
+    weights = model_weights(by_seeds, outputs)
     result = {
         "metric": whole.default_metric,
         "greater_is_better": whole.greater_is_better,
@@ -125,7 +129,7 @@ def summarise(args: Arguments, scored: Scored, about: Mapping[str, Any]) -> dict
         "std": over_models(metrics, sample_std),
         "ensemble" if by_seeds else "oof": together,
         "seeds" if by_seeds else "folds": metrics,
-        "weights": dict(zip(names, model_weights(by_seeds, outputs), strict=True)),
+        "weights": dict(zip(names, weights, strict=True)),
         "validated_rows": len(scored.rows),
         "made": dict(about),
     }
@@ -171,8 +175,9 @@ def join(outputs: Outputs, scored: Scored) -> tuple[list[Task], list]:
         tasks = [outputs.tasks[name] for name in names]
         if names not in together:
             together[names] = ensemble_task(names, tasks)
+        answer = combine(tasks, several)
         row_tasks.append(together[names])
-        joined.append(combine(tasks, several))
+        joined.append(answer)
     return row_tasks, joined
 
 

@@ -22,6 +22,7 @@ FEW_SHARE = 0.2  # of the rows
 LONG = 60  # characters: the longest intents of published sets have 45
 GAPS = {"nan", "none", "null", "n/a", "<na>", "nat"}
 SEPARATORS = (",", ";", "|", "/", "\n", "\t", " ")
+LINE_BREAK = re.compile(r"[\n\r\t]")
 WRAPPED = re.compile(r"""^(\[.*\]|\{.*\}|\(.*\)|'.*'|".*")$""", re.DOTALL)
 
 
@@ -125,18 +126,22 @@ def texts_as_names(classes: Sequence[str], counts: np.ndarray) -> Iterator[str]:
 def odd_names(classes: Sequence[str], columns: Sequence[str]) -> Iterator[str]:
     """Note classes that look like something else."""
     column_names = {str(column).strip().casefold() for column in columns}
+
+    def is_column_name(name: str) -> bool:
+        return name.casefold() in column_names
+
+    def is_gap(name: str) -> bool:
+        return name.casefold() in GAPS
+
+    def is_long(name: str) -> bool:
+        return len(name) > LONG
+
     looks_like: dict[str, Callable[[str], object]] = {
-        "called like a column: is it a second header?": lambda name: (
-            name.casefold() in column_names
-        ),
-        "with a line break or tab inside: is the separator right?": lambda name: re.search(
-            r"[\n\r\t]", name
-        ),
-        "as missing values are written": lambda name: name.casefold() in GAPS,
+        "called like a column: is it a second header?": is_column_name,
+        "with a line break or tab inside: is the separator right?": LINE_BREAK.search,
+        "as missing values are written": is_gap,
         "in brackets or quotes: is it a list (task multi_label)?": WRAPPED.match,
-        f"of more than {LONG} characters: is the label in the right column?": lambda name: (
-            len(name) > LONG
-        ),
+        f"of more than {LONG} characters: is the label in the right column?": is_long,
     }
     for what, is_odd in looks_like.items():
         names = list(filter(is_odd, classes))
@@ -149,8 +154,9 @@ def same_but_for_case(classes: Sequence[str]) -> Iterator[str]:
     """Note classes whose names differ only in case or whitespace."""
     spellings: dict[str, list[str]] = {}
     for name in classes:
-        folded = " ".join(name.casefold().split())
-        spellings.setdefault(folded, []).append(name)
+        words = name.casefold().split()
+        same = spellings.setdefault(" ".join(words), [])
+        same.append(name)
     for names in spellings.values():
         if len(names) > 1:
             yield f"classes that differ only in case or whitespace: {listed(names)}"

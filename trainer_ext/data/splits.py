@@ -28,14 +28,18 @@ def units_of(keys: Sequence[Sequence[Hashable]]) -> np.ndarray:
     rows, columns = [], []
     for row, names in enumerate(keys):
         for name in names:
-            rows.append(row)
             # Keys are further nodes of the graph, behind the rows: one edge per key instead of one per pair of rows.
-            columns.append(len(keys) + numbers.setdefault(name, len(numbers)))
+            number = numbers.setdefault(name, len(numbers))
+            rows.append(row)
+            columns.append(len(keys) + number)
     size = len(keys) + len(numbers)
-    edges = coo_array((np.ones(len(rows)), (rows, columns)), shape=(size, size))
+    ones = np.ones(len(rows))
+    edges = coo_array((ones, (rows, columns)), shape=(size, size))
     _, components = connected_components(edges, directed=False)
     # Numbered by their first row: the draw of validation_split is made again from these numbers.
-    return pandas.factorize(components[: len(keys)])[0]
+    of_rows = components[: len(keys)]
+    codes, _ = pandas.factorize(of_rows)
+    return codes
 
 
 def deal(units: np.ndarray, counted: np.ndarray, folds: int, how: Deal | None) -> np.ndarray:
@@ -60,7 +64,8 @@ def deal(units: np.ndarray, counted: np.ndarray, folds: int, how: Deal | None) -
         return deal_groups(units, counted, folds)[units]
     part = np.zeros(len(sizes), dtype=int)
     totals = np.zeros(folds)
-    for size in sorted(set(sizes[sizes > 0].tolist()), reverse=True):
+    known_sizes = np.unique(sizes[sizes > 0])
+    for size in reversed(known_sizes.tolist()):
         own = np.flatnonzero(sizes == size)
         # Fewer units than folds cannot be balanced by what is in them.
         parts = how(own) if len(own) >= folds else np.arange(len(own))
@@ -80,8 +85,10 @@ def deal_groups(units: np.ndarray, counted: np.ndarray, folds: int) -> np.ndarra
 
     part = np.zeros(units.max() + 1, dtype=int)
     rows = np.flatnonzero(counted)
-    for fold, (_, held) in enumerate(GroupKFold(folds).split(rows, groups=units[rows])):
-        part[units[rows[held]]] = fold
+    splits = GroupKFold(folds).split(rows, groups=units[rows])
+    for fold, (_, held) in enumerate(splits):
+        held_rows = rows[held]
+        part[units[held_rows]] = fold
     return part
 
 

@@ -26,8 +26,10 @@ def quantise_rows(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     largest = np.abs(table).max(axis=1, keepdims=True)
     # Any scale will do for a row of zeros, which padding tokens often have.
     largest[largest == 0] = 1
-    scales = (largest / 127).astype(np.float32)
-    return np.rint(table / scales).astype(np.int8), scales
+    steps = largest / 127
+    scales = steps.astype(np.float32)
+    rounded = np.rint(table / scales)
+    return rounded.astype(np.int8), scales
 
 
 def quantise_embeddings(model: onnx.ModelProto, fp32_nodes: Collection[str]) -> list[str]:
@@ -43,12 +45,16 @@ def quantise_embeddings(model: onnx.ModelProto, fp32_nodes: Collection[str]) -> 
     graph = model.graph
     quantised = []
     for tensor in embedding_tables(graph, fp32_nodes):
+        name = tensor.name
         table = numpy_helper.to_array(tensor)
         rows, scales = quantise_rows(table)
-        name = tensor.name
         graph.initializer.remove(tensor)
-        graph.initializer.append(numpy_helper.from_array(rows, f"{name}_rows"))
-        graph.initializer.append(numpy_helper.from_array(scales, f"{name}_scales"))
+        graph.initializer.extend(
+            [
+                numpy_helper.from_array(rows, f"{name}_rows"),
+                numpy_helper.from_array(scales, f"{name}_scales"),
+            ]
+        )
         quantised.append(name)
     nodes = []
     for node in graph.node:
@@ -75,10 +81,14 @@ def embedding_tables(
         if not looks_up_rows(node) or node.name in fp32_nodes:
             kept.update(node.input)
     looked_up = {node.input[0] for node in graph.node if looks_up_rows(node)}
+    free = looked_up - kept
     tables = []
     for tensor in graph.initializer:
         is_table = len(tensor.dims) == 2 and tensor.data_type == TensorProto.FLOAT
-        if is_table and tensor.dims[0] >= MIN_ROWS and tensor.name in looked_up - kept:
+        if tensor.name not in free or not is_table:
+            continue
+        rows, _ = tensor.dims
+        if rows >= MIN_ROWS:
             tables.append(tensor)
     return tables
 
@@ -97,10 +107,14 @@ def row_lookup(node: onnx.NodeProto) -> list[onnx.NodeProto]:
     """Return the nodes that look up int8 rows and their scales instead of the float rows of a Gather node."""
     table, indices = node.input
     (output,) = node.output
-    rows, scales, floats = f"{output}_rows", f"{output}_scales", f"{output}_floats"
-    return [
-        helper.make_node("Gather", [f"{table}_rows", indices], [rows], f"{node.name}_rows"),
-        helper.make_node("Gather", [f"{table}_scales", indices], [scales], f"{node.name}_scales"),
-        helper.make_node("Cast", [rows], [floats], f"{node.name}_cast", to=TensorProto.FLOAT),
-        helper.make_node("Mul", [floats, scales], [output], node.name),
-    ]
+    name = node.name
+    rows = f"{output}_rows"
+    scales = f"{output}_scales"
+    floats = f"{output}_floats"
+    look_up_rows = helper.make_node("Gather", [f"{table}_rows", indices], [rows], f"{name}_rows")
+    look_up_scales = helper.make_node(
+        "Gather", [f"{table}_scales", indices], [scales], f"{name}_scales"
+    )
+    cast = helper.make_node("Cast", [rows], [floats], f"{name}_cast", to=TensorProto.FLOAT)
+    multiply = helper.make_node("Mul", [floats, scales], [output], name)
+    return [look_up_rows, look_up_scales, cast, multiply]

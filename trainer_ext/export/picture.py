@@ -27,9 +27,8 @@ def export_picture(report: ExportReport, path: Path) -> None:
             color = CHOSEN
         colors.append(color)
     height = max(4.0, 1.5 + 0.35 * len(variants))
-    figure, (left, right) = plt.subplots(
-        1, 2, figsize=(13, height), gridspec_kw={"width_ratios": (3, 2)}
-    )
+    widths = {"width_ratios": (3, 2)}
+    figure, (left, right) = plt.subplots(1, 2, figsize=(13, height), gridspec_kw=widths)
     draw_losses(left, report, variants, colors)
     draw_latencies(right, variants, colors)
     figure.tight_layout()
@@ -57,10 +56,7 @@ def draw_losses(
     """Draw points lost over megabytes, with a line between the 95% bounds."""
     largest = max(variant.bytes for variant in variants) / 1e6
     for number, (variant, color) in enumerate(zip(variants, colors, strict=True), 1):
-        loss = variant.loss
-        points, low, high = 0.0, 0.0, 0.0
-        if loss is not None and loss.points is not None:
-            points, low, high = numbers([loss.points, loss.low or 0.0, loss.high or 0.0])
+        points, low, high = loss_with_bounds(variant)
         # Settings have nearly the same size: a little to the side, none covers another.
         sideways = SIDEWAYS * largest * (number % 5 - 2)
         x = variant.bytes / 1e6 + sideways
@@ -81,6 +77,15 @@ def draw_losses(
     axis.set_xlabel("MB")
     axis.set_ylabel(f"points of {short(report.metric_name)} lost, with 95% bounds")
     axis.set_title(f"{report.eval_rows} rows; dashed: the loss that is allowed")
+
+
+def loss_with_bounds(variant: Variant) -> tuple[float, float, float]:
+    """Return the points lost with their bounds, 0 where the gate measured none."""
+    loss = variant.loss
+    if loss is None or loss.points is None:
+        return 0.0, 0.0, 0.0
+    points, low, high = numbers([loss.points, loss.low or 0.0, loss.high or 0.0])
+    return points, low, high
 
 
 def draw_latencies(axis: Axes, variants: Sequence[Variant], colors: Sequence[str]) -> None:

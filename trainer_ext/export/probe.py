@@ -55,10 +55,10 @@ def write_probe(folder: Path, predictors: Mapping[str, SinglePredictor]) -> None
             # The gate has judged it on texts; it only cannot be checked later.
             logger.warning("%s answers random tokens with NaN or infinity: no probe for it", name)
     tolerance: dict[str, list[float]] = {}
-    for name in outputs:
+    for name, answers in outputs.items():
         if name != "pytorch":
             is_dynamic = not predictors[name].session.batch_invariant
-            tolerance[name] = tolerances(reference, outputs[name], outputs["pytorch"], is_dynamic)
+            tolerance[name] = tolerances(reference, answers, outputs["pytorch"], is_dynamic)
     content = {
         "rows": stored_rows(rows, outputs),
         "tolerance": tolerance,
@@ -71,14 +71,16 @@ def write_probe(folder: Path, predictors: Mapping[str, SinglePredictor]) -> None
 def draw_rows(predictor: SinglePredictor) -> list[list[int]]:
     """Return rows of token ids, special tokens where the tokenizer puts them; always the same for one vocabulary."""
     tokenizer = predictor.tokenizer
+    pipeline = predictor.pipeline
     before, behind = special_tokens_around(tokenizer)
-    ids = ordinary_ids(tokenizer, {*before, *behind, predictor.pipeline.pad_token_id})
+    special = [*before, *behind]
+    ids = ordinary_ids(tokenizer, {*special, pipeline.pad_token_id})
     generator = np.random.default_rng(SEED)
-    longest = predictor.pipeline.max_length
     rows = []
-    for length in row_lengths(len(before) + len(behind), longest):
-        drawn = generator.choice(ids, length - len(before) - len(behind))
-        rows.append([*before, *drawn.tolist(), *behind])
+    for length in row_lengths(len(special), pipeline.max_length):
+        drawn = generator.choice(ids, length - len(special))
+        row = [*before, *drawn.tolist(), *behind]
+        rows.append(row)
     return rows
 
 
@@ -133,10 +135,13 @@ def tolerances(
     floor, share = FLOOR, NARROW_SHARE
     if dynamic_int8:
         floor, share = INT8_FLOOR, INT8_SHARE
+    differences = part_differences(reference, own, expected)
     found = []
-    for part, difference in zip(parts, part_differences(reference, own, expected), strict=True):
-        spread = at_least_rounding(float(part.std()), part)
-        found.append(max(floor * spread, share * difference))
+    for part, difference in zip(parts, differences, strict=True):
+        deviation = float(part.std())
+        spread = at_least_rounding(deviation, part)
+        tolerance = max(floor * spread, share * difference)
+        found.append(tolerance)
     return found
 
 
@@ -156,6 +161,8 @@ def stored_rows(
     """Return the rows as probe.json has them."""
     stored = []
     for number, ids in enumerate(rows):
-        logits = {name: to_stored(answers[number]) for name, answers in outputs.items()}
+        logits = {}
+        for name, answers in outputs.items():
+            logits[name] = to_stored(answers[number])
         stored.append({"input_ids": list(ids), "logits": logits})
     return stored

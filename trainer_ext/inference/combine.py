@@ -49,14 +49,20 @@ def ensemble_task(names: Sequence[str], tasks: Sequence[Task], how: str = "mean"
 
 def check_same_labels(first_name: str, first: Task, other_name: str, other: Task) -> None:
     """Raise `UserError` unless two models answer the same question."""
-    own = {"tasks": first.name, "labels": outputs_of(first.label_space.to_dict())}
-    others = {"tasks": other.name, "labels": outputs_of(other.label_space.to_dict())}
+    own = asked_of(first)
+    others = asked_of(other)
     for what, value in own.items():
         if value != others[what]:
             raise UserError(
                 f"models {first_name} and {other_name} cannot be combined: "
                 f"their {what} differ: {value} and {others[what]}"
             )
+
+
+def asked_of(task: Task) -> dict[str, Any]:
+    """Return what members must have in common."""
+    space = task.label_space.to_dict()
+    return {"tasks": task.name, "labels": outputs_of(space)}
 
 
 def mean_of(vectors: Sequence[Vector | None], default: float) -> Vector | None:
@@ -69,8 +75,10 @@ def mean_of(vectors: Sequence[Vector | None], default: float) -> Vector | None:
         return None
     # A member that was not calibrated decides as if it had been, with the default as the result.
     missing = len(vectors) - len(given)
-    given += [(default,) * len(given[0])] * missing
-    return tuple(np.mean(given, axis=0).tolist())
+    of_default = (default,) * len(given[0])
+    given += [of_default] * missing
+    mean = np.mean(given, axis=0)
+    return tuple(mean.tolist())
 
 
 def combine(
@@ -98,7 +106,8 @@ def combine(
     # `joint` has two heads, each combined by itself; every other task has one.
     combined = []
     for heads in zip(*heads_by_model, strict=True):
-        combined.append(combine_head(tasks, heads, how, shares))
+        head = combine_head(tasks, heads, how, shares)
+        combined.append(head)
     return tasks[0].from_heads(combined)
 
 
@@ -120,7 +129,8 @@ def combine_head(
             votes.append(task.votes(head))
             # Between equal votes a model counts by how far it is beyond its own threshold or bias.
             logits = task.decision_logits(logits)
-        probabilities.append(whole.ensemble_values(logits))
+        values = whole.ensemble_values(logits)
+        probabilities.append(values)
     if how == "logits":
         mean_logits: np.ndarray = np.mean(scaled, axis=0)
         return mean_logits
@@ -160,21 +170,26 @@ def fit_weights(
 
     def loss(weights: np.ndarray) -> float:
         # SLSQP may step a little below 0.
-        combined = combine(tasks, outputs, "weighted", np.maximum(weights, SMALLEST))
+        positive = np.maximum(weights, SMALLEST)
+        combined = combine(tasks, outputs, "weighted", positive)
         return whole.ensemble_loss(combined, labels)
 
-    return as_shares(np.maximum(minimise_on_simplex(loss, len(tasks)), 0))
+    weights = minimise_on_simplex(loss, len(tasks))
+    return as_shares(np.maximum(weights, 0))
 
 
 def minimise_on_simplex(loss: Callable[[np.ndarray], float], size: int) -> np.ndarray:
     """Return the weights between 0 and 1, with sum 1, of the smallest loss."""
     from scipy.optimize import minimize  # predictions do without SciPy
 
+    def beyond_one(weights: np.ndarray) -> float:
+        return float(weights.sum()) - 1
+
     found = minimize(
         loss,
         np.full(size, 1 / size),
         bounds=[(0, 1)] * size,
-        constraints={"type": "eq", "fun": lambda weights: weights.sum() - 1},
+        constraints={"type": "eq", "fun": beyond_one},
         method="SLSQP",
     )
     weights: np.ndarray = found.x

@@ -32,11 +32,12 @@ class Submission:
         self.path = path
         self.task = task
         rows = list(read_rows(path, options=DEFAULTS))
-        if not rows or len(rows[0].values) < 2:
+        columns = list(rows[0].values) if rows else []
+        if len(columns) < 2:
             raise UserError(
                 f"{path} is not a sample submission: expected rows with an id column and others after it"
             )
-        self.id_column, *self.columns = rows[0].values
+        self.id_column, *self.columns = columns
         self.rows = len(rows)
         self.cells: dict[str, CellReader] = {}
         for name in self.columns:
@@ -53,9 +54,8 @@ class Submission:
         if name in by_class:
             # Samples of competitions scored by probabilities have 0.5 or 0.33 in every row.
             has_fractions = any("." in str(row.values[name]) for row in rows)
-            if has_fractions:
-                return partial(probability_of, name=by_class[name])
-            return partial(is_chosen, name=by_class[name])
+            read_cell = probability_of if has_fractions else is_chosen
+            return partial(read_cell, name=by_class[name])
         if len(self.columns) == len(label_columns) == 1:
             return partial(label_of, column=label_columns[0], task=self.task)
         known = f"the label columns {join_names(label_columns)}"

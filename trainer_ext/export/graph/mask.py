@@ -31,11 +31,13 @@ def simplify_masks(graph: Graph) -> int:
         lowest = padding_value(graph, node.input[position])
         if lowest is None:
             continue
-        scores = graph.shape(node.input[1 - position])
         mask = padding_mask(graph, lowest, made)
-        # The scores of a single query are one row.
-        if scores is not None and scores[2] != 1:
-            mask = expanded_mask(graph, mask, lowest, made)
+        scores = graph.shape(node.input[1 - position])
+        if scores is not None:
+            queries = scores[2]
+            # The scores of a single query are one row.
+            if queries != 1:
+                mask = expanded_mask(graph, mask, lowest, made)
         node.input[position] = mask
         replaced += 1
     graph.clean()
@@ -44,9 +46,11 @@ def simplify_masks(graph: Graph) -> int:
 
 def mask_position(graph: Graph, node: NodeProto) -> int | None:
     """Return which input of a node is the mask, if the node adds one to scores before their softmax."""
-    if node.op_type != "Add" or graph.rank(node.output[0]) != 4:
+    made = node.output[0]
+    if node.op_type != "Add" or graph.rank(made) != 4:
         return None
-    if not any(reader.op_type == "Softmax" for reader in graph.readers(node.output[0])):
+    read_by = {reader.op_type for reader in graph.readers(made)}
+    if "Softmax" not in read_by:
         return None
     for position in (0, 1):
         if graph.made_by(node.input[1 - position], "MatMul") is not None:
@@ -76,29 +80,36 @@ def padding_value(graph: Graph, name: str) -> float | None:
             return None
         else:
             constants.append(graph.scalar(current) or 0.0)
-    if not reads_mask or min(constants, default=0.0) >= -1.0:
+    lowest = min(constants, default=0.0)
+    if not reads_mask or lowest >= -1.0:
         return None
-    return min(constants)
+    return lowest
 
 
 def padding_mask(graph: Graph, lowest: float, made: dict[tuple[str, float], str]) -> str:
     """Return the mask (B, 1, 1, L): 0 for tokens, `lowest` for padding."""
-    if ("row", lowest) not in made:
-        (row,) = graph.add_node("Unsqueeze", [MASK, graph.add_integers([1, 2])], "mask_row")
+    key = ("row", lowest)
+    if key not in made:
+        axes = graph.add_integers([1, 2])
+        (row,) = graph.add_node("Unsqueeze", [MASK, axes], "mask_row")
         (token,) = graph.add_node("Cast", [row], "mask_token", to=TensorProto.BOOL)
         values = []
         for value in (0.0, lowest):
             scalar = np.array(value, np.float32)
-            values.append(graph.add_constant(scalar, "mask_value"))
-        (made["row", lowest],) = graph.add_node("Where", [token, *values], "mask")
-    return made["row", lowest]
+            name = graph.add_constant(scalar, "mask_value")
+            values.append(name)
+        (mask,) = graph.add_node("Where", [token, *values], "mask")
+        made[key] = mask
+    return made[key]
 
 
 def expanded_mask(graph: Graph, row: str, lowest: float, made: dict[tuple[str, float], str]) -> str:
     """Return the mask (B, 1, L, L)."""
-    if ("full", lowest) not in made:
+    key = ("full", lowest)
+    if key not in made:
         (length,) = graph.add_node("Shape", [MASK], "mask_length", start=1, end=2)
         one = graph.add_integers([1])
         (shape,) = graph.add_node("Concat", [one, one, length, one], "mask_shape", axis=0)
-        (made["full", lowest],) = graph.add_node("Expand", [row, shape], "mask_full")
-    return made["full", lowest]
+        (mask,) = graph.add_node("Expand", [row, shape], "mask_full")
+        made[key] = mask
+    return made[key]

@@ -27,10 +27,12 @@ def name_dimensions(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelP
     """Give token ids, masks and token types the same names for batch and length, which exporters need not do."""
     for value in model.graph.input:
         dimensions = value.type.tensor_type.shape.dim
-        if value.name in names and len(dimensions) == 2:
-            for dimension, name in zip(dimensions, DIMENSIONS, strict=True):
-                if not dimension.HasField("dim_value"):
-                    dimension.dim_param = name
+        if value.name not in names or len(dimensions) != 2:
+            continue
+        for dimension, name in zip(dimensions, DIMENSIONS, strict=True):
+            is_fixed = dimension.HasField("dim_value")
+            if not is_fixed:
+                dimension.dim_param = name
     return model
 
 
@@ -41,9 +43,10 @@ def name_observed(shapes: dict[str, Shape], observed: dict[str, Shape]) -> dict[
     """
     names: dict[Dimension, Dimension] = {}
     for tensor, seen in observed.items():
-        for inferred, name in zip(shapes.get(tensor, ()), seen, strict=False):
-            if isinstance(inferred, str) and name is not None:
-                names[inferred] = name
+        inferred = shapes.get(tensor, ())
+        for made_up, name in zip(inferred, seen, strict=False):
+            if isinstance(made_up, str) and name is not None:
+                names[made_up] = name
     named: dict[str, Shape] = {}
     for tensor, shape in shapes.items():
         named[tensor] = tuple(names.get(dimension, dimension) for dimension in shape)
