@@ -1,6 +1,8 @@
 """The whole quantiser on a small model with every kind of product: what is in the file, and what it answers."""
 
+import logging
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
@@ -110,6 +112,19 @@ def test_the_file_answers_as_numpy_does(model, monkeypatch, with_optimum):
     # A value that lies between two steps of an activation may be rounded to either.
     np.testing.assert_allclose(logits, expected, atol=0.01 * np.abs(expected).max())
     assert np.corrcoef(logits.ravel(), run(model).ravel())[0, 1] > 0.999
+
+
+@needs_optimum
+def test_nobody_is_warned_that_a_config_is_missing(model, monkeypatch, caplog):
+    import optimum.onnxruntime.quantization  # which keeps its records from the root logger
+
+    monkeypatch.setattr(logging.getLogger(optimum.__name__), "propagate", True)
+    # Without a config transformers guesses the architecture from the path: this one names none.
+    with TemporaryDirectory(prefix="0") as folder:
+        path = Path(folder) / "0.onnx"
+        path.write_bytes(model.read_bytes())
+        quantise(path, path.parent, EVERYTHING)
+    assert caplog.messages == []
 
 
 def test_all_products_of_weights_are_exact_everywhere(model):

@@ -127,6 +127,7 @@ def quantise_with_optimum(
     """Quantise through `ORTQuantizer`; `target` is the only file written."""
     from optimum.onnxruntime import ORTQuantizer
     from optimum.onnxruntime.configuration import AutoQuantizationConfig
+    from transformers import PretrainedConfig
 
     config = AutoQuantizationConfig.avx512_vnni(
         is_static=False,
@@ -134,9 +135,10 @@ def quantise_with_optimum(
         operators_to_quantize=operators,
         nodes_to_exclude=fp32_nodes,
     )
-    # Optimum names the file, and writes a config and a record of its own beside it.
+    # Optimum looks for a config beside the model to copy it, and warns that there is none. The export writes its own.
+    quantizer = ORTQuantizer(model_path, PretrainedConfig())
+    # It names the file, and writes that config and a record of its own beside it.
     with TemporaryDirectory(dir=target.parent) as folder:
-        quantizer = ORTQuantizer.from_pretrained(model_path.parent, file_name=model_path.name)
         path = quantizer.quantize(save_dir=folder, quantization_config=config)
         os.replace(path / f"{model_path.stem}_quantized.onnx", target)
 
