@@ -97,6 +97,7 @@ def test_markdown_and_picture(exported):
     root, report = exported
     text = (root / "onnx/export_report.md").read_text(encoding="utf-8")
     assert text == markdown(report)
+    assert "lose more than 0.5 points of f1_macro" in text
     assert "How sure: with 200 rows" in text and "`/layer.1/down/MatMul` in FP32" in text
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert len({line.count(" | ") for line in rows[:4]}) == 1, "as many cells as headers"

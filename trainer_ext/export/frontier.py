@@ -88,6 +88,7 @@ def markdown(report: ExportReport) -> str:
         lines += [f"How sure: {report.how_sure.words}.", ""]
     for note in report.notes:
         lines += [f"Note: {note}.", ""]
+    lines += [how_to_read(report), ""]
     columns = headers(report.metric_name)
     lines += ["## Files", "", *markdown_table(columns, all_cells(report, report.variants)), ""]
     if report.frontier:
@@ -98,9 +99,19 @@ def markdown(report: ExportReport) -> str:
             kept = ", ".join(map(code_span, variant.fp32_nodes))
             lines += [f"{variant.setting}: {kept} in FP32.", ""]
     if report.deltas:
-        lines += ["## What changes most", "", *markdown_deltas(report.deltas[:WORST]), ""]
+        lines += ["## What loses most", "", *markdown_deltas(report.deltas[:WORST]), ""]
     lines += ["![Size against loss](export_report.png)", ""]
     return "\n".join(lines)
+
+
+def how_to_read(report: ExportReport) -> str:
+    """Say what is allowed, and what the columns mean that a reader cannot guess."""
+    return (
+        f"INT8 is refused if it is shown, at 95%, to lose more than {report.max_metric_drop:g} points of "
+        f"{report.metric_name} (a point is 0.01; of errors, 0.01 of the labels' standard deviation); `p` is how "
+        "probable such rows are if it loses no more. A loss that is measured but not shown may be chance: more rows "
+        "would tell. `agreement` counts single answers, each aspect or word of a row by itself."
+    )
 
 
 def markdown_deltas(deltas: Sequence[Delta]) -> list[str]:
