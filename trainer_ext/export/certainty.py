@@ -21,6 +21,8 @@ class Certainty:
         texts: without labels.
         texts_source: what they are.
         texts_changed_at_most: bound on the share of their answers that differ from the float model's.
+        texts_loss_at_most: on them a loss of up to this cannot be excluded by the float model's own probabilities; None
+            where these cannot stand in for labels.
     """
 
     words: str
@@ -32,6 +34,7 @@ class Certainty:
     texts: int = 0
     texts_source: str = ""
     texts_changed_at_most: float | None = None
+    texts_loss_at_most: float | None = None
 
 
 def how_sure(variant: Variant, task: Task, allowed: float, source: str) -> Certainty | None:
@@ -63,9 +66,14 @@ def how_sure(variant: Variant, task: Task, allowed: float, source: str) -> Certa
         certainty.texts = on_texts.rows
         certainty.texts_source = source
         certainty.texts_changed_at_most = on_texts.changed_at_most
+        certainty.texts_loss_at_most = on_texts.high
         if task.has_classes:
             place = f"{on_texts.rows} {source}"
             words.append(words_of_changes(on_texts, place, "the float model's"))
+            if on_texts.high is not None:
+                words.append(
+                    f"by its own probabilities at most {on_texts.high:.1f} points are lost on them"
+                )
     findings = "; ".join(words)
     percent = 100 * CONFIDENCE
     certainty.words = f"{findings} ({percent:.0f}% sure of each bound)"
