@@ -124,7 +124,7 @@ def test_auto_says_what_it_took_and_why(offered, capsys):
     taken("auto")
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
-        f"provider cpu: tensorrt and openvino not available: onnxruntime offers {CUDA}, {CPU}; "
+        f"provider cpu: tensorrt, openvino not available: onnxruntime offers {CUDA}, {CPU}; "
         f"cuda not usable: model.onnx: onnxruntime fell back from cuda to {CPU}"
     )
     offered(TENSORRT, CPU)

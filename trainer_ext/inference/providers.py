@@ -92,7 +92,7 @@ def choice_note(taken: str, skipped: dict[str, list[str]]) -> str:
     """Say which provider was taken, and why the better ones were not; `skipped` has their names by reason."""
     reasons = []
     for reason, names in skipped.items():
-        reasons.append(f"{' and '.join(names)} {reason}")
+        reasons.append(f"{', '.join(names)} {reason}")
     if not reasons:
         return f"provider {taken}"
     return f"provider {taken}: {'; '.join(reasons)}"
