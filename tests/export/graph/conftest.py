@@ -89,11 +89,14 @@ def exported(tmp_path_factory):
     """A function that exports a tiny model once and returns the path of its file."""
     made: dict[tuple, Path] = {}
 
-    def export(family: str, pooling: str = "cls", token_classes: int = 0) -> Path:
-        key = (family, pooling, token_classes)
+    def export(
+        family: str, pooling: str = "cls", token_classes: int = 0, exporter: str = "auto"
+    ) -> Path:
+        key = (family, pooling, token_classes, exporter)
         if key not in made:
             folder = tmp_path_factory.mktemp(family)
-            made[key] = export_onnx(build(*key), folder)[0]
+            model = build(family, pooling, token_classes)
+            made[key] = export_onnx(model, folder, exporter=exporter).path
         return made[key]
 
     return export

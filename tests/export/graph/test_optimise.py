@@ -6,8 +6,9 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
+from transformers import BertModel
 
-from tests.export.graph.conftest import FAMILIES
+from tests.export.graph.conftest import FAMILIES, build
 from tests.versions import graph_of_4
 from trainer_ext.compatibility import TRANSFORMERS_5
 from trainer_ext.export.graph import (
@@ -19,6 +20,7 @@ from trainer_ext.export.graph import (
     optimise_graph,
 )
 from trainer_ext.export.stages import GRAPH_PASSES
+from trainer_ext.export.to_onnx import export_onnx
 
 
 def answers(path, lengths=((5,), (9, 4, 1), (40, 17))):
@@ -156,3 +158,59 @@ def test_int8_of_the_rewritten_graph_answers_alike(exported, tmp_path):
     assert count(int8, "MatMul") == 0
     for expected, found in zip(answers(source), answers(int8), strict=True):
         assert np.abs(found - expected).max() < 0.2 * expected.std()
+
+
+NOTHING = "nothing to change"
+# Two layers of each; 0 where a pass finds no place. ModernBERT turns queries and keys between product and scores, and
+# its windows are no mask of padding; DeBERTa adds the scores of relative positions.
+PLACES_OF_TORCH = {
+    "bert": {"scale": 2, "first_token": 4, "qkv": 2, "mask": 2, "attention": 2},
+    "roberta": {"scale": 2, "first_token": 4, "qkv": 2, "mask": 2, "attention": 2},
+    "distilbert": {"scale": 2, "first_token": 4, "qkv": 2, "mask": 2, "attention": 2},
+    "modernbert": {"scale": 0, "first_token": 3, "qkv": 0, "mask": 0, "attention": 0},
+    "deberta-v2": {"scale": 0, "first_token": 3, "qkv": 2, "mask": 0, "attention": 0},
+}
+
+
+def places_after(source, target) -> dict[str, int]:
+    """Run all passes, those for the runtime too, and return how many places each changed."""
+    passes = optimise_graph(source, target).passes + fuse_for_runtime(target, target).passes
+    assert {each.reason for each in passes} <= {"", NOTHING}
+    return {each.name: each.changed for each in passes}
+
+
+@graph_of_4
+@pytest.mark.slow
+@pytest.mark.parametrize("family", PLACES_OF_TORCH)
+def test_places_in_files_of_torchs_exporter(family, exported, tmp_path):
+    source, target = exported(family, exporter="torch"), tmp_path / "model.onnx"
+    places = places_after(source, target)
+    # Its attention is written out, so that no transposes are left to be joined.
+    assert places["transposes"] == 0
+    for name, expected in PLACES_OF_TORCH[family].items():
+        assert places[name] == expected, name
+    assert count(target, "Attention") == places["attention"]
+    assert_same(source, target)
+
+
+class FusedOnly(BertModel):
+    """An encoder that cannot write its attention out, as code of its own may be."""
+
+    def __init__(self, config, add_pooling_layer=True):
+        if config._attn_implementation == "eager":
+            raise NotImplementedError("fused attention only")
+        super().__init__(config, add_pooling_layer)
+
+
+@graph_of_4
+def test_fused_attention_in_files_of_torchs_exporter(tmp_path):
+    """The keys' transpose is a chain there, and queries and keys are scaled apart."""
+    model = build("bert")
+    fused = FusedOnly(model.encoder.config, add_pooling_layer=False)
+    fused.load_state_dict(model.encoder.state_dict())
+    model.encoder = fused.eval()
+    source, target = export_onnx(model, tmp_path, exporter="torch").path, tmp_path / "after.onnx"
+    places = places_after(source, target)
+    assert places["transposes"] == 4 and places["scale"] == 4
+    assert places["mask"] == places["attention"] == 2
+    assert_same(source, target)

@@ -1,16 +1,27 @@
 """The attention mask: computed once, in few steps, and as large as the scores that it is added to."""
 
+from typing import NamedTuple
+
 import numpy as np
 from onnx import NodeProto, TensorProto
 
 from trainer_ext.export.graph.onnx_graph import Graph
 
 MASK = "attention_mask"
+# At most this is filled in for padding: enough to make its probability 0 whatever the score is.
+LEAST_FILL = -1e4
 # What exporters make a mask of padding with. One of windows or of causal attention takes more.
 OF_PADDING = {
     "Cast", "Concat", "ConstantOfShape", "Equal", "Expand", "Gather", "Mul", "Not", "Reshape", "Shape", "Slice", "Sub",
     "Unsqueeze", "Where",
 }  # fmt: skip
+
+
+class MaskedScores(NamedTuple):
+    """Scores before they are masked, and what their mask has for padding."""
+
+    scores: str
+    lowest: float
 
 
 def simplify_masks(graph: Graph) -> int:
@@ -25,41 +36,76 @@ def simplify_masks(graph: Graph) -> int:
     made: dict[tuple[str, float], str] = {}
     replaced = 0
     for node in list(graph.nodes):
-        position = mask_position(graph, node)
-        if position is None:
+        masked = masked_scores(graph, node)
+        if masked is None:
             continue
-        lowest = padding_value(graph, node.input[position])
-        if lowest is None:
-            continue
-        mask = padding_mask(graph, lowest, made)
-        scores = graph.shape(node.input[1 - position])
-        if scores is not None:
-            queries = scores[2]
+        mask = padding_mask(graph, masked.lowest, made)
+        shape = graph.shape(masked.scores)
+        if shape is not None:
+            queries = shape[2]
             # The scores of a single query are one row.
             if queries != 1:
-                mask = expanded_mask(graph, mask, lowest, made)
-        node.input[position] = mask
+                mask = expanded_mask(graph, mask, masked.lowest, made)
+        # Where becomes Add, too.
+        node.op_type = "Add"
+        del node.input[:]
+        node.input.extend([masked.scores, mask])
         replaced += 1
     graph.clean()
     return replaced
 
 
-def mask_position(graph: Graph, node: NodeProto) -> int | None:
-    """Return which input of a node is the mask, if the node adds one to scores before their softmax."""
+def masked_scores(graph: Graph, node: NodeProto) -> MaskedScores | None:
+    """Return what a node masks, if that is the scores before their softmax, and padding alone is masked."""
     made = node.output[0]
-    if node.op_type != "Add" or graph.rank(made) != 4:
+    if graph.rank(made) != 4:
         return None
     read_by = {reader.op_type for reader in graph.readers(made)}
     if "Softmax" not in read_by:
         return None
-    for position in (0, 1):
-        if graph.made_by(node.input[1 - position], "MatMul") is not None:
-            return position
+    if node.op_type == "Add":
+        return added_mask(graph, node)
+    if node.op_type == "Where":
+        return filled_mask(graph, node)
     return None
+
+
+def added_mask(graph: Graph, node: NodeProto) -> MaskedScores | None:
+    """Read scores + mask."""
+    for position in (0, 1):
+        scores = node.input[1 - position]
+        if graph.made_by(scores, "MatMul") is not None:
+            lowest = padding_value(graph, node.input[position])
+            if lowest is not None:
+                return MaskedScores(scores, lowest)
+    return None
+
+
+def filled_mask(graph: Graph, node: NodeProto) -> MaskedScores | None:
+    """Read where(mask is 0, lowest, scores), which is how DistilBERT masks without fused attention.
+
+    For padding the sum is another number than `lowest`, but its softmax is 0 just so.
+    """
+    is_padding, lowest, scores = node.input
+    value = graph.scalar(lowest)
+    if value is None or graph.made_by(scores, "MatMul") is None:
+        return None
+    if value > LEAST_FILL or sources_of(graph, is_padding) is None:
+        return None
+    return MaskedScores(scores, value)
 
 
 def padding_value(graph: Graph, name: str) -> float | None:
     """Return what a mask has for padding; None if it may be made of more than the attention mask and constants."""
+    constants = sources_of(graph, name)
+    lowest = min(constants or [0.0])
+    if lowest >= -1.0:
+        return None
+    return lowest
+
+
+def sources_of(graph: Graph, name: str) -> list[float] | None:
+    """Return the constants that a tensor is made of beside the attention mask; None if it is made of anything else."""
     constants: list[float] = []
     reads_mask = False
     seen: set[str] = set()
@@ -80,36 +126,27 @@ def padding_value(graph: Graph, name: str) -> float | None:
             return None
         else:
             constants.append(graph.scalar(current) or 0.0)
-    lowest = min(constants, default=0.0)
-    if not reads_mask or lowest >= -1.0:
-        return None
-    return lowest
+    return constants if reads_mask else None
 
 
 def padding_mask(graph: Graph, lowest: float, made: dict[tuple[str, float], str]) -> str:
     """Return the mask (B, 1, 1, L): 0 for tokens, `lowest` for padding."""
-    key = ("row", lowest)
-    if key not in made:
-        axes = graph.add_integers([1, 2])
-        (row,) = graph.add_node("Unsqueeze", [MASK, axes], "mask_row")
+    if ("row", lowest) not in made:
+        (row,) = graph.add_node("Unsqueeze", [MASK, graph.add_integers([1, 2])], "mask_row")
         (token,) = graph.add_node("Cast", [row], "mask_token", to=TensorProto.BOOL)
         values = []
         for value in (0.0, lowest):
             scalar = np.array(value, np.float32)
-            name = graph.add_constant(scalar, "mask_value")
-            values.append(name)
-        (mask,) = graph.add_node("Where", [token, *values], "mask")
-        made[key] = mask
-    return made[key]
+            values.append(graph.add_constant(scalar, "mask_value"))
+        (made["row", lowest],) = graph.add_node("Where", [token, *values], "mask")
+    return made["row", lowest]
 
 
 def expanded_mask(graph: Graph, row: str, lowest: float, made: dict[tuple[str, float], str]) -> str:
     """Return the mask (B, 1, L, L)."""
-    key = ("full", lowest)
-    if key not in made:
+    if ("full", lowest) not in made:
         (length,) = graph.add_node("Shape", [MASK], "mask_length", start=1, end=2)
         one = graph.add_integers([1])
         (shape,) = graph.add_node("Concat", [one, one, length, one], "mask_shape", axis=0)
-        (mask,) = graph.add_node("Expand", [row, shape], "mask_full")
-        made[key] = mask
-    return made[key]
+        (made["full", lowest],) = graph.add_node("Expand", [row, shape], "mask_full")
+    return made["full", lowest]
