@@ -8,9 +8,15 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from tests.inference.conftest import TABLE, save_int8, save_model
-from trainer_ext.export.probe import draw_rows, row_lengths, special_tokens_around, write_probe
+from trainer_ext.export.probe import (
+    LENGTHS,
+    draw_rows,
+    row_lengths,
+    special_tokens_around,
+    write_probe,
+)
 from trainer_ext.inference.loading import load_single
-from trainer_ext.inference.probe import read_probe
+from trainer_ext.inference.probe import Probe, ProbeRow, read_probe
 from trainer_ext.inference.single import SinglePredictor
 
 
@@ -46,6 +52,13 @@ def test_rows_and_logits(tmp_path):
     for name, predictor in load_all(folder).items():
         if name != "pytorch":
             assert probe.check(predictor, name, every_row=True) is None
+
+
+def test_loading_runs_as_many_tokens_at_a_time_as_kernels_take(tmp_path):
+    """The row of 32 found AMX kernels that the shorter ones did not; the long ones would be felt on a cold start."""
+    rows = [ProbeRow("", [0] * length, {}) for length in LENGTHS]
+    loaded = Probe(tmp_path / "probe.json", rows, {}).rows_on_loading()
+    assert [len(row.input_ids) for row in loaded] == [3, 4, 6, 8, 16, 32]
 
 
 def shift_answers(predictor: SinglePredictor, shift: float, monkeypatch) -> None:

@@ -1,18 +1,21 @@
 """Which provider runs a file: the best there is, or the one asked for and no other, and never another in silence."""
 
 import logging
+from configparser import ConfigParser
 from itertools import combinations
 from pathlib import Path
 
 import onnxruntime as ort
 import pytest
+from packaging.requirements import Requirement
 
+from tests.conftest import ROOT
 from tests.inference.conftest import save_int8, save_model
 from trainer_ext.cli import predict
 from trainer_ext.errors import UserError
 from trainer_ext.inference import load_predictor, loading, proving
 from trainer_ext.inference.onnx_session import OnnxSession
-from trainer_ext.inference.providers import CHOICES, PROVIDERS, note_once, open_on
+from trainer_ext.inference.providers import CHOICES, PROVIDERS, note_once, open_on, too_old
 
 TENSORRT, CUDA, OPENVINO, CPU = PROVIDERS.values()
 AZURE = "AzureExecutionProvider"
@@ -115,6 +118,34 @@ def test_a_provider_that_fails_is_skipped(offered):
     offered(CUDA, CPU, failing=(CUDA, CPU))
     with pytest.raises(UserError, match="model.onnx cannot be loaded"):
         taken("auto")
+
+
+def test_an_onnxruntime_that_is_too_old_is_the_reason(offered, monkeypatch):
+    """In place of what it says itself of a file with newer operators, which is no help."""
+    offered(CPU, failing=(CPU,))
+    for version in ("1.22.1", "0.99.0"):
+        monkeypatch.setattr(ort, "__version__", version)
+        expected = f"^model.onnx cannot be loaded: onnxruntime {version} is older than 1.23: pip inst"
+        with pytest.raises(UserError, match=expected):
+            taken("cpu")
+    for version in ("1.23.0", "1.100.0.dev20270101", "2.0.0"):
+        monkeypatch.setattr(ort, "__version__", version)
+        with pytest.raises(UserError, match="cannot be loaded: CUDA failure 100"):
+            taken("cpu")
+
+
+@pytest.mark.parametrize("python, oldest", [("3.10", "1.23.0"), ("3.11", "1.25.0")])
+def test_the_package_asks_for_an_onnxruntime_that_loads_exports(python, oldest):
+    config = ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    found = []
+    for line in config["options"]["install_requires"].split("\n"):
+        if line.startswith("onnxruntime"):
+            requirement = Requirement(line)
+            if requirement.marker.evaluate({"python_version": python}):
+                found.append(str(requirement.specifier))
+    assert found == [f">={oldest.removesuffix('.0')}"]
+    assert too_old(oldest) == ""
 
 
 def test_auto_says_what_it_took_and_why(offered, capsys):

@@ -15,6 +15,8 @@ PROVIDERS = {
     "cpu": "CPUExecutionProvider",
 }
 CHOICES = ("auto", *PROVIDERS)
+# The oldest onnxruntime that knows the operator Attention of INT8 files. setup.cfg asks for a newer one where it can.
+OLDEST = (1, 23)
 # Each of these would compute float32 models in less than float32 where the hardware has it, and answer differently
 # than was proven: TF32 has 10 bits of mantissa, bfloat16 has 7.
 PROVIDER_OPTIONS: dict[str, dict[str, str]] = {
@@ -106,6 +108,15 @@ def why_not(name: str) -> str:
     return ""
 
 
+def too_old(version: str) -> str:
+    """Return what to do about an onnxruntime that cannot be expected to load an export; empty if it can."""
+    major, minor = version.split(".")[:2]
+    if (int(major), int(minor)) >= OLDEST:
+        return ""
+    oldest = ".".join(map(str, OLDEST))
+    return f"onnxruntime {version} is older than {oldest}: pip install -U onnxruntime"
+
+
 def open_session(path: Path, options: ort.SessionOptions, provider: str) -> ort.InferenceSession:
     """Load a file on a provider; `UserError` if that fails, or if onnxruntime takes another one instead."""
     wanted = PROVIDERS[provider]
@@ -117,7 +128,8 @@ def open_session(path: Path, options: ort.SessionOptions, provider: str) -> ort.
             provider_options=[PROVIDER_OPTIONS.get(provider, {})],
         )
     except Exception as error:  # onnxruntime raises its own types, one per cause
-        raise UserError(f"{path} cannot be loaded: {describe_error(error)}") from error
+        reason = too_old(ort.__version__) or describe_error(error)
+        raise UserError(f"{path} cannot be loaded: {reason}") from error
     # onnxruntime falls back to the CPU without an error when a provider's libraries cannot be loaded.
     if wanted not in session.get_providers():
         raise UserError(
