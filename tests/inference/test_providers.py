@@ -125,7 +125,9 @@ def test_an_onnxruntime_that_is_too_old_is_the_reason(offered, monkeypatch):
     offered(CPU, failing=(CPU,))
     for version in ("1.22.1", "0.99.0"):
         monkeypatch.setattr(ort, "__version__", version)
-        expected = f"^model.onnx cannot be loaded: onnxruntime {version} is older than 1.23: pip inst"
+        expected = (
+            f"^model.onnx cannot be loaded: onnxruntime {version} is older than 1.23: pip inst"
+        )
         with pytest.raises(UserError, match=expected):
             taken("cpu")
     for version in ("1.23.0", "1.100.0.dev20270101", "2.0.0"):
