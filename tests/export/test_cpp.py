@@ -9,12 +9,17 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
 from tests.conftest import ROOT
+from tests.families import save_plain, save_rows
 from tests.inference.conftest import TABLE, save_int8, save_model
+from trainer_ext.compatibility import TRANSFORMERS_5
+from trainer_ext.export.options import ExportOptions
 from trainer_ext.export.ort_format import save_ort_format
+from trainer_ext.export.run import export_model
 from trainer_ext.inference.onnx_session import OnnxSession
 
 HEADER = "onnxruntime_cxx_api.h"
@@ -97,6 +102,17 @@ def logits(program: Path, model: Path, folder: Path) -> np.ndarray:
     return np.array(rows, np.float32)
 
 
+def session_logits(path: Path) -> np.ndarray:
+    """(N, classes) as a session of ours has them, of `ROWS`."""
+    session = OnnxSession(path, 1)
+    found = []
+    for row in ROWS:
+        ids = np.array([row], np.int64)
+        outputs = session.run({"input_ids": ids, "attention_mask": np.ones_like(ids)})
+        found.append(outputs["logits"][0])
+    return np.array(found)
+
+
 def test_float_by_hand(program, models, tmp_path):
     expected = [TABLE[row].sum(axis=0) for row in ROWS]
     assert np.array_equal(logits(program, models / "model.onnx", tmp_path), expected)
@@ -105,13 +121,22 @@ def test_float_by_hand(program, models, tmp_path):
 @pytest.mark.parametrize("name", ["model_quantized.onnx", "model_quantized.ort"])
 def test_int8_as_python_has_it(program, models, tmp_path, name):
     """To the bit: the same library with the same settings."""
-    session = OnnxSession(models / "model_quantized.onnx", 1)
-    expected = []
-    for row in ROWS:
-        ids = np.array([row], np.int64)
-        outputs = session.run({"input_ids": ids, "attention_mask": np.ones_like(ids)})
-        expected.append(outputs["logits"][0])
+    expected = session_logits(models / "model_quantized.onnx")
     assert np.array_equal(logits(program, models / name, tmp_path), expected)
+
+
+def test_an_export_with_attention_as_one_operator(program, tmp_path):
+    """The file of an encoder, which is of opset 23, and the one prepared for this CPU."""
+    checkpoint = save_plain(tmp_path / "plain")
+    rows = save_rows(tmp_path / "rows.jsonl")
+    folder = tmp_path / "exported"
+    export_model(ExportOptions(checkpoint, folder, str(rows), max_metric_drop=100, also=("ort",)))
+    if not TRANSFORMERS_5:
+        graph = onnx.load(folder / "model_quantized.onnx").graph
+        assert "Attention" in {node.op_type for node in graph.node}
+    expected = session_logits(folder / "model_quantized.onnx")
+    for name in ("model_quantized.onnx", "model_quantized.ort"):
+        assert np.array_equal(logits(program, folder / name, tmp_path), expected)
 
 
 def test_what_cannot_be_run_is_an_error(program, models, tmp_path):

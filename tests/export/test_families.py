@@ -13,6 +13,7 @@ from trainer_ext.export.options import ExportOptions
 from trainer_ext.export.run import export_model
 from trainer_ext.files import read_json
 from trainer_ext.inference import load_predictor
+from trainer_ext.inference.onnx_session import session_options
 
 CHECKPOINTS = {"ours": save_ours, "plain": save_plain}
 NOT_IN_OPTIMUM = {"ernie"}
@@ -142,20 +143,28 @@ def test_an_architecture_of_plain_transformers_for_each_problem(problem, tmp_pat
 
 
 @needs["optimum"]
-def test_optimum_loads_the_export_of_an_architecture(rows, tmp_path):
+@pytest.mark.parametrize("layout, place", [("flat", {}), ("hub", {"subfolder": "onnx"})])
+def test_optimum_loads_the_export_of_an_architecture(layout, place, rows, tmp_path):
     """ORTModelForSequenceClassification and transformers' pipeline, with the names of the checkpoint."""
     from optimum.onnxruntime import ORTModelForSequenceClassification
     from transformers import AutoTokenizer, pipeline
 
     checkpoint = save_plain(tmp_path / "plain", "electra")
     out = tmp_path / "onnx"
-    export_model(ExportOptions(checkpoint, out, str(rows), max_metric_drop=100))
-    model = ORTModelForSequenceClassification.from_pretrained(out, file_name="model.onnx")
-    classify = pipeline(
-        "text-classification", model=model, tokenizer=AutoTokenizer.from_pretrained(out)
-    )
+    export_model(ExportOptions(checkpoint, out, str(rows), max_metric_drop=100, layout=layout))
+    model = ORTModelForSequenceClassification.from_pretrained(out, file_name="model.onnx", **place)
+    tokenizer = AutoTokenizer.from_pretrained(out)
+    classify = pipeline("text-classification", model=model, tokenizer=tokenizer)
     theirs = pipeline("text-classification", model=str(checkpoint))
     for text in some_texts(6):
         ours, expected = classify(text)[0], theirs(text)[0]
         assert ours["label"] == expected["label"]
         assert ours["score"] == pytest.approx(expected["score"], abs=1e-4)
+    # INT8, whose file is of opset 23: with our session's options it answers as ours.
+    int8 = ORTModelForSequenceClassification.from_pretrained(
+        out, file_name="model_quantized.onnx", session_options=session_options(1, True), **place
+    )
+    own = load_predictor(out, num_threads=1, file_name="model_quantized.onnx")
+    for text in some_texts(6):
+        logits = int8(**tokenizer(text, return_tensors="np")).logits
+        np.testing.assert_array_equal(logits, own.logits([text]))

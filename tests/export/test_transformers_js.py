@@ -11,9 +11,11 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from tests.conftest import CLASSES, FILLER, ROOT, run_ok
+from trainer_ext.compatibility import TRANSFORMERS_5
 from trainer_ext.inference import load_predictor
 from trainer_ext.inference.folder import read_tokenizer
 
@@ -75,6 +77,10 @@ def train_and_export(folder: Path, encoder: Path, *flags) -> Path:
     # The rows are few, so that one of them is points.
     export_flags = ("--max_metric_drop", "100", "--layout", "hub")
     run_ok("export.py", folder / "run", "--output_dir", exported, *export_flags)
+    if not TRANSFORMERS_5:
+        # An operator that onnxruntime-node and onnxruntime-web know since 1.23.
+        model = onnx.load(exported / "onnx/model_quantized.onnx")
+        assert "Attention" in {node.op_type for node in model.graph.node}
     return exported
 
 
