@@ -9,24 +9,33 @@ each, in these ways, which take turns:
 - `load_predictor` on the folder that `export.py` writes, with one caller, and with two.
 
 Figures are process CPU time, tokenising included, medians over rounds; two callers are compared by wall time. With
-`--pooling cls` the last layer is computed for the first token only.
+`--pooling cls` the last layer is computed for the first token only. The last line says how near `load_predictor` is to
+the floor (`benchmarks/floor.py`): the time of the matrix products alone, if all ran as fast as a large one.
 """
 
 import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import onnxruntime
 import torch
-from onnxruntime.quantization import quantize_dynamic
-from optimum.onnxruntime import ORTModelForSequenceClassification
+from floor import Rates, floor_ms, measure_rates
 from runs import run_script
-from tokenizers import Tokenizer
-from transformers import AutoModelForSequenceClassification
+from side_by_side import (
+    LENGTH,
+    Answer,
+    Inputs,
+    export_plain,
+    measure,
+    one_by_one,
+    run_plain,
+    take_evenly,
+    times_as_fast,
+)
+from transformers import AutoConfig, AutoModelForSequenceClassification
 
 import trainer_ext  # noqa: F401  (registers the model class with transformers and Optimum)
 from trainer_ext.data.io.answers import write_records
@@ -35,8 +44,6 @@ from trainer_ext.inference.hardware import instruction_set
 from trainer_ext.tables import table
 
 SHAPES = ("tinybert_4l", "tinybert_6l")
-LENGTH = 128
-Answer = Callable[[Sequence[str]], None]
 
 
 def build(shape: str, texts: Sequence[str], pooling: str, folder: Path) -> None:
@@ -57,44 +64,12 @@ def build(shape: str, texts: Sequence[str], pooling: str, folder: Path) -> None:
         *(folder / "checkpoint", "--output_dir", folder / "ours"),
         *("--eval_file", rows, "--max_metric_drop", "100"),
     )
-    plain = ORTModelForSequenceClassification.from_pretrained(folder / "checkpoint", export=True)
-    plain.save_pretrained(folder / "plain")
-    quantize_dynamic(folder / "plain/model.onnx", folder / "plain/model_quantized.onnx")
-
-
-class Inputs:
-    """Token ids and mask of a text, padded or not."""
-
-    def __init__(self, folder: Path, padded: bool):
-        self.tokenizer = Tokenizer.from_file(str(folder / "checkpoint/tokenizer.json"))
-        self.tokenizer.enable_truncation(LENGTH)
-        self.tokenizer.no_padding()
-        if padded:
-            self.tokenizer.enable_padding(length=LENGTH)
-
-    def __call__(self, text: str) -> dict[str, np.ndarray]:
-        encoding = self.tokenizer.encode(text)
-        return {
-            "input_ids": np.array([encoding.ids], np.int64),
-            "attention_mask": np.array([encoding.attention_mask], np.int64),
-            "token_type_ids": np.array([encoding.type_ids], np.int64),
-        }
+    export_plain(folder)
 
 
 def with_onnxruntime(folder: Path, padded: bool) -> Answer:
     """Return what answers with the plain INT8 file, with ONNX Runtime's own settings, on one thread."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(folder / "plain/model_quantized.onnx"), options)
-    names = [item.name for item in session.get_inputs()]
-    inputs = Inputs(folder, padded)
-
-    def answer(texts: Sequence[str]) -> None:
-        for text in texts:
-            arrays = inputs(text)
-            session.run(None, {name: arrays[name] for name in names})
-
-    return answer
+    return one_by_one(run_plain(folder, "model_quantized.onnx", padded))
 
 
 def with_torch(folder: Path) -> Answer:
@@ -124,30 +99,23 @@ def with_predictor(folder: Path, callers: int) -> Answer:
     return answer
 
 
-def measure(
-    ways: dict[str, Answer], texts: Sequence[str], rounds: int, clock: Callable[[], float]
-) -> dict[str, list[float]]:
-    """Return the milliseconds a text of each way, one value a round."""
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    for turn in range(rounds + 1):
-        for name, answer in ways.items():
-            start = clock()
-            answer(texts)
-            # The first round warms up.
-            if turn > 0:
-                times[name].append(1000 * (clock() - start) / len(texts))
-    return times
-
-
 def rows_of(times: dict[str, list[float]]) -> list[tuple[str, float, float, float, float]]:
     """Return a line for each way: its median time, and how many times as fast as the first it is in each round."""
     first = next(iter(times.values()))
     rows = []
     for name, values in times.items():
-        ratios = [base / value for base, value in zip(first, values, strict=True)]
-        median = statistics.median(values)
-        rows.append((name, median, statistics.median(ratios), min(ratios), max(ratios)))
+        rows.append((name, statistics.median(values), *times_as_fast(values, first)))
     return rows
+
+
+def floor_line(
+    folder: Path, lengths: Sequence[int], pooling: str, rates: Rates, spent: float
+) -> str:
+    """Return how much of the milliseconds `spent` on a text the floor is, and how the floor was found."""
+    config = AutoConfig.from_pretrained(folder / "checkpoint")
+    floor = floor_ms(config.encoder, lengths, pooling == "cls", rates)
+    measured = f"{rates.int8 / 1e9:.0f} GOPS in INT8, {rates.float32 / 1e9:.0f} GFLOP/s in float32"
+    return f"load_predictor at {floor / spent:.2f} of the floor: {floor:.2f} ms a text ({measured})"
 
 
 def main() -> None:
@@ -161,8 +129,8 @@ def main() -> None:
     args = parser.parse_args()
 
     texts = args.texts.read_text(encoding="utf-8").splitlines()
-    step = max(1, len(texts) // args.sample)
-    sample = texts[::step][: args.sample]
+    sample = take_evenly(texts, args.sample)
+    rates = measure_rates()
     print(f"{instruction_set()}, onnxruntime {onnxruntime.__version__}, torch {torch.__version__}")
     for shape in args.shapes:
         with tempfile.TemporaryDirectory() as scratch:
@@ -185,6 +153,8 @@ def main() -> None:
             headers = ("way", "ms a text", "times as fast", "least", "most")
             print(table(rows_of(by_cpu), headers, decimals=2))
             print(table(rows_of(by_wall), headers, decimals=2))
+            spent = statistics.median(by_cpu["load_predictor"])
+            print(floor_line(folder, lengths, args.pooling, rates, spent))
 
 
 if __name__ == "__main__":
