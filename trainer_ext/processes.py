@@ -13,10 +13,12 @@ from contextlib import (
     redirect_stderr,
     redirect_stdout,
 )
+from pathlib import Path
 from typing import TypeVar, cast
 
 import torch.distributed as dist
 
+import trainer_ext
 from trainer_ext.errors import RunError, UserError, explain
 
 Result = TypeVar("Result")
@@ -124,6 +126,14 @@ def quiet() -> Iterator[None]:
         redirect_stderr(nowhere),
     ):
         yield
+
+
+def environment_with_package() -> dict[str, str]:
+    """Return this process's environment for a child, in which this package can be imported."""
+    paths = [str(Path(trainer_ext.__file__).resolve().parent.parent)]
+    if os.environ.get("PYTHONPATH"):
+        paths.append(os.environ["PYTHONPATH"])
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def end_with_parent() -> None:

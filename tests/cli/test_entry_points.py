@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 from sklearn.metrics import f1_score
 
 from tests.conftest import ASPECTS, ROOT, run_ok, run_script
+from tests.export.test_benchmark import ALL, check_complete
 from tests.versions import needs_optimum
 from trainer_ext.arguments.precision import choose, look
 from trainer_ext.inference import load_predictor
@@ -32,7 +33,7 @@ def read_jsonl(path: Path) -> list[dict]:
 def topic_export(topic_checkpoint, topic_files, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("exports") / "topics"
     # thirty rows: one flipped label is three points
-    run_ok(
+    done = run_ok(
         "export.py",
         topic_checkpoint,
         "--output_dir",
@@ -42,6 +43,8 @@ def topic_export(topic_checkpoint, topic_files, tmp_path_factory) -> Path:
         "--benchmark",
         real=True,
     )
+    assert "topics, one text at a time, 1 thread (" in done.stdout
+    assert "plain_int8 (padded to 32)" in done.stdout and "benchmark: 100%" in done.stderr
     return folder
 
 
@@ -127,13 +130,24 @@ def test_the_export_is_proven(topic_export, topic_checkpoint):
         folder = topic_checkpoint if variant["name"] == "pytorch" else topic_export
         assert (folder / variant["file"]).stat().st_size == variant["bytes"]
         assert variant["latency_ms_p50"] > 0
-    assert {row["batch_size"] for row in report["latency"]} == {1, 8, 32}
     assert "x86_64" in report["instruction_set"] or report["instruction_set"]
     assert {"onnxruntime", "torch", "transformers"} <= set(report["versions"])
     assert not list(topic_export.parent.glob(".*")), "the staging folder is gone"
     probe = read_json(topic_export / "probe.json")
     assert len(probe["rows"]) == 6 and list(probe["tolerance"]) == ["onnx", "int8"]
     assert [len(row["logits"]["int8"]) for row in probe["rows"]] == [3] * 6
+
+
+def test_the_export_is_measured_beside_the_plain_ways(topic_export):
+    found = check_complete(topic_export, ALL, [16, 32])
+    assert found["notes"] == []
+    by_name = {variant["name"]: variant for variant in found["variants"]}
+    assert by_name["plain_int8"]["padded_to"] == 32 and by_name["int8"]["padded_to"] is None
+    assert by_name["int8"]["bytes"] < by_name["plain_onnx"]["bytes"]
+    assert by_name["pytorch"]["peak_memory_bytes"] > 2 * by_name["int8"]["peak_memory_bytes"]
+    report = read_json(topic_export / "export_report.json")
+    assert report["latency"] == [row for row in found["rows"] if row["threads"] == 1]
+    assert "benchmark" not in report
 
 
 def test_batch_and_length_are_dynamic_also_for_aspects(aspect_export, aspect_checkpoint):

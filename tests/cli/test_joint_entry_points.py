@@ -11,6 +11,7 @@ import pytest
 from transformers import AutoModelForSequenceClassification
 
 from tests.conftest import CLASSES, FILLER, run_ok, run_script
+from tests.export.test_benchmark import ALL, check_complete
 from trainer_ext.data.io.slot_files import read_slot_file
 from trainer_ext.data.joint import words_and_labels
 from trainer_ext.inference import load_predictor
@@ -206,6 +207,7 @@ def test_evaluation_of_a_checkpoint_and_of_the_export(
 
 
 def test_the_export_is_proven_on_both_heads(slu_checkpoint, slu_export, slu_files):
+    assert check_complete(slu_export, ALL, [11])["notes"] == []
     report = json.loads((slu_export / "export_report.json").read_text())
     assert (
         report["passed"]

@@ -11,14 +11,14 @@ from onnx import TensorProto, helper, numpy_helper
 from tests.versions import needs_optimum
 from trainer_ext.export import quantise as quantiser
 from trainer_ext.export.gate import Variant, choose, judge_int8, judge_onnx, run_variant
-from trainer_ext.export.latency import LatencyRow, latencies_ms, measure_latency
+from trainer_ext.export.latency import latencies_ms
 from trainer_ext.export.quantise import (
     Int8Setting,
     matmul_weights,
     only_errors_logged,
     quantise,
 )
-from trainer_ext.export.report import build_report, latency_table, report_table
+from trainer_ext.export.report import build_report, report_table
 from trainer_ext.tasks import TASKS, LabelSpace
 
 
@@ -284,27 +284,6 @@ def test_latencies_take_turns_over_the_same_batches():
     )
     assert [name for name, _ in calls[:4]] == ["a", "b", "b", "a"]
     assert all(one[1] == other[1] for one, other in zip(calls[::2], calls[1::2], strict=True))
-
-
-def test_latencies_of_each_batch_size_as_a_table():
-    """A row for each variant and size, each measured on batches of that size."""
-
-    class Fake:
-        batch_size = 0
-
-        def logits(self, texts):
-            assert len(texts) <= self.batch_size
-
-    rows = measure_latency({"onnx": Fake(), "int8": Fake()}, [f"text {k}" for k in range(9)])
-    assert [(row.variant, row.batch_size) for row in rows] == [
-        (name, size) for size in (1, 8, 32) for name in ("onnx", "int8")
-    ]
-    first, *_, last = latency_table(rows).splitlines()
-    assert first.split() == ["variant", "batch_size", "ms_p50", "ms_p95", "texts_per_second"]
-    assert last.split()[:2] == ["int8", "32"]
-    measured = [LatencyRow("onnx", 8, 5.0487, 6.5, 1584.6)]
-    *_, line = latency_table(measured).splitlines()
-    assert line.split() == ["onnx", "8", "5.05", "6.50", "1585"]
 
 
 def test_the_quantiser_leaves_the_root_logger_as_it_was():

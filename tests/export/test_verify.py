@@ -206,7 +206,7 @@ def test_the_command(folder):
     [
         (["--verify", "{folder}", "runs/x"], "are both given"),
         (["--verify", "{folder}", "--output_dir", "out"], "--output_dir has no effect"),
-        (["--verify", "{folder}", "--benchmark"], "--benchmark has no effect"),
+        (["--verify", "{folder}", "--also", "ort"], "--also has no effect"),
         (["--verify", "{folder}"], "no rows to verify"),
         (["--verify", "{folder}", "--encoding", "gb18030"], "has no effect without --eval_file"),
         (["--verify", "{folder}/nothing"], "is not an export"),

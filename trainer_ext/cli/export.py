@@ -23,10 +23,11 @@ from trainer_ext.tasks import TASKS
 from trainer_ext.tracking.artifacts.resolve import resolve_model
 
 if TYPE_CHECKING:
+    from trainer_ext.export.benchmark.results import Benchmark
     from trainer_ext.export.report import ExportReport
 
 # Flags that --verify takes no account of.
-ONLY_TO_EXPORT = ("output_dir", "exporter", "task", "benchmark", "skip", "also", "layout")
+ONLY_TO_EXPORT = ("output_dir", "exporter", "task", "skip", "also", "layout")
 
 
 @dataclass(kw_only=True)
@@ -75,7 +76,10 @@ class ExportFlags(FileOptions, CommandOptions):
         f"Largest drop of the metric allowed for INT8, in points ({DEFAULT_DROP}; of --verify: as exported).",
     )
     max_eval_samples: int | None = option(None, "Use only the first N rows of the file.", minimum=1)
-    benchmark: bool = option(False, "Add a latency table: batches of 1, 8 and 32.")
+    benchmark: bool = option(
+        False,
+        "Measure latency, throughput and memory beside PyTorch and plain exports; with --verify of that folder.",
+    )
     exporter: str = option(
         "auto",
         "What writes the ONNX file; auto: Optimum if it can, else torch.",
@@ -142,15 +146,15 @@ def export_options(flags: ExportFlags, model: Path) -> ExportOptions:
 
 def export_one(options: ExportOptions) -> int:
     """Export one checkpoint."""
-    from trainer_ext.export.report import latency_table, report_table
+    from trainer_ext.export.report import report_table
     from trainer_ext.export.run import export_model
 
     report = export_model(options)
     print(f"\n{report_table(report)}\n")
     print_int8(report)
     print_notes(report)
-    if report.latency:
-        print(f"{latency_table(report.latency)}\n")
+    if report.benchmark is not None:
+        print_benchmark(report.benchmark, options.output_dir)
         print(
             "The choice is for size, whatever the speed: INT8 if it is good, else ONNX, else PyTorch."
         )
@@ -171,6 +175,8 @@ def export_several(options: ExportOptions, members: list[Path]) -> int:
     print(f"\n{members_table(joint)}\n")
     for name, report in joint.models.items():
         print_notes(report, f"{name}: ")
+        if report.benchmark is not None:
+            print_benchmark(report.benchmark, options.output_dir / name)
     print(f"{verdict(joint.passed)}. Use {options.output_dir} (all models together)")
     # One that failed fails all: they answer together.
     return 0 if joint.passed else 1
@@ -207,7 +213,18 @@ def verify(flags: ExportFlags, folder: Path) -> int:
             f"({verification.instruction_set}), compared with {verification.reference}"
         )
         passed = passed and verification.passed
+    if flags.benchmark:
+        benchmark_again(folder, flags.trust_remote_code)
     return 0 if passed else 1
+
+
+def benchmark_again(folder: Path, trust_remote_code: bool) -> None:
+    """Measure an export, or each model of an exported folder of folds or seeds, on this machine."""
+    from trainer_ext.export.benchmark.run import benchmark_export
+    from trainer_ext.inference.members import members_of
+
+    for name in members_of(str(folder)):
+        print_benchmark(benchmark_export(Path(name), trust_remote_code), Path(name))
 
 
 def check_verify_flags(flags: ExportFlags) -> None:
@@ -237,6 +254,17 @@ def print_int8(report: "ExportReport") -> None:
         print(f"lost by INT8 in single metrics, the worst:\n{deltas_table(most)}\n")
     if report.how_sure is not None:
         print(f"how sure: {report.how_sure.words}")
+
+
+def print_benchmark(benchmark: "Benchmark", folder: Path) -> None:
+    """Print the times of single texts, and where the rest is."""
+    from trainer_ext.export.benchmark.results import benchmark_table
+
+    print(f"\n{folder.name}, one text at a time, 1 thread ({benchmark.instruction_set}):\n")
+    print(f"{benchmark_table(benchmark)}\n")
+    for note in benchmark.notes:
+        print(f"note: {note}")
+    print(f"All batches and threads: {folder / 'benchmark.json'}, drawn in benchmark.png")
 
 
 def print_notes(report: "ExportReport", of: str = "") -> None:

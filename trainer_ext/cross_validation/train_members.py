@@ -11,13 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import trainer_ext
 from trainer_ext.arguments.groups import Arguments
 from trainer_ext.cores import available_cores
 from trainer_ext.cross_validation.members import is_finished, member_flags, member_names
 from trainer_ext.errors import RunError, UserError
 from trainer_ext.files import read_json, write_text
-from trainer_ext.processes import PARENT
+from trainer_ext.processes import PARENT, environment_with_package
 from trainer_ext.tasks import TASKS
 from trainer_ext.tracking.artifacts.publish import put_if_missing
 
@@ -181,10 +180,8 @@ def child_environment(workers: int, gpu: str | None = None) -> dict[str, str]:
         workers: processes that run at the same time and share this one's cores.
         gpu: the only one that the child sees; None leaves the choice to it.
     """
-    paths = [str(Path(trainer_ext.__file__).resolve().parent.parent)]
-    if os.environ.get("PYTHONPATH"):
-        paths.append(os.environ["PYTHONPATH"])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+    environment = environment_with_package()
+    environment["PYTHONUNBUFFERED"] = "1"
     environment[PARENT] = str(os.getpid())
     if workers > 1:
         environment.setdefault("OMP_NUM_THREADS", str(max(1, available_cores() // workers)))

@@ -48,7 +48,8 @@ def export(
         text_column, label_columns: of `eval_file`; None: as in the training (a plain checkpoint: `text`, `label`).
         max_metric_drop: largest drop of the task's metric allowed for INT8, in points.
         max_eval_samples: use only the first rows; None: all.
-        benchmark: measure latencies for batches of 1, 8 and 32.
+        benchmark: measure latency, throughput and memory beside PyTorch and plain exports (`benchmark.json`, and
+            `report.benchmark`).
         exporter: what writes the ONNX file: `optimum`, `torch`, or `auto`, Optimum if it can.
         skip: stages and passes to leave out (docs/export.md lists them).
         also: optional stages to run.

@@ -25,7 +25,7 @@ class ExportOptions:
         eval_file: labelled rows for the gate; None: those the checkpoint was chosen on.
         max_metric_drop: largest drop of the task's metric allowed for INT8, in points.
         max_eval_samples: use only the first rows; None: all.
-        benchmark: measure latencies for batches of 1, 8 and 32.
+        benchmark: measure latency, throughput and memory beside PyTorch and plain exports (`benchmark.json`).
         layout: `flat`, or `hub`: the models in the folders that the Hub's tools read.
         trust_remote_code: run code shipped with the checkpoint.
         exporter: `optimum`, `torch` or `auto`.

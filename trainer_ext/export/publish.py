@@ -42,6 +42,8 @@ EXPORT_FILES = (
     "probe.json",
     "export_report.md",
     "export_report.png",
+    "benchmark.json",
+    "benchmark.png",
     *TOKENIZER_FILES,
 )
 # What prediction needs of one model, or (the weights of an ensemble) of several.

@@ -1,14 +1,14 @@
 """export_report.json and its tables."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from trainer_ext.export.benchmark.results import Benchmark
 from trainer_ext.export.certainty import Certainty
 from trainer_ext.export.deltas import Delta
 from trainer_ext.export.gate import INT8_TOLERANCE, ONNX_TOLERANCE, Variant, choose
-from trainer_ext.export.latency import LatencyRow
 from trainer_ext.export.stages import StageRecord
 from trainer_ext.inference.hardware import instruction_set
 from trainer_ext.tables import table
@@ -38,7 +38,7 @@ class ExportReport:
         frontier: INT8 with every setting that was tried, in order; the last good one need not be the chosen one.
         deltas: what the INT8 variant changes in each metric of the task, largest loss first.
         how_sure: how sure the verdict on INT8 is.
-        latency: for `benchmark`; None otherwise.
+        benchmark: for `--benchmark`; None otherwise. export_report.json has its rows of one thread, as `latency`.
     """
 
     passed: bool
@@ -58,7 +58,7 @@ class ExportReport:
     frontier: list[Variant] = field(default_factory=list)
     deltas: list[Delta] = field(default_factory=list)
     how_sure: Certainty | None = None
-    latency: list[LatencyRow] | None = None
+    benchmark: Benchmark | None = None
 
     def variant(self, name: str) -> Variant:
         """Return the variant called `name`; `KeyError` if there is none."""
@@ -78,9 +78,11 @@ class ExportReport:
     def to_dict(self) -> dict[str, Any]:
         """Return the content of export_report.json."""
         content = asdict(self)
-        # The key is there with --benchmark only, as in every report so far.
-        if self.latency is None:
-            del content["latency"]
+        del content["benchmark"]
+        # benchmark.json has all of it, also of other machines: `threads` of this report is 1.
+        if self.benchmark is not None:
+            rows = self.benchmark.rows_with(threads=self.threads)
+            content["latency"] = [asdict(row) for row in rows]
         # Of the settings tried, too, `chosen` is the one whose file is in the folder and answers.
         for variant in content["frontier"]:
             variant["chosen"] = self.is_chosen_setting(variant["name"], variant["setting"])
@@ -202,16 +204,6 @@ def variants_table(variants: Sequence[Variant], metric_name: str, chosen: str = 
         )
         rows.append(row)
     return table(rows, headers)
-
-
-def latency_table(rows: Sequence[LatencyRow]) -> str:
-    """Format the measurements of `benchmark`, one a line: hundredths of a millisecond, whole texts a second."""
-    headers = [spec.name for spec in fields(LatencyRow)]
-    lines = []
-    for row in rows:
-        whole = replace(row, texts_per_second=round(row.texts_per_second))
-        lines.append(astuple(whole))
-    return table(lines, headers, decimals=2)
 
 
 def members_table(joint: MembersReport) -> str:

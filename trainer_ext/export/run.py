@@ -7,14 +7,16 @@ from tempfile import TemporaryDirectory
 
 from transformers import PreTrainedModel
 
+from trainer_ext import errors
 from trainer_ext.errors import UserError
 from trainer_ext.export import gate
+from trainer_ext.export.benchmark.run import benchmark_export
 from trainer_ext.export.certainty import how_sure
 from trainer_ext.export.eval_rows import EvalRows, evaluation_rows
 from trainer_ext.export.frontier import markdown
 from trainer_ext.export.graph import fuse_for_runtime, optimise_graph
 from trainer_ext.export.int8 import Int8Choice, Int8Gate
-from trainer_ext.export.latency import THREADS, measure_latency
+from trainer_ext.export.latency import THREADS
 from trainer_ext.export.layout import arrange, notes_on
 from trainer_ext.export.optional import optional_variants
 from trainer_ext.export.options import ExportOptions
@@ -69,7 +71,16 @@ def export_model(options: ExportOptions, replaced: Sequence[Path] = ()) -> Expor
         report.notes += notes_on(stage, options.layout)
         write_report(stage, report)
         publish(stage, options.output_dir, replaced)
+    if options.benchmark:
+        add_benchmark(options, report)
     return report
+
+
+def add_benchmark(options: ExportOptions, report: ExportReport) -> None:
+    """Measure the files where they are now, and write the report again."""
+    with errors.stage("while benchmarking (the export is complete)"):
+        report.benchmark = benchmark_export(options.output_dir, options.trust_remote_code)
+    write_json(options.output_dir / "export_report.json", report.to_dict())
 
 
 def fill_stage(
@@ -169,8 +180,6 @@ def fill_stage(
             f"the model answers {same_answer} for all {len(rows.texts)} rows, "
             "whose labels differ: has it learnt?"
         )
-    if options.benchmark:
-        report.latency = measure_latency(predictors, rows.texts)
     return report
 
 

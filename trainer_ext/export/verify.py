@@ -24,9 +24,10 @@ from trainer_ext.export.float16 import judge_float16
 from trainer_ext.export.latency import THREADS
 from trainer_ext.export.options import DEFAULT_DROP, ExportOptions
 from trainer_ext.export.ort_format import judge_ort_format
+from trainer_ext.export.recorded import recorded_checkpoint
 from trainer_ext.export.report import library_versions
 from trainer_ext.export.texts import Texts, unlabelled_texts
-from trainer_ext.files import file_sha256, read_json, write_json
+from trainer_ext.files import read_json, write_json
 from trainer_ext.inference.folder import REPORT, WEIGHTS, read_pipeline
 from trainer_ext.inference.hardware import instruction_set
 from trainer_ext.inference.layout import find_file
@@ -214,15 +215,12 @@ class Verifier:
 
     def load_checkpoint(self) -> SinglePredictor | None:
         """Return the checkpoint that was exported; None (and a note) if it is not there, or not the same any more."""
-        recorded = self.report.get("checkpoint")
-        if not recorded or not (Path(recorded) / WEIGHTS).is_file():
-            self.notes.append("the checkpoint is not here: model.onnx stands in for it")
-            return None
-        if file_sha256(Path(recorded) / WEIGHTS) != self.report.get("checkpoint_sha256"):
-            self.notes.append("the checkpoint has changed since: model.onnx stands in for it")
+        folder, why = recorded_checkpoint(self.report)
+        if folder is None:
+            self.notes.append(f"{why}: model.onnx stands in for it")
             return None
         trusted = self.options.trust_remote_code
-        return load_single(recorded, THREADS, "cpu", file_name=WEIGHTS, trust_remote_code=trusted)
+        return load_single(folder, THREADS, "cpu", file_name=WEIGHTS, trust_remote_code=trusted)
 
     def load_any(self) -> SinglePredictor:
         """Return a predictor that tells how rows are read: of the first file that can be loaded."""

@@ -78,10 +78,14 @@ class SinglePredictor(Predictor):
         Raises:
             UserError: if the head does not belong to the labels of the config.
         """
-        row = Tokens(list(ids), [0] * len(ids))
-        (arrays,) = self._run([row], [[0]])
+        (arrays,) = self.run_rows([ids])
         self._check_shape(arrays)
         return arrays
+
+    def run_rows(self, rows: Sequence[Sequence[int]]) -> list[Arrays]:
+        """Return the session's arrays (B, ...) of each run for rows of token ids, in as many runs as for texts."""
+        texts = [Tokens(list(ids), [0] * len(ids)) for ids in rows]
+        return self._run(texts, self._make_batches(texts))
 
     def _marker_ids(self, marker: str) -> list[int]:
         ids: list[int] = self.tokenizer.encode(marker, add_special_tokens=False).ids
