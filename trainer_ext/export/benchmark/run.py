@@ -28,7 +28,7 @@ BENCHMARK = "benchmark.json"
 PICTURE = "benchmark.png"
 
 WARM_UP = 2  # rounds; the first runs of a shape allocate memory and fill caches
-MOST_ROUNDS = 100  # of each length and batch
+MOST_ROUNDS = 50  # of each length and batch
 FEWEST_ROUNDS = 5
 FEWEST_LONG_ROUNDS = 2
 # For each variant: rounds end after so long if there were enough of them ...
