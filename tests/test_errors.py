@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,9 @@ def test_user_error(capsys):
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), 1, "out of memory while saving: CUDA out"),
         (ValueError("a\n  b\x1b[31m"), 1, "ValueError while saving: a b\\x1b[31m (traceback: "),
         (RuntimeError("Caught\nTraceback (most recent call last):\n  x\nKey: 'k'"), 1, "RuntimeError while saving: K"),
+        (ModuleNotFoundError("No module named 'datasets'", name="datasets"), 1, "datasets is not installed while sa"),
+        (PackageNotFoundError("transformers"), 1, "transformers is not installed while saving: pip install -e ."),
+        (ModuleNotFoundError("No module named 'torch.x'", name="torch.x"), 1, "ModuleNotFoundError while saving: No"),
         (UserError("row 3:\nbad"), 2, "row 3: bad"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,

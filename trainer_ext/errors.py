@@ -248,8 +248,23 @@ def explain(error: BaseException) -> tuple[str, int]:
         where = f"{error.filename}: " if error.filename is not None else ""
         status = 2 if error.errno in WRONG_PATH else 1
         return one_line(f"{where}{error.strerror}{doing}"), status
+    package = missing_package(error)
+    if package:
+        needed = "pip install -e . brings what training, export and scoring need"
+        return f"{package} is not installed{doing}: {needed}", 1
     message = f"{type(error).__name__}{doing}: {message_of(error)}{where_to_look(error)}"
     return message, 1
+
+
+def missing_package(error: BaseException) -> str:
+    """Return the name of a package that is not installed, empty if an error is about anything else."""
+    if not isinstance(error, ModuleNotFoundError):
+        return ""
+    name = error.name or ""
+    # The package of a module with a dot is there, and lacks a part that it had or will have in another version.
+    if "." in name:
+        return ""
+    return name
 
 
 def causes(error: BaseException) -> list[BaseException]:
