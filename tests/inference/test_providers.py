@@ -192,7 +192,7 @@ def test_the_provider_in_use_is_named(tiny_model, tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         note_once.cache_clear()
         assert load_predictor(folder).description == "model_quantized.onnx on cpu"
-    assert "provider cpu: dynamic INT8 runs on no other" in caplog.text
+    assert "provider cpu: dynamic INT8 runs on CPUs only" in caplog.text
     assert OnnxSession(folder / "model.onnx", provider="cpu").provider == "cpu"
 
 

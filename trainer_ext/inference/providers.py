@@ -50,7 +50,7 @@ def open_on(
     """
     check_provider(provider)
     if dynamic_int8 and provider == "auto":
-        note_once("provider cpu: dynamic INT8 runs on no other")
+        note_once("provider cpu: dynamic INT8 runs on CPUs only")
         provider = "cpu"
     if dynamic_int8 and provider != "cpu":
         raise UserError(
