@@ -13,7 +13,9 @@ help:  ## show this help
 
 venv: $(VENV)/.installed  ## the environment, with the versions in constraints.txt
 
-$(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
+NATIVE := setup.py $(wildcard trainer_ext/inference/native/*.[ch])
+
+$(VENV)/.installed: setup.cfg pyproject.toml constraints.txt $(NATIVE)
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; assert (3, 10) <= v <= (3, 12), f"Python 3.10 to 3.12 is needed, not {v}: make PYTHON=python3.11"'
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt setuptools wheel torch
@@ -47,7 +49,7 @@ test-cpp: venv  ## examples/cpp, compiled, answers as we do (needs g++; apt brin
 test-v5: $(VENV5)/.installed  ## the test suite with transformers 5 and without Optimum, in .venv-v5
 	OMP_NUM_THREADS=1 $(VENV5)/bin/python -m pytest -m 'not slow' -n auto --dist loadfile
 
-$(VENV5)/.installed: setup.cfg pyproject.toml constraints-v5.txt
+$(VENV5)/.installed: setup.cfg pyproject.toml constraints-v5.txt $(NATIVE)
 	test -x $(VENV5)/bin/python || $(PYTHON) -m venv $(VENV5)
 	$(VENV5)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-v5.txt setuptools wheel torch
 	$(VENV5)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-v5.txt --no-build-isolation -e '.[onnx,test,bench]'
@@ -64,4 +66,4 @@ lint: venv  ## ruff and mypy
 	$(VENV)/bin/mypy
 
 clean:  ## remove the environment and the outputs
-	rm -rf $(VENV) $(VENV5) outputs wandb *.egg-info
+	rm -rf $(VENV) $(VENV5) outputs wandb build *.egg-info trainer_ext/inference/native/*.so

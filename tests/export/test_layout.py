@@ -83,11 +83,11 @@ def test_what_lies_where(tmp_path):
 def test_weights_beside_the_graph_and_other_formats_move_along(tmp_path):
     """A model over 2 GB has its weights in a second file, found by its name beside the first."""
     names = ["model.onnx", "model.onnx_data", "model_fp16.onnx", "model_quantized.ort"]
-    names += ["required_operators.config", "openvino_model.xml", "openvino_model.bin"]
+    names += ["required_operators.config"]
     for name in [*names, "config.json", "tokenizer.json", "vocab.txt"]:
         (tmp_path / name).write_text(name)
     arrange(tmp_path, [], "hub")
-    expected = [f"onnx/{name}" for name in names[:5]] + [f"openvino/{name}" for name in names[5:]]
+    expected = [f"onnx/{name}" for name in names]
     assert files_of(tmp_path) == sorted([*expected, "config.json", "tokenizer.json", "vocab.txt"])
     assert (tmp_path / "onnx/model.onnx_data").read_text() == "model.onnx_data"
 

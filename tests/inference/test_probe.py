@@ -96,7 +96,7 @@ def test_error_and_ignore(folder, capsys):
     assert "they are given all the same (--on_mismatch ignore)" in capsys.readouterr().err
     with pytest.raises(UserError, match="on_mismatch 'no' is not one of float, error, ignore"):
         load_predictor(folder, on_mismatch="no")
-    with pytest.raises(UserError, match="runtime 'tf' is not one of onnx, openvino"):
+    with pytest.raises(UserError, match="runtime 'tf' is not one of auto, native, onnx"):
         load_predictor(folder, runtime="tf")
 
 

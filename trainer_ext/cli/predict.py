@@ -50,7 +50,7 @@ logger = logging.getLogger(__name__)
 WAYS = ("mean", "logits", "vote", "weighted")
 # As inference/providers.py, inference/loading.py and inference/proving.py have them.
 PROVIDERS = ("auto", "tensorrt", "cuda", "openvino", "cpu")
-RUNTIMES = ("onnx", "openvino")
+RUNTIMES = ("auto", "native", "onnx")
 ON_MISMATCH = ("float", "error", "ignore")
 # A table on the screen has columns of its own, and takes no account of these.
 OUTPUT_FLAGS = ("keep_columns", "no_text", "labels_only", "submission_format")
@@ -89,7 +89,9 @@ class ModelOptions:
         "auto", "Where ONNX Runtime runs; auto: the first that is there.", choices=PROVIDERS
     )
     runtime: str = option(
-        "onnx", "openvino runs the export's openvino_model.xml.", choices=RUNTIMES
+        "auto",
+        "What runs an export's INT8 file; auto: native if it can, else ONNX Runtime.",
+        choices=RUNTIMES,
     )
     on_mismatch: str = option(
         "float",
@@ -99,7 +101,7 @@ class ModelOptions:
     num_threads: int | None = option(
         None, "Threads; by default as many as the cores that this process may use.", minimum=1
     )
-    batch_size: int = option(8, "Rows in one run; INT8 on a CPU runs one.", minimum=1)
+    batch_size: int = option(8, "Rows in one run; INT8 in ONNX Runtime takes one.", minimum=1)
     trust_remote_code: bool = option(False, "Run code shipped with a checkpoint.")
     task: str | None = option(
         None,

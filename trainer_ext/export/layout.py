@@ -7,7 +7,7 @@ from pathlib import Path
 from trainer_ext.export.gate import Variant
 from trainer_ext.export.options import LAYOUTS
 from trainer_ext.files import read_json
-from trainer_ext.inference.layout import ONNX_FOLDER, OPENVINO_FOLDER
+from trainer_ext.inference.layout import ONNX_FOLDER
 
 FLAT, HUB = LAYOUTS
 # Of the file names that belong below the folder of a model in the layout `hub`. Weights outside the graph
@@ -17,7 +17,6 @@ PLACES = {
     "*.onnx_data": ONNX_FOLDER,
     "*.ort": ONNX_FOLDER,
     "*.config": ONNX_FOLDER,
-    "openvino_*": OPENVINO_FOLDER,
 }
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from trainer_ext.inference.layout import HUB_FOLDERS
+from trainer_ext.inference.layout import HUB_FOLDERS, NATIVE_FOLDER
 
 # Prediction refuses a folder without it: removed first, written last.
 LAST_FILE = "config.json"
@@ -32,14 +32,14 @@ MODEL_FILES = (
     "model_quantized.ort",
     "required_operators.config",
     "required_operators_and_types.config",
-    "openvino_model.xml",
-    "openvino_model.bin",
 )
 EXPORT_FILES = (
     *MODEL_FILES,
     *(f"{below}/{name}" for below in HUB_FOLDERS for name in MODEL_FILES),
     "export_report.json",
     "probe.json",
+    f"{NATIVE_FOLDER}/encoder.json",
+    f"{NATIVE_FOLDER}/head.onnx",
     "export_report.md",
     "export_report.png",
     "benchmark.json",
@@ -70,7 +70,7 @@ def publish(stage: Path, folder: Path, replaced: Iterable[Path] = ()) -> None:
     for name in sorted(names - {LAST_FILE}):
         (folder / name).parent.mkdir(exist_ok=True)
         os.replace(stage / name, folder / name)
-    for below in HUB_FOLDERS:
+    for below in (*HUB_FOLDERS, NATIVE_FOLDER):
         # One that holds files of others stays.
         with suppress(OSError):
             (folder / below).rmdir()

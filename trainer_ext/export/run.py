@@ -18,6 +18,7 @@ from trainer_ext.export.graph import fuse_for_runtime, optimise_graph
 from trainer_ext.export.int8 import Int8Choice, Int8Gate
 from trainer_ext.export.latency import THREADS
 from trainer_ext.export.layout import arrange, notes_on
+from trainer_ext.export.native import write_proven
 from trainer_ext.export.optional import optional_variants
 from trainer_ext.export.options import ExportOptions
 from trainer_ext.export.picture import export_picture
@@ -160,6 +161,12 @@ def fill_stage(
     for variant, predictor in optional:
         predictors[variant.name] = predictor
     write_probe(stage, predictors)
+    if int8 is not None and stages.wanted("native"):
+        with stages.run("native") as record:
+            served = write_proven(stage, int8, rows, reference)
+            record.details = served.details
+            # Its time is that of what will answer.
+            predictors["int8"] = served.predictor
     gate.add_latencies([*variants, *(variant for variant, _ in optional)], predictors, rows.texts)
     report = build_report(
         variants, task.default_metric, len(rows.texts), options.max_metric_drop, THREADS

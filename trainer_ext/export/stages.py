@@ -14,7 +14,7 @@ from typing import Any
 from trainer_ext.errors import UserError, did_you_mean
 
 # In their order. `onnx` comes before them all, and is what they are made of.
-DEFAULT_STAGES = ("graph", "int8")
+DEFAULT_STAGES = ("graph", "int8", "native")
 OPTIONAL_STAGES = ("fp16", "ort")
 # Changes within a stage that can be left out one by one.
 GRAPH_PASSES: tuple[str, ...] = (

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-# transformers.js and Optimum look for model files here, sentence-transformers and OpenVINO's integration there.
+# transformers.js and Optimum look for model files here.
 ONNX_FOLDER = "onnx"
-OPENVINO_FOLDER = "openvino"
-HUB_FOLDERS = (ONNX_FOLDER, OPENVINO_FOLDER)
+HUB_FOLDERS = (ONNX_FOLDER,)
+# What the native runtime needs beside the INT8 file, in either layout.
+NATIVE_FOLDER = "native"
 
 
 def find_file(folder: Path, name: str) -> Path:

@@ -20,19 +20,18 @@ from trainer_ext.inference.folder import (
 )
 from trainer_ext.inference.members import expand_braces, members_of
 from trainer_ext.inference.memory import free_memory, model_size
+from trainer_ext.inference.native import open_native
 from trainer_ext.inference.onnx_session import OnnxSession
 from trainer_ext.inference.ort_format import prepared_file
 from trainer_ext.inference.predictor import Predictor
 from trainer_ext.inference.providers import check_provider
-from trainer_ext.inference.proving import ON_MISMATCH, load_proven
+from trainer_ext.inference.proving import ON_MISMATCH, accept_native, load_proven
 from trainer_ext.inference.session import Session
 from trainer_ext.inference.single import SinglePredictor
 
 ModelName = str | os.PathLike[str]
-# What each runtime runs of a folder; None: what its export report chose.
-RUNTIMES: dict[str, str | None] = {"onnx": None, "openvino": "openvino_model.xml"}
-OPENVINO_SUFFIX = ".xml"
-EXPORTED_SUFFIXES = (".onnx", ".ort", OPENVINO_SUFFIX)
+RUNTIMES = ("auto", "native", "onnx")
+EXPORTED_SUFFIXES = (".onnx", ".ort")
 
 
 def load_predictor(
@@ -45,7 +44,7 @@ def load_predictor(
     memory: int | None = None,
     trust_remote_code: bool = False,
     task: str | None = None,
-    runtime: str = "onnx",
+    runtime: str = "auto",
     on_mismatch: str = "float",
 ) -> Predictor:
     """Load a checkpoint, an ONNX folder, a folder of folds or seeds, or a list of any of these.
@@ -65,7 +64,8 @@ def load_predictor(
             window of rows. None: half of what is free.
         trust_remote_code: whether code that a checkpoint brings may be run.
         task: what a checkpoint of plain transformers predicts, if its config.json does not say.
-        runtime: onnx, or openvino for the export's openvino_model.xml.
+        runtime: what runs an INT8 file: native (compiled for this CPU), onnx (ONNX Runtime), or auto: native where the
+            export and the CPU allow it.
         on_mismatch: if an export answers its probe rows otherwise on this machine than was proven: float (answer with
             its float model, and say so), error, or ignore (say so only).
 
@@ -143,10 +143,6 @@ def check_arguments(
     check_provider(provider)
     if runtime not in RUNTIMES:
         raise UserError(f"runtime {runtime!r} is not one of {', '.join(RUNTIMES)}")
-    if file_name and runtime == "openvino" and not file_name.endswith(OPENVINO_SUFFIX):
-        raise UserError(
-            f"runtime openvino runs {OPENVINO_SUFFIX} files, but file_name is {file_name}"
-        )
     if on_mismatch not in ON_MISMATCH:
         raise UserError(f"on_mismatch {on_mismatch!r} is not one of {', '.join(ON_MISMATCH)}")
 
@@ -180,7 +176,7 @@ def load_single(
     file_name: str | None = None,
     trust_remote_code: bool = False,
     task: str | None = None,
-    runtime: str = "onnx",
+    runtime: str = "auto",
     on_mismatch: str = "float",
 ) -> SinglePredictor:
     """Load one checkpoint or export.
@@ -190,7 +186,7 @@ def load_single(
         num_threads: None: the cores this process may use.
         provider: as for `load_predictor`.
         batch_size: rows in one run.
-        file_name: which file of an export; None: that of the runtime.
+        file_name: which file of an export; None: the one its report chose.
         trust_remote_code: whether code that a checkpoint brings may be run.
         task: what a checkpoint of plain transformers predicts, if its config.json does not say.
         runtime: one of `RUNTIMES`.
@@ -201,7 +197,7 @@ def load_single(
     """
     folder = Path(path)
     pipeline = read_pipeline(folder, task)
-    file = model_file(folder, file_name or RUNTIMES[runtime])
+    file = model_file(folder, file_name)
     if file.suffix not in EXPORTED_SUFFIXES:
         from trainer_ext.modeling.session import TorchSession  # an export needs no torch
 
@@ -209,26 +205,26 @@ def load_single(
         checkpoint = SinglePredictor(session, checkpoint_tokenizer(folder), pipeline, batch_size)
         checkpoint.files = files_of(folder, session.file_name)
         return checkpoint
-    if not file_name:
-        file = prepared_file(file, read_report(folder))
     tokenizer = read_tokenizer(folder)
 
-    def load(file: Path, own_provider: str | None) -> SinglePredictor:
-        session = open_exported(file, num_threads, own_provider or provider)
+    def predictor_of(session: Session) -> SinglePredictor:
         predictor = SinglePredictor(session, tokenizer, pipeline, batch_size)
         predictor.files = files_of(folder, session.file_name)
         return predictor
 
+    def load(file: Path, own_provider: str | None) -> SinglePredictor:
+        dynamic_int8 = recorded_dynamic_int8(file)
+        return predictor_of(OnnxSession(file, num_threads, own_provider or provider, dynamic_int8))
+
+    if runtime != "onnx":
+        native = open_native(file, num_threads, provider, is_needed=runtime == "native")
+        if native is not None:
+            proven = accept_native(folder, file, predictor_of(native), runtime == "native")
+            if proven is not None:
+                return proven
+    if not file_name:
+        file = prepared_file(file, read_report(folder))
     return load_proven(folder, file, load, on_mismatch)
-
-
-def open_exported(file: Path, num_threads: int | None, provider: str) -> Session:
-    """Open a file of an export with the runtime that its ending asks for."""
-    if file.suffix == OPENVINO_SUFFIX:
-        from trainer_ext.inference.openvino_session import OpenvinoSession  # an optional library
-
-        return OpenvinoSession(file, num_threads, provider)
-    return OnnxSession(file, num_threads, provider, recorded_dynamic_int8(file))
 
 
 def checkpoint_tokenizer(folder: Path) -> Tokenizer:

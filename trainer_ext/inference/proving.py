@@ -4,7 +4,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from trainer_ext.errors import UserError
-from trainer_ext.inference.folder import read_report, warn_of_other_machine, warn_once
+from trainer_ext.inference.folder import (
+    note_once,
+    read_report,
+    warn_of_other_machine,
+    warn_once,
+)
 from trainer_ext.inference.hardware import instruction_set
 from trainer_ext.inference.layout import find_file, name_in_report
 from trainer_ext.inference.probe import Mismatch, Probe, read_probe
@@ -19,7 +24,6 @@ VARIANTS = {
     "model_quantized.onnx": "int8",
     "model_fp16.onnx": "fp16",
     "model.ort": "ort",
-    "openvino_model.xml": "openvino",
 }
 
 # From a file, and a provider or None for the one that was asked for.
@@ -59,6 +63,34 @@ def load_proven(folder: Path, file: Path, load: Load, on_mismatch: str) -> Singl
         raise UserError(f"{finding}, and there is no float model that answers as proven")
     warn_once(f"{finding}; the float model answers instead ({loaded.description})")
     return loaded
+
+
+def accept_native(
+    folder: Path, file: Path, predictor: SinglePredictor, is_needed: bool
+) -> SinglePredictor | None:
+    """Return the native runtime's predictor if it answers the probe rows as was proven; else None, and a note.
+
+    Args:
+        folder: of the export; one without a probe is taken unchecked.
+        file: the INT8 file.
+        predictor: of the native runtime.
+        is_needed: whether the user asked for no other runtime.
+
+    Raises:
+        UserError: if it does not, and `is_needed`, or if the probe is damaged.
+    """
+    probe = read_probe(folder)
+    variant = variant_of(folder, file)
+    if probe is None or not probe.covers(variant):
+        return predictor
+    mismatch = probe.check(predictor, variant)
+    if mismatch is None:
+        return predictor
+    finding = describe(folder, predictor, mismatch)
+    if is_needed:
+        raise UserError(f"{finding}; --runtime auto takes ONNX Runtime instead")
+    note_once(f"{finding}; ONNX Runtime runs it instead")
+    return None
 
 
 def load_float(

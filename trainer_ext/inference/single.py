@@ -49,8 +49,10 @@ class SinglePredictor(Predictor):
 
     @property
     def description(self) -> str:
-        """Return the file and the provider it runs on."""
-        return f"{self.session.file_name} on {self.session.provider}"
+        """Return the file, the provider it runs on, and what runs it if that is not ONNX Runtime or torch."""
+        target = getattr(self.session, "target", "")
+        runtime = f" (native, {target})" if target else ""
+        return f"{self.session.file_name} on {self.session.provider}{runtime}"
 
     def outputs(self, items: Sequence[Any]) -> list[Any]:
         """Return the task's output for each prepared item, in order.

@@ -1,0 +1,184 @@
+"""Write what the native runtime needs beside an INT8 file: the places of the encoder's weights, and the head."""
+
+import mmap
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto
+
+from trainer_ext.export.graph.onnx_graph import Graph, load_graph
+from trainer_ext.export.int8_weights import is_pair_safe
+from trainer_ext.export.native.embeddings import Table
+from trainer_ext.export.native.functions import NotRecognised, part_of
+from trainer_ext.export.native.pattern import Encoder, Layer, Linear, Norm, find_encoder
+from trainer_ext.files import write_json
+from trainer_ext.inference.layout import NATIVE_FOLDER
+from trainer_ext.inference.native.plan import FORMAT, HEAD, PLAN, TYPES
+
+Place = dict[str, Any]
+
+
+class Places:
+    """Where the constants of a graph are in its file.
+
+    Args:
+        graph: as read from the file.
+        content: of the file.
+    """
+
+    def __init__(self, graph: Graph, content: mmap.mmap):
+        self._graph = graph
+        self._content = content
+
+    def of(self, name: str) -> Place:
+        """Return the place of a constant, or raise `NotRecognised` if it is not there as plain bytes."""
+        array = self._graph.array(name)
+        if array is None or str(array.dtype) not in TYPES or not array.size:
+            raise NotRecognised(f"{name} is not a constant of 8-bit integers or floats")
+        # Equal bytes elsewhere are as good.
+        offset = self._content.find(array.tobytes())
+        if offset < 0:
+            raise NotRecognised(f"{name} is not in the file as plain bytes")
+        return {"offset": offset, "type": str(array.dtype), "shape": list(array.shape)}
+
+    def of_linear(self, linear: Linear | None) -> dict[str, Place | None] | None:
+        """Return the places of a product's constants."""
+        if linear is None:
+            return None
+        return {
+            "weights": self.of(linear.weights),
+            "scales": self.of(linear.scales),
+            "bias": self.of(linear.bias) if linear.bias else None,
+        }
+
+    def of_norm(self, norm: Norm) -> dict[str, Place]:
+        """Return the places of a normalisation's constants."""
+        return {"weight": self.of(norm.weight), "bias": self.of(norm.bias)}
+
+    def of_table(self, table: Table) -> dict[str, Any]:
+        """Return the places of a table's rows, and what picks them."""
+        rows = self.of(table.rows)
+        # A vector is a table of one row.
+        rows["shape"] = [int(np.prod(rows["shape"][:-1])), rows["shape"][-1]]
+        return {
+            "rows": rows,
+            "scales": self.of(table.scales) if table.scales else None,
+            "row_of": table.row_of,
+            "offset": table.offset,
+        }
+
+
+def write_native(file: Path) -> int:
+    """Write `native/` beside an INT8 file whose encoder is recognised.
+
+    Args:
+        file: the ONNX file.
+
+    Returns:
+        How many layers the encoder has.
+
+    Raises:
+        NotRecognised: if the graph is not of the known form; nothing is written then.
+    """
+    if file.with_name(f"{file.name}_data").exists():
+        raise NotRecognised("the weights are in a file of their own")
+    graph = load_graph(file)
+    encoder = find_encoder(graph)
+    head = head_of(graph, encoder)
+    with open(file, "rb") as opened:
+        content = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+        with content:
+            plan = plan_of(graph, encoder, Places(graph, content))
+    folder = file.parent / NATIVE_FOLDER
+    folder.mkdir()
+    onnx.save(head, folder / HEAD)
+    write_json(
+        folder / PLAN, {"format": FORMAT, "file": file.name, "bytes": file.stat().st_size, **plan}
+    )
+    return len(encoder.layers)
+
+
+def plan_of(graph: Graph, encoder: Encoder, places: Places) -> dict[str, Any]:
+    """Return the content of encoder.json but for what names the file."""
+    first = encoder.layers[0]
+    depth, inner = graph.initializers[first.inner.weights].dims
+    layers = []
+    for layer in encoder.layers:
+        check_sizes(graph, layer, depth, inner)
+        layers.append(
+            {
+                "joined": places.of_linear(layer.joined),
+                "query": places.of_linear(layer.query),
+                "output": places.of_linear(layer.output),
+                "inner": places.of_linear(layer.inner),
+                "outer": places.of_linear(layer.outer),
+                "attention_norm": places.of_norm(layer.attention_norm),
+                "output_norm": places.of_norm(layer.output_norm),
+            }
+        )
+    return {
+        "hidden": depth,
+        "heads": first.heads,
+        "inner": inner,
+        "epsilon": encoder.embedding_norm.epsilon,
+        "attention_scale": first.scale or (depth // first.heads) ** -0.5,
+        "is_pair_safe": all(map(is_pair_safe, weights_of(graph, encoder))),
+        "output": encoder.output,
+        "tables": [places.of_table(table) for table in encoder.tables],
+        "embedding_norm": places.of_norm(encoder.embedding_norm),
+        "layers": layers,
+    }
+
+
+def check_sizes(graph: Graph, layer: Layer, hidden: int, inner: int) -> None:
+    """Raise `NotRecognised` unless a layer's weights have the sizes of the first one's."""
+    parts = 3 if layer.query is None else 2
+    expected = {
+        layer.joined: [hidden, parts * hidden],
+        layer.query: [hidden, hidden],
+        layer.output: [hidden, hidden],
+        layer.inner: [hidden, inner],
+        layer.outer: [inner, hidden],
+    }
+    for linear, shape in expected.items():
+        if linear is not None and list(graph.initializers[linear.weights].dims) != shape:
+            raise NotRecognised(f"{linear.weights} is not {shape[0]} x {shape[1]}")
+    if hidden % layer.heads:
+        raise NotRecognised(f"{layer.heads} heads do not divide {hidden}")
+
+
+def linears_of(encoder: Encoder) -> Iterable[Linear]:
+    """Yield all products of an encoder."""
+    for layer in encoder.layers:
+        for linear in (layer.joined, layer.query, layer.output, layer.inner, layer.outer):
+            if linear is not None:
+                yield linear
+
+
+def weights_of(graph: Graph, encoder: Encoder) -> Iterable[np.ndarray]:
+    """Yield the 8-bit weights of an encoder."""
+    for linear in linears_of(encoder):
+        array = graph.array(linear.weights)
+        assert array is not None  # or it would not be a Linear
+        yield array
+
+
+def head_of(graph: Graph, encoder: Encoder) -> onnx.ModelProto:
+    """Return what comes after the encoder as a model that reads the last hidden state.
+
+    Raises:
+        NotRecognised: if it reads more of the encoder than that.
+    """
+    inputs: dict[str, int] = {encoder.output: TensorProto.FLOAT}
+    inputs.update(dict.fromkeys(graph.inputs, TensorProto.INT64))
+    head = part_of(graph, inputs, graph.outputs)
+    if head is None:
+        raise NotRecognised("an output does not depend on the model's inputs alone")
+    constants = {tensor.name for tensor in head.graph.initializer}
+    for linear in linears_of(encoder):
+        if linear.weights in constants:
+            raise NotRecognised("the head reads more than the last hidden state")
+    return head

@@ -1,0 +1,262 @@
+"""An INT8 export run by the native encoder, and what comes after it by ONNX Runtime."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from trainer_ext.cores import available_cores
+from trainer_ext.errors import UserError
+from trainer_ext.inference.native.library import Library, address
+from trainer_ext.inference.native.plan import Plan
+from trainer_ext.inference.onnx_session import session_options
+from trainer_ext.inference.session import Arrays
+
+# The numbers by which encoder.c knows its parts.
+ROW_OF = {"token": 0, "position": 1, "type": 2, "constant": 3}
+LINEARS = ("joined", "query", "output", "inner", "outer")
+NORMS = ("attention_norm", "output_norm")
+EMBEDDINGS = -1
+# As many texts as the library takes, and as many tokens as their numbers stay in the cache between two products.
+TEXTS_AT_ONCE = 64
+TOKENS_AT_ONCE = 256
+# Rooms are made for multiples of so many tokens, so that texts of similar lengths share one.
+TOKEN_STEP = 64
+
+
+class Encoder:
+    """The weights of an encoder in the library's memory, and rooms to work in.
+
+    Args:
+        library: for this CPU.
+        plan: of the file.
+
+    Raises:
+        UserError: if the plan does not describe an encoder.
+        MemoryError: if there is no room for the weights.
+    """
+
+    def __init__(self, library: Library, plan: Plan):
+        self._functions = library.functions
+        self._rooms: list[tuple[int, int]] = []
+        self._kept: list[np.ndarray | None] = []
+        self._pointer = None
+        try:
+            self._load(plan, plan.content)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{plan.path} does not describe an encoder: {error!r}") from error
+
+    def _load(self, plan: Plan, content: Mapping[str, Any]) -> None:
+        layers = content["layers"]
+        self.hidden = int(content["hidden"])
+        self.is_first_token_only = layers[-1]["query"] is not None
+        self._pointer = self._functions.encoder_new(
+            len(layers),
+            self.hidden,
+            int(content["heads"]),
+            int(content["inner"]),
+            float(content["epsilon"]),
+            float(content["attention_scale"]),
+        )
+        for table in content["tables"]:
+            self._add_table(plan, table)
+        self._set_norm(plan, EMBEDDINGS, 0, content["embedding_norm"])
+        for number, layer in enumerate(layers):
+            for which, name in enumerate(LINEARS):
+                if layer[name] is not None:
+                    self._set_linear(plan, number, which, layer[name])
+            for which, name in enumerate(NORMS):
+                self._set_norm(plan, number, which, layer[name])
+
+    def _add_table(self, plan: Plan, table: Mapping[str, Any]) -> None:
+        rows = plan.array(table["rows"])
+        scales = plan.floats(table["scales"])
+        numbers = rows if scales is not None else plan.floats(table["rows"])
+        # The library reads these where they are.
+        self._kept += [numbers, scales]
+        in_bytes = numbers if scales is not None else None
+        in_floats = numbers if scales is None else None
+        self._functions.encoder_add_table(
+            self._pointer,
+            ROW_OF[table["row_of"]],
+            int(table["offset"]),
+            len(rows),
+            address(in_bytes),
+            address(scales),
+            address(in_floats),
+        )
+
+    def _set_linear(self, plan: Plan, layer: int, which: int, linear: Mapping[str, Any]) -> None:
+        weights = plan.array(linear["weights"])
+        depth, columns = weights.shape
+        scales = np.empty(columns, dtype=np.float32)
+        # One for all columns, or one for each.
+        scales[:] = plan.array(linear["scales"])
+        bias = plan.floats(linear["bias"])
+        is_there = self._functions.encoder_set_linear(
+            self._pointer,
+            layer,
+            which,
+            depth,
+            columns,
+            address(weights),
+            address(scales),
+            address(bias),
+        )
+        if not is_there:
+            raise MemoryError("no room for the weights of the encoder")
+
+    def _set_norm(self, plan: Plan, layer: int, which: int, norm: Mapping[str, Any]) -> None:
+        weight = plan.floats(norm["weight"])
+        bias = plan.floats(norm["bias"])
+        if not self._functions.encoder_set_norm(
+            self._pointer, layer, which, address(weight), address(bias)
+        ):
+            raise MemoryError("no room for the weights of the encoder")
+
+    def run(self, ids: np.ndarray, types: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """Return the last hidden states of texts; several threads may call this at the same time.
+
+        Args:
+            ids: int64 (tokens of all texts, one text behind the other).
+            types: int64, as many.
+            lengths: int64 (texts), at most `TEXTS_AT_ONCE`.
+
+        Returns:
+            float32 (tokens, hidden), or (texts, hidden) where only first tokens are computed.
+
+        Raises:
+            ValueError: for an id, a type or a length that the embeddings have no row for.
+        """
+        rows = len(lengths) if self.is_first_token_only else len(ids)
+        hidden = np.empty((rows, self.hidden), dtype=np.float32)
+        size, room = self._take_room(len(ids))
+        try:
+            is_known = self._functions.encoder_run(
+                self._pointer,
+                room,
+                address(ids),
+                address(types),
+                address(lengths),
+                len(lengths),
+                address(hidden),
+            )
+        finally:
+            self._rooms.append((size, room))
+        if not is_known:
+            longest = lengths.max()
+            raise ValueError(
+                f"an id, a type or a length (up to {longest}) is beyond the embeddings"
+            )
+        return hidden
+
+    def _take_room(self, tokens: int) -> tuple[int, int]:
+        """Return a room to work in that nobody else is in."""
+        # Taking from a list and adding to it are single steps of the interpreter.
+        try:
+            size, room = self._rooms.pop()
+        except IndexError:
+            size, room = 0, 0
+        if size >= tokens:
+            return size, room
+        if room:
+            self._functions.workspace_free(room)
+        size = -(-tokens // TOKEN_STEP) * TOKEN_STEP
+        room = self._functions.workspace_new(self._pointer, size)  # None if there is no memory
+        if not room:
+            raise MemoryError(f"no room for {tokens} tokens")
+        return size, room
+
+    def __del__(self) -> None:
+        if self._pointer is None:
+            return
+        for _, room in self._rooms:
+            self._functions.workspace_free(room)
+        self._functions.encoder_free(self._pointer)
+
+
+class NativeSession:
+    """Run the encoder of an INT8 file in C, and its head in ONNX Runtime.
+
+    As in ONNX Runtime, activations are scaled by the largest value of a text. Here each text of a batch has a scale of
+    its own, so an answer is the same whatever else is in the batch.
+
+    Args:
+        file: the INT8 file.
+        plan: of that file.
+        library: for this CPU.
+        num_threads: how many callers; None: the cores this process may use.
+    """
+
+    batch_invariant = True
+    provider = "cpu"
+
+    def __init__(self, file: Path, plan: Plan, library: Library, num_threads: int | None = None):
+        self.file_name = file.name
+        self.parallel_runs = num_threads or available_cores()
+        self.target = library.target
+        self._encoder = Encoder(library, plan)
+        self._hidden_name = str(plan.content["output"])
+        self._head = ort.InferenceSession(
+            plan.head, session_options(1), providers=["CPUExecutionProvider"]
+        )
+        self._head_inputs = [item.name for item in self._head.get_inputs()]
+        self.output_names = [item.name for item in self._head.get_outputs()]
+
+    def run(self, inputs: Arrays) -> Arrays:
+        """Return the outputs (B, ...) by name of int64 arrays (B, L) by input name, padded on the right."""
+        ids = inputs["input_ids"]
+        types = inputs.get("token_type_ids")
+        if types is None:
+            types = np.zeros_like(ids)
+        mask = inputs["attention_mask"]
+        lengths = mask.sum(axis=1)
+        rows: list[Arrays] = []
+        for first, last in groups(lengths.tolist()):
+            part = slice(first, last)
+            is_token = mask[part] == 1
+            hidden = self._encoder.run(ids[part][is_token], types[part][is_token], lengths[part])
+            counts = [1] * (last - first) if self._encoder.is_first_token_only else lengths[part]
+            ends = np.cumsum(counts)
+            for number, states in enumerate(np.split(hidden, ends[:-1])):
+                row = first + number
+                rows.append(self._run_head(states[None], inputs, row, lengths[row]))
+        return {name: stack([row[name] for row in rows]) for name in self.output_names}
+
+    def _run_head(self, states: np.ndarray, inputs: Arrays, row: int, length: int) -> Arrays:
+        """Return the outputs (1, ...) of a text whose last hidden states (1, L or 1, hidden) are known."""
+        feed = {self._hidden_name: states}
+        for name in self._head_inputs:
+            if name in inputs:
+                feed[name] = inputs[name][row : row + 1, :length]
+        arrays = self._head.run(None, feed)
+        return dict(zip(self.output_names, arrays, strict=True))
+
+
+def groups(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield first and last (excluded) row of the texts that are run together: neighbours of few tokens in all."""
+    first = 0
+    tokens = 0
+    for row, length in enumerate(lengths):
+        is_full = tokens + length > TOKENS_AT_ONCE or row - first == TEXTS_AT_ONCE
+        if is_full and row > first:
+            yield first, row
+            first = row
+            tokens = 0
+        tokens += length
+    yield first, len(lengths)
+
+
+def stack(rows: list[np.ndarray]) -> np.ndarray:
+    """Return arrays (1, ...) as one (B, ...): those of different lengths are filled with zeros."""
+    if len(rows) == 1:
+        return rows[0]
+    longest = max(row.shape[1] for row in rows)
+    filled = []
+    for row in rows:
+        missing = [(0, 0)] * row.ndim
+        missing[1] = (0, longest - row.shape[1])
+        filled.append(np.pad(row, missing))
+    return np.concatenate(filled)

@@ -1,0 +1,158 @@
+/* Vectors of floats, 16 wide with AVX-512 and 8 wide with AVX2, and the functions that an encoder applies to them. */
+#ifndef VECTOR_H
+#define VECTOR_H
+
+#include <immintrin.h>
+#include <stdint.h>
+
+#ifdef __AVX512F__
+enum { WIDTH = 16 };
+typedef __m512 Floats;
+typedef __m512i Ints;
+static inline Floats load(const float *from) { return _mm512_loadu_ps(from); }
+static inline void store(float *to, Floats x) { _mm512_storeu_ps(to, x); }
+static inline Ints load_ints(const int32_t *from) { return _mm512_loadu_si512(from); }
+static inline Floats all(float x) { return _mm512_set1_ps(x); }
+static inline Ints all_ints(int32_t x) { return _mm512_set1_epi32(x); }
+static inline Floats add(Floats x, Floats y) { return _mm512_add_ps(x, y); }
+static inline Floats subtract(Floats x, Floats y) { return _mm512_sub_ps(x, y); }
+static inline Floats multiply(Floats x, Floats y) { return _mm512_mul_ps(x, y); }
+static inline Floats smaller(Floats x, Floats y) { return _mm512_min_ps(x, y); }
+static inline Floats larger(Floats x, Floats y) { return _mm512_max_ps(x, y); }
+/* x * y + z */
+static inline Floats multiply_add(Floats x, Floats y, Floats z) { return _mm512_fmadd_ps(x, y, z); }
+static inline Ints add_ints(Ints x, Ints y) { return _mm512_add_epi32(x, y); }
+static inline Ints subtract_ints(Ints x, Ints y) { return _mm512_sub_epi32(x, y); }
+static inline Floats to_floats(Ints x) { return _mm512_cvtepi32_ps(x); }
+static inline Ints to_nearest(Floats x) { return _mm512_cvtps_epi32(x); }
+static inline Floats bits_as_floats(Ints x) { return _mm512_castsi512_ps(x); }
+static inline Ints shift_left_23(Ints x) { return _mm512_slli_epi32(x, 23); }
+static inline Floats about_one_over(Floats x) { return _mm512_rcp14_ps(x); }
+static inline float sum_of(Floats x) { return _mm512_reduce_add_ps(x); }
+static inline float smallest_of(Floats x) { return _mm512_reduce_min_ps(x); }
+static inline float largest_of(Floats x) { return _mm512_reduce_max_ps(x); }
+static inline Floats load_bytes(const int8_t *from)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)from)));
+}
+/* Store each integer as an unsigned byte, those out of range as 0 or 255. */
+static inline void store_bytes(uint8_t *to, Ints x)
+{
+    Ints not_negative = _mm512_max_epi32(x, _mm512_setzero_si512());
+    _mm_storeu_si128((__m128i *)to, _mm512_cvtusepi32_epi8(not_negative));
+}
+#else
+enum { WIDTH = 8 };
+typedef __m256 Floats;
+typedef __m256i Ints;
+static inline Floats load(const float *from) { return _mm256_loadu_ps(from); }
+static inline void store(float *to, Floats x) { _mm256_storeu_ps(to, x); }
+static inline Ints load_ints(const int32_t *from) { return _mm256_loadu_si256((const __m256i *)from); }
+static inline Floats all(float x) { return _mm256_set1_ps(x); }
+static inline Ints all_ints(int32_t x) { return _mm256_set1_epi32(x); }
+static inline Floats add(Floats x, Floats y) { return _mm256_add_ps(x, y); }
+static inline Floats subtract(Floats x, Floats y) { return _mm256_sub_ps(x, y); }
+static inline Floats multiply(Floats x, Floats y) { return _mm256_mul_ps(x, y); }
+static inline Floats smaller(Floats x, Floats y) { return _mm256_min_ps(x, y); }
+static inline Floats larger(Floats x, Floats y) { return _mm256_max_ps(x, y); }
+/* x * y + z */
+static inline Floats multiply_add(Floats x, Floats y, Floats z) { return _mm256_fmadd_ps(x, y, z); }
+static inline Ints add_ints(Ints x, Ints y) { return _mm256_add_epi32(x, y); }
+static inline Ints subtract_ints(Ints x, Ints y) { return _mm256_sub_epi32(x, y); }
+static inline Floats to_floats(Ints x) { return _mm256_cvtepi32_ps(x); }
+static inline Ints to_nearest(Floats x) { return _mm256_cvtps_epi32(x); }
+static inline Floats bits_as_floats(Ints x) { return _mm256_castsi256_ps(x); }
+static inline Ints shift_left_23(Ints x) { return _mm256_slli_epi32(x, 23); }
+static inline Floats about_one_over(Floats x) { return _mm256_rcp_ps(x); }
+static inline float lane_of(Floats x, int lane)
+{
+    float lanes[8];
+    _mm256_storeu_ps(lanes, x);
+    return lanes[lane];
+}
+static inline float sum_of(Floats x)
+{
+    __m128 half = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    __m128 pair = _mm_add_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_add_ss(pair, _mm_movehdup_ps(pair)));
+}
+static inline float smallest_of(Floats x)
+{
+    float least = lane_of(x, 0);
+    for (int lane = 1; lane < 8; lane++) {
+        float value = lane_of(x, lane);
+        least = value < least ? value : least;
+    }
+    return least;
+}
+static inline float largest_of(Floats x)
+{
+    float most = lane_of(x, 0);
+    for (int lane = 1; lane < 8; lane++) {
+        float value = lane_of(x, lane);
+        most = value > most ? value : most;
+    }
+    return most;
+}
+static inline Floats load_bytes(const int8_t *from)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)from)));
+}
+/* Store each integer as an unsigned byte, those out of range as 0 or 255. */
+static inline void store_bytes(uint8_t *to, Ints x)
+{
+    __m128i shorts = _mm_packs_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+    _mm_storel_epi64((__m128i *)to, _mm_packus_epi16(shorts, shorts));
+}
+#endif
+
+/* 1 / x to the last bit or two: one step of Newton's method. */
+static inline Floats one_over(Floats x)
+{
+    Floats guess = about_one_over(x);
+    return multiply(guess, subtract(all(2.0f), multiply(x, guess)));
+}
+
+/* e^x for x <= 0, with a relative error of 2e-7; below -87 as at -87. */
+static inline Floats exponential(Floats x)
+{
+    x = larger(x, all(-87.0f));
+    Ints power = to_nearest(multiply(x, all(1.44269504f)));
+    Floats whole = to_floats(power);
+    /* What is left of x is at most ln(2) / 2; ln(2) is taken in two parts, so that nothing is lost. */
+    Floats rest = multiply_add(whole, all(-0.693359375f), x);
+    rest = multiply_add(whole, all(2.12194440e-4f), rest);
+    /* The first terms of the series 1 + x + x^2 / 2 + ... */
+    Floats sum = all(1.0f / 720);
+    sum = multiply_add(sum, rest, all(1.0f / 120));
+    sum = multiply_add(sum, rest, all(1.0f / 24));
+    sum = multiply_add(sum, rest, all(1.0f / 6));
+    sum = multiply_add(sum, rest, all(0.5f));
+    sum = multiply_add(sum, rest, all(1.0f));
+    sum = multiply_add(sum, rest, all(1.0f));
+    Floats two_to_power = bits_as_floats(shift_left_23(add_ints(power, all_ints(127))));
+    return multiply(sum, two_to_power);
+}
+
+/* GELU(x) = x / 2 * (1 + erf(x / sqrt(2))), with an absolute error below 4e-6.
+ *
+ * erf(x / sqrt(2)) is taken as x * P(x^2) / Q(x^2), fitted by weighted least squares on [-4.9, 4.9]. */
+static inline Floats gelu(Floats x)
+{
+    Floats near = larger(smaller(x, all(4.9f)), all(-4.9f));
+    Floats square = multiply(near, near);
+    Floats upper = all(1.15194733e-4f);
+    upper = multiply_add(upper, square, all(8.47365967e-3f));
+    upper = multiply_add(upper, square, all(5.84282545e-2f));
+    upper = multiply_add(upper, square, all(0.79790792f));
+    Floats lower = all(3.20453697e-6f);
+    lower = multiply_add(lower, square, all(1.446072e-3f));
+    lower = multiply_add(lower, square, all(2.54810259e-2f));
+    lower = multiply_add(lower, square, all(0.240015636f));
+    lower = multiply_add(lower, square, all(1.0f));
+    Floats erf = multiply(multiply(near, upper), one_over(lower));
+    Floats half = multiply(x, all(0.5f));
+    return multiply_add(half, erf, half);
+}
+
+#endif
