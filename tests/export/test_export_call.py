@@ -30,6 +30,10 @@ def test_it_shows_its_arguments_and_refuses_what_the_command_refuses(tmp_path):
         export(tmp_path / "onnx", tmp_path / "out", max_eval_samples=0)
     with pytest.raises(UserError, match="unknown keyword delimeter.*delimiter"):
         export(tmp_path / "onnx", tmp_path / "out", delimeter=";")
+    with pytest.raises(UserError, match="unknown keyword max_metrics_drop.*max_metric_drop"):
+        export(tmp_path / "onnx", tmp_path / "out", max_metrics_drop=1)
+    with pytest.raises(UserError, match="unknown keyword file_flags"):
+        export(tmp_path / "onnx", tmp_path / "out", file_flags={})
     with pytest.raises(UserError, match="eval_file: expected the path of a file .*, got list"):
         export(tmp_path / "onnx", tmp_path / "out", eval_file=[("good", "pos")])
     assert not (tmp_path / "out").exists()

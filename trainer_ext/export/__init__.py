@@ -86,7 +86,9 @@ def export(
     from trainer_ext.inference.members import members_of
 
     # As `fit` names them: a TypeError would be about a class that the caller has never heard of.
-    check_known(file_flags, set(ReadingKeywords.__annotations__), "keyword {}")
+    # The parameters are known as well: one of them may be what a misspelt keyword meant.
+    keywords = {*inspect.signature(export).parameters, *ReadingKeywords.__annotations__}
+    check_known(file_flags, keywords - {"file_flags"}, "keyword {}")
     if eval_file is not None and not isinstance(eval_file, (str, Path)):
         kind = type(eval_file).__name__
         raise UserError(f"eval_file: expected the path of a file with labelled rows, got {kind}")
