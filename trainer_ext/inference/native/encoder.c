@@ -74,7 +74,8 @@ typedef struct {
 } Batch;
 
 typedef struct {
-    float *hidden, *middle, *joined, *query, *context, *wide, *keys_across, *values, *scores;
+    float *hidden, *middle, *joined, *query, *context, *wide;
+    Room room;
     /* (texts, columns): of the product at hand. */
     float *column_scales;
     int32_t *corrections;
@@ -356,7 +357,7 @@ static void attend_all(const Encoder *encoder, const Layer *layer, Workspace *sp
             heads.key = joined;
             heads.value = joined + hidden;
         }
-        attend(&heads, space->keys_across, space->values, space->scores, out, out_stride);
+        attend(&heads, &space->room, out, out_stride);
         for (int row = 0; row < queries; row++)
             memset(out + (int64_t)row * out_stride + hidden, 0, sizeof(float) * (out_stride - hidden));
     }
@@ -538,9 +539,9 @@ Workspace *workspace_new(const Encoder *encoder, int tokens)
         {&space->query, (texts + 48) * hidden},
         {&space->context, rows * hidden},
         {&space->wide, rows * inner},
-        {&space->keys_across, head * keys},
-        {&space->values, head * keys},
-        {&space->scores, QUERIES_AT_ONCE * keys},
+        {&space->room.keys_across, head * keys},
+        {&space->room.values, head * keys},
+        {&space->room.scores, QUERIES_AT_ONCE * keys},
         {&space->column_scales, texts * widest},
         {&space->corrections, texts * widest},
         {&space->bytes, rows * widest / sizeof(float)},

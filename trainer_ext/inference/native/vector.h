@@ -21,12 +21,16 @@ static inline Floats smaller(Floats x, Floats y) { return _mm512_min_ps(x, y); }
 static inline Floats larger(Floats x, Floats y) { return _mm512_max_ps(x, y); }
 /* x * y + z */
 static inline Floats multiply_add(Floats x, Floats y, Floats z) { return _mm512_fmadd_ps(x, y, z); }
+/* x * 2^y for whole y >= -126 */
+static inline Floats times_two_to(Floats x, Floats y) { return _mm512_scalef_ps(x, y); }
 static inline Ints add_ints(Ints x, Ints y) { return _mm512_add_epi32(x, y); }
 static inline Ints subtract_ints(Ints x, Ints y) { return _mm512_sub_epi32(x, y); }
 static inline Floats to_floats(Ints x) { return _mm512_cvtepi32_ps(x); }
 static inline Ints to_nearest(Floats x) { return _mm512_cvtps_epi32(x); }
-static inline Floats bits_as_floats(Ints x) { return _mm512_castsi512_ps(x); }
-static inline Ints shift_left_23(Ints x) { return _mm512_slli_epi32(x, 23); }
+static inline Floats rounded(Floats x)
+{
+    return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
 static inline Floats about_one_over(Floats x) { return _mm512_rcp14_ps(x); }
 static inline float sum_of(Floats x) { return _mm512_reduce_add_ps(x); }
 static inline float smallest_of(Floats x) { return _mm512_reduce_min_ps(x); }
@@ -57,12 +61,20 @@ static inline Floats smaller(Floats x, Floats y) { return _mm256_min_ps(x, y); }
 static inline Floats larger(Floats x, Floats y) { return _mm256_max_ps(x, y); }
 /* x * y + z */
 static inline Floats multiply_add(Floats x, Floats y, Floats z) { return _mm256_fmadd_ps(x, y, z); }
+/* x * 2^y for whole y >= -126: the exponent of a float begins at its bit 23. */
+static inline Floats times_two_to(Floats x, Floats y)
+{
+    __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(y), _mm256_set1_epi32(127));
+    return _mm256_mul_ps(x, _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23)));
+}
 static inline Ints add_ints(Ints x, Ints y) { return _mm256_add_epi32(x, y); }
 static inline Ints subtract_ints(Ints x, Ints y) { return _mm256_sub_epi32(x, y); }
 static inline Floats to_floats(Ints x) { return _mm256_cvtepi32_ps(x); }
 static inline Ints to_nearest(Floats x) { return _mm256_cvtps_epi32(x); }
-static inline Floats bits_as_floats(Ints x) { return _mm256_castsi256_ps(x); }
-static inline Ints shift_left_23(Ints x) { return _mm256_slli_epi32(x, 23); }
+static inline Floats rounded(Floats x)
+{
+    return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
 static inline Floats about_one_over(Floats x) { return _mm256_rcp_ps(x); }
 static inline float lane_of(Floats x, int lane)
 {
@@ -117,8 +129,7 @@ static inline Floats one_over(Floats x)
 static inline Floats exponential(Floats x)
 {
     x = larger(x, all(-87.0f));
-    Ints power = to_nearest(multiply(x, all(1.44269504f)));
-    Floats whole = to_floats(power);
+    Floats whole = rounded(multiply(x, all(1.44269504f)));
     /* What is left of x is at most ln(2) / 2; ln(2) is taken in two parts, so that nothing is lost. */
     Floats rest = multiply_add(whole, all(-0.693359375f), x);
     rest = multiply_add(whole, all(2.12194440e-4f), rest);
@@ -130,8 +141,7 @@ static inline Floats exponential(Floats x)
     sum = multiply_add(sum, rest, all(0.5f));
     sum = multiply_add(sum, rest, all(1.0f));
     sum = multiply_add(sum, rest, all(1.0f));
-    Floats two_to_power = bits_as_floats(shift_left_23(add_ints(power, all_ints(127))));
-    return multiply(sum, two_to_power);
+    return times_two_to(sum, whole);
 }
 
 /* GELU(x) = x / 2 * (1 + erf(x / sqrt(2))), with an absolute error below 4e-6.
