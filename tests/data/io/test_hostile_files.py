@@ -43,6 +43,19 @@ def rows_of(path) -> list:
     return list(read_rows(str(path)))
 
 
+def test_a_row_group_of_parquet_is_not_held_as_a_whole(tmp_path):
+    """It may be the whole file: 10 MB here, in a column that is neither compressed nor repeated."""
+    texts = [f"{number:06}{'x' * 994}" for number in range(10_000)]
+    table = pyarrow.table({"text": texts})
+    path = tmp_path / "a.parquet"
+    parquet.write_table(table, path, compression="none", use_dictionary=False)
+    before = pyarrow.total_allocated_bytes()
+    rows = read_rows(str(path))
+    assert next(rows).values["text"] == texts[0]
+    assert pyarrow.total_allocated_bytes() - before < 4e6
+    assert [row.values["text"] for row in rows] == texts[1:]
+
+
 @pytest.mark.parametrize("cut", [10, 200, -4])
 def test_damaged_gz_of_tokens_and_tags(tmp_path, cut):
     packed = bytearray(

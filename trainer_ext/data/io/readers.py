@@ -33,6 +33,7 @@ SEPARATORS = {"csv": ",", "tsv": "\t"}
 OTHER_SEPARATORS = {"semicolon": ";", "tab": "\t", "'|'": "|", "comma": ","}
 SplitLabel = Callable[[str], bool]
 SHOWN = 20  # columns that a message names
+PARQUET_BUFFER = 1 << 16  # bytes of each column that are read at a time
 # The csv module's own limit, 128 KiB, is less than a long text.
 csv.field_size_limit(LONGEST_FIELD)
 
@@ -259,7 +260,8 @@ def read_parquet(path: str) -> Iterator[Record]:
     check_file(path)
     number = 0
     try:
-        file = parquet.ParquetFile(path)
+        # Unless it is told otherwise, it holds a whole row group, which may be the whole file.
+        file = parquet.ParquetFile(path, pre_buffer=False, buffer_size=PARQUET_BUFFER)
         check_header(path, file.schema_arrow.names)
         for batch in file.iter_batches(batch_size=1024):
             for values in python_rows(path, batch, number):
