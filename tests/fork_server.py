@@ -44,8 +44,15 @@ class ForkServer:
         """
         if self.process is None or self.process.poll() is not None:
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+            # torch reads it when it is imported. Sums of several threads have other last bits, and the scripts that
+            # do not come from here run with one.
+            environment = {**os.environ, "OMP_NUM_THREADS": "1"}
             self.process = subprocess.Popen(
-                [sys.executable, __file__], cwd=ROOT, start_new_session=True, **pipes
+                [sys.executable, __file__],
+                cwd=ROOT,
+                env=environment,
+                start_new_session=True,
+                **pipes,
             )
             atexit.register(self.process.communicate)  # it ends with its input
         with tempfile.TemporaryDirectory() as folder:
