@@ -133,6 +133,7 @@ def fold_table_in(
 
 def write_table(folder: Path, table: FoldTable) -> None:
     """Write folds.json and folds.csv."""
+    # folds.csv comes last: only both together are a division that is used again.
     write_json(folder / "folds.json", asdict(table.division))
     with open_csv(folder / "folds.csv") as writer:
         writer.writerow([table.id_column or ROW, *fold_columns(table.division.fold_repeats)])
@@ -168,6 +169,7 @@ def divide(
     texts, labels = texts_and_labels(rows, data.text_column, task)
     keys = []
     for row, name, text in zip(rows, ids, texts, strict=True):
+        # Named by kind: an id or a group may look like a text.
         key = [("text", normalised(task.as_text(text)))]
         key.append(("id", made_from(row) or name))
         if division.group_column is not None:
@@ -242,6 +244,7 @@ def read_folds(path: Path, division: Division) -> np.ndarray:
     except ValueError as error:
         raise UserError(f"{path} is damaged: {error}") from error
     folds = table[columns].to_numpy().T
+    # The file is edited by hand at times, and may have been cut off.
     in_range = folds.size and folds.min() >= 0 and folds.max() < division.folds
     if folds.shape[1] != division.rows or not in_range:
         raise UserError(

@@ -89,6 +89,7 @@ def markdown(report: ExportReport) -> str:
     for note in report.notes:
         lines += [f"Note: {note}.", ""]
     lines += [how_to_read(report), ""]
+    # An empty line on both sides: without it Markdown takes a table for text.
     columns = headers(report.metric_name)
     lines += ["## Files", "", *markdown_table(columns, all_cells(report, report.variants)), ""]
     if report.frontier:

@@ -126,6 +126,7 @@ def library_versions() -> dict[str, str]:
         try:
             versions[name] = version(name)
         except PackageNotFoundError:
+            # Optimum is optional, and onnxruntime has packages of other names.
             continue
     return versions
 

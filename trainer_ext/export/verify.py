@@ -108,6 +108,7 @@ def verify_export(
         member = Path(name)
         report = read_export_report(member)
         allowed = max_metric_drop
+        # An export that was allowed to lose more is not refused for it here.
         if allowed is None:
             allowed = float(report.get("max_metric_drop", DEFAULT_DROP))
         options = ExportOptions(
@@ -205,6 +206,7 @@ class Verifier:
             variant, reference = gate.run_variant(PYTORCH, file, checkpoint, rows, None)
             self.variants.append(variant)
             self.predictors[PYTORCH] = checkpoint
+        # In the order of the report: model.onnx comes first, and may have to stand in for the checkpoint.
         for recorded in self.report["variants"]:
             if recorded["name"] != PYTORCH:
                 reference = self.verify_variant(recorded, rows, texts, reference)
@@ -283,6 +285,7 @@ class Verifier:
         """
         name = recorded["name"]
         file = find_file(self.folder, recorded["file"])
+        # Listed before it is judged, so that a file that is missing or cannot run has its line.
         variant = gate.Variant(name, recorded["file"], 0, float("nan"))
         self.variants.append(variant)
         if not file.is_file():
@@ -309,6 +312,7 @@ class Verifier:
             measured.reject("there is no float model to compare it with")
         else:
             self.judge(measured, logits, rows, texts)
+        # It may answer well; but nobody has proven it.
         if measured.bytes != recorded.get("bytes"):
             measured.reject(
                 f"{recorded['file']} has {measured.bytes} bytes, the report says "

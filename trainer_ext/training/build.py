@@ -121,6 +121,7 @@ def build_trainer(
         data_collator=Collator(tokenizer),
         callbacks=callbacks,
     )
+    # Now, when devices and rows are known; the flags by themselves are in order.
     warn_of_idle_gpus(training)
     warn_of_late_start(training, len(rows) if resampler is None else len(resampler))
     if not training.disable_tqdm:

@@ -80,6 +80,7 @@ def check_rows(args: LlmOptions, mode: Mode, prompt: Prompt) -> int:
     for row in read(args):
         empty = False
         check_row(args, row)
+        # For its errors only: a column that the template names may be missing.
         prompt.messages(row)
         if isinstance(mode, Paraphraser):
             mode.remember(row)

@@ -48,6 +48,7 @@ def fuse_attention(graph: Graph) -> int:
         attention = attention_of(graph, node)
         if attention is not None:
             found.append(attention)
+    # Not while they are looked for: what was replaced would be missing from the index.
     for attention in found:
         replace_attention(graph, attention)
     if found:
@@ -68,6 +69,7 @@ def replace_attention(graph: Graph, attention: Attention) -> None:
         f"{attention.output}_attention",
         q_num_heads=attention.heads,
         kv_num_heads=attention.heads,
+        # The pass `scale` has put it into the weights; the operator's own default would divide once more.
         scale=1.0,
     )
     graph.redirect(attention.output, result)
@@ -110,6 +112,7 @@ def split_mask(graph: Graph, name: str) -> tuple[NodeProto | None, str]:
     if add is not None:
         for position in (0, 1):
             product = graph.made_by(add.input[position], "MatMul")
+            # Scores that something else reads, too, must stay.
             if product is not None and graph.only_reader(product.output[0]) is not None:
                 return product, str(add.input[1 - position])
     return None, ""

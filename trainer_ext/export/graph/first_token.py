@@ -36,6 +36,7 @@ def keep_first_token(graph: Graph) -> int:
             name = node.input[position]
             if axis is not None and name not in narrow:
                 node.input[position] = first_slice(graph, name, axis, slices)
+    # Shapes that were seen before are too long now.
     for name in narrow:
         graph.observed.pop(name, None)
     graph.clean()
@@ -45,7 +46,9 @@ def keep_first_token(graph: Graph) -> int:
 def narrow_tensors(graph: Graph) -> dict[str, int]:
     """Return the tensors of which only the first token is read, with the axis that counts tokens."""
     narrow: dict[str, int] = {}
+    # Backwards: whether a tensor is narrow depends on its readers.
     for node in reversed(graph.nodes):
+        # A node with several outputs (Split) shrinks all of them or none.
         axes = {needed_axis(graph, name, narrow) for name in node.output}
         axis = axes.pop()
         if axis is None or axes:

@@ -55,6 +55,7 @@ def fold_known(graph: Graph) -> int:
     """Evaluate nodes of constants, and what reads static dimensions."""
     folded = 0
     for node in list(graph.nodes):
+        # An output of the model has to be made by a node.
         if len(node.output) != 1 or node.output[0] in graph.outputs:
             continue
         value = known_dimensions(graph, node)
@@ -129,6 +130,7 @@ def evaluate(graph: Graph, node: NodeProto) -> np.ndarray | None:
         result = run_node(node, known, graph.opset)
     except Exception:  # the reference evaluator does not know every operator; the runtime does
         return None
+    # An Expand or a Tile of a constant could make the file many times as large.
     bytes_read = sum(value.nbytes for value in known.values())
     largest = max(bytes_read, SMALL_BYTES)
     if not isinstance(result, np.ndarray) or result.nbytes > largest:
@@ -163,6 +165,7 @@ def fold_targets(graph: Graph) -> int:
         if target is None or target == graph.integers(node.input[1]):
             continue
         node.input[1] = graph.add_integers(target)
+        # With it, 0 would be an empty dimension.
         for each in list(node.attribute):
             if each.name == "allowzero":
                 node.attribute.remove(each)
@@ -184,6 +187,7 @@ def constant_target(graph: Graph, node: NodeProto) -> list[int] | None:
             target.append(0)
         else:
             target.append(-1)
+    # A reshape can work out one dimension only.
     if target.count(-1) > 1:
         return None
     if -1 in target:

@@ -53,6 +53,7 @@ class Graph:
         for tensor in model.graph.initializer:
             self.initializers[tensor.name] = tensor
         for node in model.graph.node:
+            # Exporters write a constant as either; passes see one form.
             value = constant_of(node)
             if value is not None:
                 self.initializers[node.output[0]] = value
@@ -173,6 +174,7 @@ class Graph:
         return self._shapes.get(name)
 
     def _infer_shapes(self) -> dict[str, Shape]:
+        # With the weights, inference would copy hundreds of megabytes for each pass.
         described = self.to_model(weights=False)
         model = name_dimensions(described, self.inputs)
         inferred = infer_shapes(model)
@@ -268,6 +270,7 @@ class Graph:
     def clean(self) -> None:
         """Remove nodes and constants that no output depends on, sort the nodes and forget inferred shapes."""
         self.index()
+        # By outputs: a node whose result nobody reads may hang on to a whole branch.
         needed_nodes = self._needed_nodes()
         self.nodes = in_order(needed_nodes)
         self.index()

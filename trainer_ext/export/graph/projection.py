@@ -55,6 +55,7 @@ def projection_of(graph: Graph, name: str) -> Projection | None:
     if add is None:
         return bare_projection(graph, graph.made_by(name, "MatMul"))
     for position in (0, 1):
+        # Exporters write x W + b and b + x W.
         bias = graph.array(add.input[position])
         product = graph.made_by(add.input[1 - position], "MatMul")
         found = bare_projection(graph, product)
@@ -71,6 +72,7 @@ def bare_projection(graph: Graph, product: NodeProto | None) -> Projection | Non
     weight = graph.array(product.input[1])
     if weight is None or weight.ndim != 2 or weight.dtype != np.float32:
         return None
+    # Zeros, so that layers with and without a bias can be joined.
     no_bias = np.zeros(weight.shape[1], weight.dtype)
     return Projection(product, weight, None, no_bias)
 
@@ -83,6 +85,7 @@ def layer_of_product(graph: Graph, product: NodeProto) -> Projection | None:
     reader = graph.only_reader(product.output[0])
     if reader is not None and reader.op_type == "Add":
         with_bias = projection_of(graph, reader.output[0])
+        # The sum may be of two products, and take the other one for its layer.
         if with_bias is not None and with_bias.product is product:
             return with_bias
     return found

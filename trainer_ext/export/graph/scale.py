@@ -28,6 +28,7 @@ def fold_scales(graph: Graph) -> int:
             if factor is None or is_divisor or factor == 0:
                 continue
             scaled = node.input[position]
+            # The factor must reach constant weights, and nothing else on its way there.
             source = scaled_projection(graph, scaled)
             if source is None or not keeps_rank(graph, scaled, node.output[0]):
                 continue

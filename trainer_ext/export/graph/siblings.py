@@ -53,6 +53,7 @@ def join(
         )
     weight_name, bias_name = joined[key]
     (result,) = graph.add_node("MatMul", [group[0].source, weight_name], f"{first}_joined")
+    # A layer without a bias has zeros.
     if any(layer.add is not None for layer in group):
         (result,) = graph.add_node("Add", [result, bias_name], f"{first}_joined_bias")
     widths = [layer.weight.shape[1] for layer in group]

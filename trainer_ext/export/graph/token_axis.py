@@ -72,6 +72,7 @@ def of_first_operand(node: NodeProto, axis: int) -> Axes:
 def elementwise(graph: Graph, node: NodeProto, axis: int) -> Axes | None:
     """Align operands at their last axis, as broadcasting does: one that has 1 there serves all tokens."""
     made = graph.shape(node.output[0])
+    # Without its shape nobody knows which operand is broadcast.
     if made is None:
         return None
     axes: list[int | None] = []
@@ -123,6 +124,7 @@ def matrix_product(graph: Graph, node: NodeProto, axis: int) -> Axes | None:
     """Take the rows of the first operand, which are those of the product."""
     rank = graph.rank(node.output[0])
     first = graph.rank(node.input[0])
+    # Along any other axis both operands take part: texts, heads, or the columns of the second.
     if rank is None or first is None or axis != rank - 2:
         return None
     return [first - 2, None]
@@ -164,6 +166,7 @@ def unsqueezed(graph: Graph, node: NodeProto, axis: int) -> Axes | None:
     if rank is None or added is None:
         return None
     places = {place % rank for place in added}
+    # The token axis itself was added: it has one entry, and no tokens.
     if axis in places:
         return None
     in_front = sum(place < axis for place in places)
@@ -186,6 +189,7 @@ def squeezed(graph: Graph, node: NodeProto, axis: int) -> Axes | None:
 def reduced(graph: Graph, node: NodeProto, axis: int) -> Axes | None:
     """Allow a mean over features that stays as a dimension of 1."""
     rank = graph.rank(node.output[0])
+    # An attribute before opset 18, an input since.
     over: list[int] | None = attribute(node, "axes")
     if over is None and len(node.input) > 1:
         over = graph.integers(node.input[1])

@@ -17,6 +17,7 @@ def join_transposes(graph: Graph) -> int:
         How many chains were replaced.
     """
     joined = join_reshaped(graph)
+    # A transpose that was just written may itself be one of a pair.
     graph.clean()
     joined += join_pairs(graph)
     graph.clean()
@@ -46,6 +47,7 @@ def join_pairs(graph: Graph) -> int:
         if node.op_type != "Transpose":
             continue
         before = graph.made_by(node.input[0], "Transpose")
+        # With another reader the first transpose has to be computed all the same.
         if before is None or graph.only_reader(before.output[0]) is None:
             continue
         first = attribute(before, "perm")
@@ -55,6 +57,7 @@ def join_pairs(graph: Graph) -> int:
         order = [first[axis] for axis in second]
         (result,) = graph.add_node("Transpose", [before.input[0]], node.name, perm=order)
         graph.redirect(node.output[0], result)
+        # The next pair of a longer chain begins with the node that was added.
         graph.index()
         joined += 1
     return joined
@@ -74,6 +77,7 @@ def swapped_source(graph: Graph, node: NodeProto) -> str | None:
     after = graph.shape(node.output[0])
     if before is None or middle is None or after is None:
         return None
+    # Two unknown dimensions would count as equal.
     if len(before) != 4 or None in before:
         return None
     swapped = tuple(before[axis] for axis in SWAP_LAST)
