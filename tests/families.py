@@ -108,9 +108,9 @@ def some_texts(count: int = 24) -> list[str]:
     return texts
 
 
-def save_ours(folder: Path, family: str = "bert", pooling: str = "cls") -> Path:
+def save_ours(folder: Path, family: str = "bert", pooling: str = "cls", **changes) -> Path:
     """A checkpoint of this project around an encoder of the family, as a training would leave it."""
-    config = family_config(family)
+    config = family_config(family, **changes)
     tokenizer = word_tokenizer()
     space = LabelSpace(("label",), ("bad", "good"), ("bad", "good"))
     pipeline = Pipeline(

@@ -22,12 +22,15 @@ class Table:
         scales: float (rows, 1), name of the constant, for rows in 8 bits; else empty.
         row_of: what picks a row: `token` (its id), `position`, `type` (the token's), `constant` (always the first).
         offset: that is added to a position (RoBERTa counts from 2).
+        skipped: id of tokens that do not count as positions (RoBERTa's padding, which a text may hold, too); they get
+            the row of that number. None: every token counts.
     """
 
     rows: str
     scales: str
     row_of: str
     offset: int = 0
+    skipped: int | None = None
 
 
 def tables_of(graph: Graph, name: str) -> list[Table]:
@@ -42,6 +45,9 @@ def tables_of(graph: Graph, name: str) -> list[Table]:
             tables.append(constant_table(graph, term))
         else:
             tables.append(table_of(graph, term))
+    has_types = any(table.row_of == "type" for table in tables)
+    if has_types and any(table.skipped is not None for table in tables):
+        raise NotRecognised("positions leave out padding, and there are types of tokens")
     return tables
 
 
@@ -80,8 +86,8 @@ def table_of(graph: Graph, name: str) -> Table:
     return Table(str(rows.input[0]), str(scales.input[0]), *index_of(graph, rows))
 
 
-def index_of(graph: Graph, gather: NodeProto) -> tuple[str, int]:
-    """Return what picks the rows of a table, and what is added to a position.
+def index_of(graph: Graph, gather: NodeProto) -> tuple[str, int, int | None]:
+    """Return what picks the rows of a table, what is added to a position, and which tokens do not count as one.
 
     It is found out by running that part of the graph: exporters write positions in many ways.
     """
@@ -91,7 +97,26 @@ def index_of(graph: Graph, gather: NodeProto) -> tuple[str, int]:
     found = {index_for(graph, str(gather.input[1]), length) for length in LENGTHS}
     if len(found) != 1:
         raise NotRecognised(f"{gather.input[1]}: it is not known what picks these rows")
-    return found.pop()
+    row_of, offset = found.pop()
+    skipped = None
+    if row_of == "position":
+        skipped = skipped_id(graph, str(gather.input[1]), offset)
+    return row_of, offset, skipped
+
+
+def skipped_id(graph: Graph, name: str, offset: int) -> int | None:
+    """Return the id of tokens that do not count as positions, or None if every token does.
+
+    RoBERTa counts from the id of its padding plus one, and gives padding itself the row of its id.
+    """
+    padding = offset - 1
+    ids = np.array([[12, padding, 11, 13]], dtype=np.int64)
+    picked = rows_picked(graph, name, ids, np.zeros_like(ids))
+    if np.array_equal(picked, np.arange(4) + offset):
+        return None
+    if np.array_equal(picked, [offset, padding, offset + 1, offset + 2]):
+        return padding
+    raise NotRecognised(f"{name} counts positions in an unknown way")
 
 
 def index_for(graph: Graph, name: str, length: int) -> tuple[str, int]:
@@ -99,6 +124,12 @@ def index_for(graph: Graph, name: str, length: int) -> tuple[str, int]:
     # Above any id that stands for padding, below any vocabulary, and no two alike.
     ids = np.arange(10 + length, 10, -1, dtype=np.int64)[None]
     types = (np.arange(length, dtype=np.int64) % 2)[None]
+    picked = rows_picked(graph, name, ids, types)
+    return name_index(name, picked, ids[0], types[0])
+
+
+def rows_picked(graph: Graph, name: str, ids: np.ndarray, types: np.ndarray) -> np.ndarray:
+    """Return the numbers of the rows (L) that a tensor picks for one text."""
     feed = {
         "input_ids": ids,
         "attention_mask": np.ones_like(ids),
@@ -109,8 +140,8 @@ def index_for(graph: Graph, name: str, length: int) -> tuple[str, int]:
         raise NotRecognised(f"{name} depends on more than the model's inputs")
     picked = run(part, feed)[0].reshape(-1)
     if picked.size == 1:
-        picked = np.repeat(picked, length)
-    return name_index(name, picked, ids[0], types[0])
+        picked = np.repeat(picked, ids.size)
+    return picked
 
 
 def name_index(

@@ -68,6 +68,7 @@ class Places:
             "scales": self.of(table.scales) if table.scales else None,
             "row_of": table.row_of,
             "offset": table.offset,
+            "skipped": table.skipped,
         }
 
 

@@ -5,6 +5,7 @@ parse a graph when a model is loaded.
 """
 
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,10 @@ class Plan:
             kind = TYPES[place["type"]]
             shape = [int(size) for size in place["shape"]]
             first = int(place["offset"])
-            size = int(np.prod(shape)) * np.dtype(kind).itemsize
+            size = prod(shape) * np.dtype(kind).itemsize
             if first < 0 or min(shape) < 1 or first + size > self._bytes.size:
                 raise ValueError
-        except (KeyError, TypeError, ValueError) as error:
+        except (ArithmeticError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"{self.path}: {place!r:.80} is not a place in the file") from error
         part: np.ndarray = self._bytes[first : first + size]
         return part.view(kind).reshape(shape)

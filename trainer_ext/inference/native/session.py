@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 
 from trainer_ext.cores import available_cores
-from trainer_ext.errors import UserError
+from trainer_ext.errors import UserError, describe_error
+from trainer_ext.inference.native.checks import check_sizes, check_weights
 from trainer_ext.inference.native.library import Library, address
 from trainer_ext.inference.native.plan import Plan
 from trainer_ext.inference.onnx_session import session_options
+from trainer_ext.inference.providers import open_session
 from trainer_ext.inference.session import Arrays
 
 # The numbers by which encoder.c knows its parts.
@@ -24,6 +25,7 @@ TEXTS_AT_ONCE = 64
 TOKENS_AT_ONCE = 256
 # Rooms are made for multiples of so many tokens, so that texts of similar lengths share one.
 TOKEN_STEP = 64
+NO_ROOM = "no room for the weights of the encoder"
 
 
 class Encoder:
@@ -42,24 +44,32 @@ class Encoder:
         self._functions = library.functions
         self._rooms: list[tuple[int, int]] = []
         self._kept: list[np.ndarray | None] = []
+        # Of tokens that do not count as positions; None if all do.
+        self._skipped: int | None = None
         self._pointer = None
         try:
             self._load(plan, plan.content)
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{plan.path} does not describe an encoder: {error!r}") from error
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            reason = describe_error(error)
+            raise UserError(f"{plan.path} does not describe an encoder: {reason}") from error
 
     def _load(self, plan: Plan, content: Mapping[str, Any]) -> None:
+        # The library reads and writes where these say.
+        check_sizes(content)
+        check_weights(plan)
         layers = content["layers"]
-        self.hidden = int(content["hidden"])
+        self.hidden = content["hidden"]
         self.is_first_token_only = layers[-1]["query"] is not None
         self._pointer = self._functions.encoder_new(
             len(layers),
             self.hidden,
-            int(content["heads"]),
-            int(content["inner"]),
+            content["heads"],
+            content["inner"],
             float(content["epsilon"]),
             float(content["attention_scale"]),
         )
+        if not self._pointer:
+            raise MemoryError(NO_ROOM)
         for table in content["tables"]:
             self._add_table(plan, table)
         self._set_norm(plan, EMBEDDINGS, 0, content["embedding_norm"])
@@ -78,9 +88,14 @@ class Encoder:
         self._kept += [numbers, scales]
         in_bytes = numbers if scales is not None else None
         in_floats = numbers if scales is None else None
+        row_of = table["row_of"]
+        if table.get("skipped") is not None:
+            # The library counts every token, but takes the numbers of rows in the place of types.
+            self._skipped = table["skipped"]
+            row_of = "type"
         self._functions.encoder_add_table(
             self._pointer,
-            ROW_OF[table["row_of"]],
+            ROW_OF[row_of],
             int(table["offset"]),
             len(rows),
             address(in_bytes),
@@ -106,7 +121,7 @@ class Encoder:
             address(bias),
         )
         if not is_there:
-            raise MemoryError("no room for the weights of the encoder")
+            raise MemoryError(NO_ROOM)
 
     def _set_norm(self, plan: Plan, layer: int, which: int, norm: Mapping[str, Any]) -> None:
         weight = plan.floats(norm["weight"])
@@ -114,7 +129,7 @@ class Encoder:
         if not self._functions.encoder_set_norm(
             self._pointer, layer, which, address(weight), address(bias)
         ):
-            raise MemoryError("no room for the weights of the encoder")
+            raise MemoryError(NO_ROOM)
 
     def run(self, ids: np.ndarray, types: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """Return the last hidden states of texts; several threads may call this at the same time.
@@ -128,10 +143,12 @@ class Encoder:
             float32 (tokens, hidden), or (texts, hidden) where only first tokens are computed.
 
         Raises:
-            ValueError: for an id, a type or a length that the embeddings have no row for.
+            UserError: for an id, a type or a length that the embeddings have no row for.
         """
         rows = len(lengths) if self.is_first_token_only else len(ids)
         hidden = np.empty((rows, self.hidden), dtype=np.float32)
+        if self._skipped is not None:
+            types = positions(ids, lengths, self._skipped)
         size, room = self._take_room(len(ids))
         try:
             is_known = self._functions.encoder_run(
@@ -147,8 +164,9 @@ class Encoder:
             self._rooms.append((size, room))
         if not is_known:
             longest = lengths.max()
-            raise ValueError(
-                f"an id, a type or a length (up to {longest}) is beyond the embeddings"
+            raise UserError(
+                f"an id, a type or a length (up to {longest}) is beyond the embeddings: "
+                "the tokenizer or max_length is not of this model"
             )
         return hidden
 
@@ -199,10 +217,10 @@ class NativeSession:
         self.target = library.target
         self._encoder = Encoder(library, plan)
         self._hidden_name = str(plan.content["output"])
-        self._head = ort.InferenceSession(
-            plan.head, session_options(1), providers=["CPUExecutionProvider"]
-        )
+        self._head = open_session(plan.head, session_options(1), "cpu")
         self._head_inputs = [item.name for item in self._head.get_inputs()]
+        if self._hidden_name not in self._head_inputs:
+            raise UserError(f"{plan.head} does not read {self._hidden_name}, the encoder's output")
         self.output_names = [item.name for item in self._head.get_outputs()]
 
     def run(self, inputs: Arrays) -> Arrays:
@@ -233,6 +251,23 @@ class NativeSession:
                 feed[name] = inputs[name][row : row + 1, :length]
         arrays = self._head.run(None, feed)
         return dict(zip(self.output_names, arrays, strict=True))
+
+
+def positions(ids: np.ndarray, lengths: np.ndarray, skipped: int) -> np.ndarray:
+    """Return the row of each token's position where tokens of one id do not count (RoBERTa).
+
+    Args:
+        ids: int64 (tokens of all texts).
+        lengths: int64 (texts).
+        skipped: the id; such a token has the row of that number, and the first other one that after it.
+    """
+    counts = ids != skipped
+    numbers = np.cumsum(counts)
+    ends = np.cumsum(lengths)
+    # What the texts before each one have counted.
+    before = np.concatenate([[0], numbers[ends[:-1] - 1]])
+    rows: np.ndarray = skipped + (numbers - np.repeat(before, lengths)) * counts
+    return rows
 
 
 def groups(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
