@@ -44,6 +44,7 @@ class Recorder:
     """A session that keeps what it is given."""
 
     provider, file_name, batch_invariant, parallel_runs = "none", "none", True, 1
+    native_target = ""
 
     def __init__(self):
         self.rows: list[dict] = []

@@ -42,6 +42,8 @@ class OnnxSession:
         UserError: if the file cannot be loaded, or not on that provider.
     """
 
+    native_target = ""
+
     def __init__(
         self,
         path: Path,

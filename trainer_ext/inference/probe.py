@@ -22,6 +22,9 @@ HEADS = ("logits", "token_logits")
 # Tokens that are run on loading, in whole rows, shortest first; `export.py --verify` runs all rows. Up to the row of
 # 32: kernels take as many at a time, and those of AMX were wrong there alone until onnxruntime 1.25.
 TOKENS_ON_LOADING = 72
+# The native runtime is another program than the one that the rows were proven with: numbers on the edge of two levels
+# fall otherwise (measured: 0.15 to 0.35 of INT8's own error, where the tolerance is 0.4 of it).
+NATIVE_SLACK = 2.0
 LARGEST = 1e30  # of logits and tolerances: their squares are still finite
 
 
@@ -113,7 +116,8 @@ class Probe:
             here.append(to_output(predictor, arrays))
             proven.append(to_output(predictor, proven_arrays(row, variant, arrays)))
         differences = part_differences(predictor, here, proven)
-        tolerances = self._tolerances(variant, len(differences))
+        slack = NATIVE_SLACK if predictor.is_native else 1.0
+        tolerances = [slack * value for value in self._tolerances(variant, len(differences))]
         worst: Mismatch | None = None
         for difference, tolerance in zip(differences, tolerances, strict=True):
             # `not <=`, because NaN must not pass.

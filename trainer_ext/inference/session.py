@@ -1,4 +1,6 @@
-"""What runs a batch: ONNX Runtime (`onnx_session.py`), or torch for a checkpoint (`modeling/session.py`)."""
+"""What runs a batch: ONNX Runtime (`onnx_session.py`), the native encoder (`native/session.py`), or torch for a
+checkpoint (`modeling/session.py`).
+"""
 
 from typing import Protocol
 
@@ -15,6 +17,7 @@ class Session(Protocol):
         provider: `cpu` or `cuda`.
         batch_invariant: whether a text's outputs are the same whatever else is in its batch. If not, the predictor
             gives every text a run of its own.
+        native_target: the kind of CPU that the native encoder was compiled for; empty: another runtime answers.
         parallel_runs: how many threads should call `run` at the same time to use the available cores.
     """
 
@@ -22,6 +25,7 @@ class Session(Protocol):
     provider: str
     batch_invariant: bool
     parallel_runs: int
+    native_target: str
 
     def run(self, inputs: Arrays) -> Arrays:
         """Return `logits` (B, *head_shape) and the outputs of other heads for int64 inputs (B, L)."""

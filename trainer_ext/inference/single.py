@@ -50,9 +50,15 @@ class SinglePredictor(Predictor):
     @property
     def description(self) -> str:
         """Return the file, the provider it runs on, and what runs it if that is not ONNX Runtime or torch."""
-        target = getattr(self.session, "target", "")
-        runtime = f" (native, {target})" if target else ""
+        runtime = ""
+        if self.is_native:
+            runtime = f" (native, {self.session.native_target})"
         return f"{self.session.file_name} on {self.session.provider}{runtime}"
+
+    @property
+    def is_native(self) -> bool:
+        """Tell whether the compiled encoder answers, and not ONNX Runtime or torch."""
+        return bool(self.session.native_target)
 
     def outputs(self, items: Sequence[Any]) -> list[Any]:
         """Return the task's output for each prepared item, in order.

@@ -38,6 +38,7 @@ class TorchSession:
     # float32 outputs do not depend on what else is in the batch, and torch uses all cores for one run.
     batch_invariant = True
     parallel_runs = 1
+    native_target = ""
 
     def __init__(
         self,

@@ -61,7 +61,9 @@ def write_proven(folder: Path, int8: Int8Choice, rows: EvalRows, reference: Any)
     difference = root_mean_square(task.flat(predictor.logits(rows.texts)) - expected)
     exact = task.flat(reference)
     allowed = max(LARGEST_SHARE * root_mean_square(expected - exact), FLOOR * float(exact.std()))
-    details.update({"compiled for": session.target, "difference": difference, "allowed": allowed})
+    details.update(
+        {"compiled for": session.native_target, "difference": difference, "allowed": allowed}
+    )
     # `not <=`, because NaN must not pass.
     is_beyond = not difference <= allowed
     if is_beyond or fails_probe(folder, predictor):

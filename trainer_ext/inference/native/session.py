@@ -214,7 +214,7 @@ class NativeSession:
     def __init__(self, file: Path, plan: Plan, library: Library, num_threads: int | None = None):
         self.file_name = file.name
         self.parallel_runs = num_threads or available_cores()
-        self.target = library.target
+        self.native_target = library.target
         self._encoder = Encoder(library, plan)
         self._hidden_name = str(plan.content["output"])
         self._head = open_session(plan.head, session_options(1), "cpu")
