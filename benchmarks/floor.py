@@ -17,7 +17,7 @@ from side_by_side import one_thread
 from transformers import BertConfig
 
 ROWS, INNER, COLUMNS = 512, 1024, 1024  # of the product whose speed is measured
-REPETITIONS = 20
+REPETITIONS = 200  # some two seconds: the shortest is one that nothing disturbed
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def floor_ms(
 
 
 def measure_rates() -> Rates:
-    """Measure one large product of each kind on one thread; the best of many counts."""
+    """Measure one large product of each kind on one thread; the shortest of many counts."""
     torch.set_num_threads(1)
     generator = np.random.default_rng(0)
     rows = generator.integers(0, 256, (ROWS, INNER)).astype(np.uint8)
