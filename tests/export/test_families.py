@@ -11,6 +11,7 @@ from trainer_ext.compatibility import TRANSFORMERS_5
 from trainer_ext.export.gate import ONNX_TOLERANCE
 from trainer_ext.export.options import ExportOptions
 from trainer_ext.export.run import export_model
+from trainer_ext.export.verify import verify_export
 from trainer_ext.files import read_json
 from trainer_ext.inference import load_predictor
 from trainer_ext.inference.onnx_session import session_options
@@ -140,6 +141,28 @@ def test_an_architecture_of_plain_transformers_for_each_problem(problem, tmp_pat
     checked = load_predictor(checkpoint)
     np.testing.assert_allclose(exported.logits(texts), checked.logits(texts), atol=1e-5)
     assert key in exported.predict(texts)[0]
+
+
+@needs["optimum"]
+def test_a_plain_checkpoint_is_verified_as_it_was_exported(tmp_path):
+    """Task and columns are given to the export once."""
+    labels, lines, columns, _ = PLAIN_TASKS["multi_label_classification"]
+    checkpoint = save_plain(tmp_path / "plain", "distilbert", problem_type=None, **labels)
+    file = tmp_path / "dev.jsonl"
+    file.write_text(lines, encoding="utf-8")
+    export_model(
+        ExportOptions(
+            checkpoint,
+            tmp_path / "onnx",
+            str(file),
+            max_metric_drop=10_000,
+            task="multi_label",
+            text_column="review",
+            label_columns=columns,
+        )
+    )
+    (found,) = verify_export(tmp_path / "onnx", eval_file=str(file)).values()
+    assert (found.reference, found.eval_rows, found.passed) == ("pytorch", 3, True)
 
 
 @needs["optimum"]

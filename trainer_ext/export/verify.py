@@ -222,7 +222,13 @@ class Verifier:
             self.notes.append(f"{why}: model.onnx stands in for it")
             return None
         trusted = self.options.trust_remote_code
-        return load_single(folder, THREADS, "cpu", file_name=WEIGHTS, trust_remote_code=trusted)
+        task = self.task.name
+        checkpoint = load_single(
+            folder, THREADS, "cpu", file_name=WEIGHTS, trust_remote_code=trusted, task=task
+        )
+        # A checkpoint of plain transformers knows neither its task for sure nor its columns; the export was told.
+        checkpoint.pipeline = read_pipeline(self.folder)
+        return checkpoint
 
     def load_any(self) -> SinglePredictor:
         """Return a predictor that tells how rows are read: of the first file that can be loaded."""
