@@ -10,10 +10,10 @@ from trainer_ext.tables import table
 
 # What the numbers of benchmark.json are, for who reads it without the documentation.
 MEASURES = {
-    "ms_p50, ms_p95, ms_p99": "wall time of one batch of texts of `length` tokens, from token ids to logits: "
+    "ms_p50, ms_p95, ms_p99": "wall time for `batch_size` texts of `length` tokens, from token ids to logits: "
     "without tokenising",
     "texts_per_second": "all texts over the time of all runs",
-    "runs": "timed runs of the batch; p95 and p99 of fewer than 20 and 100 are nearly the slowest one",
+    "runs": "how often that was timed; p95 and p99 of fewer than 20 and 100 are nearly the slowest one",
     "peak_memory_bytes": "largest resident memory (VmHWM, libraries included) of a process that loads this variant "
     "alone and answers all lengths and batches on one thread",
     "padded_to": "tokens that every text is padded to; null: texts are as long as they are",

@@ -69,12 +69,7 @@ def predictor_answer(job: Job) -> tuple[Answer, str]:
         # The float model in its place would be measured twice.
         on_mismatch="ignore",
     )
-
-    def answer(rows: Sequence[list[int]]) -> Any:
-        predictor.batch_size = len(rows)
-        return predictor.run_rows(rows)
-
-    return answer, predictor.description
+    return predictor.run_rows, f"{predictor.description}, by {type(predictor.session).__name__}"
 
 
 def plain_answer(job: Job) -> tuple[Answer, str]:
