@@ -75,11 +75,12 @@ def test_a_family_that_is_recognised(family, changes, kind, exporter, rows, tmp_
     "family, reason",
     [
         ("deberta-v2", "0 products in 8 bits at the start of a layer"),
-        ("modernbert", "at the start of a layer"),
-        ("albert", "0 products in 8 bits at the start of a layer"),
-        ("mpnet", "0 products in 8 bits at the start of a layer"),
-        # Its embeddings are smaller than its layers: a product comes between them.
-        ("electra", "is not a row of an embedding"),
+        ("modernbert", "attn/Wqkv/MatMul_output_0 is not split into query, key and value"),
+        # Positions are added to the scores of its attention.
+        ("mpnet", "is not read by an Attention"),
+        # Their embeddings are smaller than their layers: a product comes between them.
+        ("albert", "embedding_hidden_mapping_in/Add_output_0 is not split"),
+        ("electra", "embeddings_project/Add_output_0 is not split"),
     ],
 )
 def test_a_family_that_is_not(family, reason, rows, tmp_path):

@@ -81,22 +81,29 @@ def find_encoder(graph: Graph) -> Encoder:
     Raises:
         NotRecognised: if it is not one of the known form, saying where it differs.
     """
-    reason = NotRecognised("there is no LayerNormalization before a layer in 8 bits")
+    reasons = []
     for node in graph.nodes:
         if node.op_type != "LayerNormalization":
             continue
         try:
-            norm = norm_at(graph, node.output[0])
-            layers = [layer_after(graph, norm.output)]
+            return encoder_after(graph, node)
         except NotRecognised as error:
-            reason = error
-            continue
-        while layers[-1].query is None and has_layer_after(graph, layers[-1].output_norm.output):
-            layers.append(layer_after(graph, layers[-1].output_norm.output))
-        tables = tables_of(graph, str(node.input[0]))
-        check_alike(norm, layers)
-        return Encoder(tables, norm, layers, layers[-1].output_norm.output)
-    raise reason
+            reasons.append(error)
+    if not reasons:
+        raise NotRecognised("there is no LayerNormalization")
+    # That of the first one, which is the embeddings' in the known form.
+    raise reasons[0]
+
+
+def encoder_after(graph: Graph, node: NodeProto) -> Encoder:
+    """Return the encoder whose embeddings a node normalises, or raise `NotRecognised`."""
+    norm = norm_at(graph, node.output[0])
+    layers = [layer_after(graph, norm.output)]
+    while layers[-1].query is None and has_layer_after(graph, layers[-1].output_norm.output):
+        layers.append(layer_after(graph, layers[-1].output_norm.output))
+    tables = tables_of(graph, str(node.input[0]))
+    check_alike(norm, layers)
+    return Encoder(tables, norm, layers, layers[-1].output_norm.output)
 
 
 def check_alike(norm: Norm, layers: Sequence[Layer]) -> None:

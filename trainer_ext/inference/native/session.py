@@ -231,6 +231,8 @@ class NativeSession:
             types = np.zeros_like(ids)
         mask = inputs["attention_mask"]
         lengths = mask.sum(axis=1)
+        if not lengths.all():
+            raise UserError(f"{self.file_name}: a text has no tokens")
         rows: list[Arrays] = []
         for first, last in groups(lengths.tolist()):
             part = slice(first, last)

@@ -32,6 +32,8 @@ FILES = (
     "model.safetensors.index.json",
     "model*.onnx",
     "onnx/model*.onnx",
+    "native/*.json",
+    "native/*.onnx",
     "export_report.json",
     "probe.json",
     "tokenizer*.json",
