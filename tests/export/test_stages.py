@@ -52,9 +52,9 @@ def test_the_page_lists_what_can_be_skipped_and_asked_for():
     page = PAGE.read_text(encoding="utf-8")
     _, _, after = page.partition("\n## Stages\n")
     section, _, rest = after.partition("\n## ")
-    rows = re.findall(r"^\| (?:`(\w+)`)? ?\| `(\w+)` \|", section, re.MULTILINE)
+    rows = re.findall(r"^\| (?:`(\w+)`)? ?\| (?:`(\w+)`)? ?\| ", section, re.MULTILINE)
     stages, passes = zip(*rows, strict=True)
     assert tuple(filter(None, stages)) == DEFAULT_STAGES
-    assert passes == (*GRAPH_PASSES, *INT8_PASSES)
+    assert tuple(filter(None, passes)) == (*GRAPH_PASSES, *INT8_PASSES)
     for name in OPTIONAL_STAGES:
         assert f"\n- `{name}`: " in rest
