@@ -71,7 +71,7 @@ def draw_throughput(axis: Axes, benchmark: Benchmark) -> None:
             )
     scale(axis, benchmark)
     axis.set_ylabel("texts a second")
-    title = f"batches of {batch_size}, one thread"
+    title = f"{batch_size} texts at a time, one thread"
     if len(counts) > 1:
         title = f"{title}; dashed: {counts[-1]} threads"
     axis.set_title(title)
