@@ -72,7 +72,7 @@ def test_optimum_answers_as_we_do(hub_export, name):
     for text in TEXTS:
         outputs = model(**tokenizer(text, return_tensors="pt"))
         theirs.append(outputs.logits[0].numpy())
-    ours = load_predictor(hub_export, 1, file_name=name).logits(TEXTS)
+    ours = load_predictor(hub_export, 1, file_name=name, runtime="onnx").logits(TEXTS)
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 

@@ -187,7 +187,7 @@ def test_optimum_loads_the_export_of_an_architecture(layout, place, rows, tmp_pa
     int8 = ORTModelForSequenceClassification.from_pretrained(
         out, file_name="model_quantized.onnx", session_options=session_options(1, True), **place
     )
-    own = load_predictor(out, num_threads=1, file_name="model_quantized.onnx")
+    own = load_predictor(out, 1, file_name="model_quantized.onnx", runtime="onnx")
     for text in some_texts(6):
         logits = int8(**tokenizer(text, return_tensors="np")).logits
         np.testing.assert_array_equal(logits, own.logits([text]))

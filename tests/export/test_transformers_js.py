@@ -103,7 +103,7 @@ def check_answers(model: Path, answers: dict) -> None:
     """Token ids, probabilities and logits are ours."""
     tokenizer = read_tokenizer(model)
     for dtype, file_name in FILES.items():
-        predictor = load_predictor(model, 1, file_name=file_name)
+        predictor = load_predictor(model, 1, file_name=file_name, runtime="onnx")
         tolerance = TOLERANCES[dtype]
         ours = predictor.predict(TEXTS)
         for text, own, theirs in zip(TEXTS, ours, answers[dtype]["texts"], strict=True):
