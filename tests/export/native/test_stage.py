@@ -11,7 +11,13 @@ from tests.conftest import run_script
 from tests.export.native.conftest import export, found, needs_exporter, needs_library
 from tests.families import some_texts
 from trainer_ext.export import native as stage_module
+from trainer_ext.export.graph.onnx_graph import load_graph
+from trainer_ext.export.graph.optimise import fuse_for_runtime
+from trainer_ext.export.members import export_members
+from trainer_ext.export.native.functions import NotRecognised
 from trainer_ext.export.native.write import write_native
+from trainer_ext.export.options import ExportOptions
+from trainer_ext.export.quantise import Int8Setting, quantise
 from trainer_ext.inference import load_predictor
 from trainer_ext.inference.native import library as library_module
 from trainer_ext.inference.native.library import library_here
@@ -120,3 +126,43 @@ def test_verification_of_an_export(checkpoint, exported, rows, tmp_path):
     (entry,) = json.loads((folder / "export_report.json").read_text())["verifications"]
     assert entry["passed"]
     assert {"onnx", "int8"} <= {variant["name"] for variant in entry["variants"]}
+
+
+def test_a_product_in_fp32(exported, tmp_path):
+    """As the search leaves one where INT8 throughout is refused: which one does not matter."""
+    source = tmp_path / "model.onnx"
+    fuse_for_runtime(exported / "model.onnx", source)
+    names = [node.name for node in load_graph(source).nodes if node.op_type == "MatMul"]
+    of_layers = [name for name in names if "layer" in name]
+    assert len(of_layers) == 2 * 4 + 1, "two layers, and a query of its own in the last"
+    for number, name in enumerate(of_layers):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        file = quantise(source, folder, Int8Setting("one in FP32", fp32_nodes=frozenset([name])))
+        with pytest.raises(NotRecognised):
+            write_native(file)
+        assert not (folder / "native").exists()
+
+
+def test_weights_that_may_overflow_16_bits(checkpoint, rows, tmp_path):
+    """The plan says so, and AVX2 alone does not run them."""
+    report = export(checkpoint, tmp_path / "onnx", rows, skip=("exact_weights",))
+    assert found(report)["layers"] == 2
+    assert json.loads((tmp_path / "onnx" / PLAN).read_text())["is_pair_safe"] is False
+
+
+@needs_library
+def test_folds(checkpoint, rows, tmp_path):
+    """Each has a plan of its own; they answer together."""
+    folds = tmp_path / "folds"
+    for number in range(2):
+        shutil.copytree(checkpoint, folds / f"fold-{number}")
+    (folds / "folds.json").write_text(json.dumps({"folds": 2, "fold_repeats": 1}))
+    (folds / "cv.json").write_text("{}")
+    options = ExportOptions(folds, tmp_path / "onnx", str(rows), max_metric_drop=100)
+    export_members(options, [folds / "fold-0", folds / "fold-1"])
+    one = load_predictor(tmp_path / "onnx/fold-1", num_threads=1)
+    assert "(native, " in one.description
+    both = load_predictor(tmp_path / "onnx", num_threads=2)
+    for answer, expected in zip(both.predict(TEXTS), one.predict(TEXTS), strict=True):
+        assert answer["label"] == expected["label"]

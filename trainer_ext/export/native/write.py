@@ -171,13 +171,16 @@ def head_of(graph: Graph, encoder: Encoder) -> onnx.ModelProto:
     """Return what comes after the encoder as a model that reads the last hidden state.
 
     Raises:
-        NotRecognised: if it reads more of the encoder than that.
+        NotRecognised: if it reads more of the encoder than that, or has layers itself.
     """
     inputs: dict[str, int] = {encoder.output: TensorProto.FLOAT}
     inputs.update(dict.fromkeys(graph.inputs, TensorProto.INT64))
     head = part_of(graph, inputs, graph.outputs)
     if head is None:
         raise NotRecognised("an output does not depend on the model's inputs alone")
+    if any(node.op_type == "Attention" for node in head.graph.node):
+        number = len(encoder.layers)
+        raise NotRecognised(f"what comes after layer {number - 1} is a layer of another form")
     constants = {tensor.name for tensor in head.graph.initializer}
     for linear in linears_of(encoder):
         if linear.weights in constants:
