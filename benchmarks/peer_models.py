@@ -18,6 +18,7 @@ from trainer_ext.data.io.answers import write_records
 from trainer_ext.data.io.readers import read_rows
 from trainer_ext.data.io.slot_files import read_slot_file
 from trainer_ext.files import read_json
+from trainer_ext.inference.loading import load_single
 from trainer_ext.modeling.pretrained import encoder_path
 from trainer_ext.modeling.scratch import scratch_config, train_tokenizer
 
@@ -151,10 +152,12 @@ def export(rows: Sequence[Labelled], folder: Path) -> None:
     export_plain(folder)
 
 
-def chosen_setting(folder: Path) -> str:
-    """Return which file of `ours` answers, and how it was made."""
+def what_answers(folder: Path) -> str:
+    """Return which file of `ours` answers, how it was made, and the session that runs it here."""
     report = read_json(folder / "ours/export_report.json")
+    predictor = load_single(folder / "ours", num_threads=1)
+    session = type(predictor.session).__name__
     for variant in report["variants"]:
         if variant["name"] == report["chosen"]:
-            return ": ".join(filter(None, (variant["name"], variant["setting"])))
+            return f"{variant['name']} ({variant['setting']}) in a {session}"
     raise SystemExit(f"{folder / 'ours'}: no variant is chosen")

@@ -23,7 +23,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
-from peer_models import SOURCES, chosen_setting, export, save_checkpoint, split
+from peer_models import SOURCES, export, save_checkpoint, split, what_answers
 from peer_ways import OURS, PEERS, REFERENCE, Way
 from side_by_side import Inputs, measure, one_by_one, times_as_fast
 
@@ -71,7 +71,7 @@ class Comparison:
         model: its name.
         texts: what they are.
         tokens: of a text, on average.
-        setting: which file `load_predictor` runs.
+        setting: what `load_predictor` runs, and in which session.
         logit_spread: standard deviation of PyTorch's logits over the texts, mean over classes.
         results: in the order of the table.
     """
@@ -142,7 +142,7 @@ def compare(model: str, shared: Path, sample: int, rounds: int) -> list[Comparis
         save_checkpoint(model, shared, folder)
         export(labelled, folder)
         ways = build_ways(folder, calibration)
-        setting = chosen_setting(folder)
+        setting = what_answers(folder)
         inputs = Inputs(folder, padded=False)
         for title, (rows, _) in parts.items():
             texts = [row.text for row in rows]
