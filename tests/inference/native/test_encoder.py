@@ -69,21 +69,20 @@ def run(encoder: Encoder, texts: Texts) -> list[np.ndarray]:
 def test_the_numbers_are_those_of_numpy(
     library, hidden, heads, inner, layers, is_first_token_only, tmp_path
 ):
-    """Almost everywhere to the last bits; where a number lies between two levels, a rounding decides.
+    """To the last bits in most texts; where a number lies between two levels, a rounding decides.
 
     Deep models multiply what such a rounding changes, so that the large ones here have one layer.
     """
     small = made(hidden, heads, inner, layers, is_first_token_only)
     texts = random_texts(LENGTHS)
     encoder = Encoder(library, small.save(tmp_path))
-    differences = []
+    largest = []
     for (ids, types), states in zip(texts, run(encoder, texts), strict=True):
         expected = small.hidden_states(ids, types)
         assert states.shape == expected.shape
-        differences.append(np.abs(states - expected).ravel())
-    together = np.concatenate(differences)
-    assert np.median(together) < 1e-6
-    assert together.max() < 0.02, "the hidden states have a standard deviation of 1"
+        largest.append(np.abs(states - expected).max())
+    assert max(largest) < 0.05, "the hidden states have a standard deviation of 1"
+    assert np.median(largest) < 1e-5, "most texts have no number between two levels"
 
 
 @pytest.mark.parametrize("is_first_token_only", [False, True])
