@@ -94,12 +94,18 @@ def small_encoder(
         scales = generator.uniform(0.5, 1.5, size).astype(np.float32)
         scales *= np.float32(1 / (40 * np.sqrt(depth)))
         bias = floats(columns) if has_bias else None
+        # What has no bias is not smoothed either: both forms of both are run.
+        smoothing = None
+        if has_bias:
+            smoothing = generator.uniform(0.5, 2.0, depth).astype(np.float32)
         places = {
             "weights": place(weights),
             "scales": place(scales),
             "bias": None if bias is None else place(bias),
+            "smoothing": None if smoothing is None else place(smoothing),
         }
-        return {"weights": weights, "scales": scales, "bias": bias}, places
+        numbers = {"weights": weights, "scales": scales, "bias": bias, "smoothing": smoothing}
+        return numbers, places
 
     def norm() -> tuple[Arrays, Arrays]:
         weight = floats(hidden, mean=1.0, spread=0.2)
@@ -163,7 +169,9 @@ def small_encoder(
 
 
 def multiply(rows: np.ndarray, linear: Arrays) -> np.ndarray:
-    """DynamicQuantizeLinear, MatMulInteger, scales and bias as ONNX defines them."""
+    """Smoothing, then DynamicQuantizeLinear, MatMulInteger, scales and bias as ONNX defines them."""
+    if linear["smoothing"] is not None:
+        rows = rows * linear["smoothing"]
     low = min(rows.min(), np.float32(0))
     high = max(rows.max(), np.float32(0))
     scale = (high - low) / np.float32(255)

@@ -1,7 +1,7 @@
 """The encoder of a BERT-like model, found in the graph of its INT8 file: what the native runtime computes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from onnx import NodeProto
@@ -21,12 +21,14 @@ class Linear:
         scales: float (columns) or one, name of the constant.
         bias: float (columns), name of the constant; empty without one.
         output: name of the result.
+        smoothing: float (depth), what the input is multiplied by first; empty: nothing.
     """
 
     weights: str
     scales: str
     bias: str
     output: str
+    smoothing: str = ""
 
 
 @dataclass(frozen=True)
@@ -190,11 +192,27 @@ def first_token_of(graph: Graph, name: str) -> str:
 def linears_of(graph: Graph, name: str) -> list[Linear]:
     """Return the products that read a tensor in 8 bits."""
     found: list[Linear] = []
-    for quantised in graph.readers(name):
-        if quantised.op_type != "DynamicQuantizeLinear":
-            continue
+    for quantised, smoothing in quantised_from(graph, name):
         for product in graph.readers(quantised.output[0]):
-            found.append(linear_of(graph, quantised, product))
+            linear = linear_of(graph, quantised, product)
+            found.append(replace(linear, smoothing=smoothing))
+    return found
+
+
+def quantised_from(graph: Graph, name: str) -> list[tuple[NodeProto, str]]:
+    """Return the nodes that turn a tensor into 8 bits, each with the vector by which it is multiplied first, or ''."""
+    found = []
+    for reader in graph.readers(name):
+        if reader.op_type == "DynamicQuantizeLinear":
+            found.append((reader, ""))
+        elif reader.op_type == "Mul":
+            vector = other_input(reader, name)
+            array = graph.array(vector)
+            if array is None or array.size == 1 or array.size != array.shape[-1]:
+                continue
+            for quantised in graph.readers(reader.output[0]):
+                if quantised.op_type == "DynamicQuantizeLinear":
+                    found.append((quantised, vector))
     return found
 
 
@@ -243,7 +261,7 @@ def activation_after(graph: Graph, name: str) -> str:
     # Two readers (x and erf(x)) meet again; what is wanted is where the next product begins.
     for _ in range(8):
         readers = graph.readers(current)
-        if any(reader.op_type == "DynamicQuantizeLinear" for reader in readers):
+        if quantised_from(graph, current):
             break
         if not readers:
             raise NotRecognised(f"nothing reads {current}")

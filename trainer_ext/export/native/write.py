@@ -52,6 +52,7 @@ class Places:
             "weights": self.of(linear.weights),
             "scales": self.of(linear.scales),
             "bias": self.of(linear.bias) if linear.bias else None,
+            "smoothing": self.of(linear.smoothing) if linear.smoothing else None,
         }
 
     def of_norm(self, norm: Norm) -> dict[str, Place]:

@@ -79,14 +79,17 @@ def linear_shapes(content: Mapping[str, Any], has_query: bool) -> dict[str, tupl
 
 
 def check_linear(plan: Plan, name: str, linear: Mapping[str, Any], shape: tuple[int, int]) -> None:
-    """Raise `ValueError` unless a product has weights, scales and bias of its size."""
-    columns = shape[1]
+    """Raise `ValueError` unless a product has weights, scales, bias and smoothing of its size."""
+    depth, columns = shape
     check_array(name, plan.array(linear["weights"]), np.int8, shape)
     scales = plan.array(linear["scales"])
     if scales.dtype != np.float32 or scales.shape not in ((columns,), (1,), ()):
         raise ValueError(f"the scales of {name} are neither {columns} floats nor one")
     if linear["bias"] is not None:
         check_array(f"the bias of {name}", plan.array(linear["bias"]), np.float32, (columns,))
+    if linear["smoothing"] is not None:
+        smoothing = plan.array(linear["smoothing"])
+        check_array(f"the smoothing of {name}", smoothing, np.float32, (depth,))
 
 
 def check_norm(plan: Plan, norm: Mapping[str, Any], hidden: int) -> None:

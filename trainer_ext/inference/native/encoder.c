@@ -26,6 +26,8 @@ typedef struct {
     int8_t *weights;
     int32_t *sums;
     float *scales, *bias;
+    /* (depth): what the input is multiplied by before it becomes bytes; NULL: nothing. */
+    float *smoothing;
 } Linear;
 
 typedef struct {
@@ -118,20 +120,26 @@ static inline void widen(Range *range, Floats x)
     range->high = larger(range->high, x);
 }
 
-/* The range of each text's rows. */
-static void find_ranges(Batch *batch, const float *rows, int stride, int width)
+static inline Floats smooth(Floats x, const float *smoothing, int column)
+{
+    return smoothing ? multiply(x, load(smoothing + column)) : x;
+}
+
+/* The range of each text's rows, multiplied by `smoothing` if there is one. */
+static void find_ranges(Batch *batch, const float *rows, int stride, int width, const float *smoothing)
 {
     for (int text = 0; text < batch->texts; text++) {
         Range range = empty_range();
         for (int row = batch->first[text]; row < batch->first[text + 1]; row++)
             for (int column = 0; column < width; column += WIDTH)
-                widen(&range, load(rows + (int64_t)row * stride + column));
+                widen(&range, smooth(load(rows + (int64_t)row * stride + column), smoothing, column));
         batch->range[text] = range;
     }
 }
 
 /* DynamicQuantizeLinear of ONNX, for each text: rows of floats become bytes (rows, width). */
-static void quantise(Batch *batch, const float *rows, int stride, int width, uint8_t *bytes)
+static inline __attribute__((always_inline)) void quantise_smoothed(Batch *batch, const float *rows, int stride, int width,
+                                                                    const float *smoothing, uint8_t *bytes)
 {
     for (int text = 0; text < batch->texts; text++) {
         float low = smallest_of(batch->range[text].low);
@@ -145,10 +153,20 @@ static void quantise(Batch *batch, const float *rows, int stride, int width, uin
         for (int row = batch->first[text]; row < batch->first[text + 1]; row++) {
             const float *from = rows + (int64_t)row * stride;
             uint8_t *to = bytes + (int64_t)row * width;
-            for (int column = 0; column < width; column += WIDTH)
-                store_bytes(to + column, add_ints(to_nearest(multiply(load(from + column), factor)), zero));
+            for (int column = 0; column < width; column += WIDTH) {
+                Floats x = smooth(load(from + column), smoothing, column);
+                store_bytes(to + column, add_ints(to_nearest(multiply(x, factor)), zero));
+            }
         }
     }
+}
+
+static void quantise(Batch *batch, const float *rows, int stride, int width, const float *smoothing, uint8_t *bytes)
+{
+    if (smoothing)
+        quantise_smoothed(batch, rows, stride, width, smoothing, bytes);
+    else
+        quantise_smoothed(batch, rows, stride, width, NULL, bytes);
 }
 
 /* For each text: by what its sums are multiplied, and what its zero point adds to them. */
@@ -228,7 +246,10 @@ multiply_all(const Linear *linear, Batch *batch, Workspace *space, enum After af
 static void apply(const Linear *linear, Batch *batch, Workspace *space, const float *rows, int stride, enum After after,
                   const float *residual, float *out)
 {
-    quantise(batch, rows, stride, padded(linear->depth, DEPTH_STEP), space->bytes);
+    int depth = padded(linear->depth, DEPTH_STEP);
+    if (linear->smoothing)
+        find_ranges(batch, rows, stride, depth, linear->smoothing);
+    quantise(batch, rows, stride, depth, linear->smoothing, space->bytes);
     prepare_columns(linear, batch, space);
     switch (after) {
     case ADD_RESIDUAL:
@@ -379,11 +400,11 @@ static void run_layer(const Encoder *encoder, const Layer *layer, Workspace *spa
     if (layer->query.weights) {
         keep_first_tokens(batch, space->hidden, width);
         batch = &space->first_tokens;
-        find_ranges(batch, space->hidden, width, width);
+        find_ranges(batch, space->hidden, width, width, NULL);
         apply(&layer->query, batch, space, space->hidden, width, NOTHING, NULL, space->query);
     }
     attend_all(encoder, layer, space);
-    find_ranges(batch, space->context, context_stride, width);
+    find_ranges(batch, space->context, context_stride, width, NULL);
     apply(&layer->output, batch, space, space->context, context_stride, ADD_RESIDUAL, space->hidden, space->middle);
     normalise(&layer->attention_norm, batch, space->middle, encoder->hidden, encoder->epsilon);
     apply(&layer->inner, batch, space, space->middle, width, APPLY_GELU, NULL, space->wide);
@@ -420,6 +441,7 @@ void encoder_free(Encoder *encoder)
             free(linear->sums);
             free(linear->scales);
             free(linear->bias);
+            free(linear->smoothing);
         }
         Layer *owner = encoder->layer + layer;
         free(owner->attention_norm.weight);
@@ -467,9 +489,9 @@ Encoder *encoder_new(int layers, int hidden, int heads, int inner, float epsilon
     return encoder;
 }
 
-/* Copy weights (depth, columns), scales and bias (columns); 0 if there is no memory for them. */
+/* Copy weights (depth, columns), scales and bias (columns) and smoothing (depth, or NULL); 0 if there is no memory. */
 int encoder_set_linear(Encoder *encoder, int layer, int which, int depth, int columns, const int8_t *weights,
-                       const float *scales, const float *bias)
+                       const float *scales, const float *bias, const float *smoothing)
 {
     Linear *linear = linear_of(encoder, layer, which);
     linear->depth = depth;
@@ -480,6 +502,11 @@ int encoder_set_linear(Encoder *encoder, int layer, int which, int depth, int co
     linear->sums = zeros(sizeof(int32_t) * wide);
     linear->scales = padded_copy(scales, columns);
     linear->bias = padded_copy(bias, columns);
+    if (smoothing) {
+        linear->smoothing = padded_copy(smoothing, depth);
+        if (!linear->smoothing)
+            return 0;
+    }
     if (!linear->sums || !linear->scales || !linear->bias)
         return 0;
     pack_weights(weights, depth, columns, linear->weights, linear->sums);

@@ -37,7 +37,7 @@ class Library:
         self.functions = ctypes.CDLL(str(library_file(target)))
         self._declare("encoder_prepare", [], INT)
         self._declare("encoder_new", [INT, INT, INT, INT, ctypes.c_float, ctypes.c_float], POINTER)
-        self._declare("encoder_set_linear", [POINTER, *[INT] * 4, *[POINTER] * 3], INT)
+        self._declare("encoder_set_linear", [POINTER, *[INT] * 4, *[POINTER] * 4], INT)
         self._declare("encoder_set_norm", [POINTER, INT, INT, POINTER, POINTER], INT)
         self._declare("encoder_add_table", [POINTER, *[INT] * 3, *[POINTER] * 3], None)
         self._declare("encoder_free", [POINTER], None)

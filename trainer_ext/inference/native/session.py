@@ -110,6 +110,7 @@ class Encoder:
         # One for all columns, or one for each.
         scales[:] = plan.array(linear["scales"])
         bias = plan.floats(linear["bias"])
+        smoothing = plan.floats(linear["smoothing"])
         is_there = self._functions.encoder_set_linear(
             self._pointer,
             layer,
@@ -119,6 +120,7 @@ class Encoder:
             address(weights),
             address(scales),
             address(bias),
+            address(smoothing),
         )
         if not is_there:
             raise MemoryError(NO_ROOM)
