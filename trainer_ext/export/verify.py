@@ -24,10 +24,10 @@ from trainer_ext.export.float16 import judge_float16
 from trainer_ext.export.latency import THREADS
 from trainer_ext.export.options import DEFAULT_DROP, ExportOptions
 from trainer_ext.export.ort_format import judge_ort_format
-from trainer_ext.export.recorded import recorded_checkpoint
+from trainer_ext.export.recorded import read_export_report, recorded_checkpoint
 from trainer_ext.export.report import library_versions
 from trainer_ext.export.texts import Texts, unlabelled_texts
-from trainer_ext.files import read_json, write_json
+from trainer_ext.files import write_json
 from trainer_ext.inference.folder import REPORT, WEIGHTS, read_pipeline
 from trainer_ext.inference.hardware import instruction_set
 from trainer_ext.inference.layout import find_file
@@ -140,32 +140,6 @@ def verify_folder(folder: Path, options: ExportOptions) -> Verification:
     content["verifications"] = [*earlier, asdict(verification)]
     write_json(folder / REPORT, content)
     return verification
-
-
-def read_export_report(folder: Path) -> dict[str, Any]:
-    """Return the report of an export.
-
-    Raises:
-        UserError: if there is none, or it is damaged.
-    """
-    path = folder / REPORT
-    if not path.is_file():
-        raise UserError(f"{folder} is not an export: it has no {REPORT}")
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise UserError(f"{path} is not an export report: expected an object")
-    variants = content.get("variants")
-    are_variants = isinstance(variants, list) and all(map(is_variant, variants))
-    if not are_variants or not isinstance(content.get("chosen"), str):
-        raise UserError(f"{path} is not an export report: variants or chosen are missing")
-    return content
-
-
-def is_variant(value: Any) -> bool:
-    """Return whether a value from JSON has what is needed of a variant."""
-    if not isinstance(value, Mapping):
-        return False
-    return isinstance(value.get("name"), str) and isinstance(value.get("file"), str)
 
 
 class Verifier:

@@ -67,6 +67,21 @@ class SmallEncoder:
         return normalise(multiply(wide, layer["outer"]) + middle, layer["output_norm"])
 
 
+def linear_numbers(
+    generator: np.random.Generator, depth: int, columns: int, has_bias: bool
+) -> Arrays:
+    """Draw a product's numbers: one scale where there is no bias, and no smoothing then, so that all forms are run."""
+    bound = LARGEST_WEIGHT
+    weights = generator.integers(-bound, bound + 1, (depth, columns), dtype=np.int8)
+    scales = generator.uniform(0.5, 1.5, columns if has_bias else 1).astype(np.float32)
+    scales *= np.float32(1 / (40 * np.sqrt(depth)))
+    numbers = {"weights": weights, "scales": scales, "bias": None, "smoothing": None}
+    if has_bias:
+        numbers["bias"] = generator.normal(0.0, 0.5, columns).astype(np.float32)
+        numbers["smoothing"] = generator.uniform(0.5, 2.0, depth).astype(np.float32)
+    return numbers
+
+
 def small_encoder(
     hidden: int = 24,
     heads: int = 3,
@@ -87,25 +102,11 @@ def small_encoder(
         return generator.normal(mean, spread, shape).astype(np.float32)
 
     def linear(depth: int, columns: int, has_bias: bool = True) -> tuple[Arrays, Arrays]:
-        weights = generator.integers(
-            -LARGEST_WEIGHT, LARGEST_WEIGHT + 1, (depth, columns), dtype=np.int8
-        )
-        size = columns if has_bias else 1
-        scales = generator.uniform(0.5, 1.5, size).astype(np.float32)
-        scales *= np.float32(1 / (40 * np.sqrt(depth)))
-        bias = floats(columns) if has_bias else None
-        # What has no bias is not smoothed either: both forms of both are run.
-        smoothing = None
-        if has_bias:
-            smoothing = generator.uniform(0.5, 2.0, depth).astype(np.float32)
-        places = {
-            "weights": place(weights),
-            "scales": place(scales),
-            "bias": None if bias is None else place(bias),
-            "smoothing": None if smoothing is None else place(smoothing),
-        }
-        numbers = {"weights": weights, "scales": scales, "bias": bias, "smoothing": smoothing}
-        return numbers, places
+        made = linear_numbers(generator, depth, columns, has_bias)
+        places = {}
+        for name, array in made.items():
+            places[name] = None if array is None else place(array)
+        return made, places
 
     def norm() -> tuple[Arrays, Arrays]:
         weight = floats(hidden, mean=1.0, spread=0.2)
