@@ -67,6 +67,21 @@ class SmallEncoder:
         return normalise(multiply(wide, layer["outer"]) + middle, layer["output_norm"])
 
 
+class File:
+    """The numbers of an encoder, one behind the other, as in an ONNX file."""
+
+    def __init__(self) -> None:
+        self.content = bytearray(b"not aligned")
+
+    def place(self, array: np.ndarray | None) -> dict[str, Any] | None:
+        """Append an array, and return its place as the plan has it; None without one."""
+        if array is None:
+            return None
+        offset = len(self.content)
+        self.content.extend(array.tobytes())
+        return {"offset": offset, "type": str(array.dtype), "shape": list(array.shape)}
+
+
 def linear_numbers(
     generator: np.random.Generator, depth: int, columns: int, has_bias: bool
 ) -> Arrays:
@@ -91,22 +106,15 @@ def small_encoder(
 ) -> SmallEncoder:
     """Make an encoder: tables in 8 bits and in floats, scales for each column or for all, with and without bias."""
     generator = np.random.default_rng(hidden + inner)
-    numbers = bytearray(b"not aligned")
-
-    def place(array: np.ndarray) -> dict[str, Any]:
-        offset = len(numbers)
-        numbers.extend(array.tobytes())
-        return {"offset": offset, "type": str(array.dtype), "shape": list(array.shape)}
+    file = File()
+    place = file.place
 
     def floats(*shape: int, mean: float = 0.0, spread: float = 0.5) -> np.ndarray:
         return generator.normal(mean, spread, shape).astype(np.float32)
 
     def linear(depth: int, columns: int, has_bias: bool = True) -> tuple[Arrays, Arrays]:
         made = linear_numbers(generator, depth, columns, has_bias)
-        places = {}
-        for name, array in made.items():
-            places[name] = None if array is None else place(array)
-        return made, places
+        return made, {name: place(array) for name, array in made.items()}
 
     def norm() -> tuple[Arrays, Arrays]:
         weight = floats(hidden, mean=1.0, spread=0.2)
@@ -165,7 +173,15 @@ def small_encoder(
         "layers": layer_places,
     }
     return SmallEncoder(
-        hidden, heads, inner, is_first_token_only, content, made, embedding_norm, tables, numbers
+        hidden,
+        heads,
+        inner,
+        is_first_token_only,
+        content,
+        made,
+        embedding_norm,
+        tables,
+        file.content,
     )
 
 

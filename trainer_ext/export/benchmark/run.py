@@ -18,6 +18,7 @@ from trainer_ext.export.benchmark.picture import benchmark_picture
 from trainer_ext.export.benchmark.process import WorkerProcess
 from trainer_ext.export.benchmark.results import Benchmark, latency_row
 from trainer_ext.export.benchmark.rows import BATCH_SIZES, draw_rows
+from trainer_ext.export.recorded import read_export_report
 from trainer_ext.export.report import library_versions
 from trainer_ext.files import scratch_folder, write_json
 from trainer_ext.inference.folder import read_pipeline, read_tokenizer
