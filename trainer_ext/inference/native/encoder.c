@@ -9,6 +9,7 @@
  * Rows of floats are padded with zeros to a multiple of COLUMN_STEP, so that no loop has to know where a row ends. */
 
 #define _GNU_SOURCE
+#include <float.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -144,7 +145,10 @@ static inline __attribute__((always_inline)) void quantise_smoothed(Batch *batch
     for (int text = 0; text < batch->texts; text++) {
         float low = smallest_of(batch->range[text].low);
         float high = largest_of(batch->range[text].high);
-        float scale = high == low ? 1.0f : (high - low) / 255.0f;
+        float scale = (high - low) / 255.0f;
+        /* No range, or one too small to divide by. */
+        if (scale < FLT_MIN)
+            scale = 1.0f;
         int32_t zero_point = (int32_t)__builtin_rintf(-low / scale);
         batch->scale[text] = scale;
         batch->zero_point[text] = zero_point;
