@@ -16,6 +16,7 @@ from trainer_ext.export.eval_rows import EvalRows, evaluation_rows
 from trainer_ext.export.frontier import markdown
 from trainer_ext.export.graph import fuse_for_runtime, optimise_graph
 from trainer_ext.export.int8 import Int8Choice, Int8Gate
+from trainer_ext.export.int8_smoothing import smooth_activations
 from trainer_ext.export.latency import THREADS
 from trainer_ext.export.layout import arrange, notes_on
 from trainer_ext.export.native import write_proven
@@ -133,12 +134,18 @@ def fill_stage(
     # Also if ONNX is not good: the report then shows what either of them does.
     if stages.wanted("int8"):
         with stages.run("int8") as record, TemporaryDirectory(dir=stage) as scratch:
-            float_path = onnx_path
+            # INT8 is for ONNX Runtime on CPUs: what other runtimes may not know is rewritten in this copy.
+            float_path = Path(scratch) / onnx_path.name
+            before = onnx_path
             if "graph" not in options.skip:
-                # INT8 is for ONNX Runtime on CPUs: what other runtimes may not know is rewritten in this copy.
-                float_path = Path(scratch) / onnx_path.name
                 fused = fuse_for_runtime(onnx_path, float_path, options.skip)
                 record.details.update(fused.to_dict())
+                before = float_path
+            seen = texts.texts if texts else rows.texts
+            smoothed = smooth_activations(
+                before, float_path, onnx_predictor, seen, THREADS, options.skip
+            )
+            record.details.update(smoothed.to_dict())
             int8_gate = Int8Gate(
                 stage,
                 float_path,

@@ -26,7 +26,7 @@ GRAPH_PASSES: tuple[str, ...] = (
     "mask",
     "attention",
 )
-INT8_PASSES: tuple[str, ...] = ("exact_weights", "row_scales")
+INT8_PASSES: tuple[str, ...] = ("smooth", "exact_weights", "row_scales")
 
 logger = logging.getLogger(__name__)
 
