@@ -9,7 +9,12 @@ from onnx import helper, numpy_helper
 
 from tests.families import save_ours, save_rows
 from tests.inference.conftest import WORDS, save_graph, save_model
-from trainer_ext.export.int8_smoothing import smooth_activations, smoothing_factors
+from trainer_ext.export.int8_smoothing import (
+    Seen,
+    best_factors,
+    smooth_activations,
+    smoothing_factors,
+)
 from trainer_ext.export.options import ExportOptions
 from trainer_ext.export.quantise import Int8Setting, quantise
 from trainer_ext.export.run import export_model
@@ -82,9 +87,31 @@ def logits_of(path: Path) -> np.ndarray:
 def test_factors_are_those_of_equation_4():
     activations = np.array([16, 81, 0, 2, 1e-9, 1e9])
     weights = np.array([0.0625, 1, 3, 0, 1, 1])
-    found = smoothing_factors(activations, weights)
+    found = smoothing_factors(activations, weights, strength=0.75)
     # 16^0.75 / 0.0625^0.25 = 8 / 0.5; unused channels stay; the last two are cut off.
     np.testing.assert_allclose(found, [16, 27, 1, 1, 1e-3, 1e3])
+
+
+def seen_of(samples: list[np.ndarray]) -> Seen:
+    return Seen(np.abs(np.concatenate(samples)).max(axis=0), samples)
+
+
+def test_an_input_without_outliers_stays_as_it_is():
+    draw = np.random.default_rng(0)
+    values = draw.choice([-1.0, 1.0], size=(20, WIDTH)).astype(np.float32)
+    weights = draw.choice([-0.5, 0.5], size=(WIDTH, 8)).astype(np.float32)
+    assert best_factors(weights, seen_of([values])) is None, "all channels would be divided alike"
+
+
+def test_an_outlier_moves_into_the_weights():
+    draw = np.random.default_rng(0)
+    values = draw.normal(size=(20, WIDTH)).astype(np.float32)
+    values[:, OUTLIER] *= 100
+    weights = draw.normal(size=(WIDTH, 8)).astype(np.float32)
+    weights[OUTLIER] /= 100
+    factors = best_factors(weights, seen_of([values]))
+    assert factors is not None and factors.argmax() == OUTLIER
+    assert factors[OUTLIER] > 10 * np.delete(factors, OUTLIER).max()
 
 
 def test_products_of_one_input_share_one_division(tmp_path):

@@ -11,7 +11,7 @@ Source: SmoothQuant, Xiao et al. 2022, arXiv:2211.10438, equation 4.
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from onnx import NodeProto, TensorProto
@@ -24,19 +24,21 @@ from trainer_ext.inference.onnx_session import OnnxSession
 from trainer_ext.inference.session import Arrays
 from trainer_ext.inference.single import SinglePredictor
 
-# How much of the range moves into the weights; the paper takes 0.5, and 0.75 for models with larger outliers. Measured
-# with MiniLM: 0.5 is worse than no smoothing, 0.7 to 0.8 are best (root mean square of the logits' differences 0.026
-# of their spread, 0.047 without).
-STRENGTH = 0.75
-# Texts whose activations are seen.
+# How much of the range moves into the weights, at most: each input takes the strength that loses least on a sample.
+# None: without outliers, weights lose more by it than activations gain. The paper takes 0.5, and 0.75 for models with
+# larger outliers; with MiniLM 0.7 to 0.8 were best for all inputs alike (root mean square of the logits' differences
+# 0.026 of their spread, 0.047 without).
+STRENGTHS = (0.0, 0.5, 0.75)
+# Texts whose activations are seen, and those of which they are kept whole to compare strengths.
 MOST_TEXTS = 64
+KEPT_TEXTS = 4
 # Of factors: a channel that is all but silent on these texts need not be so on others.
 SMALLEST_FACTOR = 1e-3
 LARGEST_FACTOR = 1e3
 
 
 class RangeSession(OnnxSession):
-    """Run a model that has the inputs of its products as further outputs, and keep how large they become.
+    """Run a model that has the inputs of its products as further outputs, and keep what they become.
 
     Args:
         path: the model.
@@ -45,19 +47,24 @@ class RangeSession(OnnxSession):
 
     Attributes:
         largest: of each, the largest absolute value of each channel (channels,) in all runs.
+        samples: of each, the values (tokens, channels) of the first `KEPT_TEXTS` runs.
     """
 
     def __init__(self, path: Path, threads: int, watched: Collection[str]):
         super().__init__(path, threads, "cpu", dynamic_int8=False)
         self._watched = watched
         self.largest: dict[str, np.ndarray] = {}
+        self.samples: dict[str, list[np.ndarray]] = {name: [] for name in watched}
 
     def run(self, inputs: Arrays) -> Arrays:
         """Return the model's own outputs."""
         arrays = super().run(inputs)
         for name in self._watched:
-            values = np.abs(arrays.pop(name))
-            largest = values.reshape(-1, values.shape[-1]).max(axis=0)
+            values = arrays.pop(name)
+            values = values.reshape(-1, values.shape[-1])
+            if len(self.samples[name]) < KEPT_TEXTS:
+                self.samples[name].append(values)
+            largest = np.abs(values).max(axis=0)
             before = self.largest.get(name, largest)
             self.largest[name] = np.maximum(before, largest)
         return arrays
@@ -97,10 +104,12 @@ def smooth_activations(
             # One text a run: there are no padding tokens, which INT8 does not meet either.
             watched = SinglePredictor(session, predictor.tokenizer, predictor.pipeline, 1)
             watched.logits(seen)
+        smoothed = 0
         for name, products in groups.items():
-            smooth_input(graph, name, products, session.largest[name])
+            seen_of = Seen(session.largest[name], session.samples[name])
+            smoothed += smooth_input(graph, name, products, seen_of)
         graph.clean()
-        return len(groups)
+        return smoothed
 
     return apply_passes({"smooth": smooth}, source, target, skip)
 
@@ -128,27 +137,33 @@ def is_smoothable(graph: Graph, node: NodeProto) -> bool:
     return graph.maker(activations) is not None and graph.rank(activations) == 3
 
 
-def smooth_input(
-    graph: Graph,
-    name: str,
-    products: Sequence[NodeProto],
-    largest: np.ndarray,
-) -> None:
+class Seen(NamedTuple):
+    """What a product's input was on some texts: its channels' largest values, and a few texts' values whole."""
+
+    largest: np.ndarray
+    samples: Sequence[np.ndarray]
+
+
+def smooth_input(graph: Graph, name: str, products: Sequence[NodeProto], seen: Seen) -> bool:
     """Divide a tensor by its factors for these products, and multiply the rows of their weights.
 
     Args:
         graph: is changed.
         name: of the tensor (..., inputs).
         products: that read it.
-        largest: absolute value of each of its channels (inputs,).
+        seen: of the tensor.
+
+    Returns:
+        Whether that loses less than leaving it as it is; else nothing is changed.
     """
     matrices = []
     for product in products:
         weights = graph.array(product.input[1])
         assert weights is not None  # is_smoothable
         matrices.append(weights)
-    largest_weights = np.abs(np.concatenate(matrices, axis=1)).max(axis=1)
-    factors = smoothing_factors(largest, largest_weights)
+    factors = best_factors(np.concatenate(matrices, axis=1), seen)
+    if factors is None:
+        return False
     inverse = graph.add_constant((1 / factors).astype(np.float32), "smooth_inverse")
     (smoothed,) = graph.add_node("Mul", [name, inverse], "smooth")
     for product, weights in zip(products, matrices, strict=True):
@@ -156,18 +171,62 @@ def smooth_input(
         like = f"{product.input[1]}_smooth"
         product.input[0] = smoothed
         product.input[1] = graph.add_constant(scaled, like)
+    return True
 
 
-def smoothing_factors(activations: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def best_factors(weights: np.ndarray, seen: Seen) -> np.ndarray | None:
+    """Return the factors of the strength whose 8-bit products are nearest to the float ones; None: leave it as it is.
+
+    Args:
+        weights: (inputs, outputs) of all products that read the input.
+        seen: of the input.
+    """
+    least = np.inf
+    best = None
+    for strength in STRENGTHS:
+        factors = None
+        scaled = weights
+        if strength:
+            factors = smoothing_factors(seen.largest, np.abs(weights).max(axis=1), strength)
+            scaled = (weights * factors[:, None]).astype(np.float32)
+        rounded_weights = round_weights(scaled)
+        error = 0.0
+        for values in seen.samples:
+            divided = values if factors is None else (values / factors).astype(np.float32)
+            difference = round_activations(divided) @ rounded_weights - values @ weights
+            error += float(np.square(difference).sum())
+        if error < least:
+            least = error
+            best = factors
+    return best
+
+
+def round_weights(weights: np.ndarray) -> np.ndarray:
+    """Return weights (inputs, outputs) as 8 bits have them, with a scale for each output."""
+    steps = np.maximum(np.abs(weights).max(axis=0) / 127, np.finfo(np.float32).tiny)
+    rounded: np.ndarray = np.rint(weights / steps) * steps
+    return rounded
+
+
+def round_activations(values: np.ndarray) -> np.ndarray:
+    """Return a text's activations (tokens, inputs) as 8 bits have them, with one scale for all."""
+    span = max(float(values.max()), 0.0) - min(float(values.min()), 0.0)
+    step = max(span / 255, float(np.finfo(np.float32).tiny))
+    rounded: np.ndarray = np.rint(values / step) * step
+    return rounded
+
+
+def smoothing_factors(activations: np.ndarray, weights: np.ndarray, strength: float) -> np.ndarray:
     """Return the factor s of each channel, float64 (inputs,).
 
     Args:
         activations: the largest absolute value of each channel.
         weights: the largest absolute weight that meets it.
+        strength: how much of the range moves into the weights, 0 to 1 (the paper's alpha).
     """
     is_used = (activations > 0) & (weights > 0)
     # A channel without values, or that nothing reads, stays as it is: 1 / 1.
     x = np.where(is_used, activations, 1).astype(np.float64)
     w = np.where(is_used, weights, 1).astype(np.float64)
-    factors = x**STRENGTH / w ** (1 - STRENGTH)  # Eq. 4
+    factors = x**strength / w ** (1 - strength)  # Eq. 4
     return np.clip(factors, SMALLEST_FACTOR, LARGEST_FACTOR)
