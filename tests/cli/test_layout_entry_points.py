@@ -77,10 +77,10 @@ def test_optimum_answers_as_we_do(hub_export, name):
 
 
 def test_the_prepared_file_is_the_int8_model(hub_export):
-    """On the machine of its export it answers for the portable one, to the bit."""
-    prepared = load_predictor(hub_export, 1)
+    """On the machine of its export it answers for the portable one in ONNX Runtime, to the bit."""
+    prepared = load_predictor(hub_export, 1, runtime="onnx")
     assert prepared.session.file_name == "model_quantized.ort"
-    portable = load_predictor(hub_export, 1, file_name="model_quantized.onnx")
+    portable = load_predictor(hub_export, 1, file_name="model_quantized.onnx", runtime="onnx")
     assert np.array_equal(prepared.logits(TEXTS), portable.logits(TEXTS))
     operators = (hub_export / "onnx/required_operators.config").read_text()
     assert "DynamicQuantizeMatMul" in operators
