@@ -87,7 +87,7 @@ def test_a_variant_that_is_almost_equal_may_differ_by_a_share_of_the_spread(tmp_
     content = written(folder, load_all(folder))
     spread = np.std([row["logits"]["pytorch"] for row in content["rows"]])
     assert content["tolerance"]["onnx"] == pytest.approx([0.001 * spread])
-    assert content["tolerance"]["int8"] == pytest.approx([0.002 * spread])
+    assert content["tolerance"]["int8"] == pytest.approx([0.005 * spread])
 
 
 def test_the_same_export_writes_the_same_rows(tmp_path):

@@ -27,7 +27,7 @@ ANY_TEXT = "a"
 # What a variant may differ by on another machine, in units of the logits' spread: float kernels add in another order.
 FLOOR = 1e-3
 # INT8 rounds activations: where one lies on the edge of two levels, that order decides, and later layers amplify it.
-INT8_FLOOR = 2e-3
+INT8_FLOOR = 5e-3
 # And in units of what the variant itself differs by from PyTorch on these rows. Measured of dynamic INT8: 0.13 for
 # another order of additions, 0.8 to 3 for products that overflow. Other narrow formats round everywhere, and have no
 # such cliff.
