@@ -37,12 +37,14 @@ class Int8Choice:
         predictor: answers with its file.
         tried: every setting's variant, in order, with latencies that were measured beside the float ONNX file's.
         deltas: what it changes in each metric, largest loss first.
+        logits: of its file on the evaluation rows.
     """
 
     variant: gate.Variant
     predictor: SinglePredictor
     tried: list[gate.Variant]
     deltas: list[Delta]
+    logits: Any
 
 
 @dataclass
@@ -92,10 +94,11 @@ class Int8Gate:
         predictor = self.load(chosen.setting)
         task = predictor.task
         labels = task.stack_labels(self.rows.labels)
-        deltas = all_deltas(task, self.logits[chosen.setting], self.reference, labels)
+        logits = self.logits[chosen.setting]
+        deltas = all_deltas(task, logits, self.reference, labels)
         # Copies: the chosen variant's latency is measured anew, beside PyTorch's.
         variants = [replace(one.variant) for one in tried]
-        return Int8Choice(chosen.variant, predictor, variants, deltas)
+        return Int8Choice(chosen.variant, predictor, variants, deltas, logits)
 
     def load(self, setting: Int8Setting) -> SinglePredictor:
         """Quantise, and load the result."""

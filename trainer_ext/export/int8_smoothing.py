@@ -84,7 +84,7 @@ def smooth_activations(
         source: the float model.
         target: where the smoothed model goes; may be the source.
         predictor: answers with the float model; its tokenizer reads the texts.
-        texts: of which at most `MOST_TEXTS` are run. Only the largest value of each channel is kept of them.
+        texts: of which at most `MOST_TEXTS` are run. Of their activations only the factors get into the file.
         threads: of a run.
         skip: names of passes that are left out.
 
@@ -181,6 +181,7 @@ def best_factors(weights: np.ndarray, seen: Seen) -> np.ndarray | None:
         weights: (inputs, outputs) of all products that read the input.
         seen: of the input.
     """
+    expected = [values @ weights for values in seen.samples]
     least = np.inf
     best = None
     for strength in STRENGTHS:
@@ -191,9 +192,9 @@ def best_factors(weights: np.ndarray, seen: Seen) -> np.ndarray | None:
             scaled = (weights * factors[:, None]).astype(np.float32)
         rounded_weights = round_weights(scaled)
         error = 0.0
-        for values in seen.samples:
+        for values, product in zip(seen.samples, expected, strict=True):
             divided = values if factors is None else (values / factors).astype(np.float32)
-            difference = round_activations(divided) @ rounded_weights - values @ weights
+            difference = round_activations(divided) @ rounded_weights - product
             error += float(np.square(difference).sum())
         if error < least:
             least = error

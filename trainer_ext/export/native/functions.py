@@ -45,7 +45,7 @@ def part_of(
         The model; None if the outputs depend on other inputs as well.
     """
     needed: set[str] = set()
-    nodes = []
+    nodes: set[int] = set()
     waiting = list(outputs)
     while waiting:
         name = waiting.pop()
@@ -57,7 +57,7 @@ def part_of(
         node = graph.maker(name)
         if node is None:
             return None
-        nodes.append(id(node))
+        nodes.add(id(node))
         waiting.extend(names_read(node))
     described = []
     for name, element in inputs.items():

@@ -16,7 +16,7 @@ from trainer_ext.export.native.functions import NotRecognised, part_of
 from trainer_ext.export.native.pattern import Encoder, Layer, Linear, Norm, find_encoder
 from trainer_ext.files import write_json
 from trainer_ext.inference.layout import NATIVE_FOLDER
-from trainer_ext.inference.native.plan import FORMAT, HEAD, PLAN, TYPES
+from trainer_ext.inference.native.plan import FORMAT, HEAD, LINEARS, NORMS, PLAN, TYPES
 
 Place = dict[str, Any]
 
@@ -110,17 +110,12 @@ def plan_of(graph: Graph, encoder: Encoder, places: Places) -> dict[str, Any]:
     layers = []
     for layer in encoder.layers:
         check_sizes(graph, layer, depth, inner)
-        layers.append(
-            {
-                "joined": places.of_linear(layer.joined),
-                "query": places.of_linear(layer.query),
-                "output": places.of_linear(layer.output),
-                "inner": places.of_linear(layer.inner),
-                "outer": places.of_linear(layer.outer),
-                "attention_norm": places.of_norm(layer.attention_norm),
-                "output_norm": places.of_norm(layer.output_norm),
-            }
-        )
+        described: dict[str, Any] = {}
+        for name in LINEARS:
+            described[name] = places.of_linear(getattr(layer, name))
+        for name in NORMS:
+            described[name] = places.of_norm(getattr(layer, name))
+        layers.append(described)
     return {
         "hidden": depth,
         "heads": first.heads,
@@ -155,7 +150,8 @@ def check_sizes(graph: Graph, layer: Layer, hidden: int, inner: int) -> None:
 def linears_of(encoder: Encoder) -> Iterable[Linear]:
     """Yield all products of an encoder."""
     for layer in encoder.layers:
-        for linear in (layer.joined, layer.query, layer.output, layer.inner, layer.outer):
+        for name in LINEARS:
+            linear = getattr(layer, name)
             if linear is not None:
                 yield linear
 

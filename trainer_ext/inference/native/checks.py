@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer_ext.inference.native.plan import Plan
+from trainer_ext.inference.native.plan import NORMS, Plan
 
 # As many as the library has room for.
 MOST_TABLES = 4
@@ -53,7 +53,7 @@ def check_weights(plan: Plan) -> None:
     for layer in content["layers"]:
         for name, shape in linear_shapes(content, layer["query"] is not None).items():
             check_linear(plan, name, layer[name], shape)
-        for name in ("attention_norm", "output_norm"):
+        for name in NORMS:
             check_norm(plan, layer[name], content["hidden"])
 
 

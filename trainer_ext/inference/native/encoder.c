@@ -276,18 +276,17 @@ static inline void normalise_row(const Norm *norm, float *values, int width, flo
     Floats sums = all(0.0f);
     for (int column = 0; column < stride; column += WIDTH)
         sums = add(sums, load(values + column));
-    Floats mean = all(sum_of(sums) / width);
+    float mean = sum_of(sums) / width;
     Floats squares = all(0.0f);
     for (int column = 0; column < stride; column += WIDTH) {
-        Floats difference = subtract(load(values + column), mean);
+        Floats difference = subtract(load(values + column), all(mean));
         squares = multiply_add(difference, difference, squares);
     }
     /* The zeros behind the row were counted, too. */
-    float of_zeros = sum_of(multiply(mean, mean)) / WIDTH * (stride - width);
-    float variance = (sum_of(squares) - of_zeros) / width;
+    float variance = (sum_of(squares) - mean * mean * (stride - width)) / width;
     Floats factor = all(1.0f / __builtin_sqrtf(variance + epsilon));
     for (int column = 0; column < stride; column += WIDTH) {
-        Floats x = multiply(subtract(load(values + column), mean), factor);
+        Floats x = multiply(subtract(load(values + column), all(mean)), factor);
         x = multiply_add(x, load(norm->weight + column), load(norm->bias + column));
         store(values + column, x);
         widen(range, x);

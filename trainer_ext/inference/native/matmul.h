@@ -55,36 +55,29 @@ static inline void product(const uint8_t *activations, int depth, const int8_t *
     const uint8_t *lower = activations + (int64_t)16 * depth;
     const int8_t *right = weights + (int64_t)depth * BLOCK;
     int stride = COLUMNS_AT_ONCE * 4;
-    if (rows > 16) {
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_zero(2);
-        _tile_zero(3);
-        for (int k = 0; k < depth; k += 64) {
-            _tile_loadd(4, activations + k, depth);
-            _tile_loadd(6, weights + k * BLOCK, 64);
-            _tile_dpbusd(0, 4, 6);
-            _tile_loadd(7, right + k * BLOCK, 64);
-            _tile_dpbusd(1, 4, 7);
+    int has_lower = rows > 16;
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (int k = 0; k < depth; k += 64) {
+        _tile_loadd(4, activations + k, depth);
+        _tile_loadd(6, weights + k * BLOCK, 64);
+        _tile_dpbusd(0, 4, 6);
+        _tile_loadd(7, right + k * BLOCK, 64);
+        _tile_dpbusd(1, 4, 7);
+        if (has_lower) {
             _tile_loadd(5, lower + k, depth);
             _tile_dpbusd(2, 5, 6);
             _tile_dpbusd(3, 5, 7);
         }
-        _tile_stored(2, sums + 16 * COLUMNS_AT_ONCE, stride);
-        _tile_stored(3, sums + 16 * COLUMNS_AT_ONCE + 16, stride);
-    } else {
-        _tile_zero(0);
-        _tile_zero(1);
-        for (int k = 0; k < depth; k += 64) {
-            _tile_loadd(4, activations + k, depth);
-            _tile_loadd(6, weights + k * BLOCK, 64);
-            _tile_dpbusd(0, 4, 6);
-            _tile_loadd(7, right + k * BLOCK, 64);
-            _tile_dpbusd(1, 4, 7);
-        }
     }
     _tile_stored(0, sums, stride);
     _tile_stored(1, sums + 16, stride);
+    if (has_lower) {
+        _tile_stored(2, sums + 16 * COLUMNS_AT_ONCE, stride);
+        _tile_stored(3, sums + 16 * COLUMNS_AT_ONCE + 16, stride);
+    }
 }
 
 #elif defined(__AVX512VNNI__)

@@ -18,6 +18,9 @@ from trainer_ext.inference.layout import NATIVE_FOLDER, model_folder
 PLAN = "encoder.json"
 HEAD = "head.onnx"
 FORMAT = 1
+# The parts of a layer, by the names that they have in the plan and in the order by which encoder.c numbers them.
+LINEARS = ("joined", "query", "output", "inner", "outer")
+NORMS = ("attention_norm", "output_norm")
 TYPES: dict[str, type] = {"int8": np.int8, "float32": np.float32}
 
 

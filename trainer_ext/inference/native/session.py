@@ -10,15 +10,13 @@ from trainer_ext.cores import available_cores
 from trainer_ext.errors import UserError, describe_error
 from trainer_ext.inference.native.checks import check_sizes, check_weights
 from trainer_ext.inference.native.library import Library, address
-from trainer_ext.inference.native.plan import Plan
+from trainer_ext.inference.native.plan import LINEARS, NORMS, Plan
 from trainer_ext.inference.onnx_session import session_options
 from trainer_ext.inference.providers import open_session
 from trainer_ext.inference.session import Arrays
 
-# The numbers by which encoder.c knows its parts.
+# The numbers by which encoder.c knows what picks a row.
 ROW_OF = {"token": 0, "position": 1, "type": 2, "constant": 3}
-LINEARS = ("joined", "query", "output", "inner", "outer")
-NORMS = ("attention_norm", "output_norm")
 EMBEDDINGS = -1
 # As many texts as the library takes, and as many tokens as their numbers stay in the cache between two products.
 TEXTS_AT_ONCE = 64

@@ -76,12 +76,6 @@ static inline Floats rounded(Floats x)
     return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
 static inline Floats about_one_over(Floats x) { return _mm256_rcp_ps(x); }
-static inline float lane_of(Floats x, int lane)
-{
-    float lanes[8];
-    _mm256_storeu_ps(lanes, x);
-    return lanes[lane];
-}
 static inline float sum_of(Floats x)
 {
     __m128 half = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
@@ -90,21 +84,15 @@ static inline float sum_of(Floats x)
 }
 static inline float smallest_of(Floats x)
 {
-    float least = lane_of(x, 0);
-    for (int lane = 1; lane < 8; lane++) {
-        float value = lane_of(x, lane);
-        least = value < least ? value : least;
-    }
-    return least;
+    __m128 half = _mm_min_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    __m128 pair = _mm_min_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_min_ss(pair, _mm_movehdup_ps(pair)));
 }
 static inline float largest_of(Floats x)
 {
-    float most = lane_of(x, 0);
-    for (int lane = 1; lane < 8; lane++) {
-        float value = lane_of(x, lane);
-        most = value > most ? value : most;
-    }
-    return most;
+    __m128 half = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    __m128 pair = _mm_max_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_max_ss(pair, _mm_movehdup_ps(pair)));
 }
 static inline Floats load_bytes(const int8_t *from)
 {
