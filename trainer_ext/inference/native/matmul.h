@@ -27,6 +27,9 @@ static void pack_weights(const int8_t *weights, int depth, int columns, int8_t *
     }
 }
 
+/* Sums stay in registers only where the loops over them are unrolled. */
+#define UNROLL _Pragma("GCC unroll 16")
+
 #if defined(__AMX_INT8__)
 /* Two by two tiles of 16 x 16 sums. */
 enum { ROWS_AT_ONCE = 32, COLUMNS_AT_ONCE = 32 };
@@ -91,17 +94,20 @@ static inline void product(const uint8_t *activations, int depth, const int8_t *
     (void)rows; /* the rows behind the last hold something, and nobody reads their sums */
     const int8_t *right = weights + (int64_t)depth * BLOCK;
     __m512i total[ROWS_AT_ONCE][2];
+    UNROLL
     for (int row = 0; row < ROWS_AT_ONCE; row++)
         total[row][0] = total[row][1] = _mm512_setzero_si512();
     for (int k = 0; k < depth; k += 4) {
         __m512i first = _mm512_loadu_si512(weights + k * BLOCK);
         __m512i second = _mm512_loadu_si512(right + k * BLOCK);
+        UNROLL
         for (int row = 0; row < ROWS_AT_ONCE; row++) {
             __m512i four = _mm512_set1_epi32(*(const int32_t *)(activations + (int64_t)row * depth + k));
             total[row][0] = _mm512_dpbusd_epi32(total[row][0], four, first);
             total[row][1] = _mm512_dpbusd_epi32(total[row][1], four, second);
         }
     }
+    UNROLL
     for (int row = 0; row < ROWS_AT_ONCE; row++) {
         _mm512_storeu_si512(sums + row * COLUMNS_AT_ONCE, total[row][0]);
         _mm512_storeu_si512(sums + row * COLUMNS_AT_ONCE + BLOCK, total[row][1]);
@@ -129,6 +135,7 @@ static inline void product(const uint8_t *activations, int depth, const int8_t *
 {
     (void)rows; /* the rows behind the last hold something, and nobody reads their sums */
     __m256i total[ROWS_AT_ONCE][2];
+    UNROLL
     for (int row = 0; row < ROWS_AT_ONCE; row++) {
         total[row][0] = _mm256_setzero_si256();
         total[row][1] = _mm256_setzero_si256();
@@ -136,12 +143,14 @@ static inline void product(const uint8_t *activations, int depth, const int8_t *
     for (int k = 0; k < depth; k += 4) {
         __m256i left = _mm256_loadu_si256((const __m256i *)(weights + k * BLOCK));
         __m256i right = _mm256_loadu_si256((const __m256i *)(weights + k * BLOCK + 32));
+        UNROLL
         for (int row = 0; row < ROWS_AT_ONCE; row++) {
             __m256i four = _mm256_set1_epi32(*(const int32_t *)(activations + (int64_t)row * depth + k));
             total[row][0] = add_products(total[row][0], four, left);
             total[row][1] = add_products(total[row][1], four, right);
         }
     }
+    UNROLL
     for (int row = 0; row < ROWS_AT_ONCE; row++) {
         _mm256_storeu_si256((__m256i *)(sums + row * COLUMNS_AT_ONCE), total[row][0]);
         _mm256_storeu_si256((__m256i *)(sums + row * COLUMNS_AT_ONCE + 8), total[row][1]);
