@@ -6,6 +6,7 @@ the imports themselves, or reads the environment while importing, needs a real p
 """
 
 import atexit
+import gc
 import importlib.util
 import json
 import os
@@ -77,6 +78,8 @@ def serve() -> dict | None:
         __import__(name)
     if importlib.util.find_spec("optimum"):  # not with transformers 5
         __import__("optimum.exporters.onnx")
+    gc.collect()
+    gc.freeze()  # a full collection, with which every training ends, would read and copy all of it
     for line in sys.stdin:
         request = json.loads(line)
         child = os.fork()

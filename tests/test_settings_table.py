@@ -5,7 +5,6 @@ middle ends with the same bits; a process that has never trained loads the model
 export gate. The rest of the file shows that the table is whole and that what makes no sense is refused.
 """
 
-import gc
 import json
 import math
 import random
@@ -166,14 +165,10 @@ def make_encoder(folder: Path) -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def short_runs():
-    """Without the plots, which have tests of their own, and with fast garbage collection: most of the time else."""
-    patch = pytest.MonkeyPatch()
-    patch.setattr(trainer_ext.training.job, "write_plots", lambda *args: None)
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-    patch.undo()
+    """Without the plots, which have tests of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer_ext.training.job, "write_plots", lambda *args: None)
+        yield
 
 
 @pytest.fixture(scope="module")

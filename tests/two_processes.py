@@ -5,6 +5,7 @@ process writes what it saw to FOLDER/rank0.json or rank1.json. `tests/training/t
 folder, starts the launch and compares; `benchmarks/two_processes.py` trains the table of settings in the same way.
 """
 
+import gc
 import json
 import os
 import runpy
@@ -158,6 +159,7 @@ def main(folder: Path) -> None:
     trainer_ext.training.job.write_plots = lambda *args: (
         None
     )  # they take most of the time, and have tests of their own
+    gc.freeze()  # the collection with which each training ends would go through all that was imported
     seen: dict[str, Any] = {}
     for name, flags in cases(folder).items():
         recipe = {**RECIPE, **flags}
