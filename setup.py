@@ -16,6 +16,7 @@ TARGETS = {
     "avx2": ["-march=x86-64-v3"],
     "avx_vnni": ["-march=x86-64-v3", "-mavxvnni"],
     "avx512_vnni": AVX512,
+    "avx512_bf16": [*AVX512, "-mavx512bf16"],
     "amx_int8": [*AVX512, "-mamx-tile", "-mamx-int8"],
 }
 

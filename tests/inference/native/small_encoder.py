@@ -1,6 +1,6 @@
 """An encoder of random weights as `export.py` describes one, and the same encoder in numpy, one text at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ class SmallEncoder:
     norm: Arrays
     tables: Arrays
     numbers: bytearray = field(default_factory=bytearray)
+    rounds_attention: bool = False
 
     def save(self, folder: Path) -> Plan:
         """Write the file and return the plan."""
@@ -60,7 +61,9 @@ class SmallEncoder:
             key, value = np.split(joined, 2, axis=1)
         else:
             query, key, value = np.split(joined, 3, axis=1)
-        context = attention(query, key, value, self.heads, self.content["attention_scale"])
+        rounding = as_bfloat16 if self.rounds_attention else as_it_is
+        scale = self.content["attention_scale"]
+        context = attention(query, key, value, self.heads, scale, rounding)
         middle = normalise(multiply(context, layer["output"]) + states, layer["attention_norm"])
         wide = multiply(middle, layer["inner"])
         wide = (wide / 2 * (1 + erf(wide / np.sqrt(2)))).astype(np.float32)
@@ -210,20 +213,37 @@ def normalise(rows: np.ndarray, norm: Arrays) -> np.ndarray:
     return (scaled * norm["weight"] + norm["bias"]).astype(np.float32)
 
 
+def as_it_is(numbers: np.ndarray) -> np.ndarray:
+    return numbers
+
+
+def as_bfloat16(numbers: np.ndarray) -> np.ndarray:
+    """Round float32 to the 8 leading bits, ties to even."""
+    bits = numbers.astype(np.float32).view(np.uint32)
+    half = 0x7FFF + (bits >> 16 & 1)
+    rounded = (bits + half) & 0xFFFF0000
+    return rounded.astype(np.uint32).view(np.float32)
+
+
 def attention(
-    query: np.ndarray, key: np.ndarray, value: np.ndarray, heads: int, scale: float
+    query: np.ndarray,
+    key: np.ndarray,
+    value: np.ndarray,
+    heads: int,
+    scale: float,
+    rounding: Callable[[np.ndarray], np.ndarray],
 ) -> np.ndarray:
-    """softmax(Q K^T * scale) V for each head."""
+    """softmax(Q K^T * scale) V for each head; what is multiplied is rounded."""
     parts = []
     for q, k, v in zip(
-        np.split(query.astype(np.float64), heads, axis=1),
-        np.split(key.astype(np.float64), heads, axis=1),
-        np.split(value.astype(np.float64), heads, axis=1),
+        np.split(rounding(query).astype(np.float64), heads, axis=1),
+        np.split(rounding(key).astype(np.float64), heads, axis=1),
+        np.split(rounding(value).astype(np.float64), heads, axis=1),
         strict=True,
     ):
         scores = q @ k.T * scale
         powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-        parts.append(powers / powers.sum(axis=1, keepdims=True) @ v)
+        parts.append(rounding(powers) @ v / powers.sum(axis=1, keepdims=True))
     return np.concatenate(parts, axis=1).astype(np.float32)
 
 

@@ -55,7 +55,9 @@ def test_every_library_answers_as_onnx_runtime(target, exported):
     predictor.session = NativeSession(file, read_plan(file), Library(target), 1)
     expected = load_predictor(exported, num_threads=1, runtime="onnx").logits(TEXTS)
     difference = predictor.logits(TEXTS) - expected
-    assert np.median(np.abs(difference)) < 1e-5
+    # Attention in bfloat16 moves a few numbers to the next level in every text.
+    usual = 0.05 * expected.std() if target == "avx512_bf16" else 1e-5
+    assert np.median(np.abs(difference)) < usual
     assert np.abs(difference).max() < 0.2 * expected.std()
 
 

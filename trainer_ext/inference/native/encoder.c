@@ -27,8 +27,8 @@ typedef struct {
     int8_t *weights;
     int32_t *sums;
     float *scales, *bias;
-    /* (depth): what the input is multiplied by before it becomes bytes; NULL: nothing. */
-    float *smoothing;
+    /* (depth): by what the input is multiplied before it becomes bytes; (columns): by what the result is; NULL: nothing. */
+    float *smoothing, *result_smoothing;
 } Linear;
 
 typedef struct {
@@ -138,7 +138,8 @@ static void find_ranges(Batch *batch, const float *rows, int stride, int width, 
     }
 }
 
-/* DynamicQuantizeLinear of ONNX, for each text: rows of floats become bytes (rows, width). */
+/* DynamicQuantizeLinear of ONNX, for each text: rows of floats become bytes (rows, width). The batch has the ranges of the
+ * rows, multiplied by `smoothing` if there is one. */
 static inline __attribute__((always_inline)) void quantise_smoothed(Batch *batch, const float *rows, int stride, int width,
                                                                     const float *smoothing, uint8_t *bytes)
 {
@@ -196,6 +197,7 @@ finish(const Linear *linear, const float *scales, const int32_t *corrections, co
        int column, enum After after, const float *residual, float *out, Range *range)
 {
     int stride = padded(linear->columns, COLUMN_STEP);
+    const float *smoothing = linear->result_smoothing;
     Range seen = *range;
     for (int part = 0; part < COLUMNS_AT_ONCE; part += WIDTH) {
         Floats scale = load(scales + part);
@@ -209,6 +211,8 @@ finish(const Linear *linear, const float *scales, const int32_t *corrections, co
                 x = add(x, load(residual + place));
             if (after == APPLY_GELU) {
                 x = gelu(x);
+                if (smoothing)
+                    x = multiply(x, load(smoothing + column + part));
                 widen(&seen, x);
             }
             store(out + place, x);
@@ -230,7 +234,7 @@ multiply_all(const Linear *linear, Batch *batch, Workspace *space, enum After af
         int text = 0;
         for (int row = 0; row < count; row += ROWS_AT_ONCE) {
             int end = row + ROWS_AT_ONCE < count ? row + ROWS_AT_ONCE : count;
-            product(space->bytes + (int64_t)row * depth, depth, weights, end - row, sums);
+            product(space->bytes + (int64_t)row * depth, linear->depth, depth, weights, end - row, sums);
             for (int from = row; from < end;) {
                 int to = batch->first[text + 1] < end ? batch->first[text + 1] : end;
                 int64_t place = (int64_t)text * columns + column;
@@ -246,13 +250,11 @@ multiply_all(const Linear *linear, Batch *batch, Workspace *space, enum After af
 
 /* Multiply rows of floats by 8-bit weights: quantise each text with the scale of its own range first.
  *
- * After APPLY_GELU the batch has the ranges of the result. */
+ * The batch has the ranges of the rows, smoothed as the weights want it; after APPLY_GELU it has those of the result. */
 static void apply(const Linear *linear, Batch *batch, Workspace *space, const float *rows, int stride, enum After after,
                   const float *residual, float *out)
 {
     int depth = padded(linear->depth, DEPTH_STEP);
-    if (linear->smoothing)
-        find_ranges(batch, rows, stride, depth, linear->smoothing);
     quantise(batch, rows, stride, depth, linear->smoothing, space->bytes);
     prepare_columns(linear, batch, space);
     switch (after) {
@@ -262,45 +264,56 @@ static void apply(const Linear *linear, Batch *batch, Workspace *space, const fl
     case APPLY_GELU:
         for (int text = 0; text < batch->texts; text++)
             batch->range[text] = empty_range();
-        multiply_all(linear, batch, space, APPLY_GELU, residual, out);
+        multiply_all(linear, batch, space, APPLY_GELU, NULL, out);
         break;
     default:
-        multiply_all(linear, batch, space, NOTHING, residual, out);
+        multiply_all(linear, batch, space, NOTHING, NULL, out);
     }
 }
 
-/* LayerNormalization of a row in place. */
-static inline void normalise_row(const Norm *norm, float *values, int width, float epsilon, Range *range)
+/* LayerNormalization of a row in place; `range` gets that of the result, multiplied by `smoothing` if there is one. */
+static inline __attribute__((always_inline)) void normalise_row(const Norm *norm, float *values, int width, float epsilon,
+                                                                const float *smoothing, Range *range)
 {
     int stride = padded(width, COLUMN_STEP);
-    Floats sums = all(0.0f);
-    for (int column = 0; column < stride; column += WIDTH)
+    const float *weight = norm->weight, *bias = norm->bias;
+    Range seen = *range;
+    /* Rows end at a multiple of COLUMN_STEP; sums that do not wait for each other are taken side by side. */
+    Floats sums = all(0.0f), more_sums = all(0.0f);
+    for (int column = 0; column < stride; column += PAIR) {
         sums = add(sums, load(values + column));
-    float mean = sum_of(sums) / width;
-    Floats squares = all(0.0f);
-    for (int column = 0; column < stride; column += WIDTH) {
+        more_sums = add(more_sums, load(values + column + WIDTH));
+    }
+    float mean = sum_of(add(sums, more_sums)) / width;
+    Floats squares = all(0.0f), more_squares = all(0.0f);
+    for (int column = 0; column < stride; column += PAIR) {
         Floats difference = subtract(load(values + column), all(mean));
         squares = multiply_add(difference, difference, squares);
+        difference = subtract(load(values + column + WIDTH), all(mean));
+        more_squares = multiply_add(difference, difference, more_squares);
     }
+    squares = add(squares, more_squares);
     /* The zeros behind the row were counted, too. */
     float variance = (sum_of(squares) - mean * mean * (stride - width)) / width;
     Floats factor = all(1.0f / __builtin_sqrtf(variance + epsilon));
     for (int column = 0; column < stride; column += WIDTH) {
         Floats x = multiply(subtract(load(values + column), all(mean)), factor);
-        x = multiply_add(x, load(norm->weight + column), load(norm->bias + column));
+        x = multiply_add(x, load(weight + column), load(bias + column));
         store(values + column, x);
-        widen(range, x);
+        widen(&seen, smooth(x, smoothing, column));
     }
+    *range = seen;
 }
 
-/* LayerNormalization of all rows in place; the batch gets the ranges of the result. */
-static void normalise(const Norm *norm, Batch *batch, float *rows, int width, float epsilon)
+/* LayerNormalization of all rows in place; the batch gets the ranges of the result as the next weights want it: multiplied
+ * by `smoothing`, if there is one. */
+static void normalise(const Norm *norm, Batch *batch, float *rows, int width, float epsilon, const float *smoothing)
 {
     int stride = padded(width, COLUMN_STEP);
     for (int text = 0; text < batch->texts; text++) {
         Range range = empty_range();
         for (int row = batch->first[text]; row < batch->first[text + 1]; row++)
-            normalise_row(norm, rows + (int64_t)row * stride, width, epsilon, &range);
+            normalise_row(norm, rows + (int64_t)row * stride, width, epsilon, smoothing, &range);
         batch->range[text] = range;
     }
 }
@@ -394,8 +407,15 @@ static void keep_first_tokens(const Batch *batch, float *rows, int stride)
         memcpy(rows + (int64_t)text * stride, rows + (int64_t)batch->first[text] * stride, sizeof(float) * stride);
 }
 
-static void run_layer(const Encoder *encoder, const Layer *layer, Workspace *space)
+/* By what the input of a layer is multiplied before it becomes bytes; NULL: nothing, or there is no such layer. */
+static const float *input_smoothing(const Encoder *encoder, int number)
 {
+    return number < encoder->layers ? encoder->layer[number].joined.smoothing : NULL;
+}
+
+static void run_layer(const Encoder *encoder, int number, Workspace *space)
+{
+    const Layer *layer = encoder->layer + number;
     int width = padded(encoder->hidden, COLUMN_STEP);
     int context_stride = width + PAIR;
     Batch *batch = &space->all;
@@ -403,17 +423,18 @@ static void run_layer(const Encoder *encoder, const Layer *layer, Workspace *spa
     if (layer->query.weights) {
         keep_first_tokens(batch, space->hidden, width);
         batch = &space->first_tokens;
-        find_ranges(batch, space->hidden, width, width, NULL);
+        find_ranges(batch, space->hidden, width, width, layer->query.smoothing);
         apply(&layer->query, batch, space, space->hidden, width, NOTHING, NULL, space->query);
     }
     attend_all(encoder, layer, space);
-    find_ranges(batch, space->context, context_stride, width, NULL);
+    find_ranges(batch, space->context, context_stride, width, layer->output.smoothing);
     apply(&layer->output, batch, space, space->context, context_stride, ADD_RESIDUAL, space->hidden, space->middle);
-    normalise(&layer->attention_norm, batch, space->middle, encoder->hidden, encoder->epsilon);
+    normalise(&layer->attention_norm, batch, space->middle, encoder->hidden, encoder->epsilon, layer->inner.smoothing);
     apply(&layer->inner, batch, space, space->middle, width, APPLY_GELU, NULL, space->wide);
     int inner_stride = padded(encoder->inner, COLUMN_STEP);
     apply(&layer->outer, batch, space, space->wide, inner_stride, ADD_RESIDUAL, space->middle, space->hidden);
-    normalise(&layer->output_norm, batch, space->hidden, encoder->hidden, encoder->epsilon);
+    normalise(&layer->output_norm, batch, space->hidden, encoder->hidden, encoder->epsilon,
+              input_smoothing(encoder, number + 1));
 }
 
 /* ---- what library.py calls ---- */
@@ -445,6 +466,7 @@ void encoder_free(Encoder *encoder)
             free(linear->scales);
             free(linear->bias);
             free(linear->smoothing);
+            free(linear->result_smoothing);
         }
         Layer *owner = encoder->layer + layer;
         free(owner->attention_norm.weight);
@@ -506,9 +528,15 @@ int encoder_set_linear(Encoder *encoder, int layer, int which, int depth, int co
     linear->scales = padded_copy(scales, columns);
     linear->bias = padded_copy(bias, columns);
     if (smoothing) {
-        linear->smoothing = padded_copy(smoothing, depth);
-        if (!linear->smoothing)
+        float *copy = padded_copy(smoothing, depth);
+        if (!copy)
             return 0;
+        Layer *owner = encoder->layer + layer;
+        /* Nothing else reads what GELU gives, so that it is multiplied as soon as it is there. */
+        if (linear == &owner->outer)
+            owner->inner.result_smoothing = copy;
+        else
+            linear->smoothing = copy;
     }
     if (!linear->sums || !linear->scales || !linear->bias)
         return 0;
@@ -571,6 +599,8 @@ Workspace *workspace_new(const Encoder *encoder, int tokens)
         {&space->wide, rows * inner},
         {&space->room.keys_across, head * keys},
         {&space->room.values, head * keys},
+        {&space->room.queries, head * (keys + QUERIES_AT_ONCE)},
+        {&space->room.rows, head * keys},
         {&space->room.scores, QUERIES_AT_ONCE * keys},
         {&space->column_scales, texts * widest},
         {&space->corrections, texts * widest},
@@ -612,9 +642,9 @@ int encoder_run(const Encoder *encoder, Workspace *space, const int64_t *ids, co
     if (!embed(encoder, &space->all, ids, types, space->hidden))
         return 0;
     begin_products();
-    normalise(&encoder->embedding_norm, &space->all, space->hidden, hidden, encoder->epsilon);
+    normalise(&encoder->embedding_norm, &space->all, space->hidden, hidden, encoder->epsilon, input_smoothing(encoder, 0));
     for (int layer = 0; layer < encoder->layers; layer++)
-        run_layer(encoder, encoder->layer + layer, space);
+        run_layer(encoder, layer, space);
     end_products();
     int rows = encoder->layer[encoder->layers - 1].query.weights ? texts : space->all.first[texts];
     for (int row = 0; row < rows; row++)

@@ -12,7 +12,7 @@ from trainer_ext.inference.hardware import instruction_set
 
 FOLDER = Path(__file__).parent
 # Fastest first: each needs the instructions after which it is called.
-TARGETS = ("amx_int8", "avx512_vnni", "avx_vnni", "avx2")
+TARGETS = ("amx_int8", "avx512_bf16", "avx512_vnni", "avx_vnni", "avx2")
 # Of these, the ones that add two products in 16 bits: exact only for weights that an export made safe for it.
 ADDS_IN_16_BITS = ("avx2",)
 POINTER = ctypes.c_void_p

@@ -5,8 +5,9 @@
 #ifndef MATMUL_H
 #define MATMUL_H
 
-#include <immintrin.h>
 #include <stdint.h>
+
+#include "vector.h"
 
 /* Rows and columns are padded to these, so that no kernel has to know where a matrix ends. */
 enum { DEPTH_STEP = 64, COLUMN_STEP = 64, BLOCK = 16 };
@@ -26,9 +27,6 @@ static void pack_weights(const int8_t *weights, int depth, int columns, int8_t *
         }
     }
 }
-
-/* Sums stay in registers only where the loops over them are unrolled. */
-#define UNROLL _Pragma("GCC unroll 16")
 
 #if defined(__AMX_INT8__)
 /* Two by two tiles of 16 x 16 sums. */
@@ -52,109 +50,114 @@ static inline void begin_products(void)
 
 static inline void end_products(void) { _tile_release(); }
 
-/* Sums (ROWS_AT_ONCE, COLUMNS_AT_ONCE) of `rows` rows of activations and the blocks at `weights`. */
-static inline void product(const uint8_t *activations, int depth, const int8_t *weights, int rows, int32_t *sums)
+/* Sums (ROWS_AT_ONCE, COLUMNS_AT_ONCE) of `rows` rows of activations and the blocks at `weights`; of `stride` numbers of a
+ * row those behind `depth` are 0. */
+static inline void product(const uint8_t *activations, int depth, int stride, const int8_t *weights, int rows, int32_t *sums)
 {
-    const uint8_t *lower = activations + (int64_t)16 * depth;
-    const int8_t *right = weights + (int64_t)depth * BLOCK;
-    int stride = COLUMNS_AT_ONCE * 4;
+    (void)depth; /* tiles hold whole steps */
+    const uint8_t *lower = activations + (int64_t)16 * stride;
+    const int8_t *right = weights + (int64_t)stride * BLOCK;
+    int row_bytes = COLUMNS_AT_ONCE * 4;
     int has_lower = rows > 16;
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
-    for (int k = 0; k < depth; k += 64) {
-        _tile_loadd(4, activations + k, depth);
+    for (int k = 0; k < stride; k += 64) {
+        _tile_loadd(4, activations + k, stride);
         _tile_loadd(6, weights + k * BLOCK, 64);
         _tile_dpbusd(0, 4, 6);
         _tile_loadd(7, right + k * BLOCK, 64);
         _tile_dpbusd(1, 4, 7);
         if (has_lower) {
-            _tile_loadd(5, lower + k, depth);
+            _tile_loadd(5, lower + k, stride);
             _tile_dpbusd(2, 5, 6);
             _tile_dpbusd(3, 5, 7);
         }
     }
-    _tile_stored(0, sums, stride);
-    _tile_stored(1, sums + 16, stride);
+    _tile_stored(0, sums, row_bytes);
+    _tile_stored(1, sums + 16, row_bytes);
     if (has_lower) {
-        _tile_stored(2, sums + 16 * COLUMNS_AT_ONCE, stride);
-        _tile_stored(3, sums + 16 * COLUMNS_AT_ONCE + 16, stride);
+        _tile_stored(2, sums + 16 * COLUMNS_AT_ONCE, row_bytes);
+        _tile_stored(3, sums + 16 * COLUMNS_AT_ONCE + 16, row_bytes);
     }
 }
 
-#elif defined(__AVX512VNNI__)
+#else
+/* As many sums as fit into the registers: ROWS_AT_ONCE x 2 vectors; and fewer for what is left at the end. */
+#if defined(__AVX512VNNI__)
 enum { ROWS_AT_ONCE = 12, COLUMNS_AT_ONCE = 32 };
-
-static inline void begin_products(void) {}
-static inline void end_products(void) {}
-
-static inline void product(const uint8_t *activations, int depth, const int8_t *weights, int rows, int32_t *sums)
+/* A vector is a block: the second one is behind the whole first. */
+static inline int64_t second_vector(int stride) { return (int64_t)stride * BLOCK; }
+static inline Ints add_four_products(Ints total, Ints activations, Ints weights)
 {
-    (void)rows; /* the rows behind the last hold something, and nobody reads their sums */
-    const int8_t *right = weights + (int64_t)depth * BLOCK;
-    __m512i total[ROWS_AT_ONCE][2];
-    UNROLL
-    for (int row = 0; row < ROWS_AT_ONCE; row++)
-        total[row][0] = total[row][1] = _mm512_setzero_si512();
-    for (int k = 0; k < depth; k += 4) {
-        __m512i first = _mm512_loadu_si512(weights + k * BLOCK);
-        __m512i second = _mm512_loadu_si512(right + k * BLOCK);
-        UNROLL
-        for (int row = 0; row < ROWS_AT_ONCE; row++) {
-            __m512i four = _mm512_set1_epi32(*(const int32_t *)(activations + (int64_t)row * depth + k));
-            total[row][0] = _mm512_dpbusd_epi32(total[row][0], four, first);
-            total[row][1] = _mm512_dpbusd_epi32(total[row][1], four, second);
-        }
-    }
-    UNROLL
-    for (int row = 0; row < ROWS_AT_ONCE; row++) {
-        _mm512_storeu_si512(sums + row * COLUMNS_AT_ONCE, total[row][0]);
-        _mm512_storeu_si512(sums + row * COLUMNS_AT_ONCE + BLOCK, total[row][1]);
-    }
+    return _mm512_dpbusd_epi32(total, activations, weights);
 }
-
 #else
-enum { ROWS_AT_ONCE = 4, COLUMNS_AT_ONCE = 16 };
-
-static inline void begin_products(void) {}
-static inline void end_products(void) {}
-
-/* AVX2 adds two products in 16 bits: exact only for weights that an export made safe for it (see `is_pair_safe`). */
-static inline __m256i add_products(__m256i total, __m256i activations, __m256i weights)
+enum { COLUMNS_AT_ONCE = 16 };
+/* Two vectors are a block. */
+static inline int64_t second_vector(int stride)
 {
-#ifdef __AVXVNNI__
+    (void)stride;
+    return 32;
+}
+#if defined(__AVXVNNI__)
+enum { ROWS_AT_ONCE = 6 };
+static inline Ints add_four_products(Ints total, Ints activations, Ints weights)
+{
     return _mm256_dpbusd_avx_epi32(total, activations, weights);
+}
 #else
+enum { ROWS_AT_ONCE = 4 };
+/* AVX2 adds two products in 16 bits: exact only for weights that an export made safe for it (see `is_pair_safe`). */
+static inline Ints add_four_products(Ints total, Ints activations, Ints weights)
+{
     __m256i pairs = _mm256_maddubs_epi16(activations, weights);
     return _mm256_add_epi32(total, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-#endif
 }
+#endif
+#endif
+enum { MOST_ROWS = ROWS_AT_ONCE, SOME_ROWS = ROWS_AT_ONCE * 2 / 3, FEW_ROWS = ROWS_AT_ONCE / 3 };
 
-static inline void product(const uint8_t *activations, int depth, const int8_t *weights, int rows, int32_t *sums)
+static inline void begin_products(void) {}
+static inline void end_products(void) {}
+
+/* `rows` is a constant wherever this is called. */
+static inline __attribute__((always_inline)) void product_of(int rows, const uint8_t *activations, int depth, int stride,
+                                                             const int8_t *weights, int32_t *sums)
 {
-    (void)rows; /* the rows behind the last hold something, and nobody reads their sums */
-    __m256i total[ROWS_AT_ONCE][2];
+    const int8_t *right = weights + second_vector(stride);
+    Ints total[ROWS_AT_ONCE][2];
     UNROLL
-    for (int row = 0; row < ROWS_AT_ONCE; row++) {
-        total[row][0] = _mm256_setzero_si256();
-        total[row][1] = _mm256_setzero_si256();
-    }
+    for (int row = 0; row < rows; row++)
+        total[row][0] = total[row][1] = all_ints(0);
     for (int k = 0; k < depth; k += 4) {
-        __m256i left = _mm256_loadu_si256((const __m256i *)(weights + k * BLOCK));
-        __m256i right = _mm256_loadu_si256((const __m256i *)(weights + k * BLOCK + 32));
+        Ints first = load_ints((const int32_t *)(weights + k * BLOCK));
+        Ints second = load_ints((const int32_t *)(right + k * BLOCK));
         UNROLL
-        for (int row = 0; row < ROWS_AT_ONCE; row++) {
-            __m256i four = _mm256_set1_epi32(*(const int32_t *)(activations + (int64_t)row * depth + k));
-            total[row][0] = add_products(total[row][0], four, left);
-            total[row][1] = add_products(total[row][1], four, right);
+        for (int row = 0; row < rows; row++) {
+            Ints four = all_ints(*(const int32_t *)(activations + (int64_t)row * stride + k));
+            total[row][0] = add_four_products(total[row][0], four, first);
+            total[row][1] = add_four_products(total[row][1], four, second);
         }
     }
     UNROLL
-    for (int row = 0; row < ROWS_AT_ONCE; row++) {
-        _mm256_storeu_si256((__m256i *)(sums + row * COLUMNS_AT_ONCE), total[row][0]);
-        _mm256_storeu_si256((__m256i *)(sums + row * COLUMNS_AT_ONCE + 8), total[row][1]);
+    for (int row = 0; row < rows; row++) {
+        store_ints(sums + row * COLUMNS_AT_ONCE, total[row][0]);
+        store_ints(sums + row * COLUMNS_AT_ONCE + WIDTH, total[row][1]);
     }
+}
+
+/* Sums (ROWS_AT_ONCE, COLUMNS_AT_ONCE) of `rows` rows of activations, each `stride` bytes long, and the blocks at `weights`.
+ * A few rows behind the last are multiplied, too: they hold something, and nobody reads their sums. */
+static inline void product(const uint8_t *activations, int depth, int stride, const int8_t *weights, int rows, int32_t *sums)
+{
+    if (rows > SOME_ROWS)
+        product_of(MOST_ROWS, activations, depth, stride, weights, sums);
+    else if (rows > FEW_ROWS)
+        product_of(SOME_ROWS, activations, depth, stride, weights, sums);
+    else
+        product_of(FEW_ROWS, activations, depth, stride, weights, sums);
 }
 #endif
 

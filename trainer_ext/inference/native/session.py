@@ -20,7 +20,7 @@ ROW_OF = {"token": 0, "position": 1, "type": 2, "constant": 3}
 EMBEDDINGS = -1
 # As many texts as the library takes, and as many tokens as their numbers stay in the cache between two products.
 TEXTS_AT_ONCE = 64
-TOKENS_AT_ONCE = 256
+TOKENS_AT_ONCE = 384
 # Rooms are made for multiples of so many tokens, so that texts of similar lengths share one.
 TOKEN_STEP = 64
 NO_ROOM = "no room for the weights of the encoder"

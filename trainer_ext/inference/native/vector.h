@@ -5,6 +5,9 @@
 #include <immintrin.h>
 #include <stdint.h>
 
+/* Vectors in an array stay in registers only where the loops over it are unrolled. */
+#define UNROLL _Pragma("GCC unroll 16")
+
 #ifdef __AVX512F__
 enum { WIDTH = 16 };
 typedef __m512 Floats;
@@ -12,6 +15,7 @@ typedef __m512i Ints;
 static inline Floats load(const float *from) { return _mm512_loadu_ps(from); }
 static inline void store(float *to, Floats x) { _mm512_storeu_ps(to, x); }
 static inline Ints load_ints(const int32_t *from) { return _mm512_loadu_si512(from); }
+static inline void store_ints(int32_t *to, Ints x) { _mm512_storeu_si512(to, x); }
 static inline Floats all(float x) { return _mm512_set1_ps(x); }
 static inline Ints all_ints(int32_t x) { return _mm512_set1_epi32(x); }
 static inline Floats add(Floats x, Floats y) { return _mm512_add_ps(x, y); }
@@ -32,6 +36,11 @@ static inline Floats rounded(Floats x)
     return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
 static inline Floats about_one_over(Floats x) { return _mm512_rcp14_ps(x); }
+/* The first `count` numbers of x, and those of y behind them. */
+static inline Floats keep_first(int count, Floats x, Floats y)
+{
+    return _mm512_mask_blend_ps((__mmask16)((1u << count) - 1), y, x);
+}
 static inline float sum_of(Floats x) { return _mm512_reduce_add_ps(x); }
 static inline float smallest_of(Floats x) { return _mm512_reduce_min_ps(x); }
 static inline float largest_of(Floats x) { return _mm512_reduce_max_ps(x); }
@@ -52,6 +61,7 @@ typedef __m256i Ints;
 static inline Floats load(const float *from) { return _mm256_loadu_ps(from); }
 static inline void store(float *to, Floats x) { _mm256_storeu_ps(to, x); }
 static inline Ints load_ints(const int32_t *from) { return _mm256_loadu_si256((const __m256i *)from); }
+static inline void store_ints(int32_t *to, Ints x) { _mm256_storeu_si256((__m256i *)to, x); }
 static inline Floats all(float x) { return _mm256_set1_ps(x); }
 static inline Ints all_ints(int32_t x) { return _mm256_set1_epi32(x); }
 static inline Floats add(Floats x, Floats y) { return _mm256_add_ps(x, y); }
@@ -76,6 +86,13 @@ static inline Floats rounded(Floats x)
     return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
 static inline Floats about_one_over(Floats x) { return _mm256_rcp_ps(x); }
+/* The first `count` numbers of x, and those of y behind them. */
+static inline Floats keep_first(int count, Floats x, Floats y)
+{
+    __m256i numbers = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    __m256i is_kept = _mm256_cmpgt_epi32(_mm256_set1_epi32(count), numbers);
+    return _mm256_blendv_ps(y, x, _mm256_castsi256_ps(is_kept));
+}
 static inline float sum_of(Floats x)
 {
     __m128 half = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
@@ -113,22 +130,19 @@ static inline Floats one_over(Floats x)
     return multiply(guess, subtract(all(2.0f), multiply(x, guess)));
 }
 
-/* e^x for x <= 0, with a relative error of 2e-7; below -87 as at -87. */
-static inline Floats exponential(Floats x)
+/* 2^x for x <= 0, with a relative error of 2e-7; below -126 as at -126. */
+static inline Floats two_to(Floats x)
 {
-    x = larger(x, all(-87.0f));
-    Floats whole = rounded(multiply(x, all(1.44269504f)));
-    /* What is left of x is at most ln(2) / 2; ln(2) is taken in two parts, so that nothing is lost. */
-    Floats rest = multiply_add(whole, all(-0.693359375f), x);
-    rest = multiply_add(whole, all(2.12194440e-4f), rest);
-    /* The first terms of the series 1 + x + x^2 / 2 + ... */
-    Floats sum = all(1.0f / 720);
-    sum = multiply_add(sum, rest, all(1.0f / 120));
-    sum = multiply_add(sum, rest, all(1.0f / 24));
-    sum = multiply_add(sum, rest, all(1.0f / 6));
-    sum = multiply_add(sum, rest, all(0.5f));
-    sum = multiply_add(sum, rest, all(1.0f));
-    sum = multiply_add(sum, rest, all(1.0f));
+    x = larger(x, all(-126.0f));
+    Floats whole = rounded(x);
+    Floats rest = subtract(x, whole);
+    /* Fitted on [-0.5, 0.5] for the least relative error. */
+    Floats sum = all(1.32764666e-3f);
+    sum = multiply_add(sum, rest, all(9.67554096e-3f));
+    sum = multiply_add(sum, rest, all(5.55071346e-2f));
+    sum = multiply_add(sum, rest, all(0.240221202f));
+    sum = multiply_add(sum, rest, all(0.693146944f));
+    sum = multiply_add(sum, rest, all(1.00000012f));
     return times_two_to(sum, whole);
 }
 
