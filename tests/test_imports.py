@@ -154,6 +154,7 @@ LIGHT_FILES = [
 ]
 LIGHT_FILES += [
     "data/provenance",
+    "data/preprocessing/batch",
     "data/preprocessing/cleaning",
     "data/preprocessing/truncation",
     "data/preprocessing/pipeline",

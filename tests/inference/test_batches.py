@@ -1,12 +1,10 @@
-"""Grouping by length, padding, and sharing batches out among threads."""
+"""Grouping by length, and sharing batches out among threads."""
 
 import threading
 
-import numpy as np
 import pytest
 
-from trainer_ext.data.preprocessing.truncation import Tokens
-from trainer_ext.inference.batches import group_by_length, pad, share_out
+from trainer_ext.inference.batches import group_by_length, share_out
 
 
 def test_rows_of_similar_length_are_together():
@@ -14,25 +12,6 @@ def test_rows_of_similar_length_are_together():
     assert group_by_length([3, 9, 3, 7, 1], 2) == [[1, 3], [0, 2], [4]]
     assert group_by_length([3, 9], 1) == [[1], [0]]
     assert group_by_length([], 4) == []
-
-
-def test_padded_on_the_right():
-    """Padding has the id of the pad token, and neither mask nor type."""
-    arrays = pad([Tokens([5, 6, 7], [0, 0, 1]), Tokens([8], [1])], pad_token_id=9)
-    assert {name: array.tolist() for name, array in arrays.items()} == {
-        "input_ids": [[5, 6, 7], [8, 9, 9]],
-        "attention_mask": [[1, 1, 1], [1, 0, 0]],
-        "token_type_ids": [[0, 0, 1], [1, 0, 0]],
-    }
-
-
-def test_a_single_text_is_as_in_a_batch():
-    """Same arrays, same types."""
-    text = Tokens([5, 6], [0, 1])
-    alone = pad([text], pad_token_id=9)
-    for name, array in pad([text, text], pad_token_id=9).items():
-        assert alone[name].dtype == array.dtype == np.int64
-        assert alone[name].tolist() == array[:1].tolist()
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])

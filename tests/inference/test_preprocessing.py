@@ -10,6 +10,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AddedToken, PreTrainedTokenizerFast
 
 from tests.tasks.test_joint import SPACE
+from trainer_ext.data.preprocessing.batch import Batch
 from trainer_ext.data.preprocessing.cleaning import Cleaning
 from trainer_ext.data.preprocessing.pipeline import Pipeline
 from trainer_ext.data.preprocessing.tokenize import ModelTexts, tokenize
@@ -49,8 +50,9 @@ class Recorder:
     def __init__(self):
         self.rows: list[dict] = []
 
-    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run(self, batch: Batch) -> dict[str, np.ndarray]:
         """Keeps the rows; logits that say the same of each."""
+        inputs = batch.padded()
         size = len(inputs["input_ids"])
         self.rows += [{name: array[row] for name, array in inputs.items()} for row in range(size)]
         tags = np.tile(

@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from onnx import NodeProto, TensorProto
 
+from trainer_ext.data.preprocessing.batch import Arrays, Batch
 from trainer_ext.export.graph.nodes import is_standard
 from trainer_ext.export.graph.onnx_graph import Graph
 from trainer_ext.export.graph.optimise import GraphReport, apply_passes
 from trainer_ext.export.texts import evenly_spaced
 from trainer_ext.inference.onnx_session import OnnxSession
-from trainer_ext.inference.session import Arrays
 from trainer_ext.inference.single import SinglePredictor
 
 # How much of the range moves into the weights, at most: each input takes the strength that loses least on a sample.
@@ -56,9 +56,9 @@ class RangeSession(OnnxSession):
         self.largest: dict[str, np.ndarray] = {}
         self.samples: dict[str, list[np.ndarray]] = {name: [] for name in watched}
 
-    def run(self, inputs: Arrays) -> Arrays:
+    def run(self, batch: Batch) -> Arrays:
         """Return the model's own outputs."""
-        arrays = super().run(inputs)
+        arrays = super().run(batch)
         for name in self._watched:
             values = arrays.pop(name)
             values = values.reshape(-1, values.shape[-1])

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
+from trainer_ext.data.preprocessing.batch import Arrays
 from trainer_ext.export.gate import at_least_rounding
 from trainer_ext.files import write_json
 from trainer_ext.inference.hardware import instruction_set
 from trainer_ext.inference.probe import PROBE, part_differences, to_output, to_stored
-from trainer_ext.inference.session import Arrays
 from trainer_ext.inference.single import SinglePredictor
 
 SEED = 0

@@ -8,10 +8,10 @@ import numpy as np
 import onnxruntime as ort
 
 from trainer_ext.cores import available_cores
+from trainer_ext.data.preprocessing.batch import Arrays, Batch
 from trainer_ext.inference.hardware import instruction_set, int8_saturates
 from trainer_ext.inference.huge_pages import NewMemory
 from trainer_ext.inference.providers import open_on
-from trainer_ext.inference.session import Arrays
 
 # Every operator that takes its activation scales from the run's own values has a name that begins like this.
 DYNAMIC_INT8 = b"DynamicQuantize"
@@ -67,8 +67,9 @@ class OnnxSession:
         self.input_names = [item.name for item in self._session.get_inputs()]
         self.output_names = [item.name for item in self._session.get_outputs()]
 
-    def run(self, inputs: Arrays) -> Arrays:
-        """Return the outputs (B, ...) by name of int64 arrays (B, L) by input name."""
+    def run(self, batch: Batch) -> Arrays:
+        """Return the outputs (B, ...) by name."""
+        inputs = batch.padded()
         # The graph may have inputs that the tokenizer does not make (token_type_ids): they are 0 for a single text.
         zeros = np.zeros_like(inputs["input_ids"])
         feed = {name: inputs.get(name, zeros) for name in self.input_names}

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from trainer_ext.data.preprocessing.batch import Arrays
 from trainer_ext.errors import UserError, describe_error
 from trainer_ext.files import read_json
-from trainer_ext.inference.session import Arrays
 from trainer_ext.inference.single import SinglePredictor
 
 PROBE = "probe.json"

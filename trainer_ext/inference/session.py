@@ -4,9 +4,7 @@ checkpoint (`modeling/session.py`).
 
 from typing import Protocol
 
-import numpy as np
-
-Arrays = dict[str, np.ndarray]
+from trainer_ext.data.preprocessing.batch import Arrays, Batch
 
 
 class Session(Protocol):
@@ -27,5 +25,5 @@ class Session(Protocol):
     parallel_runs: int
     native_target: str
 
-    def run(self, inputs: Arrays) -> Arrays:
-        """Return `logits` (B, *head_shape) and the outputs of other heads for int64 inputs (B, L)."""
+    def run(self, batch: Batch) -> Arrays:
+        """Return `logits` (B, *head_shape) and the outputs of other heads (B, longest, ...) for B texts."""

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 from tokenizers import Encoding, Tokenizer
 
+from trainer_ext.data.preprocessing.batch import Arrays, Batch
 from trainer_ext.data.preprocessing.pipeline import Pipeline
 from trainer_ext.data.preprocessing.truncation import Tokens
 from trainer_ext.errors import RunError, UserError
-from trainer_ext.inference.batches import group_by_length, pad, share_out
+from trainer_ext.inference.batches import group_by_length, share_out
 from trainer_ext.inference.predictor import Predictor
-from trainer_ext.inference.session import Arrays, Session
+from trainer_ext.inference.session import Session
 from trainer_ext.tasks.base import NOT_FINITE
 
 Shape = tuple[int, ...]
@@ -137,10 +138,9 @@ class SinglePredictor(Predictor):
         """Return the session's arrays of each batch, in order, from as many threads as the session wants."""
 
         def run(rows: list[int]) -> Arrays:
-            batch = [texts[row] for row in rows]
-            arrays = pad(batch, self.pipeline.pad_token_id)
-            inputs = {name: arrays[name] for name in self.pipeline.input_names}
-            return self.session.run(inputs)
+            chosen = [texts[row] for row in rows]
+            batch = Batch(chosen, self.pipeline.pad_token_id, self.pipeline.input_names)
+            return self.session.run(batch)
 
         # The session releases the GIL while it runs.
         return share_out(run, batches, self.session.parallel_runs)

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors import safe_open
 from transformers import PretrainedConfig, PreTrainedModel
 
 from trainer_ext.cores import available_cores
+from trainer_ext.data.preprocessing.batch import Arrays, Batch
+from trainer_ext.data.preprocessing.truncation import Tokens
 from trainer_ext.errors import UserError, describe_error
 from trainer_ext.modeling.configuration import EncoderWithHeadConfig
 from trainer_ext.modeling.model import EncoderWithHead
@@ -68,9 +69,9 @@ class TorchSession:
         Raises:
             UserError: if that fails.
         """
-        tokens = np.zeros((1, 3), np.int64)
+        text = Tokens([0, 0, 0], [0, 0, 0])
         try:
-            self.run({"input_ids": tokens, "attention_mask": np.ones_like(tokens)})
+            self.run(Batch([text], 0, ("input_ids", "attention_mask")))
         except torch.OutOfMemoryError:
             raise  # says nothing about the config
         except Exception as error:
@@ -79,10 +80,10 @@ class TorchSession:
             ) from error
 
     @torch.inference_mode()
-    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Return `logits` (B, *head_shape), and `token_logits` (B, L, tags) of a token head, for int64 (B, L)."""
+    def run(self, batch: Batch) -> Arrays:
+        """Return `logits` (B, *head_shape), and `token_logits` (B, longest, tags) of a token head."""
         tensors = {}
-        for name, array in inputs.items():
+        for name, array in batch.padded().items():
             tensors[name] = torch.from_numpy(array).to(self.provider)
         outputs = {}
         for name, value in self.model(**tensors, return_dict=True).items():

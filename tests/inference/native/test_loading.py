@@ -10,6 +10,8 @@ import pytest
 
 from tests.conftest import run_script
 from tests.families import some_texts
+from trainer_ext.data.preprocessing.batch import Batch
+from trainer_ext.data.preprocessing.truncation import Tokens
 from trainer_ext.errors import UserError
 from trainer_ext.inference import load_predictor
 from trainer_ext.inference.hardware import instruction_set
@@ -175,22 +177,26 @@ def test_answers_that_were_not_proven(folder, capsys):
         load_predictor(folder, runtime="native")
 
 
+def run_ids(session: NativeSession, *texts: list[int]) -> dict[str, np.ndarray]:
+    """Run rows of token ids."""
+    tokens = [Tokens(ids, [0] * len(ids)) for ids in texts]
+    return session.run(Batch(tokens, 0, ("input_ids", "attention_mask")))
+
+
 def test_ids_beyond_the_embeddings(exported):
     """A vocabulary that has grown after the training, or a max_length above the positions."""
     session = open_native(exported / FILE, 1, "cpu", is_needed=True)
-    for ids in ([[2, 200, 3]], [[-1]], [[2] * 67]):
-        array = np.array(ids, dtype=np.int64)
-        inputs = {"input_ids": array, "attention_mask": np.ones_like(array)}
+    for ids in ([2, 200, 3], [-1], [2] * 67):
         with pytest.raises(UserError, match="beyond the embeddings"):
-            session.run(inputs)
+            run_ids(session, ids)
 
 
 def test_no_tokens_at_all(exported):
     """Of a tokenizer without special tokens: there is nothing to encode."""
     session = open_native(exported / FILE, 1, "cpu", is_needed=True)
-    array = np.zeros((2, 1), dtype=np.int64)
-    with pytest.raises(UserError, match="a text has no tokens"):
-        session.run({"input_ids": array, "attention_mask": array})
+    for texts in ([[]], [[2, 3], []]):
+        with pytest.raises(UserError, match="a text has no tokens"):
+            run_ids(session, *texts)
 
 
 # --- the command ----------------------------------------------------------------------------------------------------

@@ -1,19 +1,20 @@
 """An INT8 export run by the native encoder, and what comes after it by ONNX Runtime."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from trainer_ext.cores import available_cores
+from trainer_ext.data.preprocessing.batch import Arrays, Batch
 from trainer_ext.errors import UserError, describe_error
 from trainer_ext.inference.native.checks import check_sizes, check_weights
 from trainer_ext.inference.native.library import Library, address
 from trainer_ext.inference.native.plan import LINEARS, NORMS, Plan
 from trainer_ext.inference.onnx_session import session_options
 from trainer_ext.inference.providers import open_session
-from trainer_ext.inference.session import Arrays
 
 # The numbers by which encoder.c knows what picks a row.
 ROW_OF = {"token": 0, "position": 1, "type": 2, "constant": 3}
@@ -221,38 +222,52 @@ class NativeSession:
         self._head_inputs = [item.name for item in self._head.get_inputs()]
         if self._hidden_name not in self._head_inputs:
             raise UserError(f"{plan.head} does not read {self._hidden_name}, the encoder's output")
+        self._head_inputs.remove(self._hidden_name)
         self.output_names = [item.name for item in self._head.get_outputs()]
 
-    def run(self, inputs: Arrays) -> Arrays:
-        """Return the outputs (B, ...) by name of int64 arrays (B, L) by input name, padded on the right."""
-        ids = inputs["input_ids"]
-        types = inputs.get("token_type_ids")
-        if types is None:
-            types = np.zeros_like(ids)
-        mask = inputs["attention_mask"]
-        lengths = mask.sum(axis=1)
-        if not lengths.all():
+    def run(self, batch: Batch) -> Arrays:
+        """Return the outputs (B, ...) by name; those of tokens are filled with zeros to the longest text."""
+        lengths = batch.lengths
+        if not all(lengths):
             raise UserError(f"{self.file_name}: a text has no tokens")
-        rows: list[Arrays] = []
-        for first, last in groups(lengths.tolist()):
-            part = slice(first, last)
-            is_token = mask[part] == 1
-            hidden = self._encoder.run(ids[part][is_token], types[part][is_token], lengths[part])
-            counts = [1] * (last - first) if self._encoder.is_first_token_only else lengths[part]
-            ends = np.cumsum(counts)
-            for number, states in enumerate(np.split(hidden, ends[:-1])):
-                row = first + number
-                rows.append(self._run_head(states[None], inputs, row, lengths[row]))
-        return {name: stack([row[name] for row in rows]) for name in self.output_names}
+        inputs = batch.flat()
+        # All texts first: the encoder's weights drive the head out of the cache.
+        states = list(self._states(inputs, lengths))
+        rows = []
+        for text, states_of_text in zip(spans(lengths), states, strict=True):
+            rows.append(self._run_head(states_of_text, inputs, text))
+        columns = zip(self.output_names, zip(*rows, strict=True), strict=True)
+        return {name: stack(arrays) for name, arrays in columns}
 
-    def _run_head(self, states: np.ndarray, inputs: Arrays, row: int, length: int) -> Arrays:
-        """Return the outputs (1, ...) of a text whose last hidden states (1, L or 1, hidden) are known."""
+    def _states(self, inputs: Arrays, lengths: Sequence[int]) -> Iterator[np.ndarray]:
+        """Yield the last hidden states of each text: (1, L, hidden), or (1, 1, hidden) of the first token only."""
+        texts = spans(lengths)
+        for first, last in groups(lengths):
+            tokens = slice(texts[first].start, texts[last - 1].stop)
+            counts = lengths[first:last]
+            hidden = self._encoder.run(
+                inputs["input_ids"][tokens],
+                inputs["token_type_ids"][tokens],
+                np.array(counts, dtype=np.int64),
+            )
+            if self._encoder.is_first_token_only:
+                counts = [1] * len(counts)
+            for rows in spans(counts):
+                yield hidden[None, rows]
+
+    def _run_head(self, states: np.ndarray, inputs: Arrays, text: slice) -> list[np.ndarray]:
+        """Return the outputs (1, ...) of a text whose last hidden states are known.
+
+        Args:
+            states: of the text.
+            inputs: of the batch, flat.
+            text: where the text is in them.
+        """
         feed = {self._hidden_name: states}
         for name in self._head_inputs:
-            if name in inputs:
-                feed[name] = inputs[name][row : row + 1, :length]
-        arrays = self._head.run(None, feed)
-        return dict(zip(self.output_names, arrays, strict=True))
+            feed[name] = inputs[name][None, text]
+        outputs: list[np.ndarray] = self._head.run(None, feed)
+        return outputs
 
 
 def positions(ids: np.ndarray, lengths: np.ndarray, skipped: int) -> np.ndarray:
@@ -286,14 +301,19 @@ def groups(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
     yield first, len(lengths)
 
 
-def stack(rows: list[np.ndarray]) -> np.ndarray:
+def spans(lengths: Sequence[int]) -> list[slice]:
+    """Return where each text is, if they lie one behind the other."""
+    ends = accumulate(lengths)
+    return [slice(end - length, end) for end, length in zip(ends, lengths, strict=True)]
+
+
+def stack(rows: Sequence[np.ndarray]) -> np.ndarray:
     """Return arrays (1, ...) as one (B, ...): those of different lengths are filled with zeros."""
-    if len(rows) == 1:
-        return rows[0]
-    longest = max(row.shape[1] for row in rows)
-    filled = []
-    for row in rows:
-        missing = [(0, 0)] * row.ndim
-        missing[1] = (0, longest - row.shape[1])
-        filled.append(np.pad(row, missing))
-    return np.concatenate(filled)
+    lengths = {row.shape[1] for row in rows}
+    if len(lengths) == 1:
+        return np.concatenate(rows)
+    first = rows[0]
+    filled = np.zeros((len(rows), max(lengths), *first.shape[2:]), dtype=first.dtype)
+    for number, row in enumerate(rows):
+        filled[number, : row.shape[1]] = row[0]
+    return filled
