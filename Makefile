@@ -33,10 +33,10 @@ quickstart: venv  ## train on the embedded reviews, export to ONNX and INT8, pre
 	@echo 'Your own sentence:  $(RUN) predict.py --model outputs/quickstart-onnx --text "..."'
 
 test: venv  ## the test suite (under 10 minutes on 2 cores)
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -m 'not slow' -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -m 'not slow' -n auto --dist loadfile --no-loadscope-reorder
 
 test-all: venv  ## the slow tests too
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-js: venv  ## transformers.js answers from an export as we do (needs Node)
 	npm install --prefix tests/node --ignore-scripts --no-package-lock --no-audit --no-fund
@@ -47,7 +47,7 @@ test-cpp: venv  ## examples/cpp, compiled, answers as we do (needs g++; apt brin
 	OMP_NUM_THREADS=1 $(RUN) -m pytest tests/export/test_cpp.py
 
 test-v5: $(VENV5)/.installed  ## the test suite with transformers 5 and without Optimum, in .venv-v5
-	OMP_NUM_THREADS=1 $(VENV5)/bin/python -m pytest -m 'not slow' -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(VENV5)/bin/python -m pytest -m 'not slow' -n auto --dist loadfile --no-loadscope-reorder
 
 $(VENV5)/.installed: setup.cfg pyproject.toml constraints-v5.txt $(NATIVE)
 	test -x $(VENV5)/bin/python || $(PYTHON) -m venv $(VENV5)
