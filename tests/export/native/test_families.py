@@ -1,6 +1,7 @@
 """Which encoders the stage `native` recognises, and that they answer as ONNX Runtime does."""
 
 import numpy as np
+import onnx
 import pytest
 
 from tests.export.native.conftest import export, found, needs_exporter, needs_library
@@ -95,21 +96,23 @@ def test_a_family_that_is_not(family, reason, rows, tmp_path):
 
 @needs_exporter["optimum"]
 @pytest.mark.parametrize(
-    "task, pooling, is_first_token_only",
+    "task, pooling, is_first_token_only, reads_mask",
     [
-        ("single_label", "mean", False),
-        ("single_label", "max", False),
-        ("single_label", "attention", False),
-        ("multi_aspect", "cls", True),
-        ("multi_aspect", "label_attention", False),
-        ("joint", "cls", False),
+        ("single_label", "mean", False, False),
+        ("single_label", "max", False, False),
+        ("single_label", "attention", False, True),
+        ("multi_aspect", "cls", True, False),
+        ("multi_aspect", "label_attention", False, True),
+        ("joint", "cls", False, False),
     ],
 )
-def test_heads_and_poolings(task, pooling, is_first_token_only, tmp_path):
+def test_heads_and_poolings(task, pooling, is_first_token_only, reads_mask, tmp_path):
     """What reads only the last hidden state, of all tokens or of the first."""
     checkpoint, rows = save_head(tmp_path, task, pooling)
     details = found(export(checkpoint, tmp_path / "onnx", rows))
     assert details["layers"] == 2 and details["difference"] <= details["allowed"]
     plan = read_plan(tmp_path / "onnx/model_quantized.onnx")
     assert (plan.content["layers"][-1]["query"] is not None) == is_first_token_only
+    head = onnx.load(tmp_path / "onnx/native/head.onnx")
+    assert ("attention_mask" in {value.name for value in head.graph.input}) == reads_mask
     check(tmp_path / "onnx")

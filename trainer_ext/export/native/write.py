@@ -13,6 +13,7 @@ from trainer_ext.export.graph.onnx_graph import Graph, load_graph
 from trainer_ext.export.int8_weights import is_pair_safe
 from trainer_ext.export.native.embeddings import Table
 from trainer_ext.export.native.functions import NotRecognised, part_of
+from trainer_ext.export.native.head import pool_one_text
 from trainer_ext.export.native.pattern import Encoder, Layer, Linear, Norm, find_encoder
 from trainer_ext.files import write_json
 from trainer_ext.inference.layout import NATIVE_FOLDER
@@ -94,6 +95,7 @@ def write_native(file: Path) -> int:
         content = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
         with content:
             plan = plan_of(graph, encoder, Places(graph, content))
+    head = pool_one_text(head, encoder.output, plan["hidden"])
     folder = file.parent / NATIVE_FOLDER
     folder.mkdir()
     onnx.save(head, folder / HEAD)
