@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from trainer_ext.errors import RunError, UserError, did_you_mean
-from trainer_ext.tasks.activations import Array, softmax
+from trainer_ext.tasks.activations import Array
 from trainer_ext.tasks.calibration import Calibration
 from trainer_ext.tasks.label_space import LabelSpace
 from trainer_ext.tasks.outputs import OutputMethods
@@ -306,15 +306,14 @@ class Task(OutputMethods):
         return rounded(names, self.probabilities(output, 1.0))
 
 
-def class_answer(logits: Array, classes: Sequence[str], best: int) -> dict[str, Any]:
-    """Return `{"label", "score", "probabilities"}` from the logits (C,) of `classes`.
+def class_answer(probabilities: Array, classes: Sequence[str], best: int) -> dict[str, Any]:
+    """Return `{"label", "score", "probabilities"}`.
 
     Args:
-        logits: divided by the temperature.
+        probabilities: (C,).
         classes: names.
         best: the index of the class that is the answer.
     """
-    probabilities = softmax(logits)
     return {
         "label": classes[best],
         "score": round(float(probabilities[best]), 6),
@@ -324,4 +323,4 @@ def class_answer(logits: Array, classes: Sequence[str], best: int) -> dict[str, 
 
 def rounded(names: Sequence[str], values: Array) -> dict[str, float]:
     """Return six decimals of each value by its name."""
-    return {name: round(float(value), 6) for name, value in zip(names, values, strict=True)}
+    return {name: round(value, 6) for name, value in zip(names, values.tolist(), strict=True)}

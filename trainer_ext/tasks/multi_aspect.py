@@ -128,12 +128,13 @@ class MultiAspect(Task):
 
     def decode(self, logits: Array) -> dict[str, Any]:
         """Return `{"aspects": {aspect: {"label", "score", "probabilities"}}}`."""
-        scaled = logits / self.calibration.temperature
+        # Of all aspects at once: most of the time goes into calls of numpy.
+        probabilities = self.probabilities(logits, self.calibration.temperature)
         # From the logits as they are: a rounding of the scaled ones could make two classes equal.
         best = self.predictions(logits)
         classes = self.label_space.classes
         aspects = {}
-        rows = zip(self.label_space.columns, scaled, best, strict=True)
+        rows = zip(self.label_space.columns, probabilities, best, strict=True)
         for aspect, row, index in rows:
             aspects[aspect] = class_answer(row, classes, int(index))
         return {"aspects": aspects}

@@ -105,6 +105,6 @@ class SingleLabel(Task):
 
     def decode(self, logits: Array) -> dict[str, Any]:
         """Return `{"label", "score", "probabilities"}`."""
-        scaled = logits / self.calibration.temperature
+        probabilities = self.probabilities(logits, self.calibration.temperature)
         best = int(self.predictions(logits))
-        return class_answer(scaled, self.label_space.classes, best)
+        return class_answer(probabilities, self.label_space.classes, best)
