@@ -206,7 +206,6 @@ def topic_checkpoint(topic_files, topic_flags, tmp_path_factory) -> Path:
         topic_files["test"],
         "--output_dir",
         folder,
-        real=True,
     )
     return folder
 

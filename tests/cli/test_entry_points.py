@@ -401,7 +401,8 @@ def test_kill_and_resume_gives_the_same_model(topic_flags, topic_checkpoint, tmp
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not (out / "metrics.json").exists(), "a killed run does not look finished"
-    run_ok("train.py", *topic_flags, "--output_dir", out, "--resume_from_checkpoint", "true")
+    resumed = ("--output_dir", out, "--resume_from_checkpoint", "true")
+    run_ok("train.py", *topic_flags, *resumed, real=True)
     metrics, reference = (
         read_json(out / "metrics.json"),
         read_json(topic_checkpoint / "metrics.json"),
