@@ -23,8 +23,9 @@ HEADS = ("logits", "token_logits")
 # 32: kernels take as many at a time, and those of AMX were wrong there alone until onnxruntime 1.25.
 TOKENS_ON_LOADING = 72
 # The native runtime is another program than the one that the rows were proven with: numbers on the edge of two levels
-# fall otherwise (measured: 0.15 to 0.35 of INT8's own error, where the tolerance is 0.4 of it).
-NATIVE_SLACK = 2.0
+# fall otherwise (measured: 0.15 to 0.4 of INT8's own error, to 1.1 with attention in bfloat16; the tolerance is 0.4 of
+# it, and products that overflow cost three times INT8's own error).
+NATIVE_SLACK = 4.0
 LARGEST = 1e30  # of logits and tolerances: their squares are still finite
 
 

@@ -9,6 +9,7 @@ from tests.export.native.heads import save_head
 from tests.families import save_ours, save_plain, some_texts
 from trainer_ext.compatibility import TRANSFORMERS_5
 from trainer_ext.inference import load_predictor
+from trainer_ext.inference.native.library import library_here
 from trainer_ext.inference.native.plan import read_plan
 
 pytestmark = [
@@ -28,8 +29,10 @@ def check(out) -> None:
     flat = native.task.flat
     expected = flat(runtime.logits(TEXTS))
     difference = flat(native.logits(TEXTS)) - expected
-    # Most texts are not near any rounding; those that are may differ by a level here and there.
-    assert np.median(np.abs(difference)) < 1e-3 * expected.std()
+    # Most texts are not near any rounding; those that are may differ by a level here and there. Attention in bfloat16
+    # moves some numbers of every text.
+    usual = 0.05 if library_here().target == "avx512_bf16" else 1e-3
+    assert np.median(np.abs(difference)) < usual * expected.std()
     assert np.abs(difference).max() < 0.2 * expected.std()
 
 

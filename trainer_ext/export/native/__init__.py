@@ -17,11 +17,15 @@ from trainer_ext.inference.native import open_native
 from trainer_ext.inference.probe import read_probe
 from trainer_ext.inference.single import SinglePredictor
 
-# Of INT8's own difference from PyTorch, root mean square. Where a number lies on the edge of two levels, the order of
-# additions decides, and later layers amplify it: two runtimes differ by 0.1 to 0.3 of it.
-LARGEST_SHARE = 0.5
-# Of the spread of the logits, for an INT8 that hardly differs from PyTorch (seen: by 0.005 of the spread, and the two
-# runtimes by 0.0026).
+# How much further from PyTorch than ONNX Runtime's the answers may be, root mean square: 0.99 to 1.03 times on 200 rows
+# and more, but up to 1.4 times by chance on a few rows of a model with random weights.
+LARGEST_ERROR = 1.5
+# How far from ONNX Runtime's, in units of INT8's own difference from PyTorch. Where a number lies on the edge of two
+# levels, the order of additions decides, and later layers amplify it: two runtimes differ by 0.1 to 0.4 of it, and by
+# up to 1.1 where attention is in bfloat16, though neither is nearer to PyTorch. Two errors of the same size that have
+# nothing to do with each other would be 1.4 apart.
+LARGEST_SHARE = 1.5
+# Of the spread of the logits: enough for either, where INT8 hardly differs from PyTorch.
 FLOOR = 1e-2
 
 
@@ -58,16 +62,24 @@ def write_proven(folder: Path, int8: Int8Choice, rows: EvalRows, reference: Any)
     # The tokenizer is shared: both predictors cut texts alike.
     predictor = SinglePredictor(session, int8.predictor.tokenizer, int8.predictor.pipeline)
     task = predictor.task
-    expected = task.flat(int8.logits)
-    difference = root_mean_square(task.flat(predictor.logits(rows.texts)) - expected)
     exact = task.flat(reference)
-    allowed = max(LARGEST_SHARE * root_mean_square(expected - exact), FLOOR * float(exact.std()))
+    expected = task.flat(int8.logits)
+    answers = task.flat(predictor.logits(rows.texts))
+    int8_error = root_mean_square(expected - exact)
+    floor = FLOOR * float(exact.std())
     details.update(
-        {"compiled for": session.native_target, "difference": difference, "allowed": allowed}
+        {
+            "compiled for": session.native_target,
+            "difference": root_mean_square(answers - expected),
+            "allowed": max(LARGEST_SHARE * int8_error, floor),
+            "error": root_mean_square(answers - exact),
+            "allowed error": max(LARGEST_ERROR * int8_error, floor),
+        }
     )
-    # `not <=`, because NaN must not pass.
-    is_beyond = not difference <= allowed
-    if is_beyond or fails_probe(folder, predictor):
+    # `<=`, because NaN must not pass.
+    is_alike = details["difference"] <= details["allowed"]
+    is_as_near = details["error"] <= details["allowed error"]
+    if not (is_alike and is_as_near) or fails_probe(folder, predictor):
         shutil.rmtree(folder / NATIVE_FOLDER)
         details["left out"] = "it answers otherwise than ONNX Runtime"
         return Served(int8.predictor, details)
