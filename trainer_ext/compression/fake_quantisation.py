@@ -154,6 +154,7 @@ class FakeQuantisedEmbedding(nn.Embedding):
 
 def fake_quantise(model: EncoderWithHead) -> None:
     """Make a model compute, from now on, with the numbers that its INT8 export will hold."""
+    model.config.quantisation_aware = True
     tokens = TokenMask()
     first_token = FirstToken()
     for holder in (tokens, first_token):

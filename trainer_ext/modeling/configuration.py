@@ -21,6 +21,8 @@ class EncoderWithHeadConfig(PretrainedConfig):
     """
 
     model_type = "encoder_with_head"
+    # Whether the weights were trained with the rounding of the INT8 export.
+    quantisation_aware = False
     # AutoConfig picks the class by `model_type`; transformers' annotation does not provide for it.
     sub_configs = {"encoder": AutoConfig}  # type: ignore[dict-item]
 
