@@ -14,6 +14,7 @@ from trainer_ext.arguments.objective import check_terms
 from trainer_ext.arguments.optimisation import check_optimisation, parse_parameter_groups
 from trainer_ext.arguments.precision import check_precision
 from trainer_ext.arguments.preprocessing import check_preprocessing
+from trainer_ext.arguments.students import check_student
 from trainer_ext.errors import UserError, check_range
 from trainer_ext.tasks import TASKS
 
@@ -43,6 +44,7 @@ def check_early(args: Arguments) -> None:
     for group in (args.model, args.data, args.objective, args.training, args.folds):
         check_ranges(group)
     check_model(args.model, args.training.do_train)
+    check_student(args.model, args.training)
     check_head(args)
     check_frozen(args)
     check_objective(args)

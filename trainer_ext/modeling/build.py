@@ -20,12 +20,14 @@ from trainer_ext.data.preprocessing.pipeline import Pipeline
 from trainer_ext.data.preprocessing.plain_checkpoint import position_limit
 from trainer_ext.data.preprocessing.truncation import Truncation
 from trainer_ext.errors import UserError
+from trainer_ext.modeling.bilstm import BiLstmConfig
 from trainer_ext.modeling.configuration import EncoderWithHeadConfig
 from trainer_ext.modeling.model import EncoderWithHead, from_pretrained_encoder
 from trainer_ext.modeling.overrides import override_config
 from trainer_ext.modeling.own_code import read_config
 from trainer_ext.modeling.pretrained import encoder_path
 from trainer_ext.modeling.scratch import scratch_config, train_tokenizer
+from trainer_ext.modeling.static import StaticConfig
 from trainer_ext.remote_code import WITH_FLAG, why_not_loaded
 from trainer_ext.tasks import Task
 from trainer_ext.tasks.label_space import outputs_of
@@ -33,6 +35,8 @@ from trainer_ext.tasks.label_space import outputs_of
 # Heads that a pretrained model may come with. Between the encoder and its labels each architecture has layers of its
 # own, which our heads do not have, so that their weights cannot be used.
 TRAINED_HEADS = ("ForSequenceClassification", "ForTokenClassification", "ForMultipleChoice")
+# Their first token has not read the text, or no more of it than the others.
+OWN_POOLINGS = {BiLstmConfig.model_type: "attention", StaticConfig.model_type: "mean_hidden"}
 LONGEST_LIST = 120  # characters of label names in a message
 
 logger = logging.getLogger(__name__)
@@ -123,7 +127,7 @@ def build_model(
             raise UserError(
                 f"{difference}; --ignore_mismatched_sizes true takes its encoder and gives it a fresh head"
             )
-    note_what_is_lost(name, found, model.pooling or "cls", tokenizer)
+    note_what_is_lost(name, found, pooling_of(encoder, model), tokenizer)
     config = fresh_head_config(encoder, model, task, tokenizer, pipeline, labels)
     try:
         return with_fresh_head(name, config, checkpoint, model)
@@ -159,6 +163,11 @@ def start_config(
     return found
 
 
+def pooling_of(encoder: PretrainedConfig, model: ModelArguments) -> str:
+    """Return the pooling that was asked for, or else the encoder's own; `cls` for those of transformers."""
+    return model.pooling or OWN_POOLINGS.get(encoder.model_type, "cls")
+
+
 def fresh_head_config(
     encoder: PretrainedConfig,
     model: ModelArguments,
@@ -172,7 +181,7 @@ def fresh_head_config(
         encoder=encoder,
         head_shape=list(task.head_shape),
         token_classes=task.token_classes,
-        pooling=model.pooling or "cls",
+        pooling=pooling_of(encoder, model),
         head_dropout=model.head_dropout,
         multi_sample_dropout=model.multi_sample_dropout,
         pipeline=pipeline.to_dict(),

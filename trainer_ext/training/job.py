@@ -27,7 +27,7 @@ from trainer_ext.files import check_folder, scratch_folder, write_json
 from trainer_ext.inference import Predictor, load_predictor
 from trainer_ext.modeling import EncoderWithHead
 from trainer_ext.modeling.build import build_model, build_tokenizer, pipeline_of
-from trainer_ext.modeling.layers import prepare_layers
+from trainer_ext.modeling.layers import check_recomputing, prepare_layers
 from trainer_ext.processes import entered_by_main, main_first, on_main, only_main_speaks
 from trainer_ext.reports.cards import write_model_card
 from trainer_ext.reports.run_report import write_plots
@@ -187,6 +187,8 @@ def prepare(args: Arguments, load: Callable[[], TrainingData], checkpoint: str |
     pipeline = pipeline_of(data, task, tokenizer, cleaning, train_sha256, validation_sha256)
     model = build_model(args.model, data, task, tokenizer, pipeline, train["labels"])
     prepare_layers(model, args.model)
+    if training.gradient_checkpointing:
+        check_recomputing(model)
     tokens = tokenize_splits(args, task, model, tokenizer, datasets)
     return Prepared(task, datasets, train["labels"], tokenizer, model, tokens)
 
