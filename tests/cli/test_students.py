@@ -92,6 +92,7 @@ def test_trained_on_with_the_pooling_it_has(student, flags, checkpoint, tmp_path
 
 
 def test_folds(topic_flags, tmp_path):
+    """A process for each, as for any encoder."""
     flags = student_flags(topic_flags, "static")
     place = flags.index("--validation_file")
     del flags[place : place + 2]

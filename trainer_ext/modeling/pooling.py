@@ -118,10 +118,15 @@ def number_of_states(config: EncoderWithHeadConfig, least: int) -> int:
     Raises:
         UserError: if there are fewer than the pooling needs; encoders that are no transformers have none.
     """
-    layers: int = getattr(config.encoder, "num_hidden_layers", 0)
+    if not hasattr(config.encoder, "num_hidden_layers"):
+        raise UserError(
+            f"pooling {config.pooling} reads the states of all layers, which encoders of the type "
+            f"{config.encoder.model_type} do not return"
+        )
+    layers: int = config.encoder.num_hidden_layers
     if layers < least:
         raise UserError(
-            f"pooling {config.pooling} needs {least} transformer layers, but the encoder has {layers}"
+            f"pooling {config.pooling} needs {least} layers, but the encoder has {layers}"
         )
     return layers
 
