@@ -183,6 +183,8 @@ NOT_A_METHOD = {
         "ignore_mismatched_sizes",
     ),  # which encoder
     *("label_names", "do_train", "run_group", "run_tags"),
+    # They need a teacher of each task: tests/training/test_teacher.py.
+    *("teacher", "distill=hard", "distill=soft", "distill_alpha", "distill_temperature"),
     *(
         "task=single_label",
         "task=multi_label",

@@ -5,6 +5,7 @@ from dataclasses import fields
 from typing import Any
 
 from trainer_ext.arguments.data import DataArguments
+from trainer_ext.arguments.distillation import check_distillation
 from trainer_ext.arguments.fields import check_ranges, numbers_in
 from trainer_ext.arguments.files import FileOptions, check_encoding, ending_of
 from trainer_ext.arguments.fold_checks import check_folds
@@ -49,6 +50,8 @@ def check_early(args: Arguments) -> None:
     check_frozen(args)
     check_objective(args)
     check_terms(args.objective)
+    has_classes = TASKS[args.data.task].has_classes
+    check_distillation(args.objective, args.given, has_classes, args.data.streaming)
     check_token_head(args)
     check_preprocessing(args)
     check_folds(args)

@@ -71,6 +71,10 @@ class FoldKeywords(TypedDict, total=False):
     streaming: bool | None
     max_train_samples: int | None
     max_eval_samples: int | None
+    teacher: Items
+    distill: str | None
+    distill_alpha: float | None
+    distill_temperature: float | None
     focal_gamma: float | None
     focal_alpha: Items
     class_weights: Items
