@@ -109,6 +109,8 @@ def test_a_student_is_exported_proven_and_answers(student, exporter, rows, tmp_p
     model = onnx.load(out / "model_quantized.onnx")
     tables = [tensor for tensor in model.graph.initializer if tensor.name.endswith("_rows")]
     assert len(tables) == {"bilstm_encoder": 1, "static_encoder": 2}[student]
+    lstms = [node for node in model.graph.node if node.op_type == "DynamicQuantizeLSTM"]
+    assert len(lstms) == {"bilstm_encoder": 2, "static_encoder": 0}[student]
 
 
 PLAIN_TASKS = {
