@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from tests.conftest import CLASSES, labelled_lines, run_ok, run_script
+from tests.conftest import CLASSES, ROOT, labelled_lines, run_ok, run_script
 from trainer_ext import load_predictor
 from trainer_ext.data.preprocessing.tokenize import Collator, tokenize
 from trainer_ext.data.teacher_outputs import TEACHER_ROW, TeacherOutputs
@@ -277,3 +277,19 @@ def check_refused(flags: list, words: list[str], folder: Path) -> None:
     assert len(lines) == 1 and "Traceback" not in done.stderr, done.stderr
     for word in words:
         assert word in lines[0], lines[0]
+
+
+def test_a_folder_of_folds_teaches_one_student(tmp_path):
+    runs = ROOT / "tests" / "compatibility" / "runs_of_0_1"
+    flags = ["--folds", "0", "--train_file", runs / "topics.csv", "--max_steps", "4"]
+    flags += ["--distill", "soft", "--distill_alpha", "1", "--logging_steps", "2"]
+    flags += ["--save_strategy", "steps", "--save_steps", "4", "--teacher", runs / "folds"]
+    recipe = runs / "folds" / "resolved_config.yaml"
+    run_ok("train.py", recipe, *flags, "--output_dir", tmp_path / "student")
+    with (runs / "topics.csv").open(encoding="utf-8") as file:
+        texts = [row["text"] for row in csv.DictReader(file)]
+    expected = load_predictor(runs / "folds").logits(texts)
+    np.testing.assert_allclose(rows_in(tmp_path / "student"), expected, rtol=1e-3, atol=1e-4)
+    # With alpha 1 the true labels have no term.
+    text = (tmp_path / "student/checkpoint-4/trainer_state.json").read_text(encoding="utf-8")
+    assert "loss_distill_soft" in text and "loss_cross_entropy" not in text
