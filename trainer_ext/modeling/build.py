@@ -160,6 +160,9 @@ def start_config(
         raise cannot_load(name, error) from error
     encoder = found.encoder if isinstance(found, EncoderWithHeadConfig) else found
     override_config(encoder, model.config_overrides, pretrained=True)
+    if isinstance(found, EncoderWithHeadConfig) and found.layer_sizes:
+        # `num_hidden_layers` may have been overridden.
+        found.layer_sizes = found.layer_sizes[: encoder.num_hidden_layers]
     return found
 
 
@@ -177,6 +180,7 @@ def fresh_head_config(
     labels: Sequence[Any],
 ) -> EncoderWithHeadConfig:
     """Return the config of an encoder with a fresh head for `task`."""
+    scale: dict[str, Any] = task.head_scale(labels)
     return EncoderWithHeadConfig(
         encoder=encoder,
         head_shape=list(task.head_shape),
@@ -187,7 +191,7 @@ def fresh_head_config(
         pipeline=pipeline.to_dict(),
         pad_token_id=tokenizer.pad_token_id,
         **for_pipelines(task),
-        **task.head_scale(labels),
+        **scale,
     )
 
 
@@ -206,6 +210,7 @@ def with_fresh_head(
     fresh = EncoderWithHead(config, own_code)
     trained = EncoderWithHead.from_pretrained(name, config=checkpoint, own_code=own_code)
     fresh.encoder = trained.encoder
+    fresh.config.layer_sizes = checkpoint.layer_sizes
     return fresh
 
 
