@@ -106,7 +106,7 @@ class TeacherOutputs:
             return 0
         if not isinstance(state, dict) or state.get("key") != self.key:
             return 0
-        return int(state["rows"]) if self._are_whole() else 0
+        return int(state.get("rows", 0)) if self._are_whole() else 0
 
     def _are_whole(self) -> bool:
         """Return whether the files can be read and have their shapes."""
