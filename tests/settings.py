@@ -183,6 +183,10 @@ NOT_A_METHOD = {
         "ignore_mismatched_sizes",
     ),  # which encoder
     *("label_names", "do_train", "run_group", "run_tags"),
+    # They cut a trained model: tests/compression/test_stages.py.
+    *("compression=layers", "compression=width", "compression=l1", "keep_layers", "width"),
+    *("l1_sparsity", "l1_scope=layer", "l1_scope=global", "l1_ramp"),
+    *("l1_matrices=query", "l1_matrices=attention", "l1_matrices=feed_forward"),
     # They need a teacher of each task: tests/training/test_teacher.py.
     *("teacher", "distill=hard", "distill=soft", "distill_alpha", "distill_temperature"),
     *(

@@ -4,6 +4,7 @@ import os
 from dataclasses import fields
 from typing import Any
 
+from trainer_ext.arguments.compression import check_compression
 from trainer_ext.arguments.data import DataArguments
 from trainer_ext.arguments.distillation import check_distillation
 from trainer_ext.arguments.fields import check_ranges, numbers_in
@@ -52,6 +53,9 @@ def check_early(args: Arguments) -> None:
     check_terms(args.objective)
     has_classes = TASKS[args.data.task].has_classes
     check_distillation(args.objective, args.given, has_classes, args.data.streaming)
+    check_compression(
+        args.model, args.given, args.data.streaming, args.training.load_best_model_at_end
+    )
     check_token_head(args)
     check_preprocessing(args)
     check_folds(args)

@@ -28,6 +28,13 @@ class ReadingKeywords(TypedDict, total=False):
 class FoldKeywords(TypedDict, total=False):
     """Every flag of train.py but `folds`."""
 
+    compression: Items
+    keep_layers: int | None
+    width: float | None
+    l1_sparsity: float | None
+    l1_matrices: Items
+    l1_scope: str | None
+    l1_ramp: float | None
     model_name_or_path: Path
     from_scratch: str | None
     config_overrides: str | None

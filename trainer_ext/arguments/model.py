@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from trainer_ext.arguments.compression import CompressionArguments
 from trainer_ext.arguments.fields import option
 from trainer_ext.errors import UserError
 
@@ -20,7 +21,7 @@ POOLINGS = (
 
 
 @dataclass
-class ModelArguments:
+class ModelArguments(CompressionArguments):
     """Which encoder, and the head on it."""
 
     _argument_group_name = "encoder and head"
