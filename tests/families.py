@@ -15,6 +15,7 @@ from transformers import (
 
 from trainer_ext.data.preprocessing.pipeline import Pipeline
 from trainer_ext.modeling import EncoderWithHead, EncoderWithHeadConfig
+from trainer_ext.modeling.build import OWN_POOLINGS
 from trainer_ext.tasks import TASKS, LabelSpace
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -54,9 +55,17 @@ FAMILIES = {
     "ernie": {},
 }
 
+# Encoders of ours, which plain transformers has no classifier for.
+STUDENTS = {
+    "bilstm_encoder": {"vocab_size": 200, "embedding_size": 16, "hidden_size": 32},
+    "static_encoder": {"vocab_size": 200, "hidden_size": 32, "num_buckets": 128},
+}
+
 
 def family_config(family: str, **changes) -> PretrainedConfig:
     """A small config of the family; `changes` win."""
+    if family in STUDENTS:
+        return AutoConfig.for_model(family, **(STUDENTS[family] | {"pad_token_id": 0} | changes))
     sizes = dict(SIZES)
     if family == "distilbert":
         for name in ("hidden_size", "num_hidden_layers", "num_attention_heads"):
@@ -108,8 +117,14 @@ def some_texts(count: int = 24) -> list[str]:
     return texts
 
 
-def save_ours(folder: Path, family: str = "bert", pooling: str = "cls", **changes) -> Path:
+def save_ours(
+    folder: Path,
+    family: str = "bert",
+    pooling: str | None = None,
+    **changes,
+) -> Path:
     """A checkpoint of this project around an encoder of the family, as a training would leave it."""
+    pooling = pooling or OWN_POOLINGS.get(family, "cls")
     config = family_config(family, **changes)
     tokenizer = word_tokenizer()
     space = LabelSpace(("label",), ("bad", "good"), ("bad", "good"))

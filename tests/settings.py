@@ -44,6 +44,18 @@ class Setting:
 
 
 FRESH_ENCODER = "hidden_size=16,num_hidden_layers=4,num_attention_heads=2,intermediate_size=32"
+# Small vectors, and no residual connections: in a dozen steps they arrive with larger ones only.
+STUDENT = {"model_name_or_path": None, "vocab_size": 90, "learning_rate": 3e-2}
+BILSTM = {
+    **STUDENT,
+    "from_scratch": "bilstm",
+    "config_overrides": "embedding_size=16,hidden_size=16",
+}
+STATIC = {
+    **STUDENT,
+    "from_scratch": "static",
+    "config_overrides": "hidden_size=16,num_buckets=64",
+}
 FGM = {"adversarial": "fgm", "adversarial_epsilon": 0.5}
 PGD = {
     "adversarial": "pgd",
@@ -66,6 +78,7 @@ SETTINGS = [
     Setting("max pooling", {"pooling": "max"}),
     Setting("cls pooling", {"pooling": "cls"}),
     Setting("attention pooling", {"pooling": "attention"}),
+    Setting("mean through a hidden layer", {"pooling": "mean_hidden"}),
     Setting("weighted layers", {"pooling": "weighted_layers"}),
     Setting("label attention", {"pooling": "label_attention"}),
     Setting("last four layers", {"pooling": "concat_last4"}),
@@ -90,6 +103,8 @@ SETTINGS = [
             "model_name_or_path": None,
         },
     ),
+    Setting("bilstm student", BILSTM),
+    Setting("static student", STATIC),
     # the objective
     Setting("balanced weights", {"class_weights": "balanced"}, CLASSES),
     Setting("effective weights", {"class_weights": "effective"}, CLASSES),
@@ -136,6 +151,7 @@ BY_NAME = {setting.name: setting for setting in SETTINGS}
 
 FOCAL = {"focal", "focal, one alpha", "focal, given alphas", "focal, balanced", "focal, effective"}
 WEIGHTS = {"balanced weights", "effective weights", "given weights"}
+STUDENTS = {"bilstm student", "static student"}
 # Pairs (one of the first, one of the second) that parsing refuses, and why.
 REFUSED: list[tuple[set[str], set[str], str]] = [
     (WEIGHTS, FOCAL, "the weights of Focal Loss are its alpha"),
@@ -143,7 +159,13 @@ REFUSED: list[tuple[set[str], set[str], str]] = [
     ({"explicit groups"}, {"layer-wise decay", "head rate"}, "both set learning rates"),
     ({"explicit groups"}, {"frozen embeddings"}, "a rate for what does not learn"),
     ({"frozen embeddings"}, {"FGM", "PGD"}, "they follow the gradient of the embeddings"),
-    ({"from scratch"}, {"fresh top layer"}, "all layers are fresh"),
+    ({"from scratch", *STUDENTS}, {"fresh top layer"}, "all layers are fresh"),
+    (
+        STUDENTS,
+        {"weighted layers", "last four layers", "gradient checkpointing", "explicit groups"},
+        "there are no such layers",
+    ),
+    ({"static student"}, {"frozen layer", "layer-wise decay"}, "there are no layers"),
     (
         {"oversampling", "undersampling", "hybrid sampling"},
         {"balanced weights", "effective weights", "focal, balanced", "focal, effective"},
@@ -161,6 +183,12 @@ NOT_A_METHOD = {
         "ignore_mismatched_sizes",
     ),  # which encoder
     *("label_names", "do_train", "run_group", "run_tags"),
+    # They cut a trained model: tests/compression/test_stages.py.
+    *("compression=layers", "compression=width", "compression=l1", "keep_layers", "width"),
+    *("l1_sparsity", "l1_scope=layer", "l1_scope=global", "l1_ramp"),
+    *("l1_matrices=query", "l1_matrices=attention", "l1_matrices=feed_forward"),
+    # They need a teacher of each task: tests/training/test_teacher.py.
+    *("teacher", "distill=hard", "distill=soft", "distill_alpha", "distill_temperature"),
     *(
         "task=single_label",
         "task=multi_label",

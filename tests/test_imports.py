@@ -102,9 +102,11 @@ ALLOWED = {
         ),
         *("training", *SMALL),
     },
+    "compression": {"arguments", "data", "export", "modeling", "training", *SMALL},
     "cli": {
         *(
             "arguments",
+            "compression",
             "cross_validation",
             "data",
             "evaluation",
@@ -119,6 +121,7 @@ ALLOWED = {
     "api": {
         "arguments",
         "cli",
+        "compression",
         "cross_validation",
         "data",
         "inference",

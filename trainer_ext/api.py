@@ -20,6 +20,7 @@ from trainer_ext.arguments.groups import Arguments
 from trainer_ext.arguments.keywords import FoldKeywords, Keywords
 from trainer_ext.arguments.parser import parse_values
 from trainer_ext.arguments.recipe import read_recipe
+from trainer_ext.compression.stages import compress
 from trainer_ext.cross_validation.dispatch import run
 from trainer_ext.cross_validation.members import has_members
 from trainer_ext.data.in_memory import SPLIT_NAMES, columns_of_tuples, divide_splits, write_table
@@ -174,7 +175,12 @@ def train(recipe: Recipe, flags: dict[str, Any]) -> Run:
         args = parse_values(values, {**flags, **written})
         keep_tables(written, kept, args)
         trainers: list[CustomTrainer] = []
-        metrics = run(args, trainers.append)
+
+        def before_training(trainer: CustomTrainer) -> None:
+            trainers.append(trainer)
+            compress(trainer, args.model)
+
+        metrics = run(args, before_training)
         return Run(Path(args.training.output_dir), metrics, *trainers)
 
 

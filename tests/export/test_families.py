@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-from tests.families import FAMILIES, save_ours, save_plain, save_rows, some_texts
+from tests.families import FAMILIES, STUDENTS, save_ours, save_plain, save_rows, some_texts
 from trainer_ext.compatibility import TRANSFORMERS_5
 from trainer_ext.export.gate import ONNX_TOLERANCE
 from trainer_ext.export.options import ExportOptions
@@ -86,6 +86,31 @@ def test_a_family_is_exported_proven_and_answers(family, kind, exporter, rows, t
     int8 = load_predictor(out, num_threads=1, file_name="model_quantized.onnx")
     difference = int8.logits(texts) - reference
     assert np.sqrt((difference**2).mean()) < 0.25 * spread
+
+
+@pytest.mark.parametrize("exporter", [pytest.param(name, marks=needs[name]) for name in needs])
+@pytest.mark.parametrize("student", STUDENTS)
+def test_a_student_is_exported_proven_and_answers(student, exporter, rows, tmp_path):
+    checkpoint = save_ours(tmp_path / "checkpoint", student)
+    out = tmp_path / "onnx"
+    report = export_model(
+        ExportOptions(checkpoint, out, str(rows), max_metric_drop=100, exporter=exporter)
+    )
+    assert report.passed, [variant.why for variant in report.variants]
+    assert {stage.name: stage for stage in report.stages}["onnx"].details["exporter"] == exporter
+    # Of one token, and longer than the example that was traced.
+    texts = [*some_texts(40)[24:], "good", " ".join(some_texts(8))]
+    reference = load_predictor(checkpoint, num_threads=1).logits(texts)
+    spread = reference.std()
+    exported = load_predictor(out, num_threads=1, file_name="model.onnx")
+    assert np.abs(exported.logits(texts) - reference).max() < ONNX_TOLERANCE * spread
+    int8 = load_predictor(out, num_threads=1, file_name="model_quantized.onnx")
+    assert np.sqrt(((int8.logits(texts) - reference) ** 2).mean()) < 0.25 * spread
+    model = onnx.load(out / "model_quantized.onnx")
+    tables = [tensor for tensor in model.graph.initializer if tensor.name.endswith("_rows")]
+    assert len(tables) == {"bilstm_encoder": 1, "static_encoder": 2}[student]
+    lstms = [node for node in model.graph.node if node.op_type == "DynamicQuantizeLSTM"]
+    assert len(lstms) == {"bilstm_encoder": 2, "static_encoder": 0}[student]
 
 
 PLAIN_TASKS = {

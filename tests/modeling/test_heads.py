@@ -64,7 +64,8 @@ def test_concat_last4_by_hand():
         )
 
 
-@pytest.mark.parametrize("name", ["mean", *MODULES])
+# The hidden layer comes after the mean, for the text's head alone.
+@pytest.mark.parametrize("name", ["mean", *sorted(set(MODULES) - {"mean_hidden"})])
 def test_a_token_head_reads_the_states_that_are_pooled(name):
     """With every token state the same, the vector of the text is that state, so both heads see one input."""
     model = pooled(name, token_classes=3).eval()

@@ -4,6 +4,7 @@ into batches, however rows are padded; R-Drop and the paper's two forwards; RMSE
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from torch.distributions import Bernoulli, kl_divergence
@@ -17,8 +18,11 @@ from tests.training.test_trainer import (
     make_trainer,
 )
 from trainer_ext.arguments.objective import ObjectiveArguments
+from trainer_ext.data.preprocessing.tokenize import WORD_NUMBERS, Collator
+from trainer_ext.data.teacher_outputs import TeacherOutputs
 from trainer_ext.objectives.build import build_objective
 from trainer_ext.objectives.rmse import mcrmse
+from trainer_ext.training.teacher import with_row_numbers
 from trainer_ext.training.trainer import CustomTrainer
 
 OBJECTIVES = [
@@ -112,6 +116,44 @@ def test_without_dropout_neither_batches_nor_padding_matter(setting, task, tmp_p
             torch.testing.assert_close(other, one, rtol=1e-3, atol=2e-5)
     for name, (total, _) in trainer.term_means.sums.items():
         assert "rdrop" not in name or total == 0
+
+
+def taught_trainer(folder, task: str, distill: str) -> CustomTrainer:
+    """A trainer whose rows have a teacher, which answers at random and has not read every fourth word."""
+    flags = {"distill": distill, "distill_alpha": 0.7}
+    trainer = trainer_for(folder / distill, task, Setting("distillation", flags))
+    rows = with_row_numbers(trainer.train_dataset)
+    words = None
+    if task == "joint":
+        words = [max(numbers) + 1 for numbers in rows[WORD_NUMBERS]]
+    shape, classes = tuple(trainer.task.head_shape), trainer.task.token_classes
+    teacher = TeacherOutputs(folder / f"{distill} cache", "key", len(rows), shape, words, classes)
+    generator = np.random.default_rng(1)
+    values = []
+    for row in range(len(rows)):
+        of_words = generator.normal(size=(words[row] if words else 0, classes))
+        of_words[::4] = np.nan
+        values.append((generator.normal(size=shape), of_words))
+    teacher.write(values)
+    trainer.train_dataset = rows
+    trainer.data_collator = Collator(trainer.processing_class, teacher)
+    return trainer
+
+
+@pytest.mark.parametrize("distill", ["soft", "hard"])
+@pytest.mark.parametrize("task", ALL)
+def test_a_teacher_counts_alike_however_a_step_is_split(task, distill, tmp_path):
+    """Its items are those of the whole step, also where batches hold other numbers of words that it has read."""
+    trainer = taught_trainer(tmp_path, task, distill)
+    whole, gradients = step_gradients(trainer, batches_of(trainer, [range(8)]))
+    names = set(trainer.term_means.sums)
+    assert f"distill_{distill}" in names
+    assert (f"slot_distill_{distill}" in names) == (task == "joint")
+    for rows in ([range(3), range(3, 8)], [range(k, k + 1) for k in range(8)]):
+        loss, others = step_gradients(trainer, batches_of(trainer, rows))
+        assert loss == pytest.approx(whole, rel=1e-4, abs=1e-5)
+        for one, other in zip(gradients, others, strict=True):
+            torch.testing.assert_close(other, one, rtol=1e-3, atol=2e-5)
 
 
 @pytest.mark.parametrize("task", ["multi_aspect", "regression", "joint"])

@@ -4,7 +4,9 @@ import os
 from dataclasses import fields
 from typing import Any
 
+from trainer_ext.arguments.compression import check_compression
 from trainer_ext.arguments.data import DataArguments
+from trainer_ext.arguments.distillation import check_distillation
 from trainer_ext.arguments.fields import check_ranges, numbers_in
 from trainer_ext.arguments.files import FileOptions, check_encoding, ending_of
 from trainer_ext.arguments.fold_checks import check_folds
@@ -14,6 +16,7 @@ from trainer_ext.arguments.objective import check_terms
 from trainer_ext.arguments.optimisation import check_optimisation, parse_parameter_groups
 from trainer_ext.arguments.precision import check_precision
 from trainer_ext.arguments.preprocessing import check_preprocessing
+from trainer_ext.arguments.students import check_student
 from trainer_ext.errors import UserError, check_range
 from trainer_ext.tasks import TASKS
 
@@ -43,10 +46,16 @@ def check_early(args: Arguments) -> None:
     for group in (args.model, args.data, args.objective, args.training, args.folds):
         check_ranges(group)
     check_model(args.model, args.training.do_train)
+    check_student(args.model, args.training)
     check_head(args)
     check_frozen(args)
     check_objective(args)
     check_terms(args.objective)
+    has_classes = TASKS[args.data.task].has_classes
+    check_distillation(args.objective, args.given, has_classes, args.data.streaming)
+    check_compression(
+        args.model, args.given, args.data.streaming, args.training.load_best_model_at_end
+    )
     check_token_head(args)
     check_preprocessing(args)
     check_folds(args)

@@ -28,6 +28,13 @@ class ReadingKeywords(TypedDict, total=False):
 class FoldKeywords(TypedDict, total=False):
     """Every flag of train.py but `folds`."""
 
+    compression: Items
+    keep_layers: int | None
+    width: float | None
+    l1_sparsity: float | None
+    l1_matrices: Items
+    l1_scope: str | None
+    l1_ramp: float | None
     model_name_or_path: Path
     from_scratch: str | None
     config_overrides: str | None
@@ -71,6 +78,10 @@ class FoldKeywords(TypedDict, total=False):
     streaming: bool | None
     max_train_samples: int | None
     max_eval_samples: int | None
+    teacher: Items
+    distill: str | None
+    distill_alpha: float | None
+    distill_temperature: float | None
     focal_gamma: float | None
     focal_alpha: Items
     class_weights: Items

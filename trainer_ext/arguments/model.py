@@ -2,16 +2,18 @@
 
 from dataclasses import dataclass
 
+from trainer_ext.arguments.compression import CompressionArguments
 from trainer_ext.arguments.fields import option
 from trainer_ext.errors import UserError
 
-SCRATCH_SIZES = ("none", "tiny", "mini", "small", "tinybert_4l", "tinybert_6l")
+SCRATCH_SIZES = ("none", "tiny", "mini", "small", "tinybert_4l", "tinybert_6l", "bilstm", "static")
 CALIBRATIONS = ("none", "temperature", "thresholds", "both")
 POOLINGS = (
     "cls",
     "mean",
     "max",
     "attention",
+    "mean_hidden",
     "weighted_layers",
     "concat_last4",
     "label_attention",
@@ -19,7 +21,7 @@ POOLINGS = (
 
 
 @dataclass
-class ModelArguments:
+class ModelArguments(CompressionArguments):
     """Which encoder, and the head on it."""
 
     _argument_group_name = "encoder and head"
@@ -29,7 +31,8 @@ class ModelArguments:
     )
     from_scratch: str = option(
         "none",
-        "Build the encoder from a config and train its vocabulary on the training texts.",
+        "Build the encoder from a config and train its vocabulary on the training texts: a BERT of a named size, or "
+        "a student (bilstm: an LSTM in both directions; static: vectors of tokens and n-grams).",
         choices=SCRATCH_SIZES,
     )
     config_overrides: str | None = option(
@@ -41,8 +44,9 @@ class ModelArguments:
     # None and not cls: a checkpoint keeps its own unless another one is asked for.
     pooling: str | None = option(
         None,
-        "How token states are pooled into one vector (default: cls); weighted_layers and concat_last4 take the "
-        "mean over the tokens, label_attention one vector for each label. A checkpoint of this project keeps its own.",
+        "How token states are pooled into one vector (default: cls; bilstm: attention; static: "
+        "mean_hidden); weighted_layers and concat_last4 take the mean over the tokens, mean_hidden passes it through a "
+        "hidden layer, label_attention has one vector for each label. A checkpoint of this project keeps its own.",
         choices=POOLINGS,
     )
     head_dropout: float = option(0.1, "Dropout before the head.", minimum=0, maximum=1)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from trainer_ext.arguments.command_line import OFF_WORDS
+from trainer_ext.arguments.distillation import DistillationArguments
 from trainer_ext.arguments.fields import option
 from trainer_ext.errors import UserError
 
@@ -10,7 +11,7 @@ WEIGHT_METHODS = ("balanced", "effective")
 
 
 @dataclass
-class ObjectiveArguments:
+class ObjectiveArguments(DistillationArguments):
     """The loss terms. A term is off at 0, so an ablation is one flag."""
 
     _argument_group_name = "objective"

@@ -21,9 +21,10 @@ def main(argv: Sequence[str] | None = None, prog: str = "trainer-ext train") -> 
     # A typo should not cost the seconds that torch takes.
     refuse_wrong_flags(words, prog)
     from trainer_ext.arguments.parser import parse
+    from trainer_ext.compression.stages import compress
     from trainer_ext.cross_validation.dispatch import run
 
     args = parse(words)
     level = args.training.log_level
     configure(OTHER_LEVELS.get(level, level))
-    run(args)
+    run(args, lambda trainer: compress(trainer, args.model))

@@ -34,6 +34,11 @@ def has_token_head(model: PreTrainedModel) -> bool:
     return isinstance(model, EncoderWithHead) and model.token_head is not None
 
 
+def is_quantisation_aware(model: PreTrainedModel) -> bool:
+    """Tell whether the model was trained with the rounding of its INT8 file."""
+    return isinstance(model, EncoderWithHead) and model.config.quantisation_aware
+
+
 def exported_config(model: PreTrainedModel, pipeline: Pipeline | None = None) -> PretrainedConfig:
     """Return the config that lies beside the ONNX file: plain transformers and Optimum read it, and so does prediction.
 

@@ -1,4 +1,4 @@
-"""Tell Optimum about our model class, so that its own tools export our checkpoints.
+"""Tell Optimum about our model classes, so that its own tools export our checkpoints.
 
 `import trainer_ext` imports this module as soon as Optimum's exporters are there. From then on
 `ORTModelForSequenceClassification.from_pretrained(CHECKPOINT, export=True)` works as for a model of transformers.
@@ -11,6 +11,7 @@ from optimum.exporters.tasks import TasksManager
 from optimum.utils import NormalizedTextConfig
 
 from trainer_ext.modeling import EncoderWithHead, EncoderWithHeadConfig
+from trainer_ext.modeling.scratch import STUDENTS
 
 # Its inputs and its output `logits` fit every head of ours; a token head adds an output.
 TASK = "text-classification"
@@ -35,10 +36,24 @@ class EncoderWithHeadOnnxConfig(TextEncoderOnnxConfig):
         return dict.fromkeys(self._config.pipeline["input_names"], axes)
 
 
+class StudentOnnxConfig(TextEncoderOnnxConfig):
+    """Inputs, outputs and example sizes of an encoder of ours that is no transformer."""
+
+    NORMALIZED_CONFIG_CLASS = NormalizedTextConfig
+
+    @property
+    def inputs(self) -> Axes:
+        """Return the encoder's inputs, with their dynamic axes."""
+        axes = {0: "batch_size", 1: "sequence_length"}
+        return {"input_ids": axes, "attention_mask": axes}
+
+
 def register() -> None:
-    """Add our model type to those that Optimum exports."""
+    """Add our model types to those that Optimum exports."""
     add = TasksManager.create_register("onnx", overwrite_existing=True)
     add(EncoderWithHeadConfig.model_type, TASK)(EncoderWithHeadOnnxConfig)
+    for student in STUDENTS.values():
+        add(student.model_type, TASK)(StudentOnnxConfig)
     recognise_our_class()
 
 

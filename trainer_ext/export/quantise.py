@@ -1,4 +1,4 @@
-"""Dynamic INT8: per-channel weights, and only products with constant weights."""
+"""Dynamic INT8: per-channel weights, and only products with constant weights, an LSTM's among them."""
 
 import logging
 import os
@@ -24,6 +24,7 @@ from trainer_ext.inference.onnx_session import EXACT_MARK
 
 QUANTISED_FILE = "model_quantized.onnx"
 PRODUCTS = ("MatMul", "Gemm")
+LSTM = "LSTM"
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Int8Setting:
     Attributes:
         name: for the report.
         quantise_embeddings: also store embedding tables in 8 bits, which makes the file smaller, not faster.
-        fp32_nodes: names of nodes (MatMul, Gemm, Gather) of the float model that are not quantised.
+        fp32_nodes: names of nodes (MatMul, Gemm, LSTM, Gather) of the float model that are not quantised.
     """
 
     name: str
@@ -59,7 +60,8 @@ def quantise(
     """
     target = folder / QUANTISED_FILE
     target.unlink(missing_ok=True)
-    operators = ["MatMul"]
+    # An LSTM is one node for all of its products; its weights are part of its operator, and are not made pair-safe.
+    operators = ["MatMul", LSTM]
     # Without its pass for embeddings, onnxruntime quantises them with one scale per table.
     if setting.quantise_embeddings and "row_scales" in skip:
         operators.append("Gather")
@@ -198,6 +200,12 @@ def matmul_weights(model_path: Path) -> dict[str, tuple[int, ...] | None]:
                 shape = shape[::-1]
         shapes[node.name] = shape
     return shapes
+
+
+def lstm_nodes(model_path: Path) -> list[str]:
+    """Return the names of the LSTMs."""
+    graph = onnx.load(model_path, load_external_data=False).graph
+    return [node.name for node in graph.node if node.op_type == LSTM]
 
 
 def is_transposed(node: onnx.NodeProto) -> bool:

@@ -13,6 +13,7 @@ from trainer_ext.export import gate
 from trainer_ext.export.benchmark.run import benchmark_export
 from trainer_ext.export.certainty import how_sure
 from trainer_ext.export.eval_rows import EvalRows, evaluation_rows
+from trainer_ext.export.exported import is_quantisation_aware
 from trainer_ext.export.frontier import markdown
 from trainer_ext.export.graph import fuse_for_runtime, optimise_graph
 from trainer_ext.export.int8 import Int8Choice, Int8Gate
@@ -142,10 +143,15 @@ def fill_stage(
                 record.details.update(fused.to_dict())
                 before = float_path
             seen = texts.texts if texts else rows.texts
-            smoothed = smooth_activations(
-                before, float_path, onnx_predictor, seen, THREADS, options.skip
-            )
-            record.details.update(smoothed.to_dict())
+            if is_quantisation_aware(model):
+                # It has learnt to answer with the weights as they are rounded now.
+                record.details["smooth"] = "not done: the model was trained for INT8"
+                float_path = before
+            else:
+                smoothed = smooth_activations(
+                    before, float_path, onnx_predictor, seen, THREADS, options.skip
+                )
+                record.details.update(smoothed.to_dict())
             int8_gate = Int8Gate(
                 stage,
                 float_path,

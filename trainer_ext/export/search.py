@@ -1,8 +1,8 @@
 """Which parts of a model stay in FP32: the fewest, found by measuring what INT8 does to each of them.
 
-A *part* is a MatMul node with constant weights, or all embedding tables together. If everything in INT8 is not good
-enough, each part is quantised alone and the logits are compared on a sample of rows (layer by layer first, then part by
-part in the layers that hurt). Parts are then kept in FP32, most harmful first, until the gate is content.
+A *part* is a MatMul node with constant weights, an LSTM, or all embedding tables together. If everything in INT8 is not
+good enough, each part is quantised alone and the logits are compared on a sample of rows (layer by layer first, then
+part by part in the layers that hurt). Parts are then kept in FP32, most harmful first, until the gate is content.
 
 Source: layer-wise sensitivity as in HAWQ (Dong et al. 2019, arXiv:1905.03696), measured instead of taken from the
 Hessian.
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trainer_ext.export.gate import Variant
-from trainer_ext.export.quantise import Int8Setting, matmul_weights
+from trainer_ext.export.quantise import Int8Setting, lstm_nodes, matmul_weights
 
 EMBEDDINGS = "embeddings"
 LAYER = re.compile(r"(?:layers?|blocks?|h)[._/](\d+)(?!\d)")
@@ -33,10 +33,10 @@ logger = logging.getLogger(__name__)
 
 
 def quantisable_parts(model_path: Path) -> list[str]:
-    """Return the names of all parts, in the order of the graph."""
+    """Return the names of all parts: products in the order of the graph, then LSTMs."""
     weights = matmul_weights(model_path)
     products = [name for name, shape in weights.items() if shape is not None]
-    return [EMBEDDINGS, *products]
+    return [EMBEDDINGS, *products, *lstm_nodes(model_path)]
 
 
 def setting_with(fp32_parts: Sequence[str], parts: Sequence[str]) -> Int8Setting:

@@ -33,6 +33,8 @@ def export_with_optimum(model: PreTrainedModel, config: PretrainedConfig, path: 
         # Python values that the trace makes constants. If one mattered, the gate's rows of other lengths would show it.
         warnings.simplefilter("ignore", torch.jit.TracerWarning)
         warnings.filterwarnings("ignore", "Constant folding")  # a slice that is left as it is
+        # An LSTM starts from zeros, which are made for the batch at hand; the gate runs batches of other sizes.
+        warnings.filterwarnings("ignore", "Exporting a model to ONNX with a batch_size")
         try:
             export(model, onnx_config, path)
         except Exception as error:  # each encoder that cannot be traced raises its own type

@@ -20,12 +20,14 @@ from trainer_ext.data.preprocessing.pipeline import Pipeline
 from trainer_ext.data.preprocessing.plain_checkpoint import position_limit
 from trainer_ext.data.preprocessing.truncation import Truncation
 from trainer_ext.errors import UserError
+from trainer_ext.modeling.bilstm import BiLstmConfig
 from trainer_ext.modeling.configuration import EncoderWithHeadConfig
 from trainer_ext.modeling.model import EncoderWithHead, from_pretrained_encoder
 from trainer_ext.modeling.overrides import override_config
 from trainer_ext.modeling.own_code import read_config
 from trainer_ext.modeling.pretrained import encoder_path
 from trainer_ext.modeling.scratch import scratch_config, train_tokenizer
+from trainer_ext.modeling.static import StaticConfig
 from trainer_ext.remote_code import WITH_FLAG, why_not_loaded
 from trainer_ext.tasks import Task
 from trainer_ext.tasks.label_space import outputs_of
@@ -33,6 +35,8 @@ from trainer_ext.tasks.label_space import outputs_of
 # Heads that a pretrained model may come with. Between the encoder and its labels each architecture has layers of its
 # own, which our heads do not have, so that their weights cannot be used.
 TRAINED_HEADS = ("ForSequenceClassification", "ForTokenClassification", "ForMultipleChoice")
+# Their first token has not read the text, or no more of it than the others.
+OWN_POOLINGS = {BiLstmConfig.model_type: "attention", StaticConfig.model_type: "mean_hidden"}
 LONGEST_LIST = 120  # characters of label names in a message
 
 logger = logging.getLogger(__name__)
@@ -123,7 +127,7 @@ def build_model(
             raise UserError(
                 f"{difference}; --ignore_mismatched_sizes true takes its encoder and gives it a fresh head"
             )
-    note_what_is_lost(name, found, model.pooling or "cls", tokenizer)
+    note_what_is_lost(name, found, pooling_of(encoder, model), tokenizer)
     config = fresh_head_config(encoder, model, task, tokenizer, pipeline, labels)
     try:
         return with_fresh_head(name, config, checkpoint, model)
@@ -156,7 +160,15 @@ def start_config(
         raise cannot_load(name, error) from error
     encoder = found.encoder if isinstance(found, EncoderWithHeadConfig) else found
     override_config(encoder, model.config_overrides, pretrained=True)
+    if isinstance(found, EncoderWithHeadConfig) and found.layer_sizes:
+        # `num_hidden_layers` may have been overridden.
+        found.layer_sizes = found.layer_sizes[: encoder.num_hidden_layers]
     return found
+
+
+def pooling_of(encoder: PretrainedConfig, model: ModelArguments) -> str:
+    """Return the pooling that was asked for, or else the encoder's own; `cls` for those of transformers."""
+    return model.pooling or OWN_POOLINGS.get(encoder.model_type, "cls")
 
 
 def fresh_head_config(
@@ -168,17 +180,18 @@ def fresh_head_config(
     labels: Sequence[Any],
 ) -> EncoderWithHeadConfig:
     """Return the config of an encoder with a fresh head for `task`."""
+    scale: dict[str, Any] = task.head_scale(labels)
     return EncoderWithHeadConfig(
         encoder=encoder,
         head_shape=list(task.head_shape),
         token_classes=task.token_classes,
-        pooling=model.pooling or "cls",
+        pooling=pooling_of(encoder, model),
         head_dropout=model.head_dropout,
         multi_sample_dropout=model.multi_sample_dropout,
         pipeline=pipeline.to_dict(),
         pad_token_id=tokenizer.pad_token_id,
         **for_pipelines(task),
-        **task.head_scale(labels),
+        **scale,
     )
 
 
@@ -197,6 +210,7 @@ def with_fresh_head(
     fresh = EncoderWithHead(config, own_code)
     trained = EncoderWithHead.from_pretrained(name, config=checkpoint, own_code=own_code)
     fresh.encoder = trained.encoder
+    fresh.config.layer_sizes = checkpoint.layer_sizes
     return fresh
 
 

@@ -17,10 +17,14 @@ class EncoderWithHeadConfig(PretrainedConfig):
         logit_mean, logit_scale: the head's outputs times scale plus mean are the logits (regression: one number per
             target, so that the head starts on the scale of the labels). None: the outputs are the logits.
         multi_sample_dropout: number of dropout masks before the head while training.
+        layer_sizes: heads and inner size of each encoder layer, `{"heads": 2, "inner": 256}`, if it was narrowed; None:
+            as the encoder's config says. The width of a head stays hidden size / heads of that config.
         pipeline: what inference needs beside the weights, as `Pipeline.to_dict` returns it.
     """
 
     model_type = "encoder_with_head"
+    # Whether the weights were trained with the rounding of the INT8 export.
+    quantisation_aware = False
     # AutoConfig picks the class by `model_type`; transformers' annotation does not provide for it.
     sub_configs = {"encoder": AutoConfig}  # type: ignore[dict-item]
 
@@ -34,6 +38,7 @@ class EncoderWithHeadConfig(PretrainedConfig):
         logit_mean: list[float] | None = None,
         logit_scale: list[float] | None = None,
         multi_sample_dropout: int = 1,
+        layer_sizes: list[dict[str, int]] | None = None,
         pipeline: dict[str, Any] | None = None,
         **kwargs: Any,
     ):
@@ -50,6 +55,7 @@ class EncoderWithHeadConfig(PretrainedConfig):
         self.logit_mean = logit_mean
         self.logit_scale = logit_scale
         self.multi_sample_dropout = multi_sample_dropout
+        self.layer_sizes = layer_sizes
         self.pipeline = pipeline or {}
         super().__init__(**kwargs)
 

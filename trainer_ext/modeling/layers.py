@@ -5,6 +5,7 @@ import re
 from trainer_ext.arguments.model import ModelArguments
 from trainer_ext.compatibility import forget_loading
 from trainer_ext.errors import UserError
+from trainer_ext.modeling.bilstm import BiLstmConfig
 from trainer_ext.modeling.model import EncoderWithHead
 
 # Transformers' names of a layer's modules, and those of a torch RNN's parameters (`weight_ih_l0_reverse`).
@@ -58,6 +59,10 @@ def prepare_layers(model: EncoderWithHead, args: ModelArguments) -> None:
             f"reinit_layers {args.reinit_layers} and freeze_layers {args.freeze_layers} are more than "
             f"the {depth} layers of the encoder"
         )
+    if args.reinit_layers and isinstance(model.config.encoder, BiLstmConfig):
+        raise UserError(
+            f"reinit_layers {args.reinit_layers} has no effect on a bilstm: train it --from_scratch bilstm"
+        )
     for name, module in model.encoder.named_modules():
         layer = layer_of(f"{name}.")  # as a parameter of the module would be called
         if layer is not None and layer >= depth - args.reinit_layers:
@@ -74,3 +79,12 @@ def is_frozen(name: str, args: ModelArguments) -> bool:
     if part == "embeddings":
         return args.freeze_embeddings
     return part == "layers" and layer < args.freeze_layers
+
+
+def check_recomputing(model: EncoderWithHead) -> None:
+    """Raise `UserError` for an encoder whose layers cannot be computed a second time (`--gradient_checkpointing`)."""
+    if not model.encoder.supports_gradient_checkpointing:
+        raise UserError(
+            "gradient_checkpointing true has no effect: encoders of the type "
+            f"{model.config.encoder.model_type} do not support it"
+        )

@@ -13,6 +13,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from trainer_ext.modeling.configuration import EncoderWithHeadConfig
 from trainer_ext.modeling.label_attention import LabelAttention
+from trainer_ext.modeling.layer_sizes import resize
 from trainer_ext.modeling.own_code import model_class, save_code
 from trainer_ext.modeling.pooling import MODULES, Pooling
 
@@ -49,6 +50,8 @@ class EncoderWithHead(PreTrainedModel):
         self.encoder: PreTrainedModel = AutoModel.from_config(
             config.encoder, trust_remote_code=own_code, **without_pooler(config.encoder, own_code)
         )
+        if config.layer_sizes:
+            resize(self.encoder, config.layer_sizes)
         self.dropout = nn.Dropout(config.head_dropout)
         self.pooling: Pooling = POOLING_MODULES.get(config.pooling, Pooling)(config)
         self.head = self.pooling.build_head(config.head_shape)

@@ -96,6 +96,41 @@ class AttentionPooling(Pooling):
         return (weights * states).sum(dim=1)  # Eq. 7
 
 
+class MeanHidden(Pooling):
+    """The mean over the tokens through one hidden layer: relu(W mean(h) + b).
+
+    Source: with a static encoder, Joulin et al., Bag of Tricks for Efficient Text Classification (arXiv:1607.01759),
+    section 2, with a non-linearity.
+    """
+
+    def __init__(self, config: EncoderWithHeadConfig):
+        super().__init__(config)
+        self.hidden = nn.Linear(self.width, self.width)
+
+    def forward(self, states: Tensor, mask: Tensor | None) -> Tensor:
+        """Average the tokens, then compute the hidden layer."""
+        return torch.relu(self.hidden(pool("mean", states, mask)))
+
+
+def number_of_states(config: EncoderWithHeadConfig, least: int) -> int:
+    """Return how many layers' states the encoder returns.
+
+    Raises:
+        UserError: if there are fewer than the pooling needs; encoders that are no transformers have none.
+    """
+    if not hasattr(config.encoder, "num_hidden_layers"):
+        raise UserError(
+            f"pooling {config.pooling} reads the states of all layers, which encoders of the type "
+            f"{config.encoder.model_type} do not return"
+        )
+    layers: int = config.encoder.num_hidden_layers
+    if layers < least:
+        raise UserError(
+            f"pooling {config.pooling} needs {least} layers, but the encoder has {layers}"
+        )
+    return layers
+
+
 class WeightedLayers(Pooling):
     """Softmax-weighted sum of the embeddings' and all layers' states (then the mean over the tokens).
 
@@ -109,7 +144,7 @@ class WeightedLayers(Pooling):
         super().__init__(config)
         self.over_tokens = "mean"
         # The embeddings count as a layer.
-        self.layer_scores = nn.Parameter(torch.zeros(config.encoder.num_hidden_layers + 1))
+        self.layer_scores = nn.Parameter(torch.zeros(number_of_states(config, 1) + 1))
 
     def states(self, layers: Sequence[Tensor]) -> Tensor:
         """Return the weighted sum over layers."""
@@ -128,10 +163,7 @@ class ConcatLast4(Pooling):
 
     def __init__(self, config: EncoderWithHeadConfig):
         super().__init__(config)
-        if config.encoder.num_hidden_layers < 4:
-            raise UserError(
-                f"pooling concat_last4 needs 4 layers, but the encoder has {config.encoder.num_hidden_layers}"
-            )
+        number_of_states(config, 4)
         self.over_tokens = "mean"
         self.width = 4 * config.hidden_size
 
@@ -143,6 +175,7 @@ class ConcatLast4(Pooling):
 # Poolings with parameters, or of more than the last layer; cls, mean and max are `Pooling` itself.
 MODULES: dict[str, type[Pooling]] = {
     "attention": AttentionPooling,
+    "mean_hidden": MeanHidden,
     "weighted_layers": WeightedLayers,
     "concat_last4": ConcatLast4,
 }

@@ -14,10 +14,17 @@ from tokenizers import (
     processors,
     trainers,
 )
-from transformers import BertConfig, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import (
+    BertConfig,
+    PretrainedConfig,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
 
 from trainer_ext.errors import UserError
+from trainer_ext.modeling.bilstm import BiLstmConfig
 from trainer_ext.modeling.overrides import override_config
+from trainer_ext.modeling.static import StaticConfig
 
 # tiny, mini and small are the sizes of Google's BERT miniatures; the others TinyBERT's (arXiv:1909.10351, table 1).
 SIZES = {
@@ -51,6 +58,11 @@ SIZES = {
         "num_attention_heads": 12,
         "intermediate_size": 3072,
     },
+}
+# Encoders of ours, which are no transformers.
+STUDENTS: dict[str, type[BiLstmConfig] | type[StaticConfig]] = {
+    "bilstm": BiLstmConfig,
+    "static": StaticConfig,
 }
 SPECIAL = {
     "pad_token": "[PAD]",
@@ -168,12 +180,14 @@ def scratch_config(
     overrides: str | None,
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
-) -> BertConfig:
-    """Return the `BertConfig` of a named size, with `name=value,...` overrides.
+) -> PretrainedConfig:
+    """Return the config of a named student or size, with `name=value,...` overrides.
 
     Raises:
         UserError: for an override the config does not have, or a value it refuses.
     """
+    if size in STUDENTS:
+        return student_config(size, overrides, tokenizer)
     config = BertConfig(
         vocab_size=len(tokenizer),
         pad_token_id=tokenizer.pad_token_id,
@@ -190,5 +204,26 @@ def scratch_config(
         raise UserError(
             f"config_overrides: max_position_embeddings {config.max_position_embeddings} is less than "
             f"max_length {max_length}"
+        )
+    return config
+
+
+def student_config(
+    name: str,
+    overrides: str | None,
+    tokenizer: PreTrainedTokenizerBase,
+) -> PretrainedConfig:
+    """Return the config of a student, which takes texts of any length, with `name=value,...` overrides.
+
+    Raises:
+        UserError: for an override the config does not have, or a value it refuses.
+    """
+    config = STUDENTS[name](vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id)
+    override_config(config, overrides)
+    config.check_sizes()
+    if config.vocab_size < len(tokenizer):
+        raise UserError(
+            f"config_overrides: vocab_size {config.vocab_size} is less than the {len(tokenizer)} "
+            "tokens of the vocabulary (--vocab_size sets its size)"
         )
     return config

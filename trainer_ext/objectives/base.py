@@ -10,6 +10,9 @@ from torch import Tensor
 HEADS = {"labels": "logits", "token_labels": "token_logits"}
 """A head is called by the name of its labels in a batch; the values are the names of the model's outputs."""
 
+TEACHER = "teacher_"
+"""Before the name of a head: what its teacher answers, (B, ..., C), in a batch of training rows."""
+
 ByHead = Tensor | Mapping[str, Tensor]
 """The tensor of the only head, or tensors by the name of their head."""
 
@@ -24,8 +27,15 @@ class Term(ABC):
     name: str
     head: str = "labels"
     """The head whose logits and labels it takes, by the name of the labels."""
+    takes_teacher: bool = False
+    """Whether it is given what the teacher answers in place of the labels."""
     passes: int = 1
     """Stochastic forward passes needed: 2 for terms that compare a pair. Others average over the passes there are."""
+
+    @property
+    def target(self) -> str:
+        """What it compares the logits with, by its name in a batch."""
+        return TEACHER + self.head if self.takes_teacher else self.head
 
     @abstractmethod
     def sums(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -92,9 +102,15 @@ class StepTerm(Term):
 
 @dataclass(frozen=True)
 class Objective:
-    """A weighted sum of terms."""
+    """A weighted sum of terms.
+
+    Attributes:
+        terms: each after its weight.
+        evaluation: what rows without a teacher are evaluated with; None: the same terms.
+    """
 
     terms: tuple[tuple[float, Term], ...]
+    evaluation: "Objective | None" = None
 
     @property
     def passes(self) -> int:
@@ -105,7 +121,7 @@ class Objective:
         """Return, per term, the weight of a batch of labels; these add up over the batches of an optimizer step."""
         weights = {}
         for _, term in self.terms:
-            weights[term.name] = term.total_weight(of_head(labels, term.head))
+            weights[term.name] = term.total_weight(of_head(labels, term.target))
         return weights
 
     @property
@@ -119,7 +135,7 @@ class Objective:
         for _, term in self.terms:
             if isinstance(term, StepTerm):
                 own_logits = of_head(logits, term.head).float()
-                own_labels = of_head(labels, term.head)
+                own_labels = of_head(labels, term.target)
                 statistics[term.statistics_key] = term.statistics(own_logits, own_labels)
         return statistics
 
@@ -133,7 +149,7 @@ class Objective:
 
         Args:
             logits: (K, B, ..., C), or these by head. With K = 1 (evaluation) terms that compare passes are left out.
-            labels: (B, ...), or these by head.
+            labels: (B, ...), or these by head, with the teacher's beside them for terms that take it.
             step_weights: per term, the weight of *all* batches of this optimizer step. The losses of those batches
                 then add up to the loss of the joined batch, however uneven they are; for a `StepTerm` only with
                 its statistics here too. None: this batch alone.
@@ -143,7 +159,7 @@ class Objective:
         for weight, term in self.terms:
             # In float32: a sum of many items overflows in half precision.
             own_logits = of_head(logits, term.head).float()
-            own_labels = of_head(labels, term.head)
+            own_labels = of_head(labels, term.target)
             if term.passes > own_logits.shape[0]:
                 continue
             own_weight = term.total_weight(own_labels)

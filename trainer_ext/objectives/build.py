@@ -14,6 +14,11 @@ from trainer_ext.objectives.base import Objective, Term
 from trainer_ext.objectives.bce import BCETerm
 from trainer_ext.objectives.class_weights import class_weights, count_classes, positive_weights
 from trainer_ext.objectives.cross_entropy import CrossEntropyTerm
+from trainer_ext.objectives.distillation import (
+    binary_distillation,
+    categorical_distillation,
+    distance_distillation,
+)
 from trainer_ext.objectives.focal import FocalTerm
 from trainer_ext.objectives.joint import SlotTerm
 from trainer_ext.objectives.mse import MSETerm
@@ -33,7 +38,7 @@ def build_objective(
     labels: Sequence[Any],
     label_smoothing: float = 0.0,
 ) -> Objective:
-    """Return the task's term, and R-Drop with `rdrop_alpha`.
+    """Return the task's term, the teacher's with `distill`, and R-Drop with `rdrop_alpha`.
 
     Args:
         labels: the encoded labels of the training part, for weights that depend on how often a class occurs.
@@ -47,13 +52,40 @@ def build_objective(
     # By what the head predicts, not by the task: two tasks may share a row.
     family = FAMILIES[task.loss_family]
     main = family.main_term(args, task, np.asarray(labels), label_smoothing)
-    terms: list[tuple[float, Term]] = [(1.0, main)]
+    plain = Objective(weighted_terms(args, task, main, teacher_weight=0.0))
+    if not args.teacher_weight:
+        return plain
+    # Rows of an evaluation have no teacher.
+    terms = weighted_terms(args, task, main, args.teacher_weight)
+    return Objective(terms, evaluation=plain)
+
+
+def weighted_terms(
+    args: ObjectiveArguments,
+    task: Task,
+    main: Term,
+    teacher_weight: float,
+) -> tuple[tuple[float, Term], ...]:
+    """Return the terms of all heads, each after its weight.
+
+    Args:
+        main: the term of the true labels, which weighs 1 - `teacher_weight`.
+        teacher_weight: of the teacher's term.
+    """
+    family = FAMILIES[task.loss_family]
+    terms: list[tuple[float, Term]] = []
+    # Not at weight 0, which would make NaN of an infinite loss.
+    if teacher_weight < 1:
+        terms.append((1 - teacher_weight, main))
+    if teacher_weight:
+        distillation = family.distillation_term(args.distill, args.distill_temperature)
+        terms.append((teacher_weight, distillation))
     if args.rdrop_alpha:
         terms.append((args.rdrop_alpha, family.rdrop_term()))
     # The same terms again, R-Drop included, on the tags of words.
     if task.has_token_head and args.slot_loss_weight:
         terms += [(args.slot_loss_weight * weight, SlotTerm(term)) for weight, term in terms]
-    return Objective(tuple(terms))
+    return tuple(terms)
 
 
 def categorical_term(
@@ -111,12 +143,13 @@ class Family:
 
     main_term: Callable[[ObjectiveArguments, Task, Array, float], Term]
     rdrop_term: Callable[[], Term]
+    distillation_term: Callable[[str, float], Term]
 
 
 FAMILIES = {
-    "cross_entropy": Family(categorical_term, RDropTerm),
-    "binary_cross_entropy": Family(binary_term, BernoulliRDropTerm),
-    "distance": Family(distance_term, SquaredRDropTerm),
+    "cross_entropy": Family(categorical_term, RDropTerm, categorical_distillation),
+    "binary_cross_entropy": Family(binary_term, BernoulliRDropTerm, binary_distillation),
+    "distance": Family(distance_term, SquaredRDropTerm, distance_distillation),
 }
 
 

@@ -18,6 +18,7 @@ class SlotTerm(Term):
         self.term = term
         self.name = f"slot_{term.name}"
         self.passes = term.passes
+        self.takes_teacher = term.takes_teacher
 
     def sums(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return what the other term returns."""

@@ -28,12 +28,14 @@ from trainer_ext.data.preprocessing.tokenize import (
 from trainer_ext.data.preprocessing.truncation import Truncation
 from trainer_ext.data.sampling.resample import make_resampler
 from trainer_ext.data.streaming import StreamedDataset, TokenStream
+from trainer_ext.data.teacher_outputs import TeacherOutputs
 from trainer_ext.errors import UserError, describe_error
 from trainer_ext.modeling import EncoderWithHead
 from trainer_ext.objectives.build import build_objective
 from trainer_ext.runs.resume import kept_flags
 from trainer_ext.tasks import Task
 from trainer_ext.training.progress import ShortProgress
+from trainer_ext.training.teacher import with_row_numbers
 from trainer_ext.training.trainer import CustomTrainer
 
 logger = logging.getLogger(__name__)
@@ -81,16 +83,21 @@ def build_trainer(
     tokenizer: PreTrainedTokenizerBase,
     labels: Sequence,
     tokens: Mapping[str, Tokens | None],
+    teacher: TeacherOutputs | None = None,
 ) -> CustomTrainer:
     """Return a trainer of the model on the rows of `tokenize_splits`, with the objective and callbacks of the flags.
 
     Args:
         labels: of the training rows.
         tokens: the splits `train` and `validation`.
+        teacher: what the teacher answers to the training rows, for `--distill`.
     """
     training = args.training
     rows = tokens["train"]
     assert rows is not None, "a run has training rows"
+    if teacher is not None:
+        assert isinstance(rows, Dataset), "streaming was refused"
+        rows = with_row_numbers(rows)
     if task.token_classes:
         # By itself Trainer takes `labels` only.
         training.label_names = ["labels", "token_labels"]
@@ -118,7 +125,7 @@ def build_trainer(
         train_dataset=rows,
         eval_dataset=tokens["validation"],
         processing_class=tokenizer,
-        data_collator=Collator(tokenizer),
+        data_collator=Collator(tokenizer, teacher),
         callbacks=callbacks,
     )
     # Now, when devices and rows are known; the flags by themselves are in order.

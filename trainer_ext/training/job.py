@@ -19,6 +19,7 @@ from trainer_ext.data.dataset import dataset_sha256, inputs_and_labels
 from trainer_ext.data.preprocessing.cleaning import Cleaning
 from trainer_ext.data.preprocessing.tokenize import ModelTexts
 from trainer_ext.data.report.summary import log_summary
+from trainer_ext.data.teacher_outputs import TeacherOutputs
 from trainer_ext.data.training_data import SPLITS, Datasets, TrainingData, load_training_data
 from trainer_ext.errors import UserError, stage
 from trainer_ext.evaluation.calibrate import calibrate
@@ -27,7 +28,7 @@ from trainer_ext.files import check_folder, scratch_folder, write_json
 from trainer_ext.inference import Predictor, load_predictor
 from trainer_ext.modeling import EncoderWithHead
 from trainer_ext.modeling.build import build_model, build_tokenizer, pipeline_of
-from trainer_ext.modeling.layers import prepare_layers
+from trainer_ext.modeling.layers import check_recomputing, prepare_layers
 from trainer_ext.processes import entered_by_main, main_first, on_main, only_main_speaks
 from trainer_ext.reports.cards import write_model_card
 from trainer_ext.reports.run_report import write_plots
@@ -40,6 +41,7 @@ from trainer_ext.tracking.artifacts.publish import publish
 from trainer_ext.tracking.run import tracked_run
 from trainer_ext.training.build import build_trainer, check_hub, tokenize_splits
 from trainer_ext.training.ridge_head import start_from_ridge
+from trainer_ext.training.teacher import ask_teacher
 from trainer_ext.training.trainer import CustomTrainer
 
 PREFIXES = {"validation": "eval", "test": "test"}  # of the metrics' names, by split
@@ -75,6 +77,7 @@ class Prepared:
         tokenizer: of the model.
         model: freshly built, or loaded.
         tokens: the rows of `train` and `validation` as the model reads them.
+        teacher: what the teacher answers to the training rows; None without one.
     """
 
     task: Task
@@ -83,6 +86,7 @@ class Prepared:
     tokenizer: PreTrainedTokenizerBase
     model: EncoderWithHead
     tokens: dict[str, Any]
+    teacher: TeacherOutputs | None
 
 
 def nothing(_: Any) -> None:
@@ -179,6 +183,8 @@ def prepare(args: Arguments, load: Callable[[], TrainingData], checkpoint: str |
     train_sha256 = dataset_sha256(train)
     validation_sha256 = dataset_sha256(validation) if validation else None
     check_rows(checkpoint, train_sha256, validation_sha256, training.load_best_model_at_end)
+    # Before the seed is set: loading a model draws random numbers.
+    teacher = ask_teacher(args, task, train)
     # Before the model is built: a fresh head takes its weights from this generator.
     set_seed(training.seed)
     cleaning = Cleaning.from_flags(data.clean, data.stopwords_file)
@@ -187,8 +193,10 @@ def prepare(args: Arguments, load: Callable[[], TrainingData], checkpoint: str |
     pipeline = pipeline_of(data, task, tokenizer, cleaning, train_sha256, validation_sha256)
     model = build_model(args.model, data, task, tokenizer, pipeline, train["labels"])
     prepare_layers(model, args.model)
+    if training.gradient_checkpointing:
+        check_recomputing(model)
     tokens = tokenize_splits(args, task, model, tokenizer, datasets)
-    return Prepared(task, datasets, train["labels"], tokenizer, model, tokens)
+    return Prepared(task, datasets, train["labels"], tokenizer, model, tokens, teacher)
 
 
 def trainer_for(args: Arguments, prepared: Prepared) -> CustomTrainer:
@@ -201,6 +209,7 @@ def trainer_for(args: Arguments, prepared: Prepared) -> CustomTrainer:
             prepared.tokenizer,
             prepared.labels,
             prepared.tokens,
+            prepared.teacher,
         )
 
 

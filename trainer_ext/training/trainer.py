@@ -12,11 +12,13 @@ from torch.utils.data import DataLoader, Sampler, SequentialSampler
 from transformers.trainer_utils import PredictionOutput
 
 from trainer_ext.compatibility import save_tokenizer
+from trainer_ext.data.preprocessing.tokenize import WORD_NUMBERS
 from trainer_ext.data.sampling.resample import Resampler
 from trainer_ext.data.sampling.sampler import BalancedSampler, LengthGroupedSampler
+from trainer_ext.data.teacher_outputs import TEACHER_ROW
 from trainer_ext.errors import RunError
 from trainer_ext.files import share_weights
-from trainer_ext.objectives.base import HEADS, Objective
+from trainer_ext.objectives.base import HEADS, TEACHER, Objective
 from trainer_ext.tasks import Task
 from trainer_ext.training.adversarial import (
     adversarial_backward,
@@ -92,8 +94,9 @@ class CustomTrainer(ResumableTrainer):
         """Return the weights of all batches of this optimizer step, on all devices."""
         weights: dict[str, Tensor] = {}
         for batch in batch_samples:
-            labels = {name: batch[name].to(device) for name in self.label_names}
-            add_to(weights, self.objective.total_weights(labels))
+            labels = {name: batch[name].to(device) for name in self._targets(batch)}
+            # transformers asks for this in evaluations, too.
+            add_to(weights, self._objective_for(batch).total_weights(labels))
         weights = self.devices.sum(weights)
         # If one batch is the whole step, its own forward gives the statistics.
         is_split = len(batch_samples) > 1 or self.devices.count > 1
@@ -181,7 +184,7 @@ class CustomTrainer(ResumableTrainer):
         own = self.devices.own_rows(len(labels["labels"]))
         logits = {name: value[:, :own] for name, value in logits.items()}
         labels = {name: value[:own] for name, value in labels.items()}
-        loss, _ = self.objective(logits, labels)
+        loss, _ = self._objective_for(inputs)(logits, labels)
         return loss, outputs
 
     def _logits(
@@ -193,9 +196,10 @@ class CustomTrainer(ResumableTrainer):
         """Run the batch, repeated `passes` times, forward once.
 
         Returns:
-            By head: logits (passes, B, ...) and labels (B, ...); and the model's outputs.
+            By head: logits (passes, B, ...) and labels (B, ...), with the teacher's beside them; and the model's
+            outputs.
         """
-        labels = {name: inputs[name] for name in self.label_names}
+        labels = {name: inputs[name] for name in self._targets(inputs)}
         features = {}
         for name, value in inputs.items():
             if name not in labels:
@@ -204,11 +208,30 @@ class CustomTrainer(ResumableTrainer):
         # One forward for all passes: DistributedDataParallel expects one for each backward.
         outputs = model(**features)
         logits = {}
-        for name, rows in labels.items():
+        for name in self.label_names:
             of_head = outputs[HEADS[name]]
             # More rows than passes x B are samples of a multi-sample dropout; R-Drop compares the first two.
-            logits[name] = of_head.unflatten(0, (-1, len(rows)))
+            logits[name] = of_head.unflatten(0, (-1, len(labels[name])))
         return logits, labels, outputs
+
+    def _targets(self, batch: Batch) -> list[str]:
+        """Return the names of what logits are compared with: the labels, in training also what a teacher answers."""
+        taught = [name for name in batch if name.startswith(TEACHER)]
+        return [*self.label_names, *taught]
+
+    def _objective_for(self, batch: Batch) -> Objective:
+        """Return the objective, or for rows without a teacher that of evaluations."""
+        is_taught = len(self._targets(batch)) > len(self.label_names)
+        if is_taught:
+            return self.objective
+        return self.objective.evaluation or self.objective
+
+    def _set_signature_columns_if_needed(self) -> None:
+        """Let the collator see the columns that find a teacher's values; Trainer drops what no model takes."""
+        super()._set_signature_columns_if_needed()
+        columns: Any = self._signature_columns
+        if TEACHER_ROW not in columns:
+            columns += [TEACHER_ROW, WORD_NUMBERS]
 
     def _forward_for_statistics(self, batch: Batch) -> tuple[ByHead, ByHead]:
         """Return logits and labels of a batch as training will see them."""

@@ -21,11 +21,14 @@ from transformers.data.data_collator import pad_without_fast_tokenizer_warning
 from trainer_ext.data.preprocessing.cleaning import Cleaning
 from trainer_ext.data.preprocessing.token_cache import cached
 from trainer_ext.data.preprocessing.truncation import Cutter, Tokens, Truncation
+from trainer_ext.data.teacher_outputs import TEACHER_ROW, TeacherOutputs
 
 logger = logging.getLogger(__name__)
 
 TEXTS = ("text", "words", "id")
-NOT_FOR_THE_MODEL = ("length", *TEXTS)
+WORD_NUMBERS = "word_numbers"
+"""The column with the number of the word that begins at each token, and `IGNORE` elsewhere."""
+NOT_FOR_THE_MODEL = ("length", WORD_NUMBERS, TEACHER_ROW, *TEXTS)
 IGNORE = -100  # the label that PyTorch's cross entropy leaves out
 
 Columns = dict[str, list]
@@ -123,13 +126,17 @@ def encode_words(
     cleaning: Cleaning,
     batch: Columns,
 ) -> Columns:
-    """Return the columns of rows of words, and a label for each of their tokens."""
+    """Return the columns of rows of words, and for each of their tokens a label and the word's number."""
     words = list(map(cleaning.by_word, batch["words"]))
     encoded = tokenizer(words, truncation=True, max_length=max_length, is_split_into_words=True)
     token_labels = []
+    word_numbers = []
     for row, labels in enumerate(batch["token_labels"]):
-        token_labels.append(label_first_pieces(encoded.word_ids(row), labels))
-    return {**encoded, "token_labels": token_labels}
+        word_ids = encoded.word_ids(row)
+        token_labels.append(label_first_pieces(word_ids, labels))
+        # A word may have no token, so that counting labels would not do.
+        word_numbers.append(label_first_pieces(word_ids, list(range(len(labels)))))
+    return {**encoded, "token_labels": token_labels, WORD_NUMBERS: word_numbers}
 
 
 def encode_texts(
@@ -244,9 +251,18 @@ def read_words_with_spaces(tokenizer: PreTrainedTokenizerBase) -> None:
 
 @dataclass
 class Collator:
-    """Pads a batch to its longest row (dynamic padding) and stacks the labels; labels of tokens are padded too."""
+    """Pads a batch to its longest row (dynamic padding) and stacks the labels; labels of tokens are padded too.
+
+    Rows with a `TEACHER_ROW` also get the teacher's values, `teacher_labels` (B, ..., C), and for tags of words
+    `teacher_token_labels` (B, length, C): at the first piece of each word, NaN elsewhere.
+
+    Args:
+        tokenizer: knows how to pad.
+        teacher: what the teacher answers to the training rows.
+    """
 
     tokenizer: PreTrainedTokenizerBase
+    teacher: TeacherOutputs | None = None
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         labels = {"labels": torch.tensor([row["labels"] for row in rows])}
@@ -259,7 +275,31 @@ class Collator:
             for row, values in enumerate(rows):
                 padded[row, : len(values["token_labels"])] = torch.tensor(values["token_labels"])
             labels["token_labels"] = padded
+        if self.teacher is not None and TEACHER_ROW in rows[0]:
+            labels |= teacher_values(self.teacher, rows, batch["input_ids"].shape[1])
         return {**batch, **labels}
+
+
+def teacher_values(
+    teacher: TeacherOutputs,
+    rows: list[dict[str, Any]],
+    length: int,
+) -> dict[str, torch.Tensor]:
+    """Return the teacher's values for a batch padded to `length` tokens.
+
+    Words are found by their number in the row: teacher and student may have different tokenizers.
+    """
+    numbers = [row[TEACHER_ROW] for row in rows]
+    values = {"teacher_labels": torch.from_numpy(teacher.of_rows(numbers))}
+    if not teacher.word_classes:
+        return values
+    tokens = torch.full((len(rows), length, teacher.word_classes), float("nan"))
+    for position, row in enumerate(rows):
+        words = torch.tensor(row[WORD_NUMBERS])
+        is_first = words != IGNORE
+        of_words = teacher.of_words(row[TEACHER_ROW], words[is_first].tolist())
+        tokens[position, : len(words)][is_first] = torch.from_numpy(of_words)
+    return values | {"teacher_token_labels": tokens}
 
 
 def model_inputs(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,144 @@
+"""`--compression` in real trainings: what is saved, resumed and refused."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+ROOT = Path(__file__).resolve().parents[2]
+FLAGS = {
+    "task": "single_label",
+    "label_names": ["a", "b"],
+    "pooling": "mean",
+    "max_length": 16,
+    "learning_rate": 1e-2,
+    "per_device_train_batch_size": 8,
+    "num_train_epochs": 1,
+    "save_strategy": "epoch",
+    "report_to": "none",
+    "disable_tqdm": True,
+}
+SCRATCH = [
+    *("--from_scratch", "tiny", "--vocab_size", "60"),
+    "--config_overrides",
+    "hidden_size=32,num_hidden_layers=2,num_attention_heads=4,intermediate_size=24",
+]
+
+
+def train(folder, output, *more):
+    """Run train.py with the flags above and more; returns the finished process."""
+    words = []
+    for name, value in FLAGS.items():
+        values = value if isinstance(value, list) else [value]
+        words += [f"--{name}", *map(str, values)]
+    words += ["--train_file", str(folder / "rows.txt"), "--output_dir", str(folder / output), *more]
+    return subprocess.run(
+        [sys.executable, ROOT / "train.py", *words], capture_output=True, text=True, cwd=ROOT
+    )
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """Train the model that is cut; its folder lies beside the rows."""
+    folder = tmp_path_factory.mktemp("compression")
+    rows = [
+        f"{'good day' if number % 2 else 'bad night'} {number}\t{number % 2}"
+        for number in range(40)
+    ]
+    (folder / "rows.txt").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    done = train(folder, "start", *SCRATCH)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def weights_of(folder, words):
+    """Return the weights in a folder whose names have `words`."""
+    tensors = load_file(folder / "model.safetensors")
+    return torch.cat([tensor.flatten() for name, tensor in tensors.items() if words in name])
+
+
+def test_l1_leaves_zeros_under_accumulation_and_an_average(start):
+    """30% of the query weights, and no other weight of the layers."""
+    more = ["--compression", "l1", "--gradient_accumulation_steps", "2", "--ema_decay", "0.9"]
+    done = train(start, "l1", "--model_name_or_path", str(start / "start"), *more)
+    assert done.returncode == 0, done.stderr
+    zeros = (weights_of(start / "l1", "query.weight") == 0).float().mean().item()
+    assert zeros == pytest.approx(0.3, abs=0.001)
+    assert (weights_of(start / "l1", "key.weight") != 0).all()
+
+
+def test_a_rising_sparsity_arrives(start):
+    """Over half of the training, of all feed-forward weights together."""
+    more = [
+        "--compression",
+        "l1",
+        "--l1_sparsity",
+        "0.6",
+        "--l1_ramp",
+        "0.5",
+        "--l1_scope",
+        "global",
+    ]
+    more += ["--l1_matrices", "feed_forward"]
+    done = train(start, "ramp", "--model_name_or_path", str(start / "start"), *more)
+    assert done.returncode == 0, done.stderr
+    names = (
+        "intermediate.dense.weight",
+        "layer.0.output.dense.weight",
+        "layer.1.output.dense.weight",
+    )
+    joined = torch.cat([weights_of(start / "ramp", name) for name in names])
+    assert (joined == 0).float().mean().item() == pytest.approx(0.6, abs=0.001)
+
+
+def test_layers_and_width_resume_and_predict(start):
+    """A run that stops after an epoch goes on with the same matrices."""
+    more = ["--compression", "layers", "width", "--keep_layers", "1", "--width", "0.5"]
+    more += ["--model_name_or_path", str(start / "start"), "--seed", "7"]
+    done = train(start, "cut", *more)
+    assert done.returncode == 0, done.stderr
+    weights = load_file(start / "cut" / "model.safetensors")
+    assert weights["encoder.encoder.layer.0.attention.self.query.weight"].shape == (16, 32)
+    assert weights["encoder.encoder.layer.0.intermediate.dense.weight"].shape == (12, 32)
+    assert not [name for name in weights if "layer.1." in name]
+    checkpoint = next((start / "cut").glob("checkpoint-*"))
+    done = train(
+        start, "on", *more, "--num_train_epochs", "2", "--resume_from_checkpoint", str(checkpoint)
+    )
+    assert done.returncode == 0, done.stderr
+    words = [sys.executable, ROOT / "predict.py", "--model", start / "on", "--text", "good day 3"]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "good day 3  b " in done.stdout
+
+
+@pytest.mark.parametrize(
+    "more, message",
+    [
+        (["--compression", "width", "--width", "0.3"], "width 0.3 of a layer's 4 heads is 1.2"),
+        (["--compression", "width"], "compression width needs --width"),
+        (["--compression", "layers"], "compression layers needs --keep_layers"),
+        (["--compression", "layers", "--keep_layers", "3"], "the encoder has 2 layers"),
+        (["--width", "0.5"], "width 0.5 has no effect: compression has no stage width"),
+        (["--compression", "l1", "width", "--width", "0.5"], "in the order layers width l1"),
+    ],
+)
+def test_wrong_flags_end_in_one_line(start, more, message):
+    """Exit status 2."""
+    done = train(start, "wrong", "--model_name_or_path", str(start / "start"), *more)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_student_has_no_heads_to_cut(start):
+    """By the name of its kind."""
+    done = train(
+        start, "none", "--from_scratch", "static", "--compression", "width", "--width", "0.5",
+        "--pooling", "mean_hidden",
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "cannot be cut" in done.stderr

@@ -1,0 +1,95 @@
+"""The flags of compression: what is cut out of a model before it is fine-tuned."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from trainer_ext.arguments.fields import option
+from trainer_ext.errors import UserError
+
+STAGES = ("layers", "width", "l1")
+# By flag: the stage that reads it.
+FLAGS_OF = {
+    "keep_layers": "layers",
+    "width": "width",
+    "l1_sparsity": "l1",
+    "l1_matrices": "l1",
+    "l1_scope": "l1",
+    "l1_ramp": "l1",
+}
+
+
+@dataclass
+class CompressionArguments:
+    """What is cut out, in which order, and how much."""
+
+    _argument_group_name = "compression"
+
+    compression: list[str] | None = option(
+        None,
+        "Cut the model before it is fine-tuned: layers (--keep_layers), width (--width), l1 (--l1_sparsity), in this "
+        "order.",
+        choices=STAGES,
+    )
+    keep_layers: int | None = option(None, "Number of layers to keep, evenly.", minimum=1)
+    width: float | None = option(
+        None, "Share of heads and feed-forward neurons to keep in each layer.", above=0, maximum=1
+    )
+    l1_sparsity: float = option(
+        0.3, "Share of the weights that become and stay 0, the smallest.", minimum=0, maximum=1
+    )
+    l1_matrices: list[str] | None = option(
+        None,
+        "Matrices that are pruned (default: query); attention: query, key, value and output.",
+        choices=("query", "attention", "feed_forward"),
+    )
+    l1_scope: str = option(
+        "layer",
+        "Rank the weights of each matrix by itself, or all together.",
+        choices=("layer", "global"),
+    )
+    l1_ramp: float = option(
+        0.0,
+        "Share of the training over which the sparsity rises (cubic); 0: all at once.",
+        minimum=0,
+        maximum=1,
+    )
+
+
+def check_compression(
+    flags: CompressionArguments,
+    given: Mapping[str, Any],
+    streaming: bool,
+    load_best: bool,
+) -> None:
+    """Refuse stages in an order without sense, without what they need, and flags without their stage.
+
+    Args:
+        flags: of compression.
+        given: the flags that were set.
+        streaming: whether training rows are read while training.
+        load_best: whether the best of all evaluated models is kept.
+
+    Raises:
+        UserError: naming the flags and their values.
+    """
+    stages = flags.compression or []
+    for name, stage in FLAGS_OF.items():
+        if name in given and getattr(flags, name) is not None and stage not in stages:
+            raise UserError(f"{name} {given[name]} has no effect: compression has no stage {stage}")
+    if sorted(set(stages), key=STAGES.index) != stages:
+        raise UserError(
+            f"compression {' '.join(stages)}: stages come once each, in the order {' '.join(STAGES)}: what is cut "
+            "out later need not be ranked before"
+        )
+    if "layers" in stages and flags.keep_layers is None:
+        raise UserError("compression layers needs --keep_layers")
+    if "width" in stages and flags.width is None:
+        raise UserError("compression width needs --width")
+    if "width" in stages and streaming:
+        raise UserError("compression width ranks rows in memory, but streaming is true")
+    if "l1" in stages and flags.l1_ramp and load_best:
+        raise UserError(
+            f"l1_ramp {flags.l1_ramp} with load_best_model_at_end true may keep a model of before the ramp's end; "
+            "drop one"
+        )

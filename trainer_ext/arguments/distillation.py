@@ -1,0 +1,85 @@
+"""The flags of distillation: learning from a teacher's answers beside the true labels."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from trainer_ext.arguments.fields import option
+from trainer_ext.errors import UserError
+
+NEEDS_DISTILL = ("teacher", "distill_alpha", "distill_temperature")
+
+
+@dataclass
+class DistillationArguments:
+    """The teacher, and how much its answers count."""
+
+    _argument_group_name = "distillation"
+
+    teacher: list[str] | None = option(
+        None, "Model to learn from: a folder of train.py or export.py; several are an ensemble."
+    )
+    distill: str = option(
+        "none",
+        "What is learned from the teacher: its labels (hard) or its probabilities (soft).",
+        choices=("none", "hard", "soft"),
+    )
+    distill_alpha: float = option(
+        0.5, "Weight of the teacher's term; the true labels' is 1 minus it.", minimum=0, maximum=1
+    )
+    distill_temperature: float = option(
+        2.0, "Divides both models' logits in soft distillation.", above=0
+    )
+
+    @property
+    def teacher_weight(self) -> float:
+        """The weight of the teacher's term; 0 without distillation."""
+        return 0.0 if self.distill == "none" else self.distill_alpha
+
+
+def check_distillation(
+    distillation: DistillationArguments,
+    given: Mapping[str, Any],
+    has_classes: bool,
+    streaming: bool,
+) -> None:
+    """Refuse distillation without a teacher, and flags that have no effect.
+
+    Args:
+        distillation: the flags.
+        given: those that were set.
+        has_classes: whether the task's labels are classes, as opposed to numbers.
+        streaming: whether training rows are read while training.
+
+    Raises:
+        UserError: naming the flags and their values.
+    """
+    distill = distillation.distill
+    if distill == "none":
+        check_none_given(distillation, given)
+        return
+    if not distillation.teacher:
+        raise UserError(f"distill {distill} needs a teacher: give --teacher DIR")
+    if streaming:
+        raise UserError(
+            f"distill {distill} computes the teacher's answers once, for rows in memory, but streaming is true"
+        )
+    temperature = f"distill_temperature {distillation.distill_temperature}"
+    if "distill_temperature" not in given:
+        return
+    if distill == "hard":
+        raise UserError(f"{temperature} has no effect: distill hard learns labels; drop one")
+    if not has_classes:
+        raise UserError(f"{temperature} is for classes, but the task has none: drop it")
+
+
+def check_none_given(distillation: DistillationArguments, given: Mapping[str, Any]) -> None:
+    """Raise `UserError` for a flag of distillation that was set without `distill`."""
+    for name in NEEDS_DISTILL:
+        value = getattr(distillation, name)
+        if name in given and value is not None:
+            shown = " ".join(value) if isinstance(value, list) else value
+            raise UserError(
+                f"{name} {shown} has no effect: distill is none (--distill hard or soft; to train without the "
+                "teacher's term, --distill_alpha 0)"
+            )
