@@ -7,7 +7,7 @@ from typing import Any
 from trainer_ext.arguments.fields import option
 from trainer_ext.errors import UserError
 
-STAGES = ("layers", "width", "l1")
+STAGES = ("layers", "width", "l1", "qat")
 # By flag: the stage that reads it.
 FLAGS_OF = {
     "keep_layers": "layers",
@@ -27,8 +27,8 @@ class CompressionArguments:
 
     compression: list[str] | None = option(
         None,
-        "Cut the model before it is fine-tuned: layers (--keep_layers), width (--width), l1 (--l1_sparsity), in this "
-        "order.",
+        "Cut the model before it is fine-tuned: layers (--keep_layers), width (--width), l1 (--l1_sparsity); and "
+        "train with the rounding of its INT8 export: qat. In this order.",
         choices=STAGES,
     )
     keep_layers: int | None = option(None, "Number of layers to keep, evenly.", minimum=1)

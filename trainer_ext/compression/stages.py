@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from trainer_ext.arguments.model import ModelArguments
+from trainer_ext.compression.fake_quantisation import fake_quantise
 from trainer_ext.compression.layers import keep_layers
 from trainer_ext.compression.magnitude import MagnitudePruning, matrices
 from trainer_ext.compression.width import importance_of, kept_counts, narrow
@@ -28,6 +29,8 @@ def compress(trainer: CustomTrainer, flags: ModelArguments) -> None:
     Raises:
         UserError: for a stage that the model cannot have.
     """
+    # What is trained on without the stage forgets what it learnt by it.
+    trainer.model.config.quantisation_aware = False
     for stage in flags.compression or []:
         STAGES[stage](trainer, flags)
 
@@ -73,4 +76,14 @@ def prune_weights(trainer: CustomTrainer, flags: ModelArguments) -> None:
     trainer.add_callback(MagnitudePruning(kinds, flags.l1_sparsity, is_global, flags.l1_ramp))
 
 
-STAGES = {"layers": drop_layers, "width": cut_width, "l1": prune_weights}
+def train_for_int8(trainer: CustomTrainer, flags: ModelArguments) -> None:
+    """Train, and evaluate, with the rounding of the INT8 export."""
+    fake_quantise(trainer.model)
+
+
+STAGES = {
+    "layers": drop_layers,
+    "width": cut_width,
+    "l1": prune_weights,
+    "qat": train_for_int8,
+}
