@@ -90,7 +90,7 @@ def test_gradients_pass_the_rounding():
     """As those of a product without it, taken at the rounded numbers."""
     layer = nn.Linear(6, 4)
     layer.__class__ = FakeQuantisedLinear
-    layer.steps, layer.age, layer.tokens = None, 0, None
+    layer.steps, layer.age, layer.version, layer.tokens = None, 0, 0, None
     values = torch.randn(3, 5, 6, requires_grad=True)
     layer(values).sum().backward()
     rounded_weight = fake_quantise_weights(layer.weight, layer.steps).detach()
@@ -129,3 +129,17 @@ def test_the_export_answers_as_the_model_in_training(pooling, topic_flags, topic
     assert np.median(np.abs(exported - ours)) < 1e-5
     assert np.abs(exported - ours).max() < 1e-2
     assert np.median(np.abs(exported - float_logits)) > 1e-4, "rounding shows"
+
+
+def test_evaluation_rounds_the_weights_as_they_are():
+    """Also right after an average or a checkpoint was copied into the model."""
+    layer = nn.Linear(6, 4)
+    layer.__class__ = FakeQuantisedLinear
+    layer.steps, layer.age, layer.version, layer.tokens = None, 0, 0, None
+    values = torch.randn(2, 6)
+    layer.eval()(values)
+    with torch.no_grad():
+        layer.weight.copy_(torch.randn(4, 6) ** 3)
+    weight = fake_quantise_weights(layer.weight, channel_steps(layer.weight))
+    expected = nn.functional.linear(fake_quantise_texts(values), weight, layer.bias)
+    assert torch.equal(layer(values), expected)

@@ -15,15 +15,16 @@ Parameters keep their names and their float values, so that checkpoints, optimiz
 from collections.abc import Iterator
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from trainer_ext.export.int8_embeddings import MIN_ROWS
-from trainer_ext.export.int8_weights import PAIR_LIMIT, best_steps, split_pairs
+from trainer_ext.export.int8_weights import PAIR_LIMIT, quantise_pairs
 from trainer_ext.modeling.model import EncoderWithHead
 
-# How often the steps of a channel are chosen anew while training; evaluation always chooses.
+# How often the steps of a channel are chosen anew while training; evaluation takes those of the weights as they are.
 STEPS_KEPT = 100
 # Names of the projections that read all tokens even where only the first one is wanted.
 KEYS_AND_VALUES = ("key", "value", "k_lin", "v_lin", "k_proj", "v_proj")
@@ -99,11 +100,10 @@ def round_pairs(scaled: Tensor) -> Tensor:
 def channel_steps(weight: Tensor) -> Tensor:
     """Return the steps (outputs) that `quantise_pairs` chooses for a linear layer's weight (outputs, inputs)."""
     columns = weight.detach().float().cpu().numpy().T
-    largest = abs(columns).max(axis=0)
+    _, scales = quantise_pairs(columns)
+    largest = np.abs(columns).max(axis=0)
     largest[largest == 0] = 1
-    first, second = split_pairs((columns / largest)[None])
-    pairs = torch.stack([torch.from_numpy(first), torch.from_numpy(second)]).numpy()
-    return torch.from_numpy(best_steps(pairs)).to(weight.device, torch.float32)
+    return torch.from_numpy(np.rint(largest / scales)).to(weight.device)
 
 
 class TokenMask:
@@ -132,16 +132,25 @@ class FakeQuantisedLinear(nn.Linear):
     tokens: TokenMask | None
     steps: Tensor | None
     age: int
+    version: int
 
     def forward(self, input: Tensor) -> Tensor:
         """Return (..., outputs) of an input (B, ..., inputs), one text a row."""
-        if self.steps is None or not self.training or self.age >= STEPS_KEPT:
+        weight = fake_quantise_weights(self.weight, self.current_steps())
+        mask = self.tokens.mask if self.tokens and input.dim() == 3 else None
+        return functional.linear(fake_quantise_texts(input, mask), weight, self.bias)
+
+    def current_steps(self) -> Tensor:
+        """Return the steps to round with: choosing them takes much longer than rounding."""
+        # PyTorch counts the changes of a tensor.
+        is_old = self.version != self.weight._version
+        may_be_old = self.training and self.age < STEPS_KEPT
+        if self.steps is None or (is_old and not may_be_old):
             self.steps = channel_steps(self.weight)
+            self.version = self.weight._version
             self.age = 0
         self.age += 1
-        mask = self.tokens.mask if self.tokens and input.dim() == 3 else None
-        values = fake_quantise_texts(input, mask)
-        return functional.linear(values, fake_quantise_weights(self.weight, self.steps), self.bias)
+        return self.steps
 
 
 class FakeQuantisedEmbedding(nn.Embedding):
@@ -169,6 +178,7 @@ def fake_quantise(model: EncoderWithHead) -> None:
             linear = cast(FakeQuantisedLinear, module)
             linear.steps = None
             linear.age = 0
+            linear.version = 0
             linear.tokens = None
             if name.startswith("encoder.") or name == "token_head":
                 linear.tokens = first_token if module in first_only else tokens

@@ -5,6 +5,8 @@ A term here takes the teacher's stored values (B, ..., C) in place of labels. Fo
 that the teacher has not read, which do not count. A row whose true label is missing counts: the teacher answers it.
 """
 
+from abc import abstractmethod
+
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -60,9 +62,9 @@ class TeacherItemTerm(Term):
 
     takes_teacher = True
 
+    @abstractmethod
     def items(self, logits: Tensor, teacher: Tensor) -> Tensor:
         """Return the loss (K, N) of each item, given logits (K, N, C) and the teacher's values (N, C)."""
-        raise NotImplementedError
 
     def sums(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the sum over items, averaged over passes."""

@@ -210,9 +210,7 @@ finish(const Linear *linear, const float *scales, const int32_t *corrections, co
             if (after == ADD_RESIDUAL)
                 x = add(x, load(residual + place));
             if (after == APPLY_GELU) {
-                x = gelu(x);
-                if (smoothing)
-                    x = multiply(x, load(smoothing + column + part));
+                x = smooth(gelu(x), smoothing, column + part);
                 widen(&seen, x);
             }
             store(out + place, x);

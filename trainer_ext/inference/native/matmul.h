@@ -117,7 +117,7 @@ static inline Ints add_four_products(Ints total, Ints activations, Ints weights)
 }
 #endif
 #endif
-enum { MOST_ROWS = ROWS_AT_ONCE, SOME_ROWS = ROWS_AT_ONCE * 2 / 3, FEW_ROWS = ROWS_AT_ONCE / 3 };
+enum { SOME_ROWS = ROWS_AT_ONCE * 2 / 3, FEW_ROWS = ROWS_AT_ONCE / 3 };
 
 static inline void begin_products(void) {}
 static inline void end_products(void) {}
@@ -153,7 +153,7 @@ static inline __attribute__((always_inline)) void product_of(int rows, const uin
 static inline void product(const uint8_t *activations, int depth, int stride, const int8_t *weights, int rows, int32_t *sums)
 {
     if (rows > SOME_ROWS)
-        product_of(MOST_ROWS, activations, depth, stride, weights, sums);
+        product_of(ROWS_AT_ONCE, activations, depth, stride, weights, sums);
     else if (rows > FEW_ROWS)
         product_of(SOME_ROWS, activations, depth, stride, weights, sums);
     else
