@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
+from tokenizers.models import Unigram, WordLevel
+from tokenizers.pre_tokenizers import Metaspace
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -32,6 +33,7 @@ from trainer_ext.modeling.build import (
     note_what_is_lost,
     pipeline_of,
 )
+from trainer_ext.modeling.configuration import EncoderWithHeadConfig
 from trainer_ext.modeling.scratch import train_tokenizer
 from trainer_ext.tasks import TASKS, LabelSpace, Task
 from trainer_ext.tasks.activations import softmax
@@ -141,6 +143,33 @@ def test_a_tokenizer_is_used_as_prediction_does(tmp_path, name, stored, used):
     tokenizer.save_pretrained(tmp_path / "saved")
     assert getattr(AutoTokenizer.from_pretrained(tmp_path / "saved"), name) == used
     assert not tokenizer.backend_tokenizer.encode_special_tokens
+
+
+def test_characters_are_read_without_a_blank_before_each(tmp_path):
+    """SentencePiece's blank would be a token of its own before most characters; a checkpoint of ours keeps its way."""
+    pieces = [("<unk>", 0.0), ("▁", -3.0), ("▁a", -1.0), ("a", -2.0), ("b", -2.0)]
+    backend = Tokenizer(Unigram(pieces, unk_id=0))
+    backend.pre_tokenizer = Metaspace()
+    PreTrainedTokenizerFast(
+        tokenizer_object=backend, unk_token="<unk>", pad_token="<unk>"
+    ).save_pretrained(tmp_path)
+
+    def tokens_of(by_character: bool) -> list[str]:
+        flags = ModelArguments(model_name_or_path=str(tmp_path))
+        tokenizer = build_tokenizer(flags, DataArguments(), [], by_character)
+        tokenizer.save_pretrained(tmp_path / "saved")
+        backend = Tokenizer.from_file(str(tmp_path / "saved" / "tokenizer.json"))
+        return backend.encode(["a", "b"], is_pretokenized=True).tokens
+
+    write_config(tmp_path, "bert")
+    assert tokens_of(by_character=False) == ["▁a", "▁", "b"]
+    assert tokens_of(by_character=True) == ["a", "b"]
+    write_config(tmp_path, EncoderWithHeadConfig.model_type)
+    assert tokens_of(by_character=True) == ["▁a", "▁", "b"]
+
+
+def write_config(folder: Path, model_type: str) -> None:
+    (folder / "config.json").write_text(json.dumps({"model_type": model_type}))
 
 
 def test_a_tokenizer_without_a_padding_token(tmp_path):

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from typing import Any
 
+from tokenizers.pre_tokenizers import Metaspace
 from transformers import (
     AutoTokenizer,
     PretrainedConfig,
@@ -24,7 +25,7 @@ from trainer_ext.modeling.bilstm import BiLstmConfig
 from trainer_ext.modeling.configuration import EncoderWithHeadConfig
 from trainer_ext.modeling.model import EncoderWithHead, from_pretrained_encoder
 from trainer_ext.modeling.overrides import override_config
-from trainer_ext.modeling.own_code import read_config
+from trainer_ext.modeling.own_code import is_checkpoint, read_config
 from trainer_ext.modeling.pretrained import encoder_path
 from trainer_ext.modeling.scratch import scratch_config, train_tokenizer
 from trainer_ext.modeling.static import StaticConfig
@@ -46,8 +47,15 @@ def build_tokenizer(
     model: ModelArguments,
     data: DataArguments,
     texts: Iterable[str],
+    by_character: bool = False,
 ) -> PreTrainedTokenizerBase:
     """Return the pretrained tokenizer, or one trained on `texts` (the training part only).
+
+    Args:
+        model: where it comes from.
+        data: for `max_length`.
+        texts: a new one is trained on.
+        by_character: whether texts are read character by character. A checkpoint of ours was trained one way already.
 
     Raises:
         UserError: if it cannot be loaded, or is a slow one (inference needs `tokenizer.json`).
@@ -67,7 +75,19 @@ def build_tokenizer(
         raise UserError(f"{name} has no fast tokenizer (tokenizer.json), which prediction needs")
     read_as_prediction(tokenizer, name)
     tokenizer.model_max_length = data.max_length
+    if by_character and not is_checkpoint(name):
+        read_as_characters(tokenizer)
     return tokenizer
+
+
+def read_as_characters(tokenizer: PreTrainedTokenizerFast) -> None:
+    """Put no blank before words that are the characters of one text.
+
+    SentencePiece puts one before each word. Most characters are no piece together with it, and would take two tokens.
+    """
+    pre_tokenizer = tokenizer.backend_tokenizer.pre_tokenizer
+    if isinstance(pre_tokenizer, Metaspace):
+        pre_tokenizer.prepend_scheme = "never"
 
 
 def read_as_prediction(tokenizer: PreTrainedTokenizerFast, name: str) -> None:

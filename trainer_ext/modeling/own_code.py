@@ -4,6 +4,7 @@ The code's names are in the `auto_map` of the encoder's config; its files are be
 that the `auto_map` names. Permission is always an argument, never something that a folder claims for itself.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,17 @@ from trainer_ext.modeling.configuration import EncoderWithHeadConfig
 from trainer_ext.remote_code import WITH_FLAG
 
 
+def is_checkpoint(name: str | Path) -> bool:
+    """Return whether a folder, or a model on the hub, is a checkpoint of ours."""
+    values, _ = PretrainedConfig.get_config_dict(name)
+    return is_ours(values)
+
+
+def is_ours(values: Mapping[str, Any]) -> bool:
+    """Return whether the content of a config.json describes a checkpoint of ours."""
+    return bool(values.get("model_type") == EncoderWithHeadConfig.model_type)
+
+
 def read_config(name: str | Path, trust_remote_code: bool) -> PretrainedConfig:
     """Return the config of an encoder, or of a checkpoint of ours around one.
 
@@ -23,8 +35,7 @@ def read_config(name: str | Path, trust_remote_code: bool) -> PretrainedConfig:
     """
     values, _ = PretrainedConfig.get_config_dict(name)
     encoder = values.get("encoder")
-    is_ours = values.get("model_type") == EncoderWithHeadConfig.model_type
-    if not is_ours or not isinstance(encoder, dict):
+    if not is_ours(values) or not isinstance(encoder, dict):
         found: PretrainedConfig = AutoConfig.from_pretrained(
             name, trust_remote_code=trust_remote_code
         )

@@ -71,6 +71,11 @@ class Task(OutputMethods):
         self.label_space = label_space
         self.calibration = calibration
 
+    @property
+    def reads_characters(self) -> bool:
+        """Return whether these words are the characters of a text."""
+        return False
+
     # --- labels: from raw values to numbers -------------------------------------------------------------------------
 
     @classmethod

@@ -103,6 +103,11 @@ class Joint(Task):
         """Number of tags."""
         return len(self.label_space.tags)
 
+    @property
+    def reads_characters(self) -> bool:
+        """Return whether the training rows' tokens are characters."""
+        return self.label_space.by_character
+
     def prepare(self, item: str | Sequence[str] | Words) -> Words:
         """Return a text or its tokens as words."""
         if isinstance(item, Words):

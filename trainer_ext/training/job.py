@@ -188,7 +188,8 @@ def prepare(args: Arguments, load: Callable[[], TrainingData], checkpoint: str |
     # Before the model is built: a fresh head takes its weights from this generator.
     set_seed(training.seed)
     cleaning = Cleaning.from_flags(data.clean, data.stopwords_file)
-    tokenizer = build_tokenizer(args.model, data, ModelTexts(train, cleaning))
+    texts = ModelTexts(train, cleaning)
+    tokenizer = build_tokenizer(args.model, data, texts, task.reads_characters)
     log_summary(datasets, tokenizer, data.max_length)
     pipeline = pipeline_of(data, task, tokenizer, cleaning, train_sha256, validation_sha256)
     model = build_model(args.model, data, task, tokenizer, pipeline, train["labels"])
