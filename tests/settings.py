@@ -187,6 +187,7 @@ NOT_A_METHOD = {
     *("compression=layers", "compression=width", "compression=l1", "keep_layers", "width"),
     *("l1_sparsity", "l1_scope=layer", "l1_scope=global", "l1_ramp"),
     *("l1_matrices=query", "l1_matrices=attention", "l1_matrices=feed_forward"),
+    "stage_epochs",  # tests/compression/test_chain.py
     # tests/compression/test_fake_quantisation.py
     "compression=qat",
     # They need a teacher of each task: tests/training/test_teacher.py.

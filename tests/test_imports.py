@@ -102,7 +102,10 @@ ALLOWED = {
         ),
         *("training", *SMALL),
     },
-    "compression": {"arguments", "data", "export", "modeling", "training", *SMALL},
+    "compression": {
+        *("arguments", "data", "export", "inference", "modeling", "runs", "training"),
+        *SMALL,
+    },
     "cli": {
         *(
             "arguments",

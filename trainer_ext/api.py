@@ -20,6 +20,7 @@ from trainer_ext.arguments.groups import Arguments
 from trainer_ext.arguments.keywords import FoldKeywords, Keywords
 from trainer_ext.arguments.parser import parse_values
 from trainer_ext.arguments.recipe import read_recipe
+from trainer_ext.compression.chain import run_chain
 from trainer_ext.compression.stages import compress
 from trainer_ext.cross_validation.dispatch import run
 from trainer_ext.cross_validation.members import has_members
@@ -176,12 +177,16 @@ def train(recipe: Recipe, flags: dict[str, Any]) -> Run:
         keep_tables(written, kept, args)
         trainers: list[CustomTrainer] = []
 
-        def before_training(trainer: CustomTrainer) -> None:
-            trainers.append(trainer)
-            compress(trainer, args.model)
+        def train_one(args: Arguments) -> dict[str, float]:
+            def before_training(trainer: CustomTrainer) -> None:
+                trainers.append(trainer)
+                compress(trainer, args.model)
 
-        metrics = run(args, before_training)
-        return Run(Path(args.training.output_dir), metrics, *trainers)
+            return run(args, before_training)
+
+        is_chain = args.model.is_chain and args.training.do_train
+        metrics = run_chain(args, train_one) if is_chain else train_one(args)
+        return Run(Path(args.training.output_dir), metrics, *trainers[-1:])
 
 
 def keep_tables(written: Mapping[str, Path], kept: Mapping[str, Path], args: Arguments) -> None:

@@ -61,3 +61,15 @@ def inputs():
     ids = torch.randint(5, 50, (4, 9), generator=generator)
     mask = (torch.arange(9) < torch.tensor([[9], [7], [4], [2]])).long()
     return {"input_ids": ids, "attention_mask": mask}
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    """Return a folder with 40 labelled texts in rows.txt."""
+    folder = tmp_path_factory.mktemp("compression")
+    lines = [
+        f"{'good day' if number % 2 else 'bad night'} {number}\t{number % 2}"
+        for number in range(40)
+    ]
+    (folder / "rows.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder

@@ -4,7 +4,7 @@ import os
 from dataclasses import fields
 from typing import Any
 
-from trainer_ext.arguments.compression import check_compression
+from trainer_ext.arguments.compression import check_chain, check_compression
 from trainer_ext.arguments.data import DataArguments
 from trainer_ext.arguments.distillation import check_distillation
 from trainer_ext.arguments.fields import check_ranges, numbers_in
@@ -52,9 +52,16 @@ def check_early(args: Arguments) -> None:
     check_objective(args)
     check_terms(args.objective)
     has_classes = TASKS[args.data.task].has_classes
-    check_distillation(args.objective, args.given, has_classes, args.data.streaming)
+    check_distillation(
+        args.objective, args.given, has_classes, args.data.streaming, args.model.is_chain
+    )
     check_compression(
         args.model, args.given, args.data.streaming, args.training.load_best_model_at_end
+    )
+    check_chain(
+        args.model,
+        bool(args.folds.folds or args.folds.seeds),
+        has_validation_rows(args),
     )
     check_token_head(args)
     check_preprocessing(args)
@@ -99,15 +106,19 @@ def check_training(args: Arguments) -> None:
     check_precision(args.given)
 
 
+def has_validation_rows(args: Arguments) -> bool:
+    """Return whether the flags name validation rows."""
+    data = args.data
+    # Whether a hub data set has a validation split is known when it is loaded; until then it may have one.
+    return any((data.validation_file, data.validation_split, data.dataset_name, args.folds.folds))
+
+
 def check_evaluation(args: Arguments) -> None:
     """Check that early stopping, the best model and calibration have evaluations and rows to look at."""
     training, data = args.training, args.data
     strategy = str(training.eval_strategy.value)
     patience = training.early_stopping_patience
-    # Whether a hub data set has a validation split is known when it is loaded; until then it may have one.
-    has_validation = any(
-        (data.validation_file, data.validation_split, data.dataset_name, args.folds.folds)
-    )
+    has_validation = has_validation_rows(args)
     # transformers would train to the end in silence (issues 28530 and 21553): nothing would ever stop it.
     if patience and strategy == "no":
         raise UserError(

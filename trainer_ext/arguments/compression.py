@@ -28,8 +28,15 @@ class CompressionArguments:
     compression: list[str] | None = option(
         None,
         "Cut the model before it is fine-tuned: layers (--keep_layers), width (--width), l1 (--l1_sparsity); and "
-        "train with the rounding of its INT8 export: qat. In this order.",
+        "train with the rounding of its INT8 export: qat. In this order. Several are a chain: a fine-tuning after "
+        "each, then the export.",
         choices=STAGES,
+    )
+    stage_epochs: list[float] | None = option(
+        None,
+        "Of several stages: epochs of fine-tuning after each, one number for all or one each; 0: none. By default "
+        "num_train_epochs.",
+        minimum=0,
     )
     keep_layers: int | None = option(None, "Number of layers to keep, evenly.", minimum=1)
     width: float | None = option(
@@ -54,6 +61,11 @@ class CompressionArguments:
         minimum=0,
         maximum=1,
     )
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether a model is trained after each of several stages."""
+        return len(self.compression or ()) > 1
 
 
 def check_compression(
@@ -82,6 +94,7 @@ def check_compression(
             f"compression {' '.join(stages)}: stages come once each, in the order {' '.join(STAGES)}: what is cut "
             "out later need not be ranked before"
         )
+    check_stage_epochs(flags)
     if "layers" in stages and flags.keep_layers is None:
         raise UserError("compression layers needs --keep_layers")
     if "width" in stages and flags.width is None:
@@ -92,4 +105,60 @@ def check_compression(
         raise UserError(
             f"l1_ramp {flags.l1_ramp} with load_best_model_at_end true may keep a model of before the ramp's end; "
             "drop one"
+        )
+
+
+def check_stage_epochs(flags: CompressionArguments) -> None:
+    """Refuse epochs without their stages, and stages that learn nothing where learning is all they do.
+
+    Raises:
+        UserError: naming the flags and their values.
+    """
+    epochs = flags.stage_epochs
+    if epochs is None:
+        return
+    stages = flags.compression or []
+    shown = f"stage_epochs {' '.join(f'{number:g}' for number in epochs)}"
+    if not flags.is_chain:
+        raise UserError(
+            f"{shown} is for several stages of compression; for one it is num_train_epochs"
+        )
+    if len(epochs) not in (1, len(stages)):
+        raise UserError(
+            f"{shown} has {len(epochs)} numbers for the {len(stages)} stages {' '.join(stages)}: give one for all, or "
+            "one each"
+        )
+    by_stage = dict(zip(stages, epochs * len(stages), strict=False))
+    for stage in ("l1", "qat"):
+        if by_stage.get(stage) == 0:
+            raise UserError(
+                f"{shown} leaves the stage {stage} no training, without which it does nothing"
+            )
+
+
+def check_chain(
+    flags: CompressionArguments,
+    has_members: bool,
+    has_validation: bool,
+) -> None:
+    """Refuse several stages where a chain cannot run.
+
+    Args:
+        flags: of compression.
+        has_members: whether folds or seeds are trained.
+        has_validation: whether there are rows to compare the stages on.
+
+    Raises:
+        UserError: naming what is in the way.
+    """
+    if not flags.is_chain:
+        return
+    shown = f"compression {' '.join(flags.compression or ())}"
+    if has_members:
+        raise UserError(
+            f"{shown} makes one model, but folds or seeds are asked for: compress one after the other"
+        )
+    if not has_validation:
+        raise UserError(
+            f"{shown} compares its stages on validation rows: give --validation_file or --validation_split"
         )

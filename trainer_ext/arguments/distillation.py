@@ -42,6 +42,7 @@ def check_distillation(
     given: Mapping[str, Any],
     has_classes: bool,
     streaming: bool,
+    is_chain: bool,
 ) -> None:
     """Refuse distillation without a teacher, and flags that have no effect.
 
@@ -50,6 +51,7 @@ def check_distillation(
         given: those that were set.
         has_classes: whether the task's labels are classes, as opposed to numbers.
         streaming: whether training rows are read while training.
+        is_chain: whether a model is compressed in several stages, whose start is the teacher if no other is given.
 
     Raises:
         UserError: naming the flags and their values.
@@ -58,7 +60,7 @@ def check_distillation(
     if distill == "none":
         check_none_given(distillation, given)
         return
-    if not distillation.teacher:
+    if not distillation.teacher and not is_chain:
         raise UserError(f"distill {distill} needs a teacher: give --teacher DIR")
     if streaming:
         raise UserError(

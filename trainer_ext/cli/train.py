@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from trainer_ext.arguments.command_line import given_words
 from trainer_ext.arguments.first_pass import refuse_wrong_flags
+from trainer_ext.arguments.groups import Arguments
 from trainer_ext.errors import reported_once
 from trainer_ext.log import configure
 
@@ -21,10 +22,18 @@ def main(argv: Sequence[str] | None = None, prog: str = "trainer-ext train") -> 
     # A typo should not cost the seconds that torch takes.
     refuse_wrong_flags(words, prog)
     from trainer_ext.arguments.parser import parse
+    from trainer_ext.compression.chain import run_chain
     from trainer_ext.compression.stages import compress
     from trainer_ext.cross_validation.dispatch import run
 
     args = parse(words)
     level = args.training.log_level
     configure(OTHER_LEVELS.get(level, level))
-    run(args, lambda trainer: compress(trainer, args.model))
+
+    def train(args: Arguments) -> dict[str, float]:
+        return run(args, lambda trainer: compress(trainer, args.model))
+
+    if args.model.is_chain and args.training.do_train:
+        run_chain(args, train)
+    else:
+        train(args)

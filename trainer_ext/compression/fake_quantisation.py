@@ -13,12 +13,13 @@ Parameters keep their names and their float values, so that checkpoints, optimiz
 """
 
 from collections.abc import Iterator
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from trainer_ext.export.int8_embeddings import MIN_ROWS
 from trainer_ext.export.int8_weights import PAIR_LIMIT, quantise_pairs
@@ -182,6 +183,18 @@ def fake_quantise(model: EncoderWithHead) -> None:
             linear.tokens = None
             if name.startswith("encoder.") or name == "token_head":
                 linear.tokens = first_token if module in first_only else tokens
+
+
+class StepsAnewAfterSaving(TrainerCallback):
+    """Choose the steps anew after a checkpoint, as a run that is resumed from it has to."""
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Forget the steps of the model's layers."""
+        for module in kwargs["model"].modules():
+            if isinstance(module, FakeQuantisedLinear):
+                module.steps = None
 
 
 def stop_fake_quantising(model: nn.Module) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from trainer_ext.arguments.model import ModelArguments
-from trainer_ext.compression.fake_quantisation import fake_quantise
+from trainer_ext.compression.fake_quantisation import StepsAnewAfterSaving, fake_quantise
 from trainer_ext.compression.layers import keep_layers
 from trainer_ext.compression.magnitude import MagnitudePruning, matrices
 from trainer_ext.compression.width import importance_of, kept_counts, narrow
@@ -79,6 +79,7 @@ def prune_weights(trainer: CustomTrainer, flags: ModelArguments) -> None:
 def train_for_int8(trainer: CustomTrainer, flags: ModelArguments) -> None:
     """Train, and evaluate, with the rounding of the INT8 export."""
     fake_quantise(trainer.model)
+    trainer.add_callback(StepsAnewAfterSaving())
 
 
 STAGES = {

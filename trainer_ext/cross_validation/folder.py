@@ -14,7 +14,6 @@ from typing import TypedDict
 from trainer_ext.arguments.groups import Arguments
 from trainer_ext.arguments.parser import resolved, write_resolved
 from trainer_ext.cross_validation.members import as_whole, members_in, other_members, trains_all
-from trainer_ext.cross_validation.same_run import START_OVER, check_same_run
 from trainer_ext.data.fold_table import FoldTable, fold_table_in
 from trainer_ext.data.row_hash import raw_rows_sha256
 from trainer_ext.data.training_data import Rows, TrainingData
@@ -30,6 +29,7 @@ from trainer_ext.runs.output_dir import (
     is_ours,
     mark,
 )
+from trainer_ext.runs.same_run import START_OVER, check_same_run
 from trainer_ext.tracking.run import RUN_FILE
 
 JOINED = (

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from trainer_ext.arguments.groups import Arguments
 from trainer_ext.arguments.parser import resolved
-from trainer_ext.cross_validation.same_run import check_same_run
 from trainer_ext.inference.members import MEMBER
 from trainer_ext.runs.checkpoints import checkpoints
+from trainer_ext.runs.same_run import check_same_run
 
 SEED_STEP = 1_000_003  # a prime: the seeds of folds do not meet those of neighbouring base seeds
 

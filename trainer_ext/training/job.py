@@ -44,6 +44,7 @@ from trainer_ext.training.ridge_head import start_from_ridge
 from trainer_ext.training.teacher import ask_teacher
 from trainer_ext.training.trainer import CustomTrainer
 
+NOT_TRAINED = {"train_runtime": 0.0, "train_samples_per_second": 0.0}
 PREFIXES = {"validation": "eval", "test": "test"}  # of the metrics' names, by split
 
 logger = logging.getLogger(__name__)
@@ -219,12 +220,14 @@ def train_from(args: Arguments, trainer: CustomTrainer, checkpoint: str | None) 
     # A checkpoint has a trained head already.
     if args.model.head_init == "ridge" and not checkpoint:
         start_from_ridge(trainer)
+    if args.training.num_train_epochs == 0 and args.training.max_steps <= 0:
+        return NOT_TRAINED
     last_step = trainer.steps()[1]
     if checkpoint and is_over(checkpoint, args.training.early_stopping_patience, last_step):
         if trainer.is_world_process_zero():
             logger.info("%s is at the end of its training: nothing is left to train", checkpoint)
         trainer.load_finished(checkpoint)
-        return {"train_runtime": 0.0, "train_samples_per_second": 0.0}
+        return NOT_TRAINED
     return trainer.train(resume_from_checkpoint=checkpoint).metrics
 
 

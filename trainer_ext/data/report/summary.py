@@ -90,7 +90,9 @@ def log_cut(train: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int)
     # Every so many, because files are often sorted by label or by source.
     every = math.ceil(len(train) / TEXTS_COUNTED)
     looked_at = range(0, len(train), every)
-    texts = list(train.select(looked_at)["text"])
+    # Words are not read as the text that they make with blanks between them.
+    column = "words" if "words" in train.column_names else "text"
+    texts = list(train.select(looked_at)[column])
     lengths = counter_of(tokenizer)(texts)
     cut = sum(length > max_length for length in lengths)
     if cut:
