@@ -63,6 +63,7 @@ ALLOWED = {
     "tracking": {"arguments", "tasks", *SMALL},
     # modeling: for a checkpoint's session, tracking: for a reference to a model; both inside functions
     "inference": {"arguments", "data", "tasks", "modeling", "tracking", *SMALL},
+    "serving": {"inference", "tasks", *SMALL},
     "evaluation": {"arguments", "data", "inference", "reports", "tasks", *SMALL},
     "reports": {"arguments", "tasks", *SMALL},
     "export": {
@@ -118,6 +119,7 @@ ALLOWED = {
             "modeling",
             "reports",
             "runs",
+            "serving",
         ),
         *("tasks", "tracking", "training", *SMALL),
     },
@@ -144,6 +146,7 @@ LIGHT_ROOMS = (
     "data/io/",
     "inference/",
     "reports/tables",
+    "serving/",
     "tasks/",
     "tracking/artifacts/",
 )
@@ -175,6 +178,7 @@ LIGHT_FILES += [
     "cli/commands",
     "cli/options",
     "cli/predict",
+    "cli/serve",
     "tracking/server",
 ]
 NOT_LIGHT = {LAZY, "trainer_ext/arguments/training.py", "trainer_ext/arguments/parser.py"}
@@ -314,7 +318,7 @@ def test_light_modules_import_nothing_heavy(name):
     modules = top_imports(name)
     assert not {module.split(".")[0] for module in modules} & HEAVY
     assert not [module for module in modules if "tasks.metrics" in module]
-    light_parts = {*SMALL - {"figures"}, "tasks", "inference", ""}
+    light_parts = {*SMALL - {"figures"}, "tasks", "inference", "serving", ""}
     for module in modules:
         if module.split(".")[0] == "trainer_ext" and part(module) not in light_parts:
             parts = module.split(".")

@@ -17,6 +17,7 @@ COMMANDS = {
     "train": "Fine-tune an encoder, or evaluate a checkpoint.",
     "export": "Export a checkpoint to ONNX and INT8, and verify the exported files.",
     "predict": "Predict for texts or for a file of rows, with one model or several.",
+    "serve": "Answer over HTTP, with one model or several.",
     "report": "Look at labelled files before training: classes, gaps, repeats, lengths.",
     "augment": "Make new training rows by editing words or with a language model.",
     "balance": "Write a balanced file of training rows.",

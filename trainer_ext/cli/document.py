@@ -24,6 +24,7 @@ from trainer_ext.cli.llm import LlmFlags
 from trainer_ext.cli.options import CommandOptions, FolderOptions
 from trainer_ext.cli.predict import PredictOptions
 from trainer_ext.cli.report import ReportOptions
+from trainer_ext.cli.serve import ServeOptions
 from trainer_ext.cli.smp import SmpOptions
 from trainer_ext.files import write_text
 
@@ -32,6 +33,7 @@ OPTIONS: dict[str, Sequence[type]] = {
     "train": first_pass.GROUPS,
     "export": [ExportFlags],
     "predict": [PredictOptions],
+    "serve": [ServeOptions],
     "report": [ReportOptions],
     "augment": [AugmentOptions],
     "balance": [BalanceFlags],

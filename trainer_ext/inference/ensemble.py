@@ -83,11 +83,19 @@ class EnsemblePredictor(Predictor):
         """Return more rows if models have to be loaded for each window, which takes longer than answering a few."""
         return super().window_size if self.members else ROWS_AT_A_TIME
 
+    @property
+    def singles(self) -> Sequence[SinglePredictor]:
+        """Return the members that are in memory: all, or none."""
+        return self.members
+
     def outputs(self, items: Sequence[Any]) -> list[Any]:
         """Return the ensemble's output for each prepared item, in order."""
-        by_member = self._member_outputs(items)
+        return self.join(self._member_outputs(items))
+
+    def join(self, by_single: Sequence[Sequence[Any]]) -> list[Any]:
+        """Return one output a row from those of each member."""
         combined = []
-        for row in zip(*by_member, strict=True):
+        for row in zip(*by_single, strict=True):
             combined.append(combine(self.tasks, row, self.how, self.weights))
         return combined
 

@@ -4,11 +4,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainer_ext.data.preprocessing.pipeline import Pipeline
 from trainer_ext.inference.texts import prepare_texts
 from trainer_ext.tasks import Task
+
+if TYPE_CHECKING:
+    from trainer_ext.inference.single import SinglePredictor
 
 Answer = dict[str, Any]
 
@@ -37,6 +40,15 @@ class Predictor(ABC):
     @abstractmethod
     def description(self) -> str:
         """Return what runs where, for messages: `model.onnx on cpu`."""
+
+    @property
+    @abstractmethod
+    def singles(self) -> "Sequence[SinglePredictor]":
+        """Return the models in memory, whose outputs `join` takes; none if each window of rows loads them anew."""
+
+    @abstractmethod
+    def join(self, by_single: Sequence[Sequence[Any]]) -> list[Any]:
+        """Return one output a row from the outputs that each of `singles` has for these rows."""
 
     @abstractmethod
     def outputs(self, items: Sequence[Any]) -> list[Any]:

@@ -49,6 +49,11 @@ class SinglePredictor(Predictor):
             tokenizer.enable_truncation(pipeline.max_length)
 
     @property
+    def singles(self) -> "Sequence[SinglePredictor]":
+        """Return itself."""
+        return [self]
+
+    @property
     def description(self) -> str:
         """Return the file, the provider it runs on, and what runs it if that is not ONNX Runtime or torch."""
         runtime = ""
@@ -61,6 +66,11 @@ class SinglePredictor(Predictor):
         """Tell whether the compiled encoder answers, and not ONNX Runtime or torch."""
         return bool(self.session.native_target)
 
+    def join(self, by_single: Sequence[Sequence[Any]]) -> list[Any]:
+        """Return the only model's outputs."""
+        (outputs,) = by_single
+        return list(outputs)
+
     def outputs(self, items: Sequence[Any]) -> list[Any]:
         """Return the task's output for each prepared item, in order.
 
@@ -68,7 +78,10 @@ class SinglePredictor(Predictor):
             UserError: if tokenizer or head do not belong to the labels of the config.
             RunError: if the model's outputs are NaN or infinite.
         """
-        encodings = self._encode(items)
+        return self.outputs_of(items, self.encode(items))
+
+    def outputs_of(self, items: Sequence[Any], encodings: Sequence[Encoding | Tokens]) -> list[Any]:
+        """Return the task's output for each prepared item and its encoding, in order; raises as `outputs` does."""
         # Read once: a tokenizer makes new lists each time it is asked.
         texts = [Tokens(encoding.ids, encoding.type_ids) for encoding in encodings]
         batches = self._make_batches(texts)
@@ -80,6 +93,13 @@ class SinglePredictor(Predictor):
                 row_arrays = {name: array[position] for name, array in arrays.items()}
                 outputs[row] = self.task.row_output(row_arrays, encodings[row], items[row])
         return outputs
+
+    def is_too_long(self, item: Any) -> bool:
+        """Tell whether a prepared item has more tokens than the model takes, so that a part of it is cut."""
+        (encoding,) = self._tokenise([item])
+        if self.cutter is None:
+            return bool(encoding.overflowing)
+        return len(encoding.ids) > self.pipeline.max_length
 
     def run_tokens(self, ids: Sequence[int]) -> Arrays:
         """Return the session's arrays (1, ...) for one row of token ids, special tokens included.
@@ -100,7 +120,7 @@ class SinglePredictor(Predictor):
         ids: list[int] = self.tokenizer.encode(marker, add_special_tokens=False).ids
         return ids
 
-    def _encode(self, items: Sequence[Any]) -> list[Encoding | Tokens]:
+    def encode(self, items: Sequence[Any]) -> list[Encoding | Tokens]:
         """Clean, tokenise and cut each item.
 
         Raises:

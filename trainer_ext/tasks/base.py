@@ -66,6 +66,10 @@ class Task(OutputMethods):
     """Why transformers' text-classification pipeline has no answer for this task; empty if it has one."""
     answers_by_class: ClassVar[bool] = False
     """Whether an answer has `probabilities`, one for each class of the label space."""
+    class_key: ClassVar[str] = ""
+    """The key of an answer that says which class (or classes) the text has; empty if it has none."""
+    confidence_key: ClassVar[str] = ""
+    """The key of an answer that says how probable that class is."""
 
     def __init__(self, label_space: LabelSpace, calibration: Calibration = Calibration()):  # noqa: B008 (immutable)
         self.label_space = label_space

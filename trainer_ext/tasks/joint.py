@@ -45,6 +45,8 @@ class Joint(Task):
     reads_words = True
     fixed_columns = COLUMNS
     takes_label_names = False
+    class_key = "intent"
+    confidence_key = "intent_score"
 
     # --- labels -----------------------------------------------------------------------------------------------------
 

@@ -36,6 +36,7 @@ class MultiLabel(Task):
     calibrations = ("temperature", "thresholds", "both")
     can_balance = True
     answers_by_class = True
+    class_key = "labels"
 
     # --- labels -----------------------------------------------------------------------------------------------------
 

@@ -23,6 +23,8 @@ class SingleLabel(Task):
     can_balance = True
     default_fold_strategy = "stratified"
     answers_by_class = True
+    class_key = "label"
+    confidence_key = "score"
 
     @classmethod
     def check_columns(cls, columns: Sequence[str], given: bool = True) -> None:

@@ -1,0 +1,1 @@
+"""Answers over HTTP: `trainer-ext serve`. Imports inference only; docs/serving.md lists what it promises."""

@@ -1,0 +1,247 @@
+"""From a request's body to texts, and from a model's outputs to the answer of each route."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import time
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+
+from trainer_ext.errors import UserError
+from trainer_ext.inference.texts import prepare_item
+from trainer_ext.serving.errors import RequestError, invalid
+from trainer_ext.serving.limits import Limits
+from trainer_ext.serving.model import ServedModel
+from trainer_ext.serving.schemas import ClassifyBody, InputsBody, TextBody, TextsBody
+from trainer_ext.tasks import Task
+from trainer_ext.tasks.activations import sigmoid, softmax
+
+Form = Callable[[Any, Any], Any]
+FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "none": np.asarray,
+    "sigmoid": sigmoid,
+    "softmax": softmax,
+}
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a request asks of a model, whatever route it came by.
+
+    Attributes:
+        texts: in order.
+        places: where each is in the body, for messages.
+        form: makes an answer of a prepared text and the model's output.
+        finish: makes the response of all answers.
+        may_cut: whether a text that is too long is cut; if not, it is refused.
+    """
+
+    texts: Sequence[str]
+    places: Sequence[str]
+    form: Form
+    finish: Callable[[list[Any]], Any]
+    may_cut: bool = True
+
+    def prepare(self, model: ServedModel, limits: Limits) -> list[Any]:
+        """Return the texts as the model's task takes them.
+
+        Raises:
+            RequestError: for too many texts, and for one that is too long or cannot be read, with its place.
+        """
+        if len(self.texts) > limits.texts:
+            raise invalid(
+                self.places[0].split(".")[0],
+                f"{len(self.texts)} texts, more than the {limits.texts} of a request",
+            )
+        items = []
+        for number, (text, place) in enumerate(zip(self.texts, self.places, strict=True), 1):
+            if len(text) > limits.characters:
+                raise invalid(
+                    place, f"{len(text)} characters, more than the {limits.characters} of a text"
+                )
+            try:
+                item = prepare_item(number, text, model.task)
+            except UserError as error:
+                raise invalid(place, str(error)) from None
+            if not self.may_cut and any(
+                single.is_too_long(item) for single in model.predictor.singles
+            ):
+                raise invalid(place, f"more than {model.max_length} tokens, and truncate is false")
+            items.append(item)
+        return items
+
+
+# --- /predict with text or texts ------------------------------------------------------------------------------------
+
+
+def ask_text(body: TextBody, model: ServedModel) -> Question:
+    """Return the question of `{"text": ...}`."""
+    return Question([body.text], ["text"], text_form(model.task), take_only)
+
+
+def ask_texts(body: TextsBody, model: ServedModel) -> Question:
+    """Return the question of `{"texts": [...]}`."""
+    places = places_of("texts", len(body.texts))
+    return Question(body.texts, places, text_form(model.task), list)
+
+
+def text_form(task: Task) -> Form:
+    """Return what makes `{"text", "pred_class", "confidence", "status", ...}` with the task's whole answer."""
+
+    def form(item: Any, output: Any) -> dict[str, Any]:
+        answer = task.answer(item, output)
+        # A text that was split into words is one of their attributes.
+        head: dict[str, Any] = {"text": getattr(item, "text", item)}
+        if task.class_key:
+            head["pred_class"] = answer[task.class_key]
+        if task.confidence_key:
+            head["confidence"] = answer[task.confidence_key]
+        return {**head, "status": 200, **answer}
+
+    return form
+
+
+# --- /predict with inputs -------------------------------------------------------------------------------------------
+
+
+def ask_inputs(body: InputsBody, model: ServedModel) -> Question:
+    """Return the question of `{"inputs": ...}`: labels with scores, the best first.
+
+    Raises:
+        RequestError: for a pair of texts, or a model without class probabilities.
+    """
+    check_has_classes(model)
+    texts, places, is_batch = read_inputs(body)
+    parameters = body.parameters
+    function = (parameters and parameters.function_to_apply) or ("none" if body.raw_scores else "")
+    form = scores_form(model.task, function, parameters.top_k if parameters else None)
+    finish: Callable[[list[Any]], Any] = list
+    # The Hub's clients expect a list of lists for one text, too.
+    if not is_batch and parameters is None:
+        finish = take_only
+    return Question(texts, places, form, finish, body.truncate)
+
+
+def read_inputs(body: InputsBody) -> tuple[list[str], list[str], bool]:
+    """Return the texts, their places in the body, and whether they are a batch."""
+    inputs = body.inputs
+    if isinstance(inputs, str):
+        return [inputs], ["inputs"], False
+    if not inputs:
+        raise invalid("inputs", "cannot be empty")
+    places = places_of("inputs", len(inputs))
+    texts = []
+    is_batch = body.parameters is not None
+    for place, item in zip(places, inputs, strict=True):
+        if isinstance(item, str):
+            texts.append(item)
+            continue
+        is_batch = True
+        if len(item) != 1:
+            raise invalid(place, f"expected a list of one text, got {len(item)}")
+        texts.append(item[0])
+    if not is_batch and len(texts) > 1:
+        raise invalid(
+            "inputs",
+            'a list of texts is a pair, which the model does not take; a batch is [["..."], ["..."]]',
+        )
+    return texts, places, is_batch
+
+
+def scores_form(task: Task, function: str, top: int | None) -> Form:
+    """Return what makes `[{"label", "score"}, ...]`, the best first.
+
+    Args:
+        task: whose answers have probabilities by class.
+        function: `none` (logits), `sigmoid` or `softmax`; empty: the task's own.
+        top: how many classes; None: all.
+    """
+
+    def form(item: Any, output: Any) -> list[dict[str, Any]]:
+        scores = class_scores(task, item, output, function)
+        order = np.argsort(-scores, kind="stable")[:top]
+        classes = task.label_space.classes
+        return [{"label": classes[k], "score": float(scores[k])} for k in order]
+
+    return form
+
+
+def class_scores(task: Task, item: Any, output: Any, function: str) -> np.ndarray:
+    """Return a score for each class, (C,): the probabilities of the task's answer, or a function of the logits."""
+    if not function:
+        return np.array(list(task.answer(item, output)["probabilities"].values()))
+    logits = np.asarray(output, dtype=np.float64)
+    return np.asarray(FUNCTIONS[function](logits))
+
+
+# --- /v1/classify ---------------------------------------------------------------------------------------------------
+
+
+def ask_classify(body: ClassifyBody, model: ServedModel) -> Question:
+    """Return the question of `{"model", "input"}`.
+
+    Raises:
+        RequestError: for no text, or a model without class probabilities.
+    """
+    check_has_classes(model)
+    if isinstance(body.input, str):
+        texts, places = [body.input], ["input"]
+    else:
+        texts, places = body.input, places_of("input", len(body.input))
+    if not texts:
+        raise invalid("input", "cannot be empty")
+    task = model.task
+
+    def form(item: Any, output: Any) -> dict[str, Any]:
+        answer = task.answer(item, output)
+        probabilities = answer["probabilities"]
+        label = answer[task.class_key]
+        # Of several labels, or none, the most probable.
+        if not isinstance(label, str):
+            label = max(probabilities, key=probabilities.__getitem__)
+        return {
+            "label": label,
+            "probs": list(probabilities.values()),
+            "num_classes": len(probabilities),
+        }
+
+    return Question(texts, places, form, list)
+
+
+def classify_response(model: str, answers: list[dict[str, Any]], tokens: int) -> dict[str, Any]:
+    """Return vLLM's object around the answers."""
+    data = [{"index": index, **answer} for index, answer in enumerate(answers)]
+    return {
+        "id": f"classify-{uuid4().hex}",
+        "object": "list",
+        "created": int(time()),
+        "model": model,
+        "data": data,
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens, "completion_tokens": 0},
+    }
+
+
+# --- all routes -----------------------------------------------------------------------------------------------------
+
+
+def check_has_classes(model: ServedModel) -> None:
+    """Raise `RequestError` for a model whose answer is no list of classes with probabilities."""
+    if not model.task.answers_by_class:
+        raise RequestError(
+            422,
+            "validation",
+            f"model {model.name} is for {model.task.name}, whose answer is no list of labels with scores; "
+            'send {"text": ...}',
+        )
+
+
+def places_of(field: str, count: int) -> list[str]:
+    """Return `texts.0`, `texts.1`, ..."""
+    return [f"{field}.{number}" for number in range(count)]
+
+
+def take_only(answers: list[Any]) -> Any:
+    """Return the answer of a request with one text."""
+    (answer,) = answers
+    return answer

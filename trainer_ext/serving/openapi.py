@@ -1,0 +1,102 @@
+"""The OpenAPI description, with examples: FastAPI's own, and the bodies that the routes check themselves."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from trainer_ext.serving.schemas import PREDICT_BODIES, ClassifyBody
+
+REFERENCE = "#/components/schemas/{model}"
+ERROR = {"error": "text: Input should be a valid string", "error_type": "validation"}
+OPENAI_ERROR = {"error": {"message": "...", "type": "validation", "param": "input", "code": 422}}
+PREDICTED = {
+    "text": "a good film",
+    "pred_class": "positive",
+    "confidence": 0.97,
+    "status": 200,
+    "label": "positive",
+    "score": 0.97,
+    "probabilities": {"negative": 0.03, "positive": 0.97},
+}
+SCORES = [{"label": "positive", "score": 0.97}, {"label": "negative", "score": 0.03}]
+CLASSIFIED = {
+    "id": "classify-1f0c",
+    "object": "list",
+    "created": 1764288000,
+    "model": "films",
+    "data": [{"index": 0, "label": "positive", "probs": [0.03, 0.97], "num_classes": 2}],
+    "usage": {"prompt_tokens": 5, "total_tokens": 5, "completion_tokens": 0},
+}
+REFUSALS = {
+    400: "The body is not JSON.",
+    401: "The API key is missing or wrong.",
+    404: "There is no such model.",
+    413: "The body is too large.",
+    422: "The body is JSON of another form; field and reason are in the answer.",
+    500: "The model failed on a text.",
+    503: "The queue is full: try again after Retry-After seconds.",
+    504: "Not answered in time.",
+}
+# By the name of the route: names of its bodies, examples of its answers.
+BODIES: dict[str, list[str]] = {
+    "predict": [body.__name__ for body in PREDICT_BODIES.values()],
+    "classify": [ClassifyBody.__name__],
+}
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "predict": {
+        "text": PREDICTED,
+        "texts": [PREDICTED],
+        "inputs": SCORES,
+        "batch of inputs": [SCORES],
+    },
+    "classify": {"input": CLASSIFIED},
+    "health": {"health": {"status": "ok", "models": {}}},
+    "ready": {"ready": {"status": "ready", "probes": {"films": "proven"}}},
+    "info": {"info": {"model_id": "films"}},
+}
+
+
+def doc_of(route: str) -> dict[str, Any]:
+    """Return the arguments of a route's decorator that describe it."""
+    examples = EXAMPLES.get(route)
+    good: dict[str, Any] = {
+        "description": "Prometheus' text format.",
+        "content": {"text/plain": {}},
+    }
+    if examples is not None:
+        good = {"description": "The answer.", "content": json_content(examples)}
+    responses: dict[int | str, dict[str, Any]] = {200: good}
+    if route not in BODIES:
+        responses[503] = {"description": "It is not."}
+        return {"responses": responses, "response_model": None}
+    error = OPENAI_ERROR if route == "classify" else ERROR
+    for status, meaning in REFUSALS.items():
+        responses[status] = {"description": meaning, "content": json_content({"error": error})}
+    references = [{"$ref": REFERENCE.format(model=name)} for name in BODIES[route]]
+    body = {"required": True, "content": {"application/json": {"schema": {"oneOf": references}}}}
+    return {
+        "responses": responses,
+        "response_model": None,
+        "openapi_extra": {"requestBody": body},
+    }
+
+
+def json_content(examples: dict[str, Any]) -> dict[str, Any]:
+    """Return the `content` of a response in JSON."""
+    values = {name: {"value": value} for name, value in examples.items()}
+    return {"application/json": {"schema": {}, "examples": values}}
+
+
+def describe(app: FastAPI) -> None:
+    """Let the application's description have the schemas of the bodies that its routes read."""
+    bodies: list[type[BaseModel]] = [*PREDICT_BODIES.values(), ClassifyBody]
+    _, definitions = models_json_schema(
+        [(body, "validation") for body in bodies], ref_template=REFERENCE
+    )
+    description = get_openapi(title=app.title, version=app.version, routes=app.routes)
+    components = description.setdefault("components", {}).setdefault("schemas", {})
+    components.update(definitions["$defs"])
+    app.openapi = lambda: description  # type: ignore[method-assign]  # as FastAPI's manual has it

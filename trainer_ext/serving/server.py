@@ -1,0 +1,100 @@
+"""One process of the server: uvicorn, the signals, and a stop that answers what was accepted."""
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+
+from trainer_ext.serving.app import make_app
+from trainer_ext.serving.logs import FIELDS
+from trainer_ext.serving.service import Service
+
+BACKLOG = 2048
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+logger = logging.getLogger(__name__)
+
+
+class Server(uvicorn.Server):
+    """Serve until SIGTERM or SIGINT; SIGHUP loads the models anew.
+
+    Args:
+        config: of uvicorn.
+        service: that its application has.
+        on_ready: called when connections are accepted.
+    """
+
+    def __init__(self, config: uvicorn.Config, service: Service, on_ready: Callable[[], None]):
+        super().__init__(config)
+        self.service = service
+        self.on_ready = on_ready
+        self._reload: asyncio.Future[None] | None = None
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle signals in the event loop; uvicorn would raise them once more when it has stopped."""
+        loop = asyncio.get_running_loop()
+        for number in STOP_SIGNALS:
+            loop.add_signal_handler(number, self.stop, number)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        yield
+
+    def stop(self, number: int) -> None:
+        """Accept no more; a second SIGINT waits for nobody."""
+        self.service.is_stopping = True
+        logger.info("stopping: requests in hand are answered first")
+        self.handle_exit(number, None)
+
+    def reload(self) -> None:
+        """Load the models anew beside the event loop, which goes on."""
+        loop = asyncio.get_running_loop()
+        self._reload = loop.run_in_executor(None, self.service.models.reload)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say so."""
+        await super().startup(sockets)
+        self.on_ready()
+
+
+def serve(
+    bound: socket.socket,
+    service: Service,
+    key: str | None,
+    log_texts: bool,
+    grace: float,
+    on_ready: Callable[[], None],
+) -> None:
+    """Serve until a signal says otherwise.
+
+    Args:
+        bound: from `bind`.
+        service: answers.
+        key: of the API.
+        log_texts: whether the log holds the texts of requests.
+        grace: seconds that requests in hand have to be answered after a signal to stop.
+        on_ready: called when connections are accepted.
+    """
+    host, port = bound.getsockname()[:2]
+
+    def ready() -> None:
+        place: dict[str, Any] = {"host": host, "port": port}
+        logger.info("listening on http://%s:%d", host, port, extra={FIELDS: place})
+        on_ready()
+
+    config = uvicorn.Config(
+        make_app(service, key, log_texts),
+        lifespan="off",
+        ws="none",
+        backlog=BACKLOG,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=int(grace),
+    )
+    Server(config, service, ready).run([bound])
+    service.models.close()
