@@ -6,8 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,18 +45,26 @@ class Server:
         self.process = subprocess.Popen(
             command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
         )
-        self.port = self.read_until("listening")["port"]
+        self.reader = Thread(target=self.read_log, daemon=True)
+        self.reader.start()
+        self.port = self.wait_for("listening")["port"]
 
-    def read_until(self, word: str) -> dict:
-        """Read the log up to the first line whose message begins with a word, and return it."""
-        seen = []
+    def read_log(self) -> None:
+        """Take every line from the server as it comes: a full pipe would stop it."""
         for text in self.process.stderr:
-            seen.append(text)
-            line = json.loads(text) if text.startswith("{") else {"message": text}
-            self.lines.append(line)
-            if line["message"].startswith(word):
-                return line
-        raise AssertionError(f"no line {word!r}: {''.join(seen)}")
+            is_json = text.startswith("{")
+            self.lines.append(json.loads(text) if is_json else {"message": text})
+
+    def wait_for(self, word: str, count: int = 1) -> dict:
+        """Wait until so many messages of the log begin with a word, and return the last of them."""
+        until = time.monotonic() + START_SECONDS
+        while time.monotonic() < until:
+            found = [line for line in list(self.lines) if line["message"].startswith(word)]
+            if len(found) >= count:
+                return found[count - 1]
+            assert self.reader.is_alive() or self.process.poll() is None, self.lines
+            time.sleep(0.01)
+        raise AssertionError(f"no line {word!r}: {self.lines}")
 
     def connect(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
@@ -80,10 +92,9 @@ class Server:
         """SIGTERM; returns the exit status when all of the log is read."""
         if self.process.poll() is None:
             self.signal(signal.SIGTERM)
-        for text in self.process.stderr:
-            if text.startswith("{"):
-                self.lines.append(json.loads(text))
-        return self.process.wait(20)
+        status = self.process.wait(20)
+        self.reader.join()
+        return status
 
 
 def read_reply(connection: http.client.HTTPConnection) -> Reply:
@@ -107,8 +118,14 @@ def running(*flags, env: dict | None = None):
         server.process.stderr.close()
 
 
-def save_slow_model(folder: Path, products: int = 2, size: int = 1000) -> Path:
-    """The same model, each run of which multiplies large matrices for some hundredths of a second first."""
+def at_once(call: Callable, items: Sequence) -> list:
+    """Call a function for all items at the same time; returns the results in order."""
+    with ThreadPoolExecutor(len(items)) as pool:
+        return list(pool.map(call, items))
+
+
+def save_slow_model(folder: Path, products: int = 12, size: int = 1000) -> Path:
+    """The same model, each run of which multiplies large matrices for some tenths of a second first."""
     save_model(folder)
     path = folder / "model.onnx"
     model = onnx.load(path)

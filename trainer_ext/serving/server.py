@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -82,7 +83,7 @@ def serve(
     host, port = bound.getsockname()[:2]
 
     def ready() -> None:
-        place: dict[str, Any] = {"host": host, "port": port}
+        place: dict[str, Any] = {"host": host, "port": port, "pid": os.getpid()}
         logger.info("listening on http://%s:%d", host, port, extra={FIELDS: place})
         on_ready()
 

@@ -9,7 +9,7 @@ from trainer_ext.errors import UserError
 
 NAMED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)=(.+)")
 # What a name may not hold, if it is made of a path or a reference.
-UNNAMABLE = re.compile(r"[^A-Za-z0-9._-]+")
+UNNAMABLE = re.compile(r"[^A-Za-z0-9._]+")
 
 
 @dataclass(frozen=True)
