@@ -188,6 +188,11 @@ NOT_A_METHOD = {
     *("l1_sparsity", "l1_scope=layer", "l1_scope=global", "l1_ramp"),
     *("l1_matrices=query", "l1_matrices=attention", "l1_matrices=feed_forward"),
     "stage_epochs",  # tests/compression/test_chain.py
+    *(
+        "compression=vocab",
+        "max_vocab_size",
+        "vocab_corpus",
+    ),  # tests/compression/test_vocabulary.py
     # tests/compression/test_fake_quantisation.py
     "compression=qat",
     # They need a teacher of each task: tests/training/test_teacher.py.

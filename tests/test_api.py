@@ -377,7 +377,7 @@ def test_export_is_a_function_before_and_after_its_room_is_imported():
 def test_cross_validate_has_five_folds_unless_told(monkeypatch, tmp_path):
     """The recipe's number wins over the default, the keyword over both."""
     asked = []
-    monkeypatch.setattr(api, "run", lambda args, on_trainer: asked.append(args.folds.folds) or {})
+    monkeypatch.setattr(api, "run", lambda args, changes: asked.append(args.folds.folds) or {})
     rows = [("a text", "a"), ("another", "b")]
     for recipe, folds in (({}, None), ({"folds": 3}, None), ({"folds": 3}, 2)):
         api.cross_validate(

@@ -18,10 +18,11 @@ from typing_extensions import Unpack
 
 from trainer_ext.arguments.groups import Arguments
 from trainer_ext.arguments.keywords import FoldKeywords, Keywords
+from trainer_ext.arguments.model import ModelArguments
 from trainer_ext.arguments.parser import parse_values
 from trainer_ext.arguments.recipe import read_recipe
 from trainer_ext.compression.chain import run_chain
-from trainer_ext.compression.stages import compress
+from trainer_ext.compression.stages import Compression
 from trainer_ext.cross_validation.dispatch import run
 from trainer_ext.cross_validation.members import has_members
 from trainer_ext.data.in_memory import SPLIT_NAMES, columns_of_tuples, divide_splits, write_table
@@ -63,6 +64,23 @@ class Run:
     def predict(self, texts: Any) -> list[dict[str, Any]]:
         """Return an answer for each text; texts as `Predictor.predict` takes them."""
         return self.predictor.predict(texts)
+
+
+class KeptTrainer(Compression):
+    """Adds the trainer to a list, for `Run.trainer`.
+
+    Args:
+        flags: of the run.
+        trainers: the list.
+    """
+
+    def __init__(self, flags: ModelArguments, trainers: list[CustomTrainer]):
+        super().__init__(flags)
+        self.trainers = trainers
+
+    def on_trainer(self, trainer: CustomTrainer) -> None:
+        self.trainers.append(trainer)
+        super().on_trainer(trainer)
 
 
 def fit(recipe: Recipe = None, **flags: Unpack[Keywords]) -> Run:
@@ -178,11 +196,7 @@ def train(recipe: Recipe, flags: dict[str, Any]) -> Run:
         trainers: list[CustomTrainer] = []
 
         def train_one(args: Arguments) -> dict[str, float]:
-            def before_training(trainer: CustomTrainer) -> None:
-                trainers.append(trainer)
-                compress(trainer, args.model)
-
-            return run(args, before_training)
+            return run(args, KeptTrainer(args.model, trainers))
 
         is_chain = args.model.is_chain and args.training.do_train
         metrics = run_chain(args, train_one) if is_chain else train_one(args)

@@ -119,7 +119,7 @@ def test_width_resumes_and_predicts(start):
         (["--compression", "layers"], "compression layers needs --keep_layers"),
         (["--compression", "layers", "--keep_layers", "3"], "the encoder has 2 layers"),
         (["--width", "0.5"], "width 0.5 has no effect: compression has no stage width"),
-        (["--compression", "l1", "width", "--width", "0.5"], "in the order layers width l1"),
+        (["--compression", "l1", "width", "--width", "0.5"], "in the order vocab layers width l1"),
     ],
 )
 def test_wrong_flags_end_in_one_line(start, more, message):

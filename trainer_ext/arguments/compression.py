@@ -7,9 +7,11 @@ from typing import Any
 from trainer_ext.arguments.fields import option
 from trainer_ext.errors import UserError
 
-STAGES = ("layers", "width", "l1", "qat")
+STAGES = ("vocab", "layers", "width", "l1", "qat")
 # By flag: the stage that reads it.
 FLAGS_OF = {
+    "max_vocab_size": "vocab",
+    "vocab_corpus": "vocab",
     "keep_layers": "layers",
     "width": "width",
     "l1_sparsity": "l1",
@@ -27,7 +29,8 @@ class CompressionArguments:
 
     compression: list[str] | None = option(
         None,
-        "Cut the model before it is fine-tuned: layers (--keep_layers), width (--width), l1 (--l1_sparsity); and "
+        "Cut the model before it is fine-tuned: vocab (--max_vocab_size), layers (--keep_layers), width (--width), "
+        "l1 (--l1_sparsity); and "
         "train with the rounding of its INT8 export: qat. In this order. Several are a chain: a fine-tuning after "
         "each, then the export.",
         choices=STAGES,
@@ -37,6 +40,15 @@ class CompressionArguments:
         "Of several stages: epochs of fine-tuning after each, one number for all or one each; 0: none. By default "
         "num_train_epochs.",
         minimum=0,
+    )
+    max_vocab_size: int | None = option(
+        None,
+        "Most pieces of the vocabulary to keep, special tokens included; by default all that the training texts use, "
+        "and all single characters.",
+        minimum=1,
+    )
+    vocab_corpus: list[str] | None = option(
+        None, "Text files, a text a line, whose pieces count beside those of the training texts."
     )
     keep_layers: int | None = option(None, "Number of layers to keep, evenly.", minimum=1)
     width: float | None = option(
@@ -99,6 +111,10 @@ def check_compression(
         raise UserError("compression layers needs --keep_layers")
     if "width" in stages and flags.width is None:
         raise UserError("compression width needs --width")
+    if "vocab" in stages and streaming:
+        raise UserError(
+            "compression vocab counts the pieces of rows in memory, but streaming is true"
+        )
     if "width" in stages and streaming:
         raise UserError("compression width ranks rows in memory, but streaming is true")
     if "l1" in stages and flags.l1_ramp and load_best:

@@ -29,6 +29,9 @@ class FoldKeywords(TypedDict, total=False):
     """Every flag of train.py but `folds`."""
 
     compression: Items
+    stage_epochs: Items
+    max_vocab_size: int | None
+    vocab_corpus: Items
     keep_layers: int | None
     width: float | None
     l1_sparsity: float | None

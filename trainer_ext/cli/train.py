@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "trainer-ext train") -> 
     refuse_wrong_flags(words, prog)
     from trainer_ext.arguments.parser import parse
     from trainer_ext.compression.chain import run_chain
-    from trainer_ext.compression.stages import compress
+    from trainer_ext.compression.stages import Compression
     from trainer_ext.cross_validation.dispatch import run
 
     args = parse(words)
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "trainer-ext train") -> 
     configure(OTHER_LEVELS.get(level, level))
 
     def train(args: Arguments) -> dict[str, float]:
-        return run(args, lambda trainer: compress(trainer, args.model))
+        return run(args, Compression(args.model))
 
     if args.model.is_chain and args.training.do_train:
         run_chain(args, train)

@@ -1,19 +1,26 @@
 """The stages of `--compression`, applied to a trainer's model before it is fine-tuned."""
 
 import logging
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
 
 from torch import Tensor
+from transformers import PreTrainedTokenizerFast
 
 from trainer_ext.arguments.model import ModelArguments
 from trainer_ext.compression.fake_quantisation import StepsAnewAfterSaving, fake_quantise
 from trainer_ext.compression.layers import keep_layers
 from trainer_ext.compression.magnitude import MagnitudePruning, matrices
+from trainer_ext.compression.vocabulary import Item, VocabularyReport, prune_vocabulary
 from trainer_ext.compression.width import importance_of, kept_counts, narrow
+from trainer_ext.data.io.open import open_text
 from trainer_ext.data.preprocessing.tokenize import TEACHER_ROW
 from trainer_ext.errors import UserError
+from trainer_ext.files import write_json
 from trainer_ext.modeling.layer_sizes import sizes_of
+from trainer_ext.training.job import BuiltModel, Changes
 from trainer_ext.training.trainer import CustomTrainer
 
 MOST_ROWS = 2048  # that heads and neurons are ranked on
@@ -21,18 +28,78 @@ MOST_ROWS = 2048  # that heads and neurons are ranked on
 logger = logging.getLogger(__name__)
 
 
-def compress(trainer: CustomTrainer, flags: ModelArguments) -> None:
-    """Apply the stages in their order.
+class Compression(Changes):
+    """What `--compression` does to a model before it is trained.
 
-    A resumed run ranks anew, on the same rows and weights, so that its checkpoint fits the model.
+    A resumed run chooses anew, on the same rows and weights, so that its checkpoint fits the model.
 
-    Raises:
-        UserError: for a stage that the model cannot have.
+    Args:
+        flags: of the run.
     """
-    # What is trained on without the stage forgets what it learnt by it.
-    trainer.model.config.quantisation_aware = False
-    for stage in flags.compression or []:
-        STAGES[stage](trainer, flags)
+
+    def __init__(self, flags: ModelArguments):
+        self.flags = flags
+        self.vocabulary: VocabularyReport | None = None
+
+    def on_model(self, built: BuiltModel) -> BuiltModel:
+        """Cut the vocabulary: rows are tokenised with what is left of it."""
+        if "vocab" not in (self.flags.compression or ()):
+            return built
+        splits = {name: texts.items for name, texts in built.texts.items()}
+        corpus = lines_of(self.flags.vocab_corpus or (), built)
+        model, tokenizer, self.vocabulary = prune_vocabulary(
+            built.model,
+            cast(PreTrainedTokenizerFast, built.tokenizer),
+            splits,
+            corpus,
+            self.flags.max_vocab_size,
+            built.model.config.pipeline["max_length"],
+        )
+        return built._replace(model=model, tokenizer=tokenizer)
+
+    def on_trainer(self, trainer: CustomTrainer) -> None:
+        """Apply the other stages.
+
+        Raises:
+            UserError: for a stage that the model cannot have.
+        """
+        if self.vocabulary and trainer.is_world_process_zero():
+            write_vocabulary_report(self.vocabulary, Path(str(trainer.args.output_dir)))
+        # What is trained on without the stage forgets what it learnt by it.
+        trainer.model.config.quantisation_aware = False
+        for stage in self.flags.compression or []:
+            if stage in STAGES:
+                STAGES[stage](trainer, self.flags)
+
+
+def lines_of(files: Iterable[str], built: BuiltModel) -> Iterator[Item]:
+    """Yield each line of text files as the model's tokenizer is given it."""
+    cleaning = built.texts["train"].cleaning
+    for path in files:
+        with open_text(path, None) as file:
+            for line in file:
+                item = built.task.prepare(line.rstrip("\n"))
+                yield cleaning(item) if isinstance(item, str) else cleaning.by_word(item)
+
+
+def write_vocabulary_report(report: VocabularyReport, folder: Path) -> None:
+    """Write vocabulary_report.json, and log it."""
+    write_json(folder / "vocabulary_report.json", asdict(report))
+    logger.info(
+        "vocab: %d of %d pieces, %.2f of %.2f million parameters",
+        report.pieces_after,
+        report.pieces_before,
+        report.parameters_after / 1e6,
+        report.parameters_before / 1e6,
+    )
+    for split, coverage in report.coverage.items():
+        logger.info(
+            "vocab: %.2f%% of the %d texts of %s are read as before, %.2f%% of their tokens are kept",
+            100 * coverage.same_texts,
+            coverage.texts,
+            split,
+            100 * coverage.same_tokens,
+        )
 
 
 def drop_layers(trainer: CustomTrainer, flags: ModelArguments) -> None:
@@ -82,6 +149,7 @@ def train_for_int8(trainer: CustomTrainer, flags: ModelArguments) -> None:
     trainer.add_callback(StepsAnewAfterSaving())
 
 
+# The vocabulary is cut before there is a trainer.
 STAGES = {
     "layers": drop_layers,
     "width": cut_width,

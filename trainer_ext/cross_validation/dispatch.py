@@ -1,7 +1,5 @@
 """Which job a command line of train asks for: evaluate a checkpoint, train one model, one of several, or all."""
 
-from collections.abc import Callable
-
 from trainer_ext.arguments.groups import Arguments
 from trainer_ext.arguments.packages import check_packages
 from trainer_ext.cross_validation.member_job import train_member
@@ -11,17 +9,16 @@ from trainer_ext.evaluation.checkpoint import evaluate_checkpoint
 from trainer_ext.modeling.session import use_available_cores
 from trainer_ext.processes import end_with_parent
 from trainer_ext.tasks import TASKS
-from trainer_ext.training.job import nothing, train_alone
+from trainer_ext.training.job import UNCHANGED, Changes, train_alone
 from trainer_ext.training.progress import library_bars
-from trainer_ext.training.trainer import CustomTrainer
 
 
-def run(args: Arguments, on_trainer: Callable[[CustomTrainer], None] = nothing) -> dict[str, float]:
+def run(args: Arguments, changes: Changes = UNCHANGED) -> dict[str, float]:
     """Train, or evaluate with `do_train false`.
 
     Args:
         args: as `parse` checked them.
-        on_trainer: is handed the trainer before it trains, if the training is in this process.
+        changes: are made to the model before it trains, if the training is in this process.
 
     Returns:
         What metrics.json (eval_results.json) holds; empty on other processes of a launch than the main one.
@@ -38,5 +35,5 @@ def run(args: Arguments, on_trainer: Callable[[CustomTrainer], None] = nothing) 
         if trains_all(args):
             return run_members(args)
         if has_members(args):
-            return train_member(args, on_trainer)
-        return train_alone(args, on_trainer)
+            return train_member(args, changes)
+        return train_alone(args, changes)

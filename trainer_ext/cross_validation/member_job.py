@@ -1,6 +1,5 @@
 """Train one fold or seed in this process: the job of one model, with the member's rows, folder and seed."""
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -15,13 +14,12 @@ from trainer_ext.files import read_json
 from trainer_ext.processes import entered_by_main, main_first, on_main
 from trainer_ext.runs.output_dir import locked
 from trainer_ext.tracking.artifacts.publish import put_if_missing
-from trainer_ext.training.job import Finished, nothing, train_model
-from trainer_ext.training.trainer import CustomTrainer
+from trainer_ext.training.job import UNCHANGED, Changes, Finished, train_model
 
 
 def train_member(
     args: Arguments,
-    on_trainer: Callable[[CustomTrainer], None] = nothing,
+    changes: Changes = UNCHANGED,
 ) -> dict[str, float]:
     """Train one fold or seed in its own folder, or resume it where it was cut off; returns its metrics.json."""
     with stage("while reading the rows and building the model"):
@@ -36,7 +34,7 @@ def train_member(
         if table is not None and args.folds.fold is not None:
             data = data.of_fold(table, args.folds.fold)
         # The rows are read already: what the job calls to load them gives them back.
-        return train_model(member, lambda: data, on_trainer, keep_outputs)
+        return train_model(member, lambda: data, changes, keep_outputs)
 
 
 def splits_of(args: Arguments) -> list[str]:

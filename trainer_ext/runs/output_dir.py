@@ -44,6 +44,7 @@ FILES = (
     "model.safetensors",
     "resolved_config.yaml",
     "README.md",
+    "vocabulary_report.json",
     *TOKENIZER,
     *(f"plots/{name}.png" for name in PLOTS),
 )

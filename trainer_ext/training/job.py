@@ -5,11 +5,11 @@ and what else to keep before the model counts as finished.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from transformers import PreTrainedTokenizerBase, set_seed
 
@@ -67,6 +67,15 @@ class Finished:
     history: list[dict[str, float]]
 
 
+class BuiltModel(NamedTuple):
+    """A model as it was built or loaded, its tokenizer, its task, and its texts by split."""
+
+    model: EncoderWithHead
+    tokenizer: PreTrainedTokenizerBase
+    task: Task
+    texts: Mapping[str, ModelTexts]
+
+
 @dataclass(frozen=True)
 class Prepared:
     """What a process trains with.
@@ -94,21 +103,38 @@ def nothing(_: Any) -> None:
     """Do nothing: the default of the callbacks."""
 
 
+class Changes:
+    """What is done to a model between its making and its training: nothing.
+
+    Who changes it hands over an object of a class of its own.
+    """
+
+    def on_model(self, built: BuiltModel) -> BuiltModel:
+        """Return the model and its tokenizer as they are to be, before any row is tokenised."""
+        return built
+
+    def on_trainer(self, trainer: CustomTrainer) -> None:
+        """Look at the trainer, or change its model, before it trains."""
+
+
+UNCHANGED = Changes()
+
+
 def train_alone(
     args: Arguments,
-    on_trainer: Callable[[CustomTrainer], None] = nothing,
+    changes: Changes = UNCHANGED,
 ) -> dict[str, float]:
     """Train one model in a folder that no other process trains in meanwhile; returns what metrics.json holds."""
     folder = Path(args.training.output_dir)
     on_main(partial(check_folder, "output_dir", folder))
     with entered_by_main(partial(locked, folder)):
-        return train_model(args, partial(load_training_data, args.data), on_trainer)
+        return train_model(args, partial(load_training_data, args.data), changes)
 
 
 def train_model(
     args: Arguments,
     load: Callable[[], TrainingData],
-    on_trainer: Callable[[CustomTrainer], None] = nothing,
+    changes: Changes = UNCHANGED,
     before_done: Callable[[Finished], None] = nothing,
 ) -> dict[str, float]:
     """Claim the folder, load rows, tokenizer and model, train, save the best model, score it, write the rest.
@@ -118,7 +144,7 @@ def train_model(
     Args:
         args: of this model; `training.output_dir` is its folder, which the caller holds locked.
         load: returns the rows; called once in each process, when the folder is known to be free.
-        on_trainer: is handed the trainer before it trains.
+        changes: are made to the model before it trains.
         before_done: is handed the scored model before metrics.json, which marks a finished run, is written.
 
     Returns:
@@ -126,12 +152,12 @@ def train_model(
     """
     checkpoint = on_main(partial(claim, args))
     with stage("while reading the rows and building the model"):
-        prepared = main_first(partial(prepare, args, load, checkpoint))
+        prepared = main_first(partial(prepare, args, load, checkpoint, changes))
     folder = Path(args.training.output_dir)
     on_main(partial(mark, folder))
     with tracked_run(args, goes_on=lies_in(checkpoint, folder)) as run:
         trainer = trainer_for(args, prepared)
-        on_trainer(trainer)
+        changes.on_trainer(trainer)
         with stage("while training"):
             speed = train_from(args, trainer, checkpoint)
         with stage("while saving the model"):
@@ -169,7 +195,12 @@ def lies_in(checkpoint: str | None, folder: Path) -> bool:
     return Path(checkpoint).resolve().parent == folder.resolve()
 
 
-def prepare(args: Arguments, load: Callable[[], TrainingData], checkpoint: str | None) -> Prepared:
+def prepare(
+    args: Arguments,
+    load: Callable[[], TrainingData],
+    checkpoint: str | None,
+    changes: Changes,
+) -> Prepared:
     """Load and check every row, build tokenizer and model, and tokenise."""
     data, training = args.data, args.training
     loaded = load()
@@ -194,6 +225,10 @@ def prepare(args: Arguments, load: Callable[[], TrainingData], checkpoint: str |
     log_summary(datasets, tokenizer, data.max_length)
     pipeline = pipeline_of(data, task, tokenizer, cleaning, train_sha256, validation_sha256)
     model = build_model(args.model, data, task, tokenizer, pipeline, train["labels"])
+    texts_of = {"train": texts}
+    if validation:
+        texts_of["validation"] = ModelTexts(validation, cleaning)
+    model, tokenizer, *_ = changes.on_model(BuiltModel(model, tokenizer, task, texts_of))
     prepare_layers(model, args.model)
     if training.gradient_checkpointing:
         check_recomputing(model)

@@ -211,6 +211,13 @@ class ModelTexts:
         self.dataset = dataset
         self.cleaning = cleaning
 
+    def items(self) -> Iterator[str | Sequence[str]]:
+        """Yield each text, or its words, as the tokenizer is given them."""
+        if "words" in self.dataset.column_names:
+            yield from map(self.cleaning.by_word, self.dataset["words"])
+        else:
+            yield from map(self.cleaning, self.dataset["text"])
+
     def __iter__(self) -> Iterator[str]:
         # A streamed data set has no columns' names: its texts are words joined by spaces already.
         if "words" in getattr(self.dataset, "column_names", ()):
