@@ -44,9 +44,9 @@ def needed_by(names) -> set[str]:
     return found
 
 
-def missing_modules() -> list[str]:
-    """Modules of this environment that a serving one does not have."""
-    kept = needed_by(INSTALLED)
+def missing_modules(installed=INSTALLED) -> list[str]:
+    """Modules of this environment that one with only these distributions does not have."""
+    kept = needed_by(installed)
     missing = []
     for module, distributions in packages_distributions().items():
         names = set(map(canonicalize_name, distributions))

@@ -36,9 +36,10 @@ class Reply(NamedTuple):
 class Server:
     """`serve.py` with some flags, until it is stopped."""
 
-    def __init__(self, *flags, env: dict | None = None):
+    def __init__(self, *flags, env: dict | None = None, launcher: Sequence[str] = ()):
         self.lines: list[dict] = []
-        command = [sys.executable, "serve.py", "--port", "0", "--provider", "cpu", *map(str, flags)]
+        command = [sys.executable, *launcher, "serve.py", "--port", "0", "--provider", "cpu"]
+        command += map(str, flags)
         environment = {**os.environ, "OMP_NUM_THREADS": "1", **(env or {})}
         environment.pop("TRAINER_EXT_API_KEY", None)
         environment.update(env or {})
@@ -106,9 +107,9 @@ def read_reply(connection: http.client.HTTPConnection) -> Reply:
 
 
 @contextmanager
-def running(*flags, env: dict | None = None):
+def running(*flags, env: dict | None = None, launcher: Sequence[str] = ()):
     """A server for the length of a block; it has to stop by itself then."""
-    server = Server(*flags, env=env)
+    server = Server(*flags, env=env, launcher=launcher)
     try:
         yield server
         assert server.stop() == 0
