@@ -185,6 +185,7 @@ NOT_A_METHOD = {
     *("label_names", "do_train", "run_group", "run_tags"),
     # They cut a trained model: tests/compression/test_stages.py.
     *("compression=layers", "compression=width", "compression=l1", "keep_layers", "width"),
+    *("target_speedup", "target_latency_ms"),  # tests/compression/test_target.py
     *("l1_sparsity", "l1_scope=layer", "l1_scope=global", "l1_ramp"),
     *("l1_matrices=query", "l1_matrices=attention", "l1_matrices=feed_forward"),
     "stage_epochs",  # tests/compression/test_chain.py

@@ -1,5 +1,6 @@
 """`--compression` in real trainings: what is saved, resumed and refused."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -111,11 +112,44 @@ def test_width_resumes_and_predicts(start):
     assert "good day 3  b " in done.stdout
 
 
+def test_a_speed_is_named_and_met_by_a_resumed_run_too(start):
+    """The sizes of config.json are those that were measured, and a resumed run has them without measuring."""
+    more = ["--compression", "width", "--target_speedup", "1.2", "--seed", "7"]
+    # Large enough for its matrices to count.
+    more += ["--from_scratch", "tiny", "--vocab_size", "60", "--config_overrides"]
+    more += ["hidden_size=64,num_hidden_layers=2,num_attention_heads=4,intermediate_size=4096"]
+    done = train(start, "fast", *more)
+    assert done.returncode == 0, done.stderr
+    assert "measuring texts of 6 tokens" in done.stderr
+    table = json.loads((start / "fast" / "latency_table.json").read_text(encoding="utf-8"))
+    config = json.loads((start / "fast" / "config.json").read_text(encoding="utf-8"))
+    assert config["layer_sizes"] == table["layer_sizes"]
+    assert table["layer_sizes"] != [{"heads": 4, "inner": 4096}] * 2
+    checkpoint = next((start / "fast").glob("checkpoint-*"))
+    more += ["--num_train_epochs", "2", "--resume_from_checkpoint", str(checkpoint)]
+    done = train(start, "fast_on", *more)
+    assert done.returncode == 0, done.stderr
+    assert "measuring" not in done.stderr
+    assert "target_speedup 1.2" in done.stderr
+    config = json.loads((start / "fast_on" / "config.json").read_text(encoding="utf-8"))
+    assert config["layer_sizes"] == table["layer_sizes"]
+
+
 @pytest.mark.parametrize(
     "more, message",
     [
         (["--compression", "width", "--width", "0.3"], "width 0.3 of a layer's 4 heads is 1.2"),
-        (["--compression", "width"], "compression width needs --width"),
+        (["--compression", "width"], "compression width needs --width, --target_speedup or"),
+        (
+            ["--compression", "width", "--width", "0.5", "--target_speedup", "3"],
+            "width 0.5 and target_speedup 3 are given, but one of them",
+        ),
+        (["--compression", "width", "--target_speedup", "1"], "target_speedup 1.0 is out of range"),
+        (["--target_latency_ms", "2"], "target_latency_ms 2.0 has no effect: compression has"),
+        (
+            ["--compression", "width", "--target_speedup", "100"],
+            "target_speedup 100 cannot be reached: with 1 heads and 2 neurons in each layer",
+        ),
         (["--compression", "layers"], "compression layers needs --keep_layers"),
         (["--compression", "layers", "--keep_layers", "3"], "the encoder has 2 layers"),
         (["--width", "0.5"], "width 0.5 has no effect: compression has no stage width"),

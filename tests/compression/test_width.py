@@ -35,7 +35,7 @@ def logits_of(model, inputs):
 def test_full_width_changes_nothing(model, inputs):
     """To the bit, and no word of it in the config."""
     before = logits_of(model, inputs)
-    narrow(model, measured(model, inputs), 1.0)
+    narrow(model, measured(model, inputs), kept_counts(model.encoder, 1.0))
     assert torch.equal(logits_of(model, inputs), before)
     assert model.config.layer_sizes is None
 
@@ -58,7 +58,7 @@ def test_dropping_dead_heads_and_neurons_changes_nothing(model, inputs):
     before = logits_of(model, inputs)
     importance = measured(model, inputs)
     assert importance.heads[0][[1, 2]].tolist() == [0, 0]
-    narrow(model, importance, 0.5)
+    narrow(model, importance, kept_counts(model.encoder, 0.5))
     assert sizes_of(model.encoder) == [{"heads": 2, "inner": 12}] * 4
     torch.testing.assert_close(logits_of(model, inputs), before, rtol=0, atol=1e-5)
 
@@ -106,7 +106,7 @@ def test_the_most_important_stay_in_their_order():
 def test_a_narrow_model_is_loaded_from_its_folder(model, inputs, tmp_path):
     """Plain `from_pretrained`, to the bit; the file is smaller."""
     model.save_pretrained(tmp_path / "whole")
-    narrow(model, measured(model, inputs), 0.5)
+    narrow(model, measured(model, inputs), kept_counts(model.encoder, 0.5))
     model.save_pretrained(tmp_path / "narrow")
     loaded = EncoderWithHead.from_pretrained(tmp_path / "narrow").eval()
     assert torch.equal(logits_of(loaded, inputs), logits_of(model, inputs))
@@ -116,7 +116,7 @@ def test_a_narrow_model_is_loaded_from_its_folder(model, inputs, tmp_path):
 
 def test_a_fresh_process_loads_it_with_the_auto_class(bert, inputs, tmp_path):
     """As a user does."""
-    narrow(bert, measured(bert, inputs), 0.25)
+    narrow(bert, measured(bert, inputs), kept_counts(bert.encoder, 0.25))
     bert.save_pretrained(tmp_path)
     code = (
         "import sys, trainer_ext; from transformers import AutoModelForSequenceClassification as M\n"
@@ -129,8 +129,8 @@ def test_a_fresh_process_loads_it_with_the_auto_class(bert, inputs, tmp_path):
 
 def test_a_narrow_model_is_narrowed_on(bert, inputs):
     """A second time, from what the first left."""
-    narrow(bert, measured(bert, inputs), 0.5)
-    narrow(bert, measured(bert, inputs), 0.5)
+    narrow(bert, measured(bert, inputs), kept_counts(bert.encoder, 0.5))
+    narrow(bert, measured(bert, inputs), kept_counts(bert.encoder, 0.5))
     assert bert.config.layer_sizes == [{"heads": 1, "inner": 6}] * 4
 
 

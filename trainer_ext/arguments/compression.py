@@ -14,6 +14,8 @@ FLAGS_OF = {
     "vocab_corpus": "vocab",
     "keep_layers": "layers",
     "width": "width",
+    "target_speedup": "width",
+    "target_latency_ms": "width",
     "l1_sparsity": "l1",
     "l1_matrices": "l1",
     "l1_scope": "l1",
@@ -53,6 +55,17 @@ class CompressionArguments:
     keep_layers: int | None = option(None, "Number of layers to keep, evenly.", minimum=1)
     width: float | None = option(
         None, "Share of heads and feed-forward neurons to keep in each layer.", above=0, maximum=1
+    )
+    target_speedup: float | None = option(
+        None,
+        "Instead of --width: how many times as fast the model shall be; heads and neurons are then chosen for each "
+        "layer by their importance and their measured time.",
+        above=1,
+    )
+    target_latency_ms: float | None = option(
+        None,
+        "Instead of --width: milliseconds that a text of median length may take, INT8 in ONNX Runtime on one thread.",
+        above=0,
     )
     l1_sparsity: float = option(
         0.3, "Share of the weights that become and stay 0, the smallest.", minimum=0, maximum=1
@@ -109,12 +122,12 @@ def check_compression(
     check_stage_epochs(flags)
     if "layers" in stages and flags.keep_layers is None:
         raise UserError("compression layers needs --keep_layers")
-    if "width" in stages and flags.width is None:
-        raise UserError("compression width needs --width")
     if "vocab" in stages and streaming:
         raise UserError(
             "compression vocab counts the pieces of rows in memory, but streaming is true"
         )
+    if "width" in stages:
+        check_width(flags)
     if "width" in stages and streaming:
         raise UserError("compression width ranks rows in memory, but streaming is true")
     if "l1" in stages and flags.l1_ramp and load_best:
@@ -122,6 +135,20 @@ def check_compression(
             f"l1_ramp {flags.l1_ramp} with load_best_model_at_end true may keep a model of before the ramp's end; "
             "drop one"
         )
+
+
+def check_width(flags: CompressionArguments) -> None:
+    """Refuse the stage width without its size, or with two of them.
+
+    Raises:
+        UserError: naming the flags and their values.
+    """
+    names = ("width", "target_speedup", "target_latency_ms")
+    given = [f"{name} {getattr(flags, name):g}" for name in names if getattr(flags, name)]
+    if not given:
+        raise UserError("compression width needs --width, --target_speedup or --target_latency_ms")
+    if len(given) > 1:
+        raise UserError(f"{' and '.join(given)} are given, but one of them says how much is cut")
 
 
 def check_stage_epochs(flags: CompressionArguments) -> None:

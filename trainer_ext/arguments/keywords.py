@@ -34,6 +34,8 @@ class FoldKeywords(TypedDict, total=False):
     vocab_corpus: Items
     keep_layers: int | None
     width: float | None
+    target_speedup: float | None
+    target_latency_ms: float | None
     l1_sparsity: float | None
     l1_matrices: Items
     l1_scope: str | None

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from trainer_ext.compression.fake_quantisation import StepsAnewAfterSaving, fake
 from trainer_ext.compression.layers import keep_layers
 from trainer_ext.compression.magnitude import MagnitudePruning, matrices
 from trainer_ext.compression.vocabulary import Item, VocabularyReport, prune_vocabulary
-from trainer_ext.compression.width import importance_of, kept_counts, narrow
+from trainer_ext.compression.width import Importance, importance_of, kept_counts, narrow
 from trainer_ext.data.io.open import open_text
 from trainer_ext.data.preprocessing.tokenize import TEACHER_ROW
 from trainer_ext.errors import UserError
@@ -109,19 +110,29 @@ def drop_layers(trainer: CustomTrainer, flags: ModelArguments) -> None:
 
 
 def cut_width(trainer: CustomTrainer, flags: ModelArguments) -> None:
-    """Keep `width` of each layer's heads and neurons, ranked on training rows."""
-    assert flags.width is not None, "checked with the flags"
+    """Keep some of each layer's heads and neurons, ranked on training rows: a share of them, or what a speed allows."""
     if trainer.args.world_size > 1:
         raise UserError("compression width ranks heads in one process, but there are several")
-    kept_counts(trainer.model.encoder, flags.width)  # before the time it takes to rank
+    if flags.width is None:
+        # Here: it exports, and needs packages that training does not.
+        from trainer_ext.compression.target import Target, cut_to_target
+
+        target = Target(flags.target_speedup, flags.target_latency_ms)
+        cut_to_target(trainer, target, partial(ranked, trainer))
+        return
+    counts = kept_counts(trainer.model.encoder, flags.width)  # before the time it takes to rank
+    narrow(trainer.model, ranked(trainer), counts)
+    logger.info("width %g: the layers are now %s", flags.width, sizes_of(trainer.model.encoder))
+
+
+def ranked(trainer: CustomTrainer) -> Importance:
+    """Return the importance of the model's heads and neurons on training rows."""
 
     def loss_of(batch: Any) -> Tensor:
         loss: Tensor = trainer.compute_loss(trainer.model, batch)
         return loss
 
-    importance = importance_of(trainer.model, ranking_batches(trainer), loss_of)
-    narrow(trainer.model, importance, flags.width)
-    logger.info("width %g: the layers are now %s", flags.width, sizes_of(trainer.model.encoder))
+    return importance_of(trainer.model, ranking_batches(trainer), loss_of)
 
 
 def ranking_batches(trainer: CustomTrainer) -> Iterator[Any]:

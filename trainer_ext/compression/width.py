@@ -13,6 +13,9 @@ from trainer_ext.modeling.layer_sizes import Block, blocks_of, keep, linear_at, 
 
 TOLERANCE = 1e-9
 
+# Heads and feed-forward neurons of each layer.
+Counts = list[tuple[int, int]]
+
 
 class Importance:
     """Sums the first-order Taylor importance of heads and neurons over batches.
@@ -80,14 +83,15 @@ def importance_of(
     return importance
 
 
-def narrow(model: EncoderWithHead, importance: Importance, width: float) -> None:
-    """Keep the most important share of each layer's heads and neurons, and say so in the config.
+def narrow(model: EncoderWithHead, importance: Importance, counts: Counts) -> None:
+    """Keep the most important heads and neurons of each layer, and say so in the config.
 
-    Raises:
-        UserError: for a width of which a layer has no whole number of heads or neurons.
+    Args:
+        model: changed in place; it stays as it is if all are kept.
+        importance: of its heads and neurons.
+        counts: how many of each layer stay.
     """
-    counts = kept_counts(model.encoder, width)
-    if width == 1:
+    if counts == counts_of(model):
         return
     for number, block in enumerate(blocks_of(model.encoder)):
         heads, neurons = counts[number]
@@ -99,8 +103,13 @@ def narrow(model: EncoderWithHead, importance: Importance, width: float) -> None
     model.config.layer_sizes = sizes_of(model.encoder)
 
 
-def kept_counts(encoder: nn.Module, width: float) -> list[tuple[int, int]]:
-    """Return how many heads and neurons of each layer stay.
+def counts_of(model: EncoderWithHead) -> Counts:
+    """Return heads and neurons of each layer."""
+    return [(block.heads, block.inner_size) for block in blocks_of(model.encoder)]
+
+
+def kept_counts(encoder: nn.Module, width: float) -> Counts:
+    """Return how many heads and neurons of each layer a share of them is.
 
     Raises:
         UserError: unless that is a whole number, and at least 1.

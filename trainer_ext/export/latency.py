@@ -1,7 +1,7 @@
 """Latency of several variants, measured side by side: each text goes through all of them before the next one."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,17 +16,36 @@ def latencies_ms(
     predictors: Mapping[str, Predictor], batches: Sequence[Sequence[Any]]
 ) -> dict[str, np.ndarray]:
     """Return the milliseconds of each batch, by variant."""
-    names = list(predictors)
-    warm_up = batches[:WARM_UP]
+    calls = {name: predictor.logits for name, predictor in predictors.items()}
+    return times_ms(calls, batches)
+
+
+def times_ms(
+    calls: Mapping[str, Callable[[Any], Any]],
+    inputs: Sequence[Any],
+    in_a_row: int = 1,
+) -> dict[str, np.ndarray]:
+    """Return the milliseconds of each call with each input, by the call's name.
+
+    Args:
+        calls: what is measured.
+        inputs: what each is called with.
+        in_a_row: how often at a time. Of several calls the first does not count: it finds the caches full of what
+            the others have used, unlike a model that is served alone.
+    """
+    names = list(calls)
+    warm_up = inputs[:WARM_UP]
     times: dict[str, list[float]] = {name: [] for name in names}
-    for turn, texts in enumerate([*warm_up, *batches]):
-        # All variants take turns with each batch, so that a machine which slows down for a while slows all of them
+    for turn, value in enumerate([*warm_up, *inputs]):
+        # All of them take turns with each input, so that a machine which slows down for a while slows all of them
         # down; and each is the first, with cold caches, equally often.
         first = turn % len(names)
         for name in names[first:] + names[:first]:
-            start = time.perf_counter()
-            predictors[name].logits(texts)
-            elapsed = time.perf_counter() - start
-            if turn >= len(warm_up):
-                times[name].append(1000 * elapsed)
+            for call in range(in_a_row):
+                start = time.perf_counter()
+                calls[name](value)
+                elapsed = time.perf_counter() - start
+                counts = call > 0 or in_a_row == 1
+                if counts and turn >= len(warm_up):
+                    times[name].append(1000 * elapsed)
     return {name: np.array(values) for name, values in times.items()}

@@ -43,6 +43,7 @@ FILES = (
     "config.json",
     "model.safetensors",
     "resolved_config.yaml",
+    "latency_table.json",
     "README.md",
     "vocabulary_report.json",
     *TOKENIZER,
