@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -59,8 +60,9 @@ def test_epochs_and_teacher_of_each_stage(chain):
     ]
     assert steps == [5, 0, 5, 10]
     recipes = [(folder / "stages" / name / "resolved_config.yaml").read_text() for name in FOLDERS]
-    assert "distill" not in recipes[0]
-    assert all(f"teacher:\n- {folder / 'stages' / '0-start'}" in recipe for recipe in recipes[1:])
+    assert "distill" not in recipes[0] and "distill" not in recipes[1]
+    for recipe in recipes[2:]:
+        assert f"teacher:\n- {folder / 'stages' / '0-start'}" in recipe
 
 
 def test_the_report_has_every_stage(chain):
@@ -148,6 +150,20 @@ def test_one_stage_is_no_chain(rows):
 def test_another_chain_in_the_folder_is_refused(chain, rows):
     done = train(rows, "chain", *SCRATCH, *STAGES, *validated(rows), "--width", "0.25")
     assert done.returncode == 2 and "its width is 0.5, now it is 0.25" in done.stderr
+
+
+def test_one_command_draws_chains_and_exports(chain, tmp_path):
+    folder, _ = chain
+    words = [sys.executable, "-m", "trainer_ext", "frontier", str(folder), str(folder / "onnx")]
+    picture = tmp_path / "all.png"
+    done = subprocess.run(
+        [*words, "--output_file", str(picture)], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    assert picture.read_bytes()[1:4] == b"PNG"
+    assert "qat" in done.stdout and "pytorch" in done.stdout
+    done = subprocess.run([*words[:-1], str(tmp_path)], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2 and "has neither compression_report.json nor" in done.stderr
 
 
 def test_the_table_counts_from_the_start():

@@ -18,6 +18,7 @@ COMMANDS = {
     "export": "Export a checkpoint to ONNX and INT8, and verify the exported files.",
     "predict": "Predict for texts or for a file of rows, with one model or several.",
     "serve": "Answer over HTTP, with one model or several.",
+    "frontier": "Draw compressed and exported models: metric over size and latency.",
     "report": "Look at labelled files before training: classes, gaps, repeats, lengths.",
     "augment": "Make new training rows by editing words or with a language model.",
     "balance": "Write a balanced file of training rows.",

@@ -20,6 +20,7 @@ from trainer_ext.cli.augment import AugmentOptions
 from trainer_ext.cli.balance import BalanceFlags
 from trainer_ext.cli.commands import COMMANDS
 from trainer_ext.cli.export import ExportFlags
+from trainer_ext.cli.frontier import FrontierOptions
 from trainer_ext.cli.llm import LlmFlags
 from trainer_ext.cli.options import CommandOptions, FolderOptions
 from trainer_ext.cli.predict import PredictOptions
@@ -34,6 +35,7 @@ OPTIONS: dict[str, Sequence[type]] = {
     "export": [ExportFlags],
     "predict": [PredictOptions],
     "serve": [ServeOptions],
+    "frontier": [FrontierOptions],
     "report": [ReportOptions],
     "augment": [AugmentOptions],
     "balance": [BalanceFlags],

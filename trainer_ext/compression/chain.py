@@ -21,7 +21,14 @@ from trainer_ext.compression.measure import measure
 from trainer_ext.errors import UserError
 from trainer_ext.export.options import ExportOptions
 from trainer_ext.export.run import export_model
-from trainer_ext.files import check_folder, file_sha256, read_json, scratch_folder, write_json
+from trainer_ext.files import (
+    atomic_folder,
+    check_folder,
+    file_sha256,
+    read_json,
+    scratch_folder,
+    write_json,
+)
 from trainer_ext.inference.folder import WEIGHTS
 from trainer_ext.modeling.own_code import is_checkpoint
 from trainer_ext.modeling.pretrained import encoder_path
@@ -37,6 +44,7 @@ from trainer_ext.runs.output_dir import (
     written,
 )
 from trainer_ext.runs.same_run import check_same_run
+from trainer_ext.training.teacher import FOLDER as TEACHER_CACHE
 
 START = "start"
 STAGES = "stages"
@@ -110,6 +118,8 @@ def run_chain(args: Arguments, train: Train) -> dict[str, float]:
         take_folder(args, folder)
         stages = stages_of(args)
         for number, stage in enumerate(stages):
+            if number:
+                share_answers(stages[number - 1], stage)
             run_stage(stage, number, len(stages), train)
         last = stages[-1]
         export(last, folder / EXPORT)
@@ -173,12 +183,17 @@ def start_arguments(args: Arguments, folder: Path) -> Arguments:
     """Return the flags of the start: trained as the recipe says, or a checkpoint as it is."""
     values = without_stages(args)
     if not args.objective.teacher:
-        for spec in fields(DistillationArguments):
-            values.pop(spec.name, None)
+        drop_distillation(values)
     flags: dict[str, Any] = {}
     if is_trained(args):
         flags["num_train_epochs"] = 0
     return in_folder(args, values, folder, flags)
+
+
+def drop_distillation(values: dict[str, Any]) -> None:
+    """Remove the flags of distillation: who does not learn needs no teacher."""
+    for spec in fields(DistillationArguments):
+        values.pop(spec.name, None)
 
 
 def is_trained(args: Arguments) -> bool:
@@ -212,7 +227,9 @@ def stage_arguments(
     flags["num_train_epochs"] = epochs
     flags["from_scratch"] = "none"
     flags["model_name_or_path"] = str(before[-1].folder)
-    if args.objective.distill != "none" and not args.objective.teacher:
+    if epochs == 0:
+        drop_distillation(values)
+    elif args.objective.distill != "none" and not args.objective.teacher:
         flags["teacher"] = [str(before[0].folder)]
     return in_folder(args, values, folder, flags)
 
@@ -236,6 +253,17 @@ def in_folder(
     if not args.training.overwrite_output_dir:
         found.training.resume_from_checkpoint = "true"
     return found
+
+
+def share_answers(before: Stage, stage: Stage) -> None:
+    """Give a stage what the teacher answered in the one before.
+
+    It knows by itself whether they are of this teacher, to these rows.
+    """
+    source, target = before.folder / TEACHER_CACHE, stage.folder / TEACHER_CACHE
+    if source.is_dir() and not target.exists():
+        with atomic_folder(target) as folder:
+            shutil.copytree(source, folder, dirs_exist_ok=True)
 
 
 def run_stage(stage: Stage, number: int, count: int, train: Train) -> None:

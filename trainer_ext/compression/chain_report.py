@@ -43,7 +43,7 @@ class StageRow:
         folder: of the model.
         bytes: of its weights on disk.
         metric: the task's default metric on the validation rows.
-        parameters: of the model.
+        parameters: of the model; None of a file that is not recorded to have a number of them.
         latency_ms_p50: of one text; None if it could not be measured.
         peak_memory_bytes: of its process; None if it could not be measured.
         runs_on: what answered.
@@ -53,7 +53,7 @@ class StageRow:
     folder: str
     bytes: int
     metric: float
-    parameters: int
+    parameters: int | None
     latency_ms_p50: float | None = None
     peak_memory_bytes: int | None = None
     runs_on: str = ""
@@ -103,13 +103,14 @@ def cells(stages: Sequence[StageRow]) -> list[tuple[Any, ...]]:
         if start.latency_ms_p50 and stage.latency_ms_p50:
             times = start.latency_ms_p50 / stage.latency_ms_p50
         memory = None if stage.peak_memory_bytes is None else round(stage.peak_memory_bytes / 1e6)
+        parameters = None if stage.parameters is None else f"{stage.parameters:,}"
         rows.append(
             (
                 stage.name,
                 f"{stage.metric:.4f}",
                 100 * (start.metric - stage.metric),
                 stage.bytes / 1e6,
-                f"{stage.parameters:,}",
+                parameters,
                 stage.latency_ms_p50,
                 times,
                 memory,
