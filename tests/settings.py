@@ -198,6 +198,7 @@ NOT_A_METHOD = {
     "compression=qat",
     # They need a teacher of each task: tests/training/test_teacher.py.
     *("teacher", "distill=hard", "distill=soft", "distill_alpha", "distill_temperature"),
+    *("unlabelled_file", "pseudo_label_threshold"),  # tests/training/test_unlabelled.py
     *(
         "task=single_label",
         "task=multi_label",

@@ -122,7 +122,7 @@ def taught_trainer(folder, task: str, distill: str) -> CustomTrainer:
     """A trainer whose rows have a teacher, which answers at random and has not read every fourth word."""
     flags = {"distill": distill, "distill_alpha": 0.7}
     trainer = trainer_for(folder / distill, task, Setting("distillation", flags))
-    rows = with_row_numbers(trainer.train_dataset)
+    rows = with_row_numbers(trainer.train_dataset, range(len(trainer.train_dataset)))
     words = None
     if task == "joint":
         words = [max(numbers) + 1 for numbers in rows[WORD_NUMBERS]]

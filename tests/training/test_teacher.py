@@ -210,7 +210,7 @@ def test_a_batch_has_each_words_values_at_its_first_piece(tmp_path):
     words = [["abab", "ba"], ["ab"]]
     tokenizer = train_tokenizer(["a b ab ba"], 40, 32)
     columns = {"text": ["", ""], "words": words, "labels": [0, 1], "token_labels": [[0, 1], [1]]}
-    tokens = with_row_numbers(tokenize(Dataset.from_dict(columns), tokenizer, 16, None))
+    tokens = with_row_numbers(tokenize(Dataset.from_dict(columns), tokenizer, 16, None), range(2))
     teacher = TeacherOutputs(tmp_path / "cache", "key", 2, (2,), [2, 1], 2)
     first = (np.array([1, 2]), np.array([[3, 4], [5, 6]]))
     second = (np.array([7, 8]), np.array([[9, 10]]))

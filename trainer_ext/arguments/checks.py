@@ -1,6 +1,7 @@
 """Contradictions between flags, found before any data is read; each is reported with both values."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -259,7 +260,9 @@ def check_files(args: Arguments) -> None:
             )
         if path:
             check_is_file(flag, path)
-    check_reading(data)
+    for path in args.objective.unlabelled_file or ():
+        check_is_file("unlabelled_file", path)
+    check_reading(data, args.objective.unlabelled_file or ())
     # str.split takes no empty separator.
     if not data.label_separator:
         raise UserError(
@@ -334,8 +337,8 @@ def check_streaming(args: Arguments) -> None:
             raise UserError(f"{name} {value} counts all training rows, {not_held}: give numbers")
 
 
-def check_reading(data: DataArguments) -> None:
-    """Refuse reading flags that the files, or the task, take no account of."""
+def check_reading(data: DataArguments, unlabelled: Sequence[str] = ()) -> None:
+    """Refuse reading flags that the files, `unlabelled` among them, or the task, take no account of."""
     task = data.task
     reads_words = TASKS[task].reads_words
     for spec in fields(FileOptions):
@@ -351,16 +354,16 @@ def check_reading(data: DataArguments) -> None:
             raise UserError(f"{spec.name} {value} is not for the files of the task {task}")
     check_encoding(data.encoding)
     if not reads_words:
-        data.check(formats_of(data))
+        data.check(formats_of(data, unlabelled))
     elif data.file_format in ("csv", "tsv", "txt"):
         raise UserError(
             f"file_format {data.file_format} is not for the task {task}: its text files are told by content"
         )
 
 
-def formats_of(data: DataArguments) -> list[str]:
+def formats_of(data: DataArguments, unlabelled: Sequence[str]) -> list[str]:
     """Return the formats of the files: the one that was given, or those that their endings say."""
     if data.file_format != "auto":
         return [data.file_format]
-    paths = [getattr(data, flag) for flag in FILE_FLAGS]
+    paths = [*(getattr(data, flag) for flag in FILE_FLAGS), *unlabelled]
     return sorted({ending_of(path) for path in paths if path})

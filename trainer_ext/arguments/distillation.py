@@ -7,7 +7,13 @@ from typing import Any
 from trainer_ext.arguments.fields import option
 from trainer_ext.errors import UserError
 
-NEEDS_DISTILL = ("teacher", "distill_alpha", "distill_temperature")
+NEEDS_DISTILL = (
+    "teacher",
+    "distill_alpha",
+    "distill_temperature",
+    "unlabelled_file",
+    "pseudo_label_threshold",
+)
 
 
 @dataclass
@@ -29,6 +35,18 @@ class DistillationArguments:
     )
     distill_temperature: float = option(
         2.0, "Divides both models' logits in soft distillation.", above=0
+    )
+    unlabelled_file: list[str] | None = option(
+        None,
+        "Texts without labels that are learned from the teacher's answers alone: files as --train_file, labels in them "
+        "are not read; txt is a text a line.",
+    )
+    pseudo_label_threshold: float = option(
+        0.0,
+        "With --distill hard: leave out texts of unlabelled_file whose answer the teacher gives a lower probability "
+        "(of several decisions the least certain counts); 0: take all.",
+        minimum=0,
+        maximum=1,
     )
 
     @property
@@ -66,6 +84,7 @@ def check_distillation(
         raise UserError(
             f"distill {distill} computes the teacher's answers once, for rows in memory, but streaming is true"
         )
+    check_unlabelled(distillation, given, has_classes)
     temperature = f"distill_temperature {distillation.distill_temperature}"
     if "distill_temperature" not in given:
         return
@@ -73,6 +92,29 @@ def check_distillation(
         raise UserError(f"{temperature} has no effect: distill hard learns labels; drop one")
     if not has_classes:
         raise UserError(f"{temperature} is for classes, but the task has none: drop it")
+
+
+def check_unlabelled(
+    distillation: DistillationArguments,
+    given: Mapping[str, Any],
+    has_classes: bool,
+) -> None:
+    """Refuse rows without labels that nothing is learned from, and a threshold that nothing is measured by."""
+    files = " ".join(distillation.unlabelled_file or ())
+    if files and not distillation.teacher_weight:
+        raise UserError(
+            f"unlabelled_file {files} has no effect: distill_alpha is 0, and the teacher's term is all that such rows "
+            "are trained with"
+        )
+    if "pseudo_label_threshold" not in given:
+        return
+    threshold = f"pseudo_label_threshold {distillation.pseudo_label_threshold:g}"
+    if not files:
+        raise UserError(f"{threshold} has no effect: there is no unlabelled_file")
+    if distillation.distill != "hard":
+        raise UserError(f"{threshold} chooses labels (--distill hard), but distill is soft")
+    if not has_classes:
+        raise UserError(f"{threshold} is for classes, but the task has none: drop it")
 
 
 def check_none_given(distillation: DistillationArguments, given: Mapping[str, Any]) -> None:

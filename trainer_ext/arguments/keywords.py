@@ -87,6 +87,8 @@ class FoldKeywords(TypedDict, total=False):
     distill: str | None
     distill_alpha: float | None
     distill_temperature: float | None
+    unlabelled_file: Items
+    pseudo_label_threshold: float | None
     focal_gamma: float | None
     focal_alpha: Items
     class_weights: Items

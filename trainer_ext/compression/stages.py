@@ -17,12 +17,12 @@ from trainer_ext.compression.magnitude import MagnitudePruning, matrices
 from trainer_ext.compression.vocabulary import Item, VocabularyReport, prune_vocabulary
 from trainer_ext.compression.width import Importance, importance_of, kept_counts, narrow
 from trainer_ext.data.io.open import open_text
-from trainer_ext.data.preprocessing.tokenize import TEACHER_ROW
 from trainer_ext.errors import UserError
 from trainer_ext.files import write_json
 from trainer_ext.modeling.layer_sizes import sizes_of
 from trainer_ext.training.job import BuiltModel, Changes
 from trainer_ext.training.trainer import CustomTrainer
+from trainer_ext.training.unlabelled import labelled_only
 
 MOST_ROWS = 2048  # that heads and neurons are ranked on
 
@@ -137,10 +137,8 @@ def ranked(trainer: CustomTrainer) -> Importance:
 
 def ranking_batches(trainer: CustomTrainer) -> Iterator[Any]:
     """Yield at most `MOST_ROWS` training rows in batches, the same in every run of a seed."""
-    rows = trainer.train_dataset.shuffle(seed=trainer.args.seed)
+    rows = labelled_only(trainer.train_dataset).shuffle(seed=trainer.args.seed)
     rows = rows.select(range(min(len(rows), MOST_ROWS)))
-    if TEACHER_ROW in rows.column_names:
-        rows = rows.remove_columns(TEACHER_ROW)
     for batch in trainer.get_eval_dataloader(rows.sort("length")):
         yield trainer._prepare_inputs(batch)
 

@@ -1,7 +1,8 @@
 """What a teacher answers to each training row: memory-mapped files, computed once and filled in order.
 
 The folder holds `progress.json`, written first and after each part, so that a run that was cut off goes on behind the
-last whole part; `rows.npy` (N, *head_shape); and `words.npy` (words of all rows, C) if words have labels too.
+last whole part; `rows.npy` (N, *head_shape); `words.npy` (words of all rows, C) if words have labels too; and
+`confidence.npy` (N,) if labels are kept and not probabilities.
 """
 
 from collections.abc import Sequence
@@ -17,6 +18,8 @@ from trainer_ext.files import read_json, write_json
 PROGRESS = "progress.json"
 TEACHER_ROW = "teacher_row"
 """The column with the number of a row here."""
+LABELLED = "is_labelled"
+"""The column that tells whether a row has a label, in training rows of which some have none."""
 
 Array = np.ndarray
 Shape = tuple[int, ...]
@@ -31,6 +34,7 @@ class TeacherOutputs:
         head_shape: of one row's values.
         words: for rows of words, how many each has; else None.
         word_classes: of one word's values.
+        has_confidence: whether each row also has how sure the teacher is of it.
 
     Raises:
         UserError: if the folder holds something else.
@@ -44,6 +48,7 @@ class TeacherOutputs:
         head_shape: Shape,
         words: Sequence[int] | None = None,
         word_classes: int = 0,
+        has_confidence: bool = False,
     ):
         self.folder = folder
         self.key = key
@@ -53,6 +58,8 @@ class TeacherOutputs:
         if words is not None:
             np.cumsum(words, out=self.starts[1:])
             self.shapes["words"] = (int(self.starts[-1]), word_classes)
+        if has_confidence:
+            self.shapes["confidence"] = (rows,)
         self.done = self._rows_done()
         if not self.done:
             self._start()
@@ -64,13 +71,24 @@ class TeacherOutputs:
         """Whether every row has its values."""
         return self.done == self.shapes["rows"][0]
 
-    def write(self, values: Sequence[tuple[Array, ...]]) -> None:
-        """Add the values of the next rows: of the row, and of its words if words have some; then they are kept."""
+    def write(
+        self,
+        values: Sequence[tuple[Array, ...]],
+        confidences: Sequence[float] = (),
+    ) -> None:
+        """Add the values of the next rows: of the row, and of its words if words have some; then they are kept.
+
+        Args:
+            values: of each row.
+            confidences: of each row, if they are kept.
+        """
         for row, heads in enumerate(values, self.done):
             self._files["rows"][row] = heads[0]
             if "words" in self._files:
                 first, end = self.starts[row], self.starts[row + 1]
                 self._files["words"][first:end] = heads[1]
+        if "confidence" in self._files:
+            self._files["confidence"][self.done : self.done + len(values)] = confidences
         for file in self._files.values():
             file.flush()
         self.done += len(values)
@@ -88,6 +106,10 @@ class TeacherOutputs:
     def of_words(self, row: int, words: Sequence[int]) -> Array:
         """Return the values (W, C) of words of a row, by their numbers in it."""
         return np.array(self._files["words"][self.starts[row] + np.asarray(words, dtype=np.int64)])
+
+    def confidences(self, first: int) -> Array:
+        """Return how sure the teacher is of each row from number `first` on."""
+        return np.array(self._files["confidence"][first:])
 
     def _rows_done(self) -> int:
         """Return how many rows have values under this key already."""

@@ -13,6 +13,9 @@ HEADS = {"labels": "logits", "token_labels": "token_logits"}
 TEACHER = "teacher_"
 """Before the name of a head: what its teacher answers, (B, ..., C), in a batch of training rows."""
 
+IS_LABELLED = "is_labelled"
+"""In a batch of training rows of which some have no labels: (B,) booleans."""
+
 ByHead = Tensor | Mapping[str, Tensor]
 """The tensor of the only head, or tensors by the name of their head."""
 

@@ -22,6 +22,7 @@ from trainer_ext.objectives.distillation import (
 from trainer_ext.objectives.focal import FocalTerm
 from trainer_ext.objectives.joint import SlotTerm
 from trainer_ext.objectives.mse import MSETerm
+from trainer_ext.objectives.partly_labelled import PartlyLabelledObjective
 from trainer_ext.objectives.rdrop import BernoulliRDropTerm, RDropTerm, SquaredRDropTerm
 from trainer_ext.objectives.rmse import RmseTerm
 from trainer_ext.objectives.sigmoid_focal import SigmoidFocalTerm
@@ -37,12 +38,14 @@ def build_objective(
     task: Task,
     labels: Sequence[Any],
     label_smoothing: float = 0.0,
+    has_unlabelled: bool = False,
 ) -> Objective:
     """Return the task's term, the teacher's with `distill`, and R-Drop with `rdrop_alpha`.
 
     Args:
         labels: the encoded labels of the training part, for weights that depend on how often a class occurs.
         label_smoothing: `--label_smoothing_factor`, part of cross entropy.
+        has_unlabelled: whether some training rows have no labels; these have the teacher's term alone, at weight 1.
 
     For intents and slots the same terms on both heads, those on the slots times `slot_loss_weight`.
 
@@ -57,7 +60,10 @@ def build_objective(
         return plain
     # Rows of an evaluation have no teacher.
     terms = weighted_terms(args, task, main, args.teacher_weight)
-    return Objective(terms, evaluation=plain)
+    if not has_unlabelled:
+        return Objective(terms, evaluation=plain)
+    taught = on_all_heads(args, task, [(1.0, teacher_term(args, task))])
+    return PartlyLabelledObjective(terms=terms, evaluation=plain, unlabelled=Objective(taught))
 
 
 def weighted_terms(
@@ -78,14 +84,27 @@ def weighted_terms(
     if teacher_weight < 1:
         terms.append((1 - teacher_weight, main))
     if teacher_weight:
-        distillation = family.distillation_term(args.distill, args.distill_temperature)
-        terms.append((teacher_weight, distillation))
+        terms.append((teacher_weight, teacher_term(args, task)))
     if args.rdrop_alpha:
         terms.append((args.rdrop_alpha, family.rdrop_term()))
-    # The same terms again, R-Drop included, on the tags of words.
-    if task.has_token_head and args.slot_loss_weight:
-        terms += [(args.slot_loss_weight * weight, SlotTerm(term)) for weight, term in terms]
-    return tuple(terms)
+    return on_all_heads(args, task, terms)
+
+
+def teacher_term(args: ObjectiveArguments, task: Task) -> Term:
+    """Return the teacher's term on the first head."""
+    return FAMILIES[task.loss_family].distillation_term(args.distill, args.distill_temperature)
+
+
+def on_all_heads(
+    args: ObjectiveArguments,
+    task: Task,
+    terms: list[tuple[float, Term]],
+) -> tuple[tuple[float, Term], ...]:
+    """Return terms of the first head, and the same again, R-Drop included, on the tags of words if there are some."""
+    if not task.has_token_head or not args.slot_loss_weight:
+        return tuple(terms)
+    of_slots = [(args.slot_loss_weight * weight, SlotTerm(term)) for weight, term in terms]
+    return (*terms, *of_slots)
 
 
 def categorical_term(

@@ -342,6 +342,12 @@ class MultiLabel(Task):
         """Return the predictions, which are 0 and 1 already."""
         return self.predictions(logits)
 
+    def confidence(self, logits: Array) -> float:
+        """Return the probability of the least certain decision: that a class is there, or that it is not."""
+        probabilities = self.probabilities(logits, self.calibration.temperature)
+        of_decisions = np.where(self.votes(logits), probabilities, 1 - probabilities)
+        return float(of_decisions.min())
+
     def class_pairs(self, scored: ScoredRows) -> None:
         """Return None: a row may have several classes."""
 

@@ -182,6 +182,12 @@ class OutputMethods(ABC):
         """Return the decisions of one head as 0 and 1, shaped as its logits."""
         return one_hot(self.predictions(logits), logits.shape[-1])
 
+    def confidence(self, logits: Array) -> float:
+        """Return the probability of the least certain decision of one head's logits (..., C); 1 without a decision."""
+        probabilities = self.probabilities(logits, self.calibration.temperature)
+        of_decisions = (probabilities * self.votes(logits)).sum(axis=-1)
+        return float(of_decisions.min(initial=1.0))
+
     def ensemble_loss(self, outputs: Any, labels: Any) -> float:
         """Return what the weights of an ensemble are fitted on: the negative log-likelihood in nats."""
         return self.nll(outputs, labels, self.calibration.temperature)

@@ -28,14 +28,13 @@ from trainer_ext.data.preprocessing.tokenize import (
 from trainer_ext.data.preprocessing.truncation import Truncation
 from trainer_ext.data.sampling.resample import make_resampler
 from trainer_ext.data.streaming import StreamedDataset, TokenStream
-from trainer_ext.data.teacher_outputs import TeacherOutputs
+from trainer_ext.data.teacher_outputs import LABELLED, TeacherOutputs
 from trainer_ext.errors import UserError, describe_error
 from trainer_ext.modeling import EncoderWithHead
 from trainer_ext.objectives.build import build_objective
 from trainer_ext.runs.resume import kept_flags
 from trainer_ext.tasks import Task
 from trainer_ext.training.progress import ShortProgress
-from trainer_ext.training.teacher import with_row_numbers
 from trainer_ext.training.trainer import CustomTrainer
 
 logger = logging.getLogger(__name__)
@@ -53,7 +52,7 @@ def tokenize_splits(
     tokenizer: PreTrainedTokenizerBase,
     datasets: Mapping[str, Dataset | StreamedDataset | None],
 ) -> dict[str, Tokens | None]:
-    """Return the `train` and `validation` rows as the model reads them, in training and in prediction."""
+    """Return the rows of `train`, `unlabelled` and `validation` as the model reads them, in training and prediction."""
     pipeline = model.config.pipeline
     settings = {
         "max_length": pipeline["max_length"],
@@ -63,8 +62,8 @@ def tokenize_splits(
     if task.token_classes:
         read_words_with_spaces(tokenizer)
     tokens: dict[str, Tokens | None] = {}
-    for split in ("train", "validation"):
-        rows = datasets[split]
+    for split in ("train", "unlabelled", "validation"):
+        rows = datasets.get(split)
         if isinstance(rows, StreamedDataset):
             encode = encoder(tokenizer, **settings)
             tokens[split] = TokenStream(rows, encode, data_seed(args.training))
@@ -89,15 +88,13 @@ def build_trainer(
 
     Args:
         labels: of the training rows.
-        tokens: the splits `train` and `validation`.
+        tokens: the splits `train` and `validation`; the training rows with those without labels, if there are some.
         teacher: what the teacher answers to the training rows, for `--distill`.
     """
     training = args.training
     rows = tokens["train"]
     assert rows is not None, "a run has training rows"
-    if teacher is not None:
-        assert isinstance(rows, Dataset), "streaming was refused"
-        rows = with_row_numbers(rows)
+    has_unlabelled = isinstance(rows, Dataset) and LABELLED in rows.column_names
     if task.token_classes:
         # By itself Trainer takes `labels` only.
         training.label_names = ["labels", "token_labels"]
@@ -109,6 +106,7 @@ def build_trainer(
     resampler = None
     if args.data.balance != "none":
         resampler = make_resampler(task.classes_to_balance(labels), args.data.balance)
+        resampler = resampler.with_rows(len(rows) - len(labels))
         logger.info(
             "balance %s: an epoch shows %d rows, drawn from %d",
             args.data.balance,
@@ -118,7 +116,9 @@ def build_trainer(
     trainer = CustomTrainer(
         model=model,
         args=training,
-        objective=build_objective(args.objective, task, labels, training.label_smoothing_factor),
+        objective=build_objective(
+            args.objective, task, labels, training.label_smoothing_factor, has_unlabelled
+        ),
         task=task,
         resampler=resampler,
         flags=kept_flags(args),

@@ -86,8 +86,8 @@ class Prepared:
         labels: of the training rows; of streamed ones those of the first.
         tokenizer: of the model.
         model: freshly built, or loaded.
-        tokens: the rows of `train` and `validation` as the model reads them.
-        teacher: what the teacher answers to the training rows; None without one.
+        tokens: the rows of `train`, those without labels included, and `validation` as the model reads them.
+        teacher: what the teacher answers to the rows of `train`; None without one.
     """
 
     task: Task
@@ -216,11 +216,13 @@ def prepare(
     validation_sha256 = dataset_sha256(validation) if validation else None
     check_rows(checkpoint, train_sha256, validation_sha256, training.load_best_model_at_end)
     # Before the seed is set: loading a model draws random numbers.
-    teacher = ask_teacher(args, task, train)
+    teaching = ask_teacher(args, task, train)
+    if teaching is not None and teaching.unlabelled is not None:
+        datasets["unlabelled"] = teaching.unlabelled
     # Before the model is built: a fresh head takes its weights from this generator.
     set_seed(training.seed)
     cleaning = Cleaning.from_flags(data.clean, data.stopwords_file)
-    texts = ModelTexts(train, cleaning)
+    texts = ModelTexts(train, cleaning, datasets.get("unlabelled"))
     tokenizer = build_tokenizer(args.model, data, texts, task.reads_characters)
     log_summary(datasets, tokenizer, data.max_length)
     pipeline = pipeline_of(data, task, tokenizer, cleaning, train_sha256, validation_sha256)
@@ -232,8 +234,12 @@ def prepare(
     prepare_layers(model, args.model)
     if training.gradient_checkpointing:
         check_recomputing(model)
-    tokens = tokenize_splits(args, task, model, tokenizer, datasets)
-    return Prepared(task, datasets, train["labels"], tokenizer, model, tokens, teacher)
+    tokens: dict[str, Any] = tokenize_splits(args, task, model, tokenizer, datasets)
+    outputs = None
+    if teaching is not None:
+        outputs = teaching.outputs
+        tokens["train"] = teaching.add_to(tokens["train"], tokens["unlabelled"])
+    return Prepared(task, datasets, train["labels"], tokenizer, model, tokens, outputs)
 
 
 def trainer_for(args: Arguments, prepared: Prepared) -> CustomTrainer:

@@ -12,7 +12,7 @@ import torch
 from datasets import Dataset
 from tqdm import tqdm
 
-from trainer_ext.data.teacher_outputs import TEACHER_ROW
+from trainer_ext.training.unlabelled import labelled_only
 
 if TYPE_CHECKING:
     from trainer_ext.training.trainer import CustomTrainer
@@ -47,10 +47,8 @@ def fit_ridge(features: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np
 def start_from_ridge(trainer: "CustomTrainer") -> None:
     """Set the head of the trainer's model from its training rows (at most `MOST_ROWS`), each read once."""
     model = trainer.model.eval()
-    rows = trainer.train_dataset.shuffle(seed=trainer.args.seed)
+    rows = labelled_only(trainer.train_dataset).shuffle(seed=trainer.args.seed)
     rows = rows.select(range(min(len(rows), MOST_ROWS)))
-    if TEACHER_ROW in rows.column_names:
-        rows = rows.remove_columns(TEACHER_ROW)
     rows = rows.sort("length")  # rows of similar length side by side need little padding
     features, targets = head_inputs(trainer, rows)
     # The model scales what the head gives; undo that, so that the head is fitted to its own outputs.

@@ -15,10 +15,10 @@ from trainer_ext.compatibility import save_tokenizer
 from trainer_ext.data.preprocessing.tokenize import WORD_NUMBERS
 from trainer_ext.data.sampling.resample import Resampler
 from trainer_ext.data.sampling.sampler import BalancedSampler, LengthGroupedSampler
-from trainer_ext.data.teacher_outputs import TEACHER_ROW
+from trainer_ext.data.teacher_outputs import LABELLED, TEACHER_ROW
 from trainer_ext.errors import RunError
 from trainer_ext.files import share_weights
-from trainer_ext.objectives.base import HEADS, TEACHER, Objective
+from trainer_ext.objectives.base import HEADS, IS_LABELLED, TEACHER, Objective
 from trainer_ext.tasks import Task
 from trainer_ext.training.adversarial import (
     adversarial_backward,
@@ -215,9 +215,9 @@ class CustomTrainer(ResumableTrainer):
         return logits, labels, outputs
 
     def _targets(self, batch: Batch) -> list[str]:
-        """Return the names of what logits are compared with: the labels, in training also what a teacher answers."""
-        taught = [name for name in batch if name.startswith(TEACHER)]
-        return [*self.label_names, *taught]
+        """Return the names of what is no input: the labels, in training also what a teacher answers and to whom."""
+        of_teacher = [name for name in batch if name.startswith(TEACHER) or name == IS_LABELLED]
+        return [*self.label_names, *of_teacher]
 
     def _objective_for(self, batch: Batch) -> Objective:
         """Return the objective, or for rows without a teacher that of evaluations."""
@@ -231,7 +231,7 @@ class CustomTrainer(ResumableTrainer):
         super()._set_signature_columns_if_needed()
         columns: Any = self._signature_columns
         if TEACHER_ROW not in columns:
-            columns += [TEACHER_ROW, WORD_NUMBERS]
+            columns += [TEACHER_ROW, LABELLED, WORD_NUMBERS]
 
     def _forward_for_statistics(self, batch: Batch) -> tuple[ByHead, ByHead]:
         """Return logits and labels of a batch as training will see them."""

@@ -21,14 +21,14 @@ from transformers.data.data_collator import pad_without_fast_tokenizer_warning
 from trainer_ext.data.preprocessing.cleaning import Cleaning
 from trainer_ext.data.preprocessing.token_cache import cached
 from trainer_ext.data.preprocessing.truncation import Cutter, Tokens, Truncation
-from trainer_ext.data.teacher_outputs import TEACHER_ROW, TeacherOutputs
+from trainer_ext.data.teacher_outputs import LABELLED, TEACHER_ROW, TeacherOutputs
 
 logger = logging.getLogger(__name__)
 
 TEXTS = ("text", "words", "id")
 WORD_NUMBERS = "word_numbers"
 """The column with the number of the word that begins at each token, and `IGNORE` elsewhere."""
-NOT_FOR_THE_MODEL = ("length", WORD_NUMBERS, TEACHER_ROW, *TEXTS)
+NOT_FOR_THE_MODEL = ("length", WORD_NUMBERS, TEACHER_ROW, LABELLED, *TEXTS)
 IGNORE = -100  # the label that PyTorch's cross entropy leaves out
 
 Columns = dict[str, list]
@@ -205,26 +205,25 @@ class ModelTexts:
     Args:
         dataset: a `Dataset` or a streamed data set, with `text` or `words`.
         cleaning: what the model's texts go through.
+        more: another data set, whose texts come after the others; None for none.
     """
 
-    def __init__(self, dataset: Any, cleaning: Cleaning):
-        self.dataset = dataset
+    def __init__(self, dataset: Any, cleaning: Cleaning, more: Any = None):
+        self.datasets = [dataset] if more is None else [dataset, more]
         self.cleaning = cleaning
 
     def items(self) -> Iterator[str | Sequence[str]]:
         """Yield each text, or its words, as the tokenizer is given them."""
-        if "words" in self.dataset.column_names:
-            yield from map(self.cleaning.by_word, self.dataset["words"])
-        else:
-            yield from map(self.cleaning, self.dataset["text"])
+        for dataset in self.datasets:
+            # A streamed data set has no columns' names: its texts are words joined by spaces already.
+            if "words" in getattr(dataset, "column_names", ()):
+                yield from map(self.cleaning.by_word, dataset["words"])
+            else:
+                yield from map(self.cleaning, dataset["text"])
 
     def __iter__(self) -> Iterator[str]:
-        # A streamed data set has no columns' names: its texts are words joined by spaces already.
-        if "words" in getattr(self.dataset, "column_names", ()):
-            for words in self.dataset["words"]:
-                yield " ".join(self.cleaning.by_word(words))
-        else:
-            yield from map(self.cleaning, self.dataset["text"])
+        for item in self.items():
+            yield item if isinstance(item, str) else " ".join(item)
 
 
 def label_first_pieces(word_ids: list[int | None], labels: list[int]) -> list[int]:
@@ -261,7 +260,8 @@ class Collator:
     """Pads a batch to its longest row (dynamic padding) and stacks the labels; labels of tokens are padded too.
 
     Rows with a `TEACHER_ROW` also get the teacher's values, `teacher_labels` (B, ..., C), and for tags of words
-    `teacher_token_labels` (B, length, C): at the first piece of each word, NaN elsewhere.
+    `teacher_token_labels` (B, length, C): at the first piece of each word, NaN elsewhere. If some rows have no labels,
+    `is_labelled` (B,) tells which have.
 
     Args:
         tokenizer: knows how to pad.
@@ -284,6 +284,8 @@ class Collator:
             labels["token_labels"] = padded
         if self.teacher is not None and TEACHER_ROW in rows[0]:
             labels |= teacher_values(self.teacher, rows, batch["input_ids"].shape[1])
+        if LABELLED in rows[0]:
+            labels[LABELLED] = torch.tensor([row[LABELLED] for row in rows])
         return {**batch, **labels}
 
 

@@ -83,6 +83,15 @@ class Resampler:
     def __len__(self) -> int:
         return round(self.repeats.sum())
 
+    def with_rows(self, count: int) -> "Resampler":
+        """Return one that also shows `count` more rows, after the others, once in each epoch."""
+        if not count:
+            return self
+        groups = self.groups
+        if groups is not None:
+            groups = np.append(groups, np.full(count, groups.max() + 1))
+        return Resampler(np.append(self.repeats, np.ones(count)), groups)
+
     def draw(self, seed: int, epoch: int) -> np.ndarray:
         """Return row numbers of an epoch (len(self),), ascending: a function of seed and epoch."""
         generator = np.random.default_rng([seed, epoch])
