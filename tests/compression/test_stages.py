@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from sklearn.metrics import f1_score
+
+from trainer_ext.inference import load_predictor
 
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = {
@@ -66,6 +69,27 @@ def test_l1_leaves_zeros_under_accumulation_and_an_average(start):
     zeros = (weights_of(start / "l1", "query.weight") == 0).float().mean().item()
     assert zeros == pytest.approx(0.3, abs=0.001)
     assert (weights_of(start / "l1", "key.weight") != 0).all()
+
+
+def test_l1_reports_what_it_did(start):
+    """The metric before is the start's own, the one after that of metrics.json; the file is as large."""
+    more = ["--compression", "l1", "--l1_sparsity", "0.5", "--l1_matrices", "attention"]
+    more += ["--validation_file", str(start / "rows.txt")]
+    done = train(start, "l1_report", "--model_name_or_path", str(start / "start"), *more)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((start / "l1_report" / "l1_report.json").read_text(encoding="utf-8"))
+    rows = [line.split("\t") for line in (start / "rows.txt").read_text("utf-8").splitlines()]
+    answers = load_predictor(start / "start").predict([text for text, _ in rows])
+    expected = [{"0": "a", "1": "b"}[label] for _, label in rows]
+    f1 = f1_score(expected, [answer["label"] for answer in answers], average="macro")
+    assert report["before"]["metric"] == pytest.approx(f1)
+    metrics = json.loads((start / "l1_report" / "metrics.json").read_text(encoding="utf-8"))
+    assert report["after"]["metric"] == metrics["eval_f1_macro"]
+    size = (start / "start" / "model.safetensors").stat().st_size
+    assert report["before"]["bytes"] == report["after"]["bytes"] == size
+    assert report["after"]["compressed_bytes"] < report["before"]["compressed_bytes"]
+    assert report["matrices"]["value"]["sparsity"] == 0.5
+    assert "Gain in speed: none" in done.stdout
 
 
 def test_a_rising_sparsity_arrives(start):

@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from trainer_ext.arguments.model import ModelArguments
 from trainer_ext.compression.fake_quantisation import StepsAnewAfterSaving, fake_quantise
+from trainer_ext.compression.l1_report import Unpruned
 from trainer_ext.compression.layers import keep_layers
 from trainer_ext.compression.magnitude import MagnitudePruning, matrices
 from trainer_ext.compression.vocabulary import Item, VocabularyReport, prune_vocabulary
@@ -20,7 +21,7 @@ from trainer_ext.data.io.open import open_text
 from trainer_ext.errors import UserError
 from trainer_ext.files import write_json
 from trainer_ext.modeling.layer_sizes import sizes_of
-from trainer_ext.training.job import BuiltModel, Changes
+from trainer_ext.training.job import BuiltModel, Changes, Finished
 from trainer_ext.training.trainer import CustomTrainer
 from trainer_ext.training.unlabelled import labelled_only
 
@@ -41,6 +42,7 @@ class Compression(Changes):
     def __init__(self, flags: ModelArguments):
         self.flags = flags
         self.vocabulary: VocabularyReport | None = None
+        self.unpruned: Unpruned | None = None
 
     def on_model(self, built: BuiltModel) -> BuiltModel:
         """Cut the vocabulary: rows are tokenised with what is left of it."""
@@ -69,8 +71,17 @@ class Compression(Changes):
         # What is trained on without the stage forgets what it learnt by it.
         trainer.model.config.quantisation_aware = False
         for stage in self.flags.compression or []:
+            if stage == "l1":
+                self.unpruned = Unpruned(trainer)
             if stage in STAGES:
                 STAGES[stage](trainer, self.flags)
+
+    def on_finished(self, finished: Finished) -> None:
+        """Report what pruning by magnitude did."""
+        if self.unpruned:
+            report = self.unpruned.compare(finished)
+            report.write(finished.folder)
+            print(f"\n{report.text()}")
 
 
 def lines_of(files: Iterable[str], built: BuiltModel) -> Iterator[Item]:

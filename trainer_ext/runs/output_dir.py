@@ -44,6 +44,7 @@ FILES = (
     "model.safetensors",
     "resolved_config.yaml",
     "latency_table.json",
+    "l1_report.json",
     "README.md",
     "vocabulary_report.json",
     *TOKENIZER,

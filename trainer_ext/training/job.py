@@ -104,7 +104,7 @@ def nothing(_: Any) -> None:
 
 
 class Changes:
-    """What is done to a model between its making and its training: nothing.
+    """What is done to a model between its making and its training, and said of it in the end: nothing.
 
     Who changes it hands over an object of a class of its own.
     """
@@ -115,6 +115,9 @@ class Changes:
 
     def on_trainer(self, trainer: CustomTrainer) -> None:
         """Look at the trainer, or change its model, before it trains."""
+
+    def on_finished(self, finished: Finished) -> None:
+        """Look at the model as it was saved and scored, in the main process."""
 
 
 UNCHANGED = Changes()
@@ -168,6 +171,7 @@ def train_model(
             finished = score_saved(args, trainer, prepared.datasets)
             metrics = collect_metrics(args, trainer, finished, speed)
             write_reports(args, trainer, prepared.datasets, finished, metrics)
+            changes.on_finished(finished)
             before_done(finished)
             # Last: a run without it is resumed, one with it is finished.
             write_json(folder / "metrics.json", metrics)
