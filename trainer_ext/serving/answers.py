@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import time
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from trainer_ext.inference.texts import prepare_item
 from trainer_ext.serving.errors import RequestError, invalid
 from trainer_ext.serving.limits import Limits
 from trainer_ext.serving.model import ServedModel
-from trainer_ext.serving.schemas import ClassifyBody, InputsBody, TextBody, TextsBody
+from trainer_ext.serving.schemas import ClassifyBody, HubBody, InputsBody, TextBody, TextsBody
 from trainer_ext.tasks import Task
 from trainer_ext.tasks.activations import sigmoid, softmax
 
@@ -109,52 +108,41 @@ def ask_inputs(body: InputsBody, model: ServedModel) -> Question:
     """Return the question of `{"inputs": ...}`: labels with scores, the best first.
 
     Raises:
-        RequestError: for a pair of texts, or a model without class probabilities.
+        RequestError: for a model without class probabilities.
     """
     check_has_classes(model)
-    texts, places, is_batch = read_inputs(body)
-    parameters = body.parameters
-    function = (parameters and parameters.function_to_apply) or ("none" if body.raw_scores else "")
-    form = scores_form(model.task, function, parameters.top_k if parameters else None)
-    finish: Callable[[list[Any]], Any] = list
-    # The Hub's clients expect a list of lists for one text, too.
-    if not is_batch and parameters is None:
-        finish = take_only
-    return Question(texts, places, form, finish, body.truncate)
-
-
-def read_inputs(body: InputsBody) -> tuple[list[str], list[str], bool]:
-    """Return the texts, their places in the body, and whether they are a batch."""
+    form = scores_form(model.task, "none" if body.raw_scores else None, None)
     inputs = body.inputs
     if isinstance(inputs, str):
-        return [inputs], ["inputs"], False
-    if not inputs:
-        raise invalid("inputs", "cannot be empty")
-    places = places_of("inputs", len(inputs))
+        return Question([inputs], ["inputs"], form, take_only, body.truncate)
     texts = []
-    is_batch = body.parameters is not None
-    for place, item in zip(places, inputs, strict=True):
-        if isinstance(item, str):
-            texts.append(item)
-            continue
-        is_batch = True
-        if len(item) != 1:
-            raise invalid(place, f"expected a list of one text, got {len(item)}")
-        texts.append(item[0])
-    if not is_batch and len(texts) > 1:
-        raise invalid(
-            "inputs",
-            'a list of texts is a pair, which the model does not take; a batch is [["..."], ["..."]]',
-        )
-    return texts, places, is_batch
+    is_batch = False
+    for item in inputs:
+        is_batch |= not isinstance(item, str)
+        texts += [item] if isinstance(item, str) else item
+    places = places_of("inputs", len(texts))
+    return Question(texts, places, form, list if is_batch else take_only, body.truncate)
 
 
-def scores_form(task: Task, function: str, top: int | None) -> Form:
+def ask_hub(body: HubBody, model: ServedModel) -> Question:
+    """Return the question of `{"inputs", "parameters"}`; the answer is a list of lists for one text, too.
+
+    Raises:
+        RequestError: for a model without class probabilities.
+    """
+    check_has_classes(model)
+    texts = [body.inputs] if isinstance(body.inputs, str) else body.inputs
+    parameters = body.parameters
+    form = scores_form(model.task, parameters.function_to_apply, parameters.top_k)
+    return Question(texts, places_of("inputs", len(texts)), form, list)
+
+
+def scores_form(task: Task, function: str | None, top: int | None) -> Form:
     """Return what makes `[{"label", "score"}, ...]`, the best first.
 
     Args:
         task: whose answers have probabilities by class.
-        function: `none` (logits), `sigmoid` or `softmax`; empty: the task's own.
+        function: `none` (logits), `sigmoid` or `softmax`; None: the task's own.
         top: how many classes; None: all.
     """
 
@@ -167,9 +155,9 @@ def scores_form(task: Task, function: str, top: int | None) -> Form:
     return form
 
 
-def class_scores(task: Task, item: Any, output: Any, function: str) -> np.ndarray:
+def class_scores(task: Task, item: Any, output: Any, function: str | None) -> np.ndarray:
     """Return a score for each class, (C,): the probabilities of the task's answer, or a function of the logits."""
-    if not function:
+    if function is None:
         return np.array(list(task.answer(item, output)["probabilities"].values()))
     logits = np.asarray(output, dtype=np.float64)
     return np.asarray(FUNCTIONS[function](logits))
@@ -182,15 +170,13 @@ def ask_classify(body: ClassifyBody, model: ServedModel) -> Question:
     """Return the question of `{"model", "input"}`.
 
     Raises:
-        RequestError: for no text, or a model without class probabilities.
+        RequestError: for a model without class probabilities.
     """
     check_has_classes(model)
     if isinstance(body.input, str):
         texts, places = [body.input], ["input"]
     else:
         texts, places = body.input, places_of("input", len(body.input))
-    if not texts:
-        raise invalid("input", "cannot be empty")
     task = model.task
 
     def form(item: Any, output: Any) -> dict[str, Any]:
@@ -209,11 +195,13 @@ def ask_classify(body: ClassifyBody, model: ServedModel) -> Question:
     return Question(texts, places, form, list)
 
 
-def classify_response(model: str, answers: list[dict[str, Any]], tokens: int) -> dict[str, Any]:
+def classify_response(
+    request_id: str, model: str, answers: list[dict[str, Any]], tokens: int
+) -> dict[str, Any]:
     """Return vLLM's object around the answers."""
     data = [{"index": index, **answer} for index, answer in enumerate(answers)]
     return {
-        "id": f"classify-{uuid4().hex}",
+        "id": f"classify-{request_id}",
         "object": "list",
         "created": int(time()),
         "model": model,

@@ -18,6 +18,7 @@ from trainer_ext.serving.errors import RequestError
 from trainer_ext.serving.model import ServedModel
 from trainer_ext.serving.openapi import describe, doc_of
 from trainer_ext.serving.schemas import (
+    HubBody,
     InputsBody,
     TextBody,
     TextsBody,
@@ -33,6 +34,7 @@ PREDICT_ASKS: Mapping[type, Ask] = {
     TextBody: answers.ask_text,
     TextsBody: answers.ask_texts,
     InputsBody: answers.ask_inputs,
+    HubBody: answers.ask_hub,
 }
 
 logger = logging.getLogger(__name__)
@@ -75,7 +77,9 @@ def add_answers(app: FastAPI, service: Service) -> None:
     async def classify(request: Request) -> Response:
         found = await service.answer(request, parse_classify, answers.ask_classify)
         visit = request.scope[VISIT]
-        return JSONResponse(answers.classify_response(visit.model, found, visit.job.tokens))
+        return JSONResponse(
+            answers.classify_response(visit.request_id, visit.model, found, visit.job.tokens)
+        )
 
 
 def ask_predict(body: Any, model: ServedModel) -> Question:

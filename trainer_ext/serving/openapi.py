@@ -7,7 +7,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from trainer_ext.serving.schemas import PREDICT_BODIES, ClassifyBody
+from trainer_ext.serving.schemas import ALL_BODIES, ClassifyBody
 
 REFERENCE = "#/components/schemas/{model}"
 ERROR = {"error": "text: Input should be a valid string", "error_type": "validation"}
@@ -42,7 +42,7 @@ REFUSALS = {
 }
 # By the name of the route: names of its bodies, examples of its answers.
 BODIES: dict[str, list[str]] = {
-    "predict": [body.__name__ for body in PREDICT_BODIES.values()],
+    "predict": [body.__name__ for body in ALL_BODIES],
     "classify": [ClassifyBody.__name__],
 }
 EXAMPLES: dict[str, dict[str, Any]] = {
@@ -76,7 +76,7 @@ def doc_of(route: str) -> dict[str, Any]:
     for status, meaning in REFUSALS.items():
         responses[status] = {"description": meaning, "content": json_content({"error": error})}
     references = [{"$ref": REFERENCE.format(model=name)} for name in BODIES[route]]
-    body = {"required": True, "content": {"application/json": {"schema": {"oneOf": references}}}}
+    body = {"required": True, "content": {"application/json": {"schema": {"anyOf": references}}}}
     return {
         "responses": responses,
         "response_model": None,
@@ -92,7 +92,7 @@ def json_content(examples: dict[str, Any]) -> dict[str, Any]:
 
 def describe(app: FastAPI) -> None:
     """Let the application's description have the schemas of the bodies that its routes read."""
-    bodies: list[type[BaseModel]] = [*PREDICT_BODIES.values(), ClassifyBody]
+    bodies: list[type[BaseModel]] = [*ALL_BODIES, ClassifyBody]
     _, definitions = models_json_schema(
         [(body, "validation") for body in bodies], ref_template=REFERENCE
     )
