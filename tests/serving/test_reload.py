@@ -9,6 +9,7 @@ from tests.conftest import run_script
 from tests.inference.conftest import expected_logits, save_model, save_onnx
 from tests.serving.conftest import running
 from tests.serving.test_promises import counter
+from trainer_ext.tracking.artifacts.store import Store
 
 GOOD = {"text": "good food"}
 
@@ -60,6 +61,26 @@ def test_reload_under_load(tmp_path):
         server.wait_for("films is not replaced")
         assert server.post(GOOD).content["pred_class"] == "neg"
         assert counter(server, 'trainer_ext_reloads_total{model="films",result="failed"}') == 1
+
+
+def test_a_moved_alias_is_followed(tmp_path):
+    """`artifact:NAME:ALIAS` is looked up anew by each reload."""
+    store = Store(tmp_path / "store")
+    put(store, save_model(tmp_path / "films"))
+    env = {"TRAINER_EXT_ARTIFACTS": str(tmp_path / "store")}
+    with running("--model", "artifact:films:best", env=env) as server:
+        assert server.post(GOOD).content["pred_class"] == "pos"
+        save_onnx(tmp_path / "films" / "model.onnx", sign=-1)
+        put(store, tmp_path / "films")
+        server.signal(signal.SIGHUP)
+        server.wait_for("films: version")
+        assert server.post(GOOD).content["pred_class"] == "neg"
+
+
+def put(store: Store, folder) -> None:
+    """Make a folder the newest version, and the best."""
+    files = {path.name: path for path in folder.iterdir()}
+    store.put("films", files, {}, aliases=["best"])
 
 
 def test_workers(tmp_path):
