@@ -198,6 +198,8 @@ NOT_A_METHOD = {
     "compression=qat",
     # They need a teacher of each task: tests/training/test_teacher.py.
     *("teacher", "distill=hard", "distill=soft", "distill_alpha", "distill_temperature"),
+    # tests/training/test_layer_teacher.py
+    *("distill_hidden_weight", "distill_attention_weight", "distill_layer_map"),
     *("unlabelled_file", "pseudo_label_threshold"),  # tests/training/test_unlabelled.py
     *(
         "task=single_label",

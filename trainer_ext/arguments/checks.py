@@ -7,7 +7,7 @@ from typing import Any
 
 from trainer_ext.arguments.compression import check_chain, check_compression
 from trainer_ext.arguments.data import DataArguments
-from trainer_ext.arguments.distillation import check_distillation
+from trainer_ext.arguments.distillation import check_distillation, check_layer_terms
 from trainer_ext.arguments.fields import check_ranges, numbers_in
 from trainer_ext.arguments.files import FileOptions, check_encoding, ending_of
 from trainer_ext.arguments.fold_checks import check_folds
@@ -56,6 +56,7 @@ def check_early(args: Arguments) -> None:
     check_distillation(
         args.objective, args.given, has_classes, args.data.streaming, args.model.is_chain
     )
+    check_layer_terms(args.objective, args.model.from_scratch, args.model.compression or ())
     check_compression(
         args.model, args.given, args.data.streaming, args.training.load_best_model_at_end
     )

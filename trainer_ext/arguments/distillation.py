@@ -1,10 +1,11 @@
 """The flags of distillation: learning from a teacher's answers beside the true labels."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from trainer_ext.arguments.fields import option
+from trainer_ext.arguments.students import LAYERS
 from trainer_ext.errors import UserError
 
 NEEDS_DISTILL = (
@@ -13,6 +14,9 @@ NEEDS_DISTILL = (
     "distill_temperature",
     "unlabelled_file",
     "pseudo_label_threshold",
+    "distill_hidden_weight",
+    "distill_attention_weight",
+    "distill_layer_map",
 )
 
 
@@ -48,6 +52,34 @@ class DistillationArguments:
         minimum=0,
         maximum=1,
     )
+
+    distill_hidden_weight: float = option(
+        0.0,
+        "Weight of the distance between the hidden states of student and teacher, transformers with the same "
+        "tokenizer; 0: off.",
+        minimum=0,
+    )
+    distill_attention_weight: float = option(
+        0.0, "Weight of the distance between their attention; 0: off.", minimum=0
+    )
+    distill_layer_map: list[int] | None = option(
+        None,
+        "The teacher's layer that each layer of the student learns from, counted from 0 (default: evenly, the last "
+        "from the last).",
+        minimum=0,
+    )
+
+    @property
+    def compares_layers(self) -> bool:
+        """Whether layers of the teacher are learned from."""
+        return bool(self.distill_hidden_weight or self.distill_attention_weight)
+
+    @property
+    def layer_flag(self) -> str:
+        """The flag, with its value, for which layers of the teacher are needed."""
+        if self.distill_hidden_weight:
+            return f"distill_hidden_weight {self.distill_hidden_weight:g}"
+        return f"distill_attention_weight {self.distill_attention_weight:g}"
 
     @property
     def teacher_weight(self) -> float:
@@ -115,6 +147,46 @@ def check_unlabelled(
         raise UserError(f"{threshold} chooses labels (--distill hard), but distill is soft")
     if not has_classes:
         raise UserError(f"{threshold} is for classes, but the task has none: drop it")
+
+
+def check_layer_terms(
+    distillation: DistillationArguments,
+    from_scratch: str,
+    stages: Sequence[str],
+) -> None:
+    """Refuse terms between layers for students that have none, several teachers, or tokens that cannot be compared.
+
+    Args:
+        distillation: the flags.
+        from_scratch: the student's kind, or none.
+        stages: of compression.
+
+    Raises:
+        UserError: naming both flags and both values.
+    """
+    if not distillation.compares_layers:
+        if distillation.distill_layer_map:
+            shown = " ".join(map(str, distillation.distill_layer_map))
+            raise UserError(
+                f"distill_layer_map {shown} has no effect: distill_hidden_weight and distill_attention_weight are 0"
+            )
+        return
+    flag = distillation.layer_flag
+    if not distillation.teacher_weight:
+        raise UserError(
+            f"{flag} goes with the teacher's own term, but distill_alpha is 0: give a small one"
+        )
+    teachers = distillation.teacher or []
+    if len(teachers) > 1:
+        raise UserError(
+            f"{flag} compares layers with those of one teacher, but teacher names {len(teachers)}"
+        )
+    if from_scratch in LAYERS:
+        raise UserError(f"{flag} is for transformers, but from_scratch {from_scratch} is none")
+    if "vocab" in stages:
+        raise UserError(
+            f"{flag} needs the teacher's tokenizer, of which compression vocab keeps a part; drop one"
+        )
 
 
 def check_none_given(distillation: DistillationArguments, given: Mapping[str, Any]) -> None:

@@ -89,6 +89,9 @@ class FoldKeywords(TypedDict, total=False):
     distill_temperature: float | None
     unlabelled_file: Items
     pseudo_label_threshold: float | None
+    distill_hidden_weight: float | None
+    distill_attention_weight: float | None
+    distill_layer_map: Items
     focal_gamma: float | None
     focal_alpha: Items
     class_weights: Items

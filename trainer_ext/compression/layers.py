@@ -4,15 +4,7 @@ from torch import nn
 
 from trainer_ext.errors import UserError
 from trainer_ext.modeling import EncoderWithHead
-from trainer_ext.modeling.layer_sizes import layers_of, set_layers
-
-
-def evenly(depth: int, count: int) -> list[int]:
-    """Return the numbers of `count` layers of `depth`, the last one among them: of 12 and 4 these are 2, 5, 8, 11.
-
-    DistilBERT (Sanh et al., arXiv:1910.01108, section 3) and TinyBERT's uniform layer map choose so.
-    """
-    return [(number + 1) * depth // count - 1 for number in range(count)]
+from trainer_ext.modeling.layer_sizes import evenly, layers_of, set_layers
 
 
 def keep_layers(model: EncoderWithHead, count: int) -> None:

@@ -82,6 +82,14 @@ def set_layers(encoder: Any, layers: nn.ModuleList) -> None:
         encoder.encoder.layer = layers
 
 
+def evenly(depth: int, count: int) -> list[int]:
+    """Return the numbers of `count` layers of `depth`, the last one among them: of 12 and 4 these are 2, 5, 8, 11.
+
+    DistilBERT (Sanh et al., arXiv:1910.01108, section 3) and TinyBERT's uniform layer map choose so.
+    """
+    return [(number + 1) * depth // count - 1 for number in range(count)]
+
+
 def blocks_of(encoder: Any) -> list[Block]:
     """Return the matrices of each layer, or raise `UserError` for an encoder that is not known here."""
     layers = layers_of(encoder)

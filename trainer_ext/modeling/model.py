@@ -85,6 +85,7 @@ class EncoderWithHead(PreTrainedModel):
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         return_dict: bool | None = None,
+        output_hidden_states: bool = False,
     ) -> TwoHeadOutput:
         """Compute the logits of a batch.
 
@@ -95,11 +96,14 @@ class EncoderWithHead(PreTrainedModel):
             input_ids, attention_mask, token_type_ids: (B, L); without a mask every token counts, and token types are
                 left out if the encoder does not take them.
             return_dict: accepted because transformers passes it; the output is always a TwoHeadOutput.
+            output_hidden_states: whether to return the encoder's embeddings and the states after each layer, too.
 
         Returns:
             Logits (B, *head_shape), and of a token head (B, L, token_classes).
         """
-        states = self._token_states(input_ids, attention_mask, token_type_ids)
+        states, layers = self._token_states(
+            input_ids, attention_mask, token_type_ids, output_hidden_states
+        )
         vector = self.pooling(states, attention_mask)
         samples = self.config.multi_sample_dropout if self.training else 1
         if samples > 1:
@@ -112,24 +116,29 @@ class EncoderWithHead(PreTrainedModel):
             token_logits = self.token_head(self.dropout(states))
         logits = logits.view(-1, *self.config.head_shape)
         # transformers annotates FloatTensor, which no operation is declared to return.
-        return TwoHeadOutput(logits=logits, token_logits=token_logits)  # type: ignore[arg-type]
+        return TwoHeadOutput(
+            logits=logits,  # type: ignore[arg-type]
+            token_logits=token_logits,
+            hidden_states=layers if output_hidden_states else None,  # type: ignore[arg-type]
+        )
 
     def _token_states(
         self,
         input_ids: Tensor,
         attention_mask: Tensor | None,
         token_type_ids: Tensor | None,
-    ) -> Tensor:
-        """Return the states (B, L, width) that pooling and token head read."""
+        output_hidden_states: bool,
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return the states (B, L, width) that pooling and token head read, and those that they are made of."""
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
         # Tokenizers may make token types that the encoder (DistilBERT) does not take.
         encoder_arguments = inspect.signature(self.encoder.forward).parameters
         if token_type_ids is not None and "token_type_ids" in encoder_arguments:
             inputs["token_type_ids"] = token_type_ids
-        all_layers = self.pooling.uses_layers
+        all_layers = self.pooling.uses_layers or output_hidden_states
         outputs = self.encoder(**inputs, output_hidden_states=all_layers, return_dict=True)
         layers = outputs.hidden_states if all_layers else (outputs.last_hidden_state,)
-        return self.pooling.states(layers)
+        return self.pooling.states(layers), layers
 
     def _to_label_scale(self, logits: Tensor) -> Tensor:
         """Scale a regression head's outputs to the labels' mean and standard deviation."""

@@ -21,6 +21,7 @@ from trainer_ext.objectives.distillation import (
 )
 from trainer_ext.objectives.focal import FocalTerm
 from trainer_ext.objectives.joint import SlotTerm
+from trainer_ext.objectives.layer_distillation import ATTENTION, HIDDEN, TokenTerm
 from trainer_ext.objectives.mse import MSETerm
 from trainer_ext.objectives.partly_labelled import PartlyLabelledObjective
 from trainer_ext.objectives.rdrop import BernoulliRDropTerm, RDropTerm, SquaredRDropTerm
@@ -59,10 +60,11 @@ def build_objective(
     if not args.teacher_weight:
         return plain
     # Rows of an evaluation have no teacher.
-    terms = weighted_terms(args, task, main, args.teacher_weight)
+    of_layers = layer_terms(args)
+    terms = weighted_terms(args, task, main, args.teacher_weight) + of_layers
     if not has_unlabelled:
         return Objective(terms, evaluation=plain)
-    taught = on_all_heads(args, task, [(1.0, teacher_term(args, task))])
+    taught = on_all_heads(args, task, [(1.0, teacher_term(args, task))]) + of_layers
     return PartlyLabelledObjective(terms=terms, evaluation=plain, unlabelled=Objective(taught))
 
 
@@ -93,6 +95,12 @@ def weighted_terms(
 def teacher_term(args: ObjectiveArguments, task: Task) -> Term:
     """Return the teacher's term on the first head."""
     return FAMILIES[task.loss_family].distillation_term(args.distill, args.distill_temperature)
+
+
+def layer_terms(args: ObjectiveArguments) -> tuple[tuple[float, Term], ...]:
+    """Return the terms between the layers of student and teacher, which know of no head."""
+    weights = {HIDDEN: args.distill_hidden_weight, ATTENTION: args.distill_attention_weight}
+    return tuple((weight, TokenTerm(name)) for name, weight in weights.items() if weight)
 
 
 def on_all_heads(

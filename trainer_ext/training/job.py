@@ -40,6 +40,7 @@ from trainer_ext.tasks.outputs import ScoredRows
 from trainer_ext.tracking.artifacts.publish import publish
 from trainer_ext.tracking.run import tracked_run
 from trainer_ext.training.build import build_trainer, check_hub, tokenize_splits
+from trainer_ext.training.layer_teacher import add_layer_teacher, load_layer_teacher
 from trainer_ext.training.ridge_head import start_from_ridge
 from trainer_ext.training.teacher import ask_teacher
 from trainer_ext.training.trainer import CustomTrainer
@@ -88,6 +89,7 @@ class Prepared:
         model: freshly built, or loaded.
         tokens: the rows of `train`, those without labels included, and `validation` as the model reads them.
         teacher: what the teacher answers to the rows of `train`; None without one.
+        layer_teacher: the teacher itself, if its layers are learned from.
     """
 
     task: Task
@@ -97,6 +99,7 @@ class Prepared:
     model: EncoderWithHead
     tokens: dict[str, Any]
     teacher: TeacherOutputs | None
+    layer_teacher: EncoderWithHead | None
 
 
 def nothing(_: Any) -> None:
@@ -161,6 +164,8 @@ def train_model(
     with tracked_run(args, goes_on=lies_in(checkpoint, folder)) as run:
         trainer = trainer_for(args, prepared)
         changes.on_trainer(trainer)
+        # After it was cut, which may have left fewer layers to compare.
+        add_layer_teacher(args.objective, trainer, prepared.layer_teacher)
         with stage("while training"):
             speed = train_from(args, trainer, checkpoint)
         with stage("while saving the model"):
@@ -235,6 +240,7 @@ def prepare(
     if validation:
         texts_of["validation"] = ModelTexts(validation, cleaning)
     model, tokenizer, *_ = changes.on_model(BuiltModel(model, tokenizer, task, texts_of))
+    layer_teacher = load_layer_teacher(args, tokenizer)
     prepare_layers(model, args.model)
     if training.gradient_checkpointing:
         check_recomputing(model)
@@ -243,7 +249,9 @@ def prepare(
     if teaching is not None:
         outputs = teaching.outputs
         tokens["train"] = teaching.add_to(tokens["train"], tokens["unlabelled"])
-    return Prepared(task, datasets, train["labels"], tokenizer, model, tokens, outputs)
+    return Prepared(
+        task, datasets, train["labels"], tokenizer, model, tokens, outputs, layer_teacher
+    )
 
 
 def trainer_for(args: Arguments, prepared: Prepared) -> CustomTrainer:

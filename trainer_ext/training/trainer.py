@@ -19,6 +19,7 @@ from trainer_ext.data.teacher_outputs import LABELLED, TEACHER_ROW
 from trainer_ext.errors import RunError
 from trainer_ext.files import share_weights
 from trainer_ext.objectives.base import HEADS, IS_LABELLED, TEACHER, Objective
+from trainer_ext.objectives.layer_distillation import TOKENS
 from trainer_ext.tasks import Task
 from trainer_ext.training.adversarial import (
     adversarial_backward,
@@ -28,6 +29,7 @@ from trainer_ext.training.adversarial import (
 from trainer_ext.training.batch_metrics import BatchMetrics
 from trainer_ext.training.devices import Devices
 from trainer_ext.training.ema import EmaCallback
+from trainer_ext.training.layer_teacher import LayerTeacher
 from trainer_ext.training.nested import join, pad
 from trainer_ext.training.optimizer_step import Batch, ByHead, OptimizerStep, add_to
 from trainer_ext.training.parameter_groups import groups_of_flags
@@ -84,6 +86,7 @@ class CustomTrainer(ResumableTrainer):
             self.average = EmaCallback(self.args.ema_decay)
             self.add_callback(self.average)
         self.term_means = TermMeans()
+        self.layer_teacher: LayerTeacher | None = None
         self._train_dataloader: DataLoader | None = None
 
     def _get_num_items_in_batch(  # type: ignore[override]  # Trainer only hands it on, to training_step
@@ -94,7 +97,7 @@ class CustomTrainer(ResumableTrainer):
         """Return the weights of all batches of this optimizer step, on all devices."""
         weights: dict[str, Tensor] = {}
         for batch in batch_samples:
-            labels = {name: batch[name].to(device) for name in self._targets(batch)}
+            labels = {name: batch[name].to(device) for name in self._weighed_by(batch)}
             # transformers asks for this in evaluations, too.
             add_to(weights, self._objective_for(batch).total_weights(labels))
         weights = self.devices.sum(weights)
@@ -162,7 +165,13 @@ class CustomTrainer(ResumableTrainer):
         step: OptimizerStep | None,
     ) -> tuple[Tensor, Any]:
         """Return the loss, scaled so that the losses of a step add up to its mean, and the outputs."""
-        logits, labels, outputs = self._logits(model, inputs, self.objective.passes)
+        logits, labels, outputs = self._logits(
+            model, inputs, self.objective.passes, with_layers=self.layer_teacher is not None
+        )
+        if self.layer_teacher is not None:
+            states = outputs.hidden_states
+            logits |= self.layer_teacher.measure(inputs, states, self.objective.passes)
+            labels[TOKENS] = inputs[TOKENS]
         is_perturbed = self.adversary is not None and self.adversary.active
         if step is None:
             step_weights = None
@@ -192,8 +201,9 @@ class CustomTrainer(ResumableTrainer):
         model: nn.Module,
         inputs: Batch,
         passes: int,
+        with_layers: bool = False,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor], Any]:
-        """Run the batch, repeated `passes` times, forward once.
+        """Run the batch, repeated `passes` times, forward once; `with_layers` the outputs have the hidden states.
 
         Returns:
             By head: logits (passes, B, ...) and labels (B, ...), with the teacher's beside them; and the model's
@@ -205,6 +215,8 @@ class CustomTrainer(ResumableTrainer):
             if name not in labels:
                 repeats = [passes] + [1] * (value.dim() - 1)
                 features[name] = value.repeat(repeats)
+        if with_layers:
+            features["output_hidden_states"] = True
         # One forward for all passes: DistributedDataParallel expects one for each backward.
         outputs = model(**features)
         logits = {}
@@ -218,6 +230,11 @@ class CustomTrainer(ResumableTrainer):
         """Return the names of what is no input: the labels, in training also what a teacher answers and to whom."""
         of_teacher = [name for name in batch if name.startswith(TEACHER) or name == IS_LABELLED]
         return [*self.label_names, *of_teacher]
+
+    def _weighed_by(self, batch: Batch) -> list[str]:
+        """Return the names of what says how much of a step a batch is: its targets, and for layers its tokens."""
+        tokens = [TOKENS] if self.layer_teacher is not None else []
+        return [*self._targets(batch), *tokens]
 
     def _objective_for(self, batch: Batch) -> Objective:
         """Return the objective, or for rows without a teacher that of evaluations."""
@@ -294,11 +311,16 @@ class CustomTrainer(ResumableTrainer):
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         """With `--ema_decay` the checkpoint's model is the average; save the weights to train on from beside it."""
         super()._save_optimizer_and_scheduler(output_dir)
+        if self.layer_teacher and self.args.should_save:
+            self.layer_teacher.save(Path(output_dir))
         if self.average and self.args.should_save:
             self.average.save(Path(output_dir))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
+        # Before the average, which takes what is loaded here for an average, too.
+        if self.layer_teacher and checkpoint:
+            self.layer_teacher.load(Path(checkpoint))
         # Trainer has loaded the model by now, which holds the average.
         if self.average and checkpoint:
             self.average.load(self.model, Path(checkpoint))
