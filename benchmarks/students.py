@@ -5,8 +5,8 @@
 
 The teacher is the encoder without the pieces that the rows do not use, fine-tuned. A tenth of the training rows is
 kept back to choose the epoch; the test file is only reported. Every model is exported, and all of them answer the test
-texts in turns on one thread. TF-IDF of character n-grams with logistic regression stands beside them. Finished models in
---output_dir are not trained again.
+texts in turns on one thread. TF-IDF of character n-grams with logistic regression stands beside them. Finished models
+in --output_dir are not trained again.
 """
 
 import argparse
