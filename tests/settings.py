@@ -183,6 +183,7 @@ NOT_A_METHOD = {
         "ignore_mismatched_sizes",
     ),  # which encoder
     *("label_names", "do_train", "run_group", "run_tags"),
+    "embeddings_from",  # where embeddings start: tests/modeling/test_embeddings_from.py
     # They cut a trained model: tests/compression/test_stages.py.
     *("compression=layers", "compression=width", "compression=l1", "keep_layers", "width"),
     *("target_speedup", "target_latency_ms"),  # tests/compression/test_target.py

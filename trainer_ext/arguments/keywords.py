@@ -44,6 +44,7 @@ class FoldKeywords(TypedDict, total=False):
     from_scratch: str | None
     config_overrides: str | None
     vocab_size: int | None
+    embeddings_from: str | None
     pooling: str | None
     head_dropout: float | None
     head_init: str | None

@@ -41,6 +41,11 @@ class ModelArguments(CompressionArguments):
         "dropout and fewer layers, e.g. hidden_dropout_prob=0,num_hidden_layers=4.",
     )
     vocab_size: int = option(8000, "Largest vocabulary trained with --from_scratch.", minimum=16)
+    embeddings_from: str | None = option(
+        None,
+        "With --from_scratch: take tokenizer and word embeddings of this encoder (hub name, folder or checkpoint, such "
+        "as the teacher); narrower ones are their principal components.",
+    )
     # None and not cls: a checkpoint keeps its own unless another one is asked for.
     pooling: str | None = option(
         None,
@@ -89,6 +94,10 @@ def check_model(model: ModelArguments, do_train: bool) -> None:
     if do_train and not from_scratch and not model.model_name_or_path:
         sizes = "|".join(SCRATCH_SIZES[1:])
         raise UserError(f"no encoder: give --model_name_or_path, or --from_scratch {sizes}")
+    if model.embeddings_from and not from_scratch:
+        raise UserError(
+            f"embeddings_from {model.embeddings_from} has no effect: from_scratch is none, so the encoder has its own"
+        )
     # Each label attends to tokens of its own, so there is no one vector that a ridge regression could take.
     if model.head_init == "ridge" and model.pooling == "label_attention":
         raise UserError(

@@ -204,7 +204,7 @@ def overridden(
     """
     if key == "model_name_or_path" and from_scratch != "none":
         return True
-    if key == "from_scratch" and "model_name_or_path" in cli_names:
+    if key in ("from_scratch", "embeddings_from") and "model_name_or_path" in cli_names:
         return True
     if key == "config_overrides":
         leaves_scratch = recipes != "none" and "model_name_or_path" in cli_names

