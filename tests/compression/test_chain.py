@@ -120,6 +120,20 @@ def test_a_trained_start_is_taken_as_it_is(chain, rows, tmp_path):
     ]
 
 
+def test_hidden_states_are_learned_from_a_model_with_the_same_tokens(chain, rows):
+    """The one after `vocab`; that stage itself learns answers only."""
+    start = chain[0] / "stages" / "0-start"
+    flags = ["--from_scratch", "none", "--model_name_or_path", str(start), "--distill", "soft"]
+    flags += ["--compression", "vocab", "layers", "qat", "--keep_layers", "1"]
+    flags += ["--distill_hidden_weight", "0.5"]
+    args = parse(command(rows, "hidden", *flags, *validated(rows))[2:])
+    first, vocab, layers, qat = stages_of(args)
+    teachers = [stage.args.objective.teacher for stage in (first, vocab, layers, qat)]
+    assert teachers == [None, [str(first.folder)], [str(vocab.folder)], [str(vocab.folder)]]
+    weights = [stage.args.objective.distill_hidden_weight for stage in (first, vocab, layers, qat)]
+    assert weights == [0, 0, 0.5, 0.5]
+
+
 @pytest.mark.parametrize(
     "flags, message",
     [

@@ -58,6 +58,7 @@ OF_THE_START = (
     "head_init",
     "ignore_mismatched_sizes",
 )
+OF_LAYERS = ("distill_hidden_weight", "distill_attention_weight", "distill_layer_map")
 OF_THE_END = ("push_to_hub",)
 
 # Of a stage's run, what is not its model.
@@ -207,7 +208,7 @@ def is_trained(args: Arguments) -> bool:
 def stage_arguments(
     args: Arguments, name: str, epochs: float, before: list[Stage], folder: Path
 ) -> Arguments:
-    """Return the flags of a stage, which starts from the model before it and learns from the first one.
+    """Return the flags of a stage, which starts from the model before it and learns from the first that is not cut.
 
     Args:
         args: of the chain.
@@ -230,8 +231,19 @@ def stage_arguments(
     if epochs == 0:
         drop_distillation(values)
     elif args.objective.distill != "none" and not args.objective.teacher:
-        flags["teacher"] = [str(before[0].folder)]
+        flags["teacher"] = [str(teacher_of(before).folder)]
+        if name == "vocab":
+            # Its tokens are not the start's.
+            for flag in OF_LAYERS:
+                values.pop(flag, None)
     return in_folder(args, values, folder, flags)
+
+
+def teacher_of(before: list[Stage]) -> Stage:
+    """Return what a stage learns from: the start, as soon as its vocabulary is cut with this one."""
+    if before[-1].name == START:
+        return before[0]
+    return before[1] if before[1].name == "vocab" else before[0]
 
 
 def without_stages(args: Arguments) -> dict[str, Any]:
