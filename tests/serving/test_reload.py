@@ -4,28 +4,45 @@ import json
 import os
 import signal
 import threading
+import time
 
 from tests.conftest import run_script
 from tests.inference.conftest import expected_logits, save_model, save_onnx
-from tests.serving.conftest import running
-from tests.serving.test_promises import counter
+from tests.serving.conftest import read_reply, running
+from tests.serving.test_promises import counter, wait_until
 from trainer_ext.tracking.artifacts.store import Store
 
 GOOD = {"text": "good food"}
 
 
 class Load:
-    """Clients that ask without a pause until the block ends."""
+    """Clients that keep their connections, and ask again and again until the block ends."""
 
     def __init__(self, server, clients: int = 4):
         self.server = server
         self.stop = threading.Event()
         self.replies: list = []
+        self.lost: list[Exception] = []
         self.threads = [threading.Thread(target=self.ask) for _ in range(clients)]
 
     def ask(self) -> None:
-        while not self.stop.is_set():
-            self.replies.append(self.server.post(GOOD))
+        connection = self.server.connect()
+        try:
+            while not self.stop.is_set():
+                # It connects anew if the server has closed the connection behind its last answer.
+                connection.request("POST", "/predict", json.dumps(GOOD))
+                self.replies.append(read_reply(connection))
+                # Most of the time nothing is on its way: a connection could be closed without a word.
+                time.sleep(0.01)
+        except Exception as error:
+            self.lost.append(error)
+        finally:
+            connection.close()
+
+    def wait_for_more(self, count: int = 20) -> None:
+        """Wait until so many more are answered."""
+        enough = len(self.replies) + count
+        wait_until(lambda: len(self.replies) >= enough or self.lost)
 
     def __enter__(self):
         for thread in self.threads:
@@ -39,6 +56,7 @@ class Load:
 
     @property
     def classes(self) -> set:
+        assert not self.lost
         assert {reply.status for reply in self.replies} == {200}
         return {reply.content["pred_class"] for reply in self.replies}
 
@@ -49,9 +67,11 @@ def test_reload_under_load(tmp_path):
     with running("--model", folder) as server:
         version = server.get("/info").content["model_sha"]
         with Load(server) as load:
+            load.wait_for_more()
             save_onnx(folder / "model.onnx", sign=-1)
             server.signal(signal.SIGHUP)
             server.wait_for("films: version")
+            load.wait_for_more()
         assert load.classes == {"pos", "neg"}
         assert server.post(GOOD).content["pred_class"] == "neg"
         assert server.get("/info").content["model_sha"] != version
@@ -90,8 +110,10 @@ def test_workers(tmp_path):
         first = server.wait_for("listening")["pid"]
         second = server.wait_for("listening", 2)["pid"]
         with Load(server) as load:
+            load.wait_for_more()
             os.kill(first, signal.SIGTERM)
             server.wait_for("listening", 3)
+            load.wait_for_more()
         assert load.classes == {"pos"}
         assert counter(server, "trainer_ext_texts_total") == len(load.replies)
 

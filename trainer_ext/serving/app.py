@@ -55,7 +55,7 @@ def make_app(service: Service, key: str | None = None, log_texts: bool = False) 
     add_state(app, service)
     add_errors(app)
     describe(app)
-    return Door(app, service.metrics, key, log_texts)
+    return Door(app, service.metrics, key, log_texts, lambda: service.is_stopping)
 
 
 def own_version() -> str:

@@ -68,13 +68,22 @@ class Door:
         metrics: of the server.
         key: that requests have to bring as `Authorization: Bearer KEY`; None: they need none.
         log_texts: whether the log holds the texts of requests.
+        is_stopping: tells whether connections are to be closed behind their next answer.
     """
 
-    def __init__(self, app: App, metrics: Metrics, key: str | None, log_texts: bool):
+    def __init__(
+        self,
+        app: App,
+        metrics: Metrics,
+        key: str | None,
+        log_texts: bool,
+        is_stopping: Callable[[], bool],
+    ):
         self.app = app
         self.metrics = metrics
         self.key_digest = digest(key.encode()) if key else None
         self.log_texts = log_texts
+        self.is_stopping = is_stopping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -89,6 +98,8 @@ class Door:
             if message["type"] == "http.response.start":
                 visit.status = message["status"]
                 message["headers"] = [*message["headers"], *response_headers(visit)]
+                if self.is_stopping():
+                    message["headers"].append((b"connection", b"close"))
             await send(message)
 
         app = self.app

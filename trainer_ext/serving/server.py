@@ -16,6 +16,8 @@ from trainer_ext.serving.logs import FIELDS
 from trainer_ext.serving.service import Service
 
 BACKLOG = 2048
+# How long connections that are kept open have to send one more request, whose answer closes them.
+FAREWELL_SECONDS = 0.4
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 logger = logging.getLogger(__name__)
@@ -55,6 +57,19 @@ class Server(uvicorn.Server):
         """Load the models anew beside the event loop, which goes on."""
         loop = asyncio.get_running_loop()
         self._reload = loop.run_in_executor(None, self.service.models.reload)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let nobody new in, let clients that keep a connection hear of it, then stop.
+
+        uvicorn closes a connection at once if nothing runs on it, and a request that is on its way there is lost.
+        """
+        for server in self.servers:
+            server.close()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + FAREWELL_SECONDS
+        while self.server_state.connections and loop.time() < until:
+            await asyncio.sleep(FAREWELL_SECONDS / 20)
+        await super().shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and say so."""
