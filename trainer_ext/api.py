@@ -21,7 +21,7 @@ from trainer_ext.arguments.keywords import FoldKeywords, Keywords
 from trainer_ext.arguments.model import ModelArguments
 from trainer_ext.arguments.parser import parse_values
 from trainer_ext.arguments.recipe import read_recipe
-from trainer_ext.compression.chain import run_chain
+from trainer_ext.compression.dispatch import run_compression
 from trainer_ext.compression.stages import Compression
 from trainer_ext.cross_validation.dispatch import run
 from trainer_ext.cross_validation.members import has_members
@@ -43,7 +43,7 @@ class Run:
 
     Attributes:
         output_dir: the folder with the best model, or with all folds or seeds.
-        metrics: the content of its metrics.json; of folds `oof_*`, `mean_*` and `std_*`.
+        metrics: the content of its metrics.json; of folds `oof_*`, `mean_*` and `std_*`; of widths the metric of each.
         trainer: the `transformers.Trainer` that trained; None if nothing, or several models, were trained.
     """
 
@@ -198,8 +198,9 @@ def train(recipe: Recipe, flags: dict[str, Any]) -> Run:
         def train_one(args: Arguments) -> dict[str, float]:
             return run(args, KeptTrainer(args.model, trainers))
 
-        is_chain = args.model.is_chain and args.training.do_train
-        metrics = run_chain(args, train_one) if is_chain else train_one(args)
+        metrics = run_compression(args, train_one)
+        if args.model.has_widths:
+            trainers.clear()
         return Run(Path(args.training.output_dir), metrics, *trainers[-1:])
 
 
@@ -224,7 +225,8 @@ def copy_tables(written: Mapping[str, Path], kept: Mapping[str, Path], args: Arg
     folder = Path(args.training.output_dir)
     if not is_ours(folder):
         check_not_foreign(folder, [f"data/{path.name}" for path in kept.values()])
-    if args.training.do_train and not has_members(args):
+    has_several = has_members(args) or args.model.has_widths
+    if args.training.do_train and not has_several:
         take_output_dir(args.training)
     holds_a_run = bool(checkpoints(folder)) or (folder / "resolved_config.yaml").is_file()
     for name, path in kept.items():

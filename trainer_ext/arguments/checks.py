@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from trainer_ext.arguments.compression import check_chain, check_compression
+from trainer_ext.arguments.compression import check_chain, check_compression, check_widths
 from trainer_ext.arguments.data import DataArguments
 from trainer_ext.arguments.distillation import check_distillation, check_layer_terms
 from trainer_ext.arguments.fields import check_ranges, numbers_in
@@ -64,6 +64,13 @@ def check_early(args: Arguments) -> None:
         args.model,
         bool(args.folds.folds or args.folds.seeds),
         has_validation_rows(args),
+    )
+    check_widths(
+        args.model,
+        bool(args.folds.folds or args.folds.seeds),
+        has_validation_rows(args),
+        args.training.push_to_hub,
+        args.training.resume_from_checkpoint,
     )
     check_token_head(args)
     check_preprocessing(args)

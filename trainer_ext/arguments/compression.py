@@ -53,8 +53,12 @@ class CompressionArguments:
         None, "Text files, a text a line, whose pieces count beside those of the training texts."
     )
     keep_layers: int | None = option(None, "Number of layers to keep, evenly.", minimum=1)
-    width: float | None = option(
-        None, "Share of heads and feed-forward neurons to keep in each layer.", above=0, maximum=1
+    width: list[float] | None = option(
+        None,
+        "Share of heads and feed-forward neurons to keep in each layer; several: a model of each, in folders of their "
+        "own.",
+        above=0,
+        maximum=1,
     )
     target_speedup: float | None = option(
         None,
@@ -91,6 +95,11 @@ class CompressionArguments:
     def is_chain(self) -> bool:
         """Whether a model is trained after each of several stages."""
         return len(self.compression or ()) > 1
+
+    @property
+    def has_widths(self) -> bool:
+        """Whether a model of each of several widths is made."""
+        return len(self.width or ()) > 1
 
 
 def check_compression(
@@ -143,12 +152,67 @@ def check_width(flags: CompressionArguments) -> None:
     Raises:
         UserError: naming the flags and their values.
     """
-    names = ("width", "target_speedup", "target_latency_ms")
-    given = [f"{name} {getattr(flags, name):g}" for name in names if getattr(flags, name)]
+    given = []
+    if flags.width:
+        given.append(f"width {shown_widths(flags)}")
+    for name in ("target_speedup", "target_latency_ms"):
+        if getattr(flags, name):
+            given.append(f"{name} {getattr(flags, name):g}")
     if not given:
         raise UserError("compression width needs --width, --target_speedup or --target_latency_ms")
     if len(given) > 1:
         raise UserError(f"{' and '.join(given)} are given, but one of them says how much is cut")
+
+
+def shown_widths(flags: CompressionArguments) -> str:
+    """Return the widths as they are given."""
+    return " ".join(f"{width:g}" for width in flags.width or ())
+
+
+def check_widths(
+    flags: CompressionArguments,
+    has_members: bool,
+    has_validation: bool,
+    push_to_hub: bool,
+    checkpoint: str | None,
+) -> None:
+    """Refuse several widths beside what is about one model, or makes several by itself.
+
+    Args:
+        flags: of compression.
+        has_members: whether folds or seeds are trained.
+        has_validation: whether there are rows to compare the models on.
+        push_to_hub: whether the model is uploaded.
+        checkpoint: to resume from.
+
+    Raises:
+        UserError: naming what is in the way.
+    """
+    if not flags.has_widths:
+        return
+    shown = f"width {shown_widths(flags)}"
+    if len(set(flags.width or ())) < len(flags.width or ()):
+        raise UserError(f"{shown}: the widths must differ")
+    if flags.is_chain:
+        raise UserError(
+            f"{shown} makes a model of each width, but compression {' '.join(flags.compression or ())} goes on with "
+            "one: give one width"
+        )
+    if has_members:
+        raise UserError(
+            f"{shown} makes a model of each width, but folds or seeds are asked for: give one width"
+        )
+    if not has_validation:
+        raise UserError(
+            f"{shown} compares its models on validation rows: give --validation_file or --validation_split"
+        )
+    if push_to_hub:
+        raise UserError(f"{shown} makes several models, but push_to_hub true uploads one")
+    if str(checkpoint or "true").lower() != "true":
+        raise UserError(
+            f"resume_from_checkpoint {checkpoint} names one checkpoint, but {shown} makes several models: the same "
+            "command again goes on with them"
+        )
 
 
 def check_stage_epochs(flags: CompressionArguments) -> None:

@@ -33,7 +33,7 @@ class FoldKeywords(TypedDict, total=False):
     max_vocab_size: int | None
     vocab_corpus: Items
     keep_layers: int | None
-    width: float | None
+    width: Items
     target_speedup: float | None
     target_latency_ms: float | None
     l1_sparsity: float | None

@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "trainer-ext train") -> 
     # A typo should not cost the seconds that torch takes.
     refuse_wrong_flags(words, prog)
     from trainer_ext.arguments.parser import parse
-    from trainer_ext.compression.chain import run_chain
+    from trainer_ext.compression.dispatch import run_compression
     from trainer_ext.compression.stages import Compression
     from trainer_ext.cross_validation.dispatch import run
 
@@ -33,7 +33,4 @@ def main(argv: Sequence[str] | None = None, prog: str = "trainer-ext train") -> 
     def train(args: Arguments) -> dict[str, float]:
         return run(args, Compression(args.model))
 
-    if args.model.is_chain and args.training.do_train:
-        run_chain(args, train)
-    else:
-        train(args)
+    run_compression(args, train)

@@ -131,9 +131,10 @@ def cut_width(trainer: CustomTrainer, flags: ModelArguments) -> None:
         target = Target(flags.target_speedup, flags.target_latency_ms)
         cut_to_target(trainer, target, partial(ranked, trainer))
         return
-    counts = kept_counts(trainer.model.encoder, flags.width)  # before the time it takes to rank
+    (width,) = flags.width
+    counts = kept_counts(trainer.model.encoder, width)  # before the time it takes to rank
     narrow(trainer.model, ranked(trainer), counts)
-    logger.info("width %g: the layers are now %s", flags.width, sizes_of(trainer.model.encoder))
+    logger.info("width %g: the layers are now %s", width, sizes_of(trainer.model.encoder))
 
 
 def ranked(trainer: CustomTrainer) -> Importance:
