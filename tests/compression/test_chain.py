@@ -163,7 +163,7 @@ def test_one_stage_is_no_chain(rows):
 
 def test_another_chain_in_the_folder_is_refused(chain, rows):
     done = train(rows, "chain", *SCRATCH, *STAGES, *validated(rows), "--width", "0.25")
-    assert done.returncode == 2 and "its width is 0.5, now it is 0.25" in done.stderr
+    assert done.returncode == 2 and "its width is [0.5], now it is [0.25]" in done.stderr
 
 
 def test_one_command_draws_chains_and_exports(chain, tmp_path):
