@@ -31,22 +31,18 @@ class CompressionArguments:
 
     compression: list[str] | None = option(
         None,
-        "Cut the model before it is fine-tuned: vocab (--max_vocab_size), layers (--keep_layers), width (--width), "
-        "l1 (--l1_sparsity); and "
-        "train with the rounding of its INT8 export: qat. In this order. Several are a chain: a fine-tuning after "
-        "each, then the export.",
+        "Cut the model, then fine-tune it; qat trains for INT8. In this order; several are a chain: a fine-tuning "
+        "after each, then the export.",
         choices=STAGES,
     )
     stage_epochs: list[float] | None = option(
         None,
-        "Of several stages: epochs of fine-tuning after each, one number for all or one each; 0: none. By default "
-        "num_train_epochs.",
+        "Epochs after each of several stages: one number, or one each; by default num_train_epochs.",
         minimum=0,
     )
     max_vocab_size: int | None = option(
         None,
-        "Most pieces of the vocabulary to keep, special tokens included; by default all that the training texts use, "
-        "and all single characters.",
+        "Most pieces of the vocabulary to keep; by default those of the training texts and all characters.",
         minimum=1,
     )
     vocab_corpus: list[str] | None = option(
@@ -55,20 +51,18 @@ class CompressionArguments:
     keep_layers: int | None = option(None, "Number of layers to keep, evenly.", minimum=1)
     width: list[float] | None = option(
         None,
-        "Share of heads and feed-forward neurons to keep in each layer; several: a model of each, in folders of their "
-        "own.",
+        "Share of each layer's heads and neurons to keep; several: a model of each.",
         above=0,
         maximum=1,
     )
     target_speedup: float | None = option(
         None,
-        "Instead of --width: how many times as fast the model shall be; heads and neurons are then chosen for each "
-        "layer by their importance and their measured time.",
+        "Instead of --width: times as fast to become; sizes of layers are chosen by measured time.",
         above=1,
     )
     target_latency_ms: float | None = option(
         None,
-        "Instead of --width: milliseconds that a text of median length may take, INT8 in ONNX Runtime on one thread.",
+        "Instead of --width: milliseconds a text (INT8, one thread).",
         above=0,
     )
     l1_sparsity: float = option(

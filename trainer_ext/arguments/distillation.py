@@ -42,21 +42,18 @@ class DistillationArguments:
     )
     unlabelled_file: list[str] | None = option(
         None,
-        "Texts without labels that are learned from the teacher's answers alone: files as --train_file, labels in them "
-        "are not read; txt is a text a line.",
+        "Files of texts that are learned from the teacher's answers alone; txt is a text a line.",
     )
     pseudo_label_threshold: float = option(
         0.0,
-        "With --distill hard: leave out texts of unlabelled_file whose answer the teacher gives a lower probability "
-        "(of several decisions the least certain counts); 0: take all.",
+        "With --distill hard: leave out unlabelled texts that the teacher is less sure of; 0: none.",
         minimum=0,
         maximum=1,
     )
 
     distill_hidden_weight: float = option(
         0.0,
-        "Weight of the distance between the hidden states of student and teacher, transformers with the same "
-        "tokenizer; 0: off.",
+        "Weight of the distance between the hidden states of student and teacher; 0: off.",
         minimum=0,
     )
     distill_attention_weight: float = option(
@@ -64,8 +61,7 @@ class DistillationArguments:
     )
     distill_layer_map: list[int] | None = option(
         None,
-        "The teacher's layer that each layer of the student learns from, counted from 0 (default: evenly, the last "
-        "from the last).",
+        "The teacher's layer that each layer of the student learns from (default: evenly).",
         minimum=0,
     )
 

@@ -43,22 +43,19 @@ class ModelArguments(CompressionArguments):
     vocab_size: int = option(8000, "Largest vocabulary trained with --from_scratch.", minimum=16)
     embeddings_from: str | None = option(
         None,
-        "With --from_scratch: take tokenizer and word embeddings of this encoder (hub name, folder or checkpoint, such "
-        "as the teacher); narrower ones are their principal components.",
+        "With --from_scratch: take tokenizer and word embeddings of this encoder (such as the teacher).",
     )
     # None and not cls: a checkpoint keeps its own unless another one is asked for.
     pooling: str | None = option(
         None,
-        "How token states are pooled into one vector (default: cls; bilstm: attention; static: "
-        "mean_hidden); weighted_layers and concat_last4 take the mean over the tokens, mean_hidden passes it through a "
-        "hidden layer, label_attention has one vector for each label. A checkpoint of this project keeps its own.",
+        "How token states are pooled into one vector; default: cls (bilstm: attention; static: mean_hidden), and a "
+        "checkpoint of this project keeps its own.",
         choices=POOLINGS,
     )
     head_dropout: float = option(0.1, "Dropout before the head.", minimum=0, maximum=1)
     head_init: str = option(
         "normal",
-        "How a head starts: with small random weights, or (regression) as ridge regression on the "
-        "encoder's features before fine-tuning.",
+        "How a head starts: with small random weights, or (regression) as ridge regression.",
         choices=("normal", "ridge"),
     )
     calibrate: str = option(

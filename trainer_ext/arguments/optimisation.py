@@ -63,8 +63,8 @@ class OptimisationArguments:
     head_lr_factor: float = option(1.0, "The head learns at this times --learning_rate.", above=0)
     parameter_groups: list[str] | None = option(
         None,
-        "Learning rates by part: embeddings=2e-5 layers.0-5=2e-5 layers.6-=3e-5 head=5e-5. If layers are named "
-        "all must be; what is not named learns at --learning_rate.",
+        "Learning rates by part: embeddings=2e-5 layers.0-5=2e-5 layers.6-=3e-5 head=5e-5; what is not named learns at "
+        "--learning_rate.",
     )
     ema_decay: float = option(
         0.0,
@@ -73,8 +73,8 @@ class OptimisationArguments:
     )
     adversarial: str = option(
         "none",
-        "Perturb the embeddings (fgm: one step, pgd: several) or all weight matrices (awp) along each "
-        "micro-batch's gradient, and add the gradient found there to the clean one.",
+        "Perturb the embeddings (fgm: one step, pgd: several) or all weight matrices (awp) along the gradient, and "
+        "add the gradient found there.",
         choices=("none", *ADVERSARIAL_DEFAULTS),
     )
     # None and not the numbers: which ones are the defaults depends on the method.

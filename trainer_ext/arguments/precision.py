@@ -182,8 +182,7 @@ class PrecisionArguments(FlagsOfTransformers):
     precision: str | None = option(
         None,
         "Mixed precision of the training. auto: bf16 if the CPU or GPU has it, fp16 on older GPUs, else float32. "
-        "What the hardware would only emulate becomes float32. Default: what --bf16 and --fp16 say, float32 "
-        "without them.",
+        "Default: what --bf16 and --fp16 say.",
         choices=PRECISIONS,
     )
 

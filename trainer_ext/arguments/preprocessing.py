@@ -44,8 +44,7 @@ class PreprocessingArguments:
     stopwords_file: str | None = option(None, "clean stopwords: the words, one a line.")
     balance: str = option(
         "none",
-        "Training rows are drawn so that classes are shown equally often: up to the largest class, down to the "
-        "smallest, or (hybrid) all to the mean size.",
+        "Show classes equally often: as the largest, as the smallest, or (hybrid) as their mean.",
         choices=BALANCES,
     )
 
