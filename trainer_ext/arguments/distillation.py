@@ -179,7 +179,8 @@ def check_layer_terms(
         )
     if from_scratch in LAYERS:
         raise UserError(f"{flag} is for transformers, but from_scratch {from_scratch} is none")
-    if "vocab" in stages:
+    # In a chain the stages after it learn from its model.
+    if list(stages) == ["vocab"]:
         raise UserError(
             f"{flag} needs the teacher's tokenizer, of which compression vocab keeps a part; drop one"
         )
