@@ -69,7 +69,7 @@ def test_a_client_that_goes_away_frees_its_places(slow):
     wait_until(lambda: counter(slow, "trainer_ext_queue_texts") == 3)
     assert slow.post(FOUR).status == 503
     client.close()
-    wait_until(lambda: counter(slow, "trainer_ext_queue_texts") == 0, 0.2)
+    wait_until(lambda: counter(slow, "trainer_ext_queue_texts") == 0)
     assert slow.post(FOUR).status == 200
     assert counter(slow, "trainer_ext_texts_total") - before == 1 + 4
 
