@@ -8,6 +8,8 @@ import pytest
 from tests.conftest import run_script
 from tests.inference.conftest import save_model
 from tests.serving.conftest import running
+from trainer_ext.cli import serve
+from trainer_ext.errors import RunError
 
 KEY = "k-secret-123"
 
@@ -72,3 +74,10 @@ def test_refused_command_lines(films, flags, message):
             flags = [*flags, "--port", "0"]
         done = run_script("serve.py", *[flag.format(**words) for flag in flags], real=True)
     assert done.returncode == 2 and message in done.stderr, done.stderr
+
+
+def test_a_missing_package_is_named(films, monkeypatch):
+    """With the extra that brings it."""
+    monkeypatch.setattr(serve, "find_spec", lambda name: None)
+    with pytest.raises(RunError, match=r"fastapi is not installed: pip install -e .*serve"):
+        serve.main(["--model", str(films)])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -62,3 +63,29 @@ def test_python_client_says_what_was_refused(server):
         text=True,
     )
     assert done.returncode == 1 and "texts: List should have at least 1 item" in done.stderr
+
+
+def test_the_container_is_made_of_what_is_there():
+    """Files that it copies exist and are sent to the builder; its packages have tested versions."""
+    pins = (ROOT / "constraints.txt").read_text(encoding="utf-8").lower().replace("_", "-")
+    for name in (ROOT / "docker/serve.txt").read_text(encoding="utf-8").split():
+        assert f"\n{name}==" in pins
+    sent = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    copied = re.findall(
+        r"^COPY (?!--from)(.*) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE
+    )
+    assert len(copied) == 3
+    for path in " ".join(copied).split():
+        assert (ROOT / path).exists() and f"!{path.split('/')[0]}" in sent
+
+
+def test_every_promise_names_tests_that_exist():
+    """The table of docs/serving.md."""
+    page = (ROOT / "docs/serving.md").read_text(encoding="utf-8")
+    promises = page.partition("## What it promises")[2].partition("\n## ")[0]
+    rows = [line for line in promises.splitlines() if line.startswith("| ")][1:]
+    written = "".join(path.read_text() for path in (ROOT / "tests/serving").glob("test_*.py"))
+    assert len(rows) >= 12
+    for row in rows:
+        names = re.findall(r"`(test_\w+)`", row)
+        assert names and all(f"def {name}(" in written for name in names), row

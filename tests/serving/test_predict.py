@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import openai
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -167,6 +168,19 @@ def test_classify_as_vllm_does(server):
     assert content["data"][0]["num_classes"] == 3
     assert sum(content["data"][0]["probs"]) == pytest.approx(1, abs=1e-5)
     assert content["usage"]["prompt_tokens"] == 3 + 2
+
+
+def test_openai_client(server):
+    """Its own requests, and its own errors."""
+    client = openai.OpenAI(base_url=f"http://127.0.0.1:{server.port}/v1", api_key="none")
+    body = {"model": "films", "input": "good food"}
+    found = client.post("/classify", cast_to=object, body=body)
+    assert found["data"][0]["label"] == "pos"
+    with pytest.raises(openai.UnprocessableEntityError, match="input: Input should be") as refused:
+        client.post("/classify", cast_to=object, body={"input": 5})
+    assert refused.value.param == "input" and refused.value.type == "validation"
+    with pytest.raises(openai.NotFoundError, match="there is no such model"):
+        client.post("/classify", cast_to=object, body={**body, "model": "other"})
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------

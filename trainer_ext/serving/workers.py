@@ -127,6 +127,8 @@ class Workers:
         """Pass a signal on to every process."""
         if number != signal.SIGHUP:
             self.is_stopping = True
+            # Ctrl-C reaches the workers as well, and a second SIGINT would end them at once.
+            number = signal.SIGTERM
         for pid in list(self._signs):
             # One that has ended may be waited for already, and not forgotten yet.
             with suppress(ProcessLookupError):
