@@ -44,7 +44,12 @@ class Server:
         environment.pop("TRAINER_EXT_API_KEY", None)
         environment.update(env or {})
         self.process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
+            command,
+            cwd=ROOT,
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
         self.reader = Thread(target=self.read_log, daemon=True)
         self.reader.start()

@@ -1,6 +1,7 @@
 """The promises of docs/serving.md, each with a fault: too many, too slow, gone, stopped, broken."""
 
 import json
+import os
 import signal
 import socket
 import threading
@@ -86,23 +87,30 @@ def test_time_out(slow_model):
             assert client.recv(1000).startswith(b"HTTP/1.1 504")
 
 
-def test_graceful_stop(slow_model):
-    """What was accepted before SIGTERM is answered; nobody new is let in."""
-    with running("--model", slow_model, "--batch_size", 1, "--num_threads", 1) as server:
+@pytest.mark.parametrize("workers, is_terminal", [(1, False), (2, True)])
+def test_graceful_stop(slow_model, workers, is_terminal):
+    """What was accepted before SIGTERM is answered, nobody new is let in; so with Ctrl-C, which all processes get."""
+    flags = ["--batch_size", 1, "--num_threads", 1, "--workers", workers]
+    with running("--model", slow_model, *flags) as server:
         replies: list = []
+        body = {"texts": ["good"] * 3}
         clients = [
-            threading.Thread(target=lambda: replies.append(server.post({"text": "good"})))
-            for _ in range(4)
+            threading.Thread(target=lambda: replies.append(server.post(body))) for _ in range(4)
         ]
         for client in clients:
             client.start()
-        wait_until(lambda: counter(server, "trainer_ext_queue_texts") >= 2)
-        server.signal(signal.SIGTERM)
+        wait_until(lambda: counter(server, "trainer_ext_queue_texts") >= 12 - 2 * workers)
+        if is_terminal:
+            os.killpg(server.process.pid, signal.SIGINT)
+        else:
+            server.signal(signal.SIGTERM)
         server.wait_for("stopping")
         wait_until(lambda: not accepts(server))
         for client in clients:
             client.join()
         assert [reply.status for reply in replies] == [200] * 4
+        # By itself: another signal would come while it ends.
+        assert server.process.wait(20) == 0
 
 
 def accepts(server) -> bool:

@@ -113,8 +113,6 @@ def add_state(app: FastAPI, service: Service) -> None:
 
     @app.get("/metrics", summary="Counters for Prometheus.", **doc_of("metrics"))
     async def metrics() -> Response:
-        for name, model in service.models.items():
-            service.metrics.waiting.labels(name).set(model.batcher.waiting)
         return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 

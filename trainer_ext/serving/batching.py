@@ -103,6 +103,7 @@ class Batcher:
         self.limits = limits
         self.metrics = metrics
         self._entries: deque[Entry] = deque()
+        self._gauge = metrics.waiting.labels(name)
         self._change = Condition()
         self._is_closing = False
         self.callers = 1
@@ -145,12 +146,14 @@ class Batcher:
             if len(self._entries) + len(job.items) > self.limits.queue:
                 raise overloaded(f"{len(self._entries)} texts are waiting; try again")
             self._entries.extend(Entry(job, number) for number in range(len(job.items)))
+            self._gauge.set(len(self._entries))
             self._change.notify(len(job.items))
 
     def cancel(self, job: Job) -> None:
         """Give the places of a job to others; what is running already is run to its end."""
         with self._change:
             self._entries = deque(entry for entry in self._entries if entry.job is not job)
+            self._gauge.set(len(self._entries))
 
     def close(self) -> None:
         """Answer what was accepted, then end the threads."""
@@ -177,6 +180,7 @@ class Batcher:
                 self._change.wait()
             share = -(-len(self._entries) // self.callers)
             taken = [self._entries.popleft() for _ in range(min(share, self.rows))]
+            self._gauge.set(len(self._entries))
         now = perf_counter()
         for entry in taken:
             times = entry.job.times

@@ -44,7 +44,9 @@ class Server(uvicorn.Server):
         """Handle signals in the event loop; uvicorn would raise them once more when it has stopped."""
         loop = asyncio.get_running_loop()
         for number in STOP_SIGNALS:
-            loop.add_signal_handler(number, self.stop, number)
+            # A worker ignores Ctrl-C, of which it hears from its parent.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                loop.add_signal_handler(number, self.stop, number)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
         yield
 

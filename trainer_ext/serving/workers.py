@@ -110,6 +110,9 @@ class Workers:
         """Work, in a new process."""
         for number in FORWARDED:
             signal.signal(number, signal.SIG_DFL)
+        # Ctrl-C reaches the workers, too, before or after what their parent makes of it: a second signal to stop
+        # would not wait for requests.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         Thread(target=self._stop_with_parent, daemon=True).start()
         self.work(lambda: write_sign(give_sign))
 
@@ -127,7 +130,6 @@ class Workers:
         """Pass a signal on to every process."""
         if number != signal.SIGHUP:
             self.is_stopping = True
-            # Ctrl-C reaches the workers as well, and a second SIGINT would end them at once.
             number = signal.SIGTERM
         for pid in list(self._signs):
             # One that has ended may be waited for already, and not forgotten yet.
