@@ -87,6 +87,34 @@ def test_time_out(slow_model):
             assert client.recv(1000).startswith(b"HTTP/1.1 504")
 
 
+def test_requests_in_hand_are_bounded(slow_model):
+    """Two that send their bodies slowly are as many as fit; when their time is up, others are let in."""
+    with running("--model", slow_model, "--max_requests", 2, "--request_timeout", 1) as server:
+        clients = []
+        for _ in range(2):
+            client = socket.create_connection(("127.0.0.1", server.port))
+            client.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 90\r\n\r\n{")
+            clients.append(client)
+        # Until the server has read their headers, this one may be first.
+        wait_until(lambda: server.post({"text": "good"}).status == 503)
+        wait_until(lambda: server.post({"text": "good"}).status == 200)
+        for client in clients:
+            assert client.recv(1000).startswith(b"HTTP/1.1 504")
+            client.close()
+
+
+def test_float_texts_that_wait_run_together(slow_model):
+    """Twelve at the same time take fewer runs; each has its own answer."""
+    texts = ["good", "bad", "good good good"] * 4
+    with running("--model", slow_model, "--num_threads", 1) as server:
+        replies = at_once(lambda text: server.post({"text": text}), texts)
+        assert counter(server, "trainer_ext_batch_texts_count") < 12
+        assert counter(server, "trainer_ext_batch_texts_sum") == 12
+    for text, reply in zip(texts, replies, strict=True):
+        assert reply.content["text"] == text
+        assert reply.content["pred_class"] == ("neg" if text == "bad" else "pos")
+
+
 @pytest.mark.parametrize("workers, is_terminal", [(1, False), (2, True)])
 def test_graceful_stop(slow_model, workers, is_terminal):
     """What was accepted before SIGTERM is answered, nobody new is let in; so with Ctrl-C, which all processes get."""
