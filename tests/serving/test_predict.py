@@ -178,7 +178,7 @@ def test_openai_client(server):
     assert found["data"][0]["label"] == "pos"
     with pytest.raises(openai.UnprocessableEntityError, match="input: Input should be") as refused:
         client.post("/classify", cast_to=object, body={"input": 5})
-    assert refused.value.param == "input" and refused.value.type == "validation"
+    assert refused.value.param == "input" and refused.value.type == "Validation"
     with pytest.raises(openai.NotFoundError, match="there is no such model"):
         client.post("/classify", cast_to=object, body={**body, "model": "other"})
 
@@ -214,7 +214,7 @@ def test_refused_with_field_and_reason(server, what):
     body, expected, reason = REFUSED[what]
     status, content, _ = server.post(body)
     assert status in np.atleast_1d(expected) and reason in content["error"], content
-    assert content["error_type"] in ("validation", "model_not_found")
+    assert content["error_type"] in ("Validation", "ModelNotFound")
     assert server.post({"text": "good"}).status == 200
 
 
@@ -239,7 +239,7 @@ def test_whatever_is_sent_is_answered_or_refused(server, body):
 def test_errors_of_v1_are_those_of_openai(server):
     """`error.message`, `type`, `param`."""
     status, content, _ = server.post({"input": 5}, "/v1/classify")
-    assert status == 422 and content["error"]["type"] == "validation"
+    assert status == 422 and content["error"]["type"] == "Validation"
     assert content["error"]["param"] == "input"
 
 
@@ -264,6 +264,7 @@ def test_health_info_and_metrics(server):
     assert server.get("/ready").content["status"] == "ready"
     info = server.get("/info").content
     assert info["model_id"] == "films" and info["max_client_batch_size"] == 5
+    assert info["model_type"]["classifier"]["label2id"] == {"neg": 0, "neutral": 1, "pos": 2}
     assert len(info["models"][0]["version"]) == 64
     metrics = server.get("/metrics").content
     assert "# HELP trainer_ext_requests_total" in metrics

@@ -57,7 +57,7 @@ def test_back_pressure(slow):
     for reply in replies:
         if reply.status == 503:
             assert reply.headers["retry-after"] == "1"
-            assert reply.content["error_type"] == "overloaded"
+            assert reply.content["error_type"] == "Overloaded"
         else:
             assert reply.content["pred_class"] == "pos"
     assert slow.get("/health").content["models"]["slow"]["waiting"] == 0
@@ -80,7 +80,7 @@ def test_time_out(slow_model):
     flags = ["--batch_size", 1, "--num_threads", 1, "--request_timeout", 0.3]
     with running("--model", slow_model, *flags) as server:
         status, content, _ = server.post({"texts": ["good"] * 20})
-        assert status == 504 and content["error_type"] == "timeout"
+        assert status == 504 and content["error_type"] == "Timeout"
         assert counter(server, "trainer_ext_queue_texts") == 0
         with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
             client.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 90\r\n\r\n{")
@@ -163,7 +163,7 @@ def test_a_bad_text_fails_alone(tmp_path):
         replies = at_once(lambda text: server.post({"text": text}), texts)
         for text, (status, content, _) in zip(texts, replies, strict=True):
             if text == "dull":
-                assert status == 500 and content["error_type"] == "backend"
+                assert status == 500 and content["error_type"] == "Backend"
                 assert "not finite" in content["error"]
             else:
                 assert status == 200 and content["text"] == text

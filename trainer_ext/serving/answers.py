@@ -218,7 +218,7 @@ def check_has_classes(model: ServedModel) -> None:
     if not model.task.answers_by_class:
         raise RequestError(
             422,
-            "validation",
+            "Validation",
             f"model {model.name} is for {model.task.name}, whose answer is no list of labels with scores; "
             'send {"text": ...}',
         )

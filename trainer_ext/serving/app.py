@@ -128,14 +128,13 @@ def server_info(service: Service) -> dict[str, Any]:
     first = service.models.first
     limits = service.limits
     classes = list(getattr(first.task.label_space, "classes", ()))
-    names = {str(number): name for number, name in enumerate(classes)}
     return {
         "model_id": first.name,
         "model_sha": first.version,
         "model_type": {
             "classifier": {
-                "id2label": names,
-                "label2id": {name: number for number, name in names.items()},
+                "id2label": {str(number): name for number, name in enumerate(classes)},
+                "label2id": {name: number for number, name in enumerate(classes)},
             }
         },
         "max_input_length": first.max_length,
@@ -162,13 +161,13 @@ def add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def refuse_route(request: Request, error: HTTPException) -> Response:
-        kind = "not_found" if error.status_code == 404 else "validation"
+        kind = "NotFound" if error.status_code == 404 else "Validation"
         refused = RequestError(error.status_code, kind, error.detail, headers=error.headers)
         return error_response(request, refused)
 
     @app.exception_handler(Exception)
     async def fail(request: Request, error: Exception) -> Response:
-        return error_response(request, RequestError(500, "backend", "the server failed"))
+        return error_response(request, RequestError(500, "Backend", "the server failed"))
 
 
 def error_response(request: Request, error: RequestError) -> JSONResponse:

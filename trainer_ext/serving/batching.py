@@ -171,7 +171,7 @@ class Batcher:
                 self._answer(entries)
             except Exception:  # a thread that ended would leave its share of the cores idle
                 logger.exception("%s: a batch failed", self.name)
-                self._fail(entries, RequestError(500, "backend", "the server failed"))
+                self._fail(entries, RequestError(500, "Backend", "the server failed"))
 
     def _take(self) -> list[Entry]:
         """Wait for texts, and take a share of them; none: the queue is closed and empty."""
@@ -249,7 +249,7 @@ class Batcher:
         logger.error("%s: a text failed: %s", self.name, type(error).__name__)
         logger.debug("%s: its traceback", self.name, exc_info=error)
         reason = str(error) if isinstance(error, RunError) else "the model failed on this text"
-        return RequestError(500, "backend", f"text {entry.number}: {reason}")
+        return RequestError(500, "Backend", f"text {entry.number}: {reason}")
 
     def _fail(self, entries: Sequence[Entry], error: RequestError) -> None:
         for entry in entries:

@@ -181,6 +181,6 @@ def refusal() -> App:
     """Return what answers a request without the key."""
     content = {
         "error": "the API key is missing or wrong: Authorization: Bearer KEY",
-        "error_type": "unauthorized",
+        "error_type": "Unauthorized",
     }
     return JSONResponse(content, 401, headers={"WWW-Authenticate": "Bearer"})

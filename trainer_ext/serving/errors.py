@@ -51,19 +51,19 @@ class RequestError(Exception):
 
 def invalid(field: str, reason: str) -> RequestError:
     """Return the error for a part of a body that is wrong."""
-    return RequestError(422, "validation", f"{field}: {reason}", [(field, reason)])
+    return RequestError(422, "Validation", f"{field}: {reason}", [(field, reason)])
 
 
 def overloaded(reason: str) -> RequestError:
     """Return the error for a server that is full."""
-    return RequestError(503, "overloaded", reason, headers={"Retry-After": RETRY_AFTER})
+    return RequestError(503, "Overloaded", reason, headers={"Retry-After": RETRY_AFTER})
 
 
 def too_large(reason: str) -> RequestError:
     """Return the error for a body that is not read to its end."""
-    return RequestError(413, "validation", reason)
+    return RequestError(413, "Validation", reason)
 
 
 def timed_out(seconds: float) -> RequestError:
     """Return the error for a request that has waited too long."""
-    return RequestError(504, "timeout", f"not answered within {seconds:g} seconds")
+    return RequestError(504, "Timeout", f"not answered within {seconds:g} seconds")

@@ -10,8 +10,8 @@ from pydantic.json_schema import models_json_schema
 from trainer_ext.serving.schemas import ALL_BODIES, ClassifyBody
 
 REFERENCE = "#/components/schemas/{model}"
-ERROR = {"error": "text: Input should be a valid string", "error_type": "validation"}
-OPENAI_ERROR = {"error": {"message": "...", "type": "validation", "param": "input", "code": 422}}
+ERROR = {"error": "text: Input should be a valid string", "error_type": "Validation"}
+OPENAI_ERROR = {"error": {"message": "...", "type": "Validation", "param": "input", "code": 422}}
 PREDICTED = {
     "text": "a good film",
     "pred_class": "positive",

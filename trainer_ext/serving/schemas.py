@@ -154,7 +154,7 @@ def parse_json(raw: bytes) -> dict[str, Any]:
         content = from_json(raw, allow_inf_nan=False)
     except ValueError as error:
         # Says where, and quotes nothing.
-        raise RequestError(400, "validation", f"the body is not JSON: {error}") from None
+        raise RequestError(400, "Validation", f"the body is not JSON: {error}") from None
     if not isinstance(content, dict):
         raise invalid("body", "expected a JSON object")
     return content
@@ -189,7 +189,7 @@ def validate(body: type[Body], content: dict[str, Any]) -> Body:
     for item in found[:20]:
         fields.append((place_of(item["loc"]), item["msg"]))
     place, reason = fields[0]
-    raise RequestError(422, "validation", f"{place}: {reason}", fields)
+    raise RequestError(422, "Validation", f"{place}: {reason}", fields)
 
 
 def place_of(location: tuple[int | str, ...]) -> str:

@@ -90,7 +90,7 @@ class Service:
         if name not in self.models:
             known = ", ".join(self.models)
             reason = f"there is no such model; there is {known}"
-            raise RequestError(404, "model_not_found", reason, [("model", reason)])
+            raise RequestError(404, "ModelNotFound", reason, [("model", reason)])
         return self.models[name]
 
 
