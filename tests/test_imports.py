@@ -337,6 +337,17 @@ def test_importing_inference_loads_nothing_heavy():
     assert done.stdout.split() == []
 
 
+def test_training_needs_no_package_of_the_export():
+    """onnx comes with an extra of pip: what plain training imports does without it."""
+    code = (
+        "import sys; sys.modules['onnx'] = sys.modules['onnxscript'] = None\n"
+        "import trainer_ext.api, trainer_ext.compression.dispatch, trainer_ext.compression.stages\n"
+        "import trainer_ext.cross_validation.dispatch"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(
     "name, limit", [("train.py", 130), ("export.py", 150), ("predict.py", 150)]
 )

@@ -20,12 +20,14 @@ from trainer_ext.compression.target import (
     Target,
     check_reachable,
     choose_counts,
+    counts_within,
     neuron_sizes,
     read_choice,
     write_record,
 )
-from trainer_ext.compression.width import Importance, counts_of
+from trainer_ext.compression.width import Importance, counts_of, narrow
 from trainer_ext.errors import UserError
+from trainer_ext.modeling import EncoderWithHead
 from trainer_ext.modeling.layer_sizes import blocks_of
 
 # 4 layers: 1 ms, and a layer 1 ms for 3 heads more than one, and 1 ms for all neurons
@@ -70,6 +72,23 @@ def test_the_last_layer_may_take_less():
 def test_noise_makes_no_size_slower_than_a_larger_one():
     """And a layer's share is that of one of four."""
     assert beyond_smallest({1: 10.0, 2: 9.0, 3: 14.0, 4: 12.0}, 4) == {1: 0, 2: 0, 3: 1, 4: 1}
+
+
+def test_time_for_all_keeps_all(importance):
+    """And time for the least the least."""
+    assert counts_within(9.0, TABLE, importance, START) == START
+    assert counts_within(1.0, TABLE, importance, START) == [(1, 2)] * 4
+
+
+def test_layers_of_different_sizes_are_loaded_from_their_folder(bert, inputs, importance, tmp_path):
+    """Plain `from_pretrained`, to the bit."""
+    counts = [(1, 2), (4, 24), (2, 12), (3, 9)]
+    narrow(bert, importance, counts)
+    bert.save_pretrained(tmp_path)
+    loaded = EncoderWithHead.from_pretrained(tmp_path).eval()
+    assert counts_of(loaded) == counts
+    with torch.no_grad():
+        assert torch.equal(loaded(**inputs).logits, bert(**inputs).logits)
 
 
 @pytest.mark.parametrize("target", [Target(speedup=2.0), Target(latency_ms=4.5)])

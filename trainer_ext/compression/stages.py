@@ -11,7 +11,6 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from trainer_ext.arguments.model import ModelArguments
-from trainer_ext.compression.fake_quantisation import StepsAnewAfterSaving, fake_quantise
 from trainer_ext.compression.l1_report import Unpruned
 from trainer_ext.compression.layers import keep_layers
 from trainer_ext.compression.magnitude import MagnitudePruning, matrices
@@ -166,6 +165,9 @@ def prune_weights(trainer: CustomTrainer, flags: ModelArguments) -> None:
 
 def train_for_int8(trainer: CustomTrainer, flags: ModelArguments) -> None:
     """Train, and evaluate, with the rounding of the INT8 export."""
+    # Here: it rounds with the export's code, which needs onnx.
+    from trainer_ext.compression.fake_quantisation import StepsAnewAfterSaving, fake_quantise
+
     fake_quantise(trainer.model)
     trainer.add_callback(StepsAnewAfterSaving())
 
