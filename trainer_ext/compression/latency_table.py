@@ -6,10 +6,9 @@ What counts for the time are shapes. So models of the encoder's shapes with a sm
 
 import copy
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
@@ -28,14 +27,10 @@ from trainer_ext.inference.onnx_session import OnnxSession
 from trainer_ext.modeling import EncoderWithHead
 from trainer_ext.modeling.configuration import EncoderWithHeadConfig
 
-SHARES = (
-    1 / 16,
-    1 / 4,
-    1 / 2,
-    1,
-)  # of heads and neurons that are measured; between them times are interpolated
+# Of heads and neurons that are measured; between them times are interpolated.
+SHARES = (1 / 16, 1 / 4, 1 / 2, 1)
 ROUNDS = 30
-IN_A_ROW = 4
+IN_A_ROW = 4  # runs of a model, of which three are timed
 VOCABULARY = 64  # tokens of the models that are measured
 
 Sizes = tuple[tuple[int, int], ...]  # as `Counts`, for keys
@@ -92,9 +87,8 @@ class LatencyTable:
 
 
 def interpolated(ms: Mapping[int, float], counts: Sequence[int]) -> np.ndarray:
-    """Return (counts) the times by size at other sizes."""
-    sizes = sorted(ms)
-    return np.interp(counts, sizes, [ms[size] for size in sizes])
+    """Return (counts) the times at other sizes than those measured, which are ascending."""
+    return np.interp(counts, list(ms), list(ms.values()))
 
 
 def measure_table(model: EncoderWithHead, length: int) -> LatencyTable:
@@ -167,12 +161,17 @@ def layer_times(
 
 
 def beyond_smallest(ms: Mapping[int, float], depth: int) -> dict[int, float]:
-    """Return what one of `depth` layers takes beyond the smallest size; more units never take less time."""
-    sizes = sorted(ms)
-    added = np.array([ms[size] - ms[sizes[0]] for size in sizes]) / depth
+    """Return what one of `depth` layers takes beyond the smallest size; more units never take less time.
+
+    Args:
+        ms: times of whole models by size, ascending.
+        depth: layers of that size in each.
+    """
+    times = np.array(list(ms.values()))
+    added = (times - times[0]) / depth
     # What a measurement says otherwise is its noise.
     rising = np.maximum.accumulate(np.maximum(added, 0))
-    return dict(zip(sizes, rising.tolist(), strict=True))
+    return dict(zip(ms, rising.tolist(), strict=True))
 
 
 def reads_first_token_only(model: EncoderWithHead) -> bool:
@@ -192,22 +191,23 @@ def p50_ms(
         counts: heads and neurons of each layer, by name.
         length: tokens of the text.
     """
-    sessions: dict[Sizes, OnnxSession] = {}
+    # Models of the same sizes are measured once.
+    names: dict[Sizes, str] = {}
+    calls: dict[str, Callable[[Batch], Any]] = {}
     with torch.random.fork_rng(), quiet_export(), TemporaryDirectory() as scratch:
-        for number, sizes in enumerate(dict.fromkeys(map(tuple, counts.values()))):
-            folder = Path(scratch) / str(number)
+        for name, layers in counts.items():
+            sizes = tuple(layers)
+            if sizes in names:
+                continue
+            names[sizes] = name
+            folder = Path(scratch) / str(len(names))
             folder.mkdir()
-            sessions[sizes] = int8_session(twin(model, sizes), folder)
-        # A model whose sizes have two names is measured once.
-        calls = {str(sizes): partial(run, session) for sizes, session in sessions.items()}
+            calls[name] = int8_session(twin(model, sizes), folder).run
         times = times_ms(calls, [text_of(model, length)] * ROUNDS, IN_A_ROW)
-    medians = {name: float(np.median(values)) for name, values in times.items()}
-    return {name: medians[str(tuple(layers))] for name, layers in counts.items()}
-
-
-def run(session: OnnxSession, batch: Batch) -> Any:
-    """Return a session's answer."""
-    return session.run(batch)
+    ms = {}
+    for name, layers in counts.items():
+        ms[name] = float(np.median(times[names[tuple(layers)]]))
+    return ms
 
 
 def twin(model: EncoderWithHead, sizes: Sizes) -> EncoderWithHead:
@@ -232,7 +232,7 @@ def int8_session(model: EncoderWithHead, folder: Path) -> OnnxSession:
 def text_of(model: EncoderWithHead, length: int) -> Batch:
     """Return a text of so many tokens."""
     padding = model.config.encoder.pad_token_id or 0
-    token = 1 + padding % (VOCABULARY - 1)  # any but padding
+    token = 1 + padding % (VOCABULARY - 1)  # any but padding, which gets no position of its own
     text = Tokens([token] * length, [0] * length)
     return Batch([text], padding, model.config.pipeline["input_names"])
 

@@ -120,13 +120,24 @@ def cut_to_target(
 
 
 def kept_choice(trainer: CustomTrainer, target: Target) -> Choice | None:
-    """Return the choice of the run that is resumed; None for a new run."""
+    """Return the choice of the run that is resumed; None for a new run.
+
+    Raises:
+        UserError: if it was made for another target, or a checkpoint of another folder has none.
+    """
     resume = str(trainer.args.resume_from_checkpoint or "false")
     if resume.lower() == "false":
         return None
-    # A checkpoint may be of another folder.
-    named = read_choice(Path(resume).parent, target) if Path(resume).is_dir() else None
-    return named or read_choice(trainer.output_dir, target)
+    if resume.lower() == "true":
+        return read_choice(trainer.output_dir, target)
+    folder = Path(resume).parent
+    choice = read_choice(folder, target)
+    if choice is None:
+        raise UserError(
+            f"resume_from_checkpoint {resume}: there is no {TABLE_FILE} in {folder}, which says how many heads and "
+            "neurons each layer kept"
+        )
+    return choice
 
 
 def check_reachable(table: LatencyTable, start: Counts, target: Target) -> None:
