@@ -45,13 +45,20 @@ def source() -> str:
     from trainer_ext.arguments.training import TrainingArguments
 
     flags: dict[str, str] = {}
+    headings: dict[str, str] = {}
     for group in (*GROUPS, TrainingArguments):
-        flags |= keywords_of(group)
+        keywords = keywords_of(group)
+        # A group that inherits from others repeats what they have.
+        first = next((name for name in keywords if name not in flags), None)
+        if first:
+            is_own = group is not TrainingArguments
+            headings[first] = group._argument_group_name if is_own else "transformers' own"
+        flags |= keywords
     number_of_folds = flags.pop("folds")
     parts = [
         HEAD,
         typed_dict("ReadingKeywords", "How a file of rows is written.", keywords_of(FileOptions)),
-        typed_dict("FoldKeywords", "Every flag of train.py but `folds`.", flags),
+        typed_dict("FoldKeywords", "Every flag of train.py but `folds`.", flags, headings=headings),
         typed_dict(
             "Keywords", "Every flag of train.py.", {"folds": number_of_folds}, "FoldKeywords"
         ),
@@ -85,10 +92,19 @@ def type_of(name: str, hint: Any) -> str:
     return " | ".join([*sorted(names), "None"])
 
 
-def typed_dict(name: str, summary: str, keywords: dict[str, str], base: str = "TypedDict") -> str:
-    """Return the source of one class."""
+def typed_dict(
+    name: str,
+    summary: str,
+    keywords: dict[str, str],
+    base: str = "TypedDict",
+    headings: dict[str, str] | None = None,
+) -> str:
+    """Return the source of one class, with a comment before each keyword that has a heading."""
     lines = [f"class {name}({base}, total=False):", f'    """{summary}"""', ""]
-    lines += [f"    {keyword}: {kind}" for keyword, kind in keywords.items()]
+    for keyword, kind in keywords.items():
+        if headings and keyword in headings:
+            lines.append(f"    # {headings[keyword]}")
+        lines.append(f"    {keyword}: {kind}")
     return "\n".join(lines) + "\n"
 
 

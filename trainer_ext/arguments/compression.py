@@ -113,6 +113,7 @@ def check_compression(
     Raises:
         UserError: naming the flags and their values.
     """
+    # A flag without its stage is a misunderstanding, not a setting.
     stages = flags.compression or []
     for name, stage in FLAGS_OF.items():
         if name in given and getattr(flags, name) is not None and stage not in stages:
@@ -133,6 +134,7 @@ def check_compression(
         check_width(flags)
     if "width" in stages and streaming:
         raise UserError("compression width ranks rows in memory, but streaming is true")
+    # The best model may be one that is not yet pruned.
     if "l1" in stages and flags.l1_ramp and load_best:
         raise UserError(
             f"l1_ramp {flags.l1_ramp} with load_best_model_at_end true may keep a model of before the ramp's end; "
@@ -154,6 +156,7 @@ def check_width(flags: CompressionArguments) -> None:
             given.append(f"{name} {getattr(flags, name):g}")
     if not given:
         raise UserError("compression width needs --width, --target_speedup or --target_latency_ms")
+    # Each of them decides the same.
     if len(given) > 1:
         raise UserError(f"{' and '.join(given)} are given, but one of them says how much is cut")
 
@@ -229,6 +232,7 @@ def check_stage_epochs(flags: CompressionArguments) -> None:
             f"{shown} has {len(epochs)} numbers for the {len(stages)} stages {' '.join(stages)}: give one for all, or "
             "one each"
         )
+    # One number stands for all.
     by_stage = dict(zip(stages, epochs * len(stages), strict=False))
     for stage in ("l1", "qat"):
         if by_stage.get(stage) == 0:

@@ -28,6 +28,7 @@ class ReadingKeywords(TypedDict, total=False):
 class FoldKeywords(TypedDict, total=False):
     """Every flag of train.py but `folds`."""
 
+    # encoder and head
     compression: Items
     stage_epochs: Items
     max_vocab_size: int | None
@@ -55,6 +56,7 @@ class FoldKeywords(TypedDict, total=False):
     freeze_layers: int | None
     ignore_mismatched_sizes: bool | None
     trust_remote_code: bool | None
+    # data
     file_format: str | None
     delimiter: str | None
     quoting: str | None
@@ -84,6 +86,7 @@ class FoldKeywords(TypedDict, total=False):
     streaming: bool | None
     max_train_samples: int | None
     max_eval_samples: int | None
+    # objective
     teacher: Items
     distill: str | None
     distill_alpha: float | None
@@ -99,6 +102,7 @@ class FoldKeywords(TypedDict, total=False):
     regression_loss: str | None
     rdrop_alpha: float | None
     slot_loss_weight: float | None
+    # training
     precision: str | None
     layer_wise_lr_decay: float | None
     head_lr_factor: float | None
@@ -119,6 +123,7 @@ class FoldKeywords(TypedDict, total=False):
     num_fold_workers: int | None
     seeds: Items
     soup: bool | None
+    # transformers' own
     output_dir: Path
     overwrite_output_dir: bool | None
     do_eval: bool | None

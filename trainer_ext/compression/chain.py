@@ -119,14 +119,17 @@ def run_chain(args: Arguments, train: Train) -> dict[str, float]:
         take_folder(args, folder)
         stages = stages_of(args)
         for number, stage in enumerate(stages):
+            # All learners ask the same teacher about the same rows.
             if number:
                 share_answers(stages[number - 1], stage)
             run_stage(stage, number, len(stages), train)
         last = stages[-1]
         export(last, folder / EXPORT)
         folders = {stage.name: stage.folder for stage in stages}
+        # Always anew: figures of another moment would not compare with each other.
         report = measure(folders, folder / EXPORT, args.model.trust_remote_code)
         write_report(folder, report)
+        # So that whoever is handed the folder can load it like any other model.
         install(last.folder, folder)
         metrics: dict[str, float] = read_json(last.folder / "metrics.json")
         write_resolved(args, folder)
@@ -145,8 +148,10 @@ def take_folder(args: Arguments, folder: Path) -> None:
     if args.training.overwrite_output_dir and is_ours(folder):
         check_may_be_cleared(folder)
         clear(folder)
+        # Only in a folder that a run has marked: they are a chain's own.
         for name in (STAGES, EXPORT):
             shutil.rmtree(folder / name, ignore_errors=True)
+    # A chain that was cut off goes on without a flag, so its flags have to be the same.
     check_same_run(folder, resolved(args))
     reports = [f"{REPORT}.{ending}" for ending in ("json", "md", "png")]
     mark(folder, [*FILES, *reports])
@@ -158,6 +163,7 @@ def stages_of(args: Arguments) -> list[Stage]:
     names = args.model.compression or []
     epochs = epochs_of(args)
     folder = Path(args.training.output_dir) / STAGES
+    # Each is told what came before it, so that they are made in order.
     stages = [Stage(START, start_arguments(args, folder / f"0-{START}"))]
     for number, name in enumerate(names, 1):
         stages.append(
@@ -174,6 +180,7 @@ def stages_of(args: Arguments) -> list[Stage]:
 def epochs_of(args: Arguments) -> list[float]:
     """Return the epochs of fine-tuning after each stage."""
     names = args.model.compression or []
+    # Without the flag a stage trains as long as the start.
     epochs = args.model.stage_epochs or [args.training.num_train_epochs]
     if len(epochs) == 1:
         return epochs * len(names)
@@ -187,6 +194,7 @@ def start_arguments(args: Arguments, folder: Path) -> Arguments:
         drop_distillation(values)
     flags: dict[str, Any] = {}
     if is_trained(args):
+        # It is copied and scored, so that every row of the report is made alike.
         flags["num_train_epochs"] = 0
     return in_folder(args, values, folder, flags)
 
@@ -200,6 +208,7 @@ def drop_distillation(values: dict[str, Any]) -> None:
 def is_trained(args: Arguments) -> bool:
     """Return whether the chain starts from a model that is trained for these labels already."""
     model = args.model
+    # Its head is fresh in either case.
     if model.from_scratch != "none" or model.ignore_mismatched_sizes:
         return False
     return is_checkpoint(encoder_path(model.model_name_or_path or ""))
@@ -220,6 +229,7 @@ def stage_arguments(
     values = without_stages(args)
     for flag in OF_THE_START:
         values.pop(flag, None)
+    # A stage refuses the flags of the others.
     given = resolved(args)
     flags = {
         flag: given[flag] for flag, stage in FLAGS_OF.items() if stage == name and flag in given
@@ -261,6 +271,7 @@ def in_folder(
 ) -> Arguments:
     """Return the arguments of a stage, which goes on by itself where it was cut off."""
     found = parse_values(values, {**flags, "output_dir": str(folder)})
+    # Not flags of a recipe: resolved_config.yaml of a stage does not have them.
     found.training.overwrite_output_dir = args.training.overwrite_output_dir
     if not args.training.overwrite_output_dir:
         found.training.resume_from_checkpoint = "true"
@@ -291,6 +302,7 @@ def export(stage: Stage, folder: Path) -> None:
     """Export the last model, unless this very model was exported before."""
     report = folder / "export_report.json"
     weights = file_sha256(stage.folder / WEIGHTS)
+    # Proving it takes minutes on a large validation file.
     if report.is_file() and read_json(report).get("checkpoint_sha256") == weights:
         logger.info("%s: exported before, kept", folder)
         return

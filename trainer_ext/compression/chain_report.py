@@ -88,6 +88,7 @@ def write_report(folder: Path, report: ChainReport) -> None:
     """Write the report as JSON, Markdown and a picture, and print its table."""
     write_json(folder / f"{REPORT}.json", report.to_dict())
     write_text(folder / f"{REPORT}.md", markdown(report))
+    # One chain needs no legend.
     frontier_picture({"": report.stages}, report.metric_name, folder / f"{REPORT}.png")
     print(f"\n{table(cells(report.stages), HEADERS, decimals=2)}\n\n{how_to_read(report)}")
     for note in report.notes:
@@ -96,6 +97,7 @@ def write_report(folder: Path, report: ChainReport) -> None:
 
 def cells(stages: Sequence[StageRow]) -> list[tuple[Any, ...]]:
     """Return a line of the table for each stage; losses and speed against the first."""
+    # Losses and speed are told against what the chain began with.
     start = stages[0]
     rows = []
     for stage in stages:
@@ -160,6 +162,7 @@ def frontier_picture(chains: dict[str, Sequence[StageRow]], metric_name: str, pa
     left.set_ylabel(short(metric_name))
     right.set_xlabel("ms a text (p50, one thread)")
     for axis in (left, right):
+        # Sizes and times differ by factors.
         axis.set_xscale("log")
         # Its own labels are formulas, which are not drawn as such here.
         axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -178,6 +181,7 @@ def draw_line(
     axis: Axes, name: str, stages: Sequence[StageRow], places: Sequence[float | None]
 ) -> None:
     """Draw the stages of a chain that were measured, each with its name."""
+    # What could not be measured has no place.
     found = [(x, stage) for x, stage in zip(places, stages, strict=True) if x is not None]
     axis.plot([x for x, _ in found], [stage.metric for _, stage in found], "o-", label=name)
     for number, (x, stage) in enumerate(found):

@@ -112,6 +112,7 @@ class Unpruned:
             with torch.random.fork_rng():  # making a loader draws a seed
                 metrics = trainer.predict(trainer.eval_dataset, metric_key_prefix="eval").metrics
             metric = (metrics or {})[f"eval_{trainer.task.default_metric}"]
+        # Weighed as a file: only compressed do zeros save anything.
         with scratch_folder(trainer.output_dir / "unpruned") as folder:
             trainer.model.save_pretrained(folder)
             self.state = weighed(folder, metric)
@@ -136,6 +137,7 @@ def zeros_by_kind(model: EncoderWithHead) -> dict[str, Zeros]:
     """Count zeros in each kind of matrix of the layers, and in the whole model."""
     kinds: dict[str, list[Tensor]] = {}
     for name, weight in matrices(model, ["attention", "feed_forward"]).items():
+        # The same matrix of all layers is one kind.
         kind = name.partition(".")[2]
         kinds.setdefault(kind, []).append(weight)
     found = {kind: count_zeros(weights) for kind, weights in kinds.items()}

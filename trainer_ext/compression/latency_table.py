@@ -101,9 +101,11 @@ def measure_table(model: EncoderWithHead, length: int) -> LatencyTable:
         length: tokens of the text.
     """
     start = counts_of(model)
+    # A few sizes, and between them straight lines.
     heads, neurons = measured_sizes(start)
     depth = len(start)
     models = {"start": start, "least": [least_counts(start)] * depth}
+    # Where pooling reads the first token alone, the last layer computes no other.
     is_alike = not reads_first_token_only(model)
     varied = depth if is_alike else depth - 1
     whole = (heads[-1], neurons[-1])
@@ -214,6 +216,7 @@ def twin(model: EncoderWithHead, sizes: Sizes) -> EncoderWithHead:
     """Return a model with fresh weights that differs in the sizes of its layers and in its vocabulary alone."""
     config = cast(EncoderWithHeadConfig, copy.deepcopy(model.config))
     padding = config.encoder.pad_token_id or 0
+    # A table of embeddings takes no time, but memory.
     config.encoder.vocab_size = max(VOCABULARY, padding + 1)
     config.encoder.num_hidden_layers = len(sizes)
     config.layer_sizes = [{"heads": heads, "inner": neurons} for heads, neurons in sizes]
@@ -222,6 +225,7 @@ def twin(model: EncoderWithHead, sizes: Sizes) -> EncoderWithHead:
 
 def int8_session(model: EncoderWithHead, folder: Path) -> OnnxSession:
     """Export a model, quantise it whole, and load it as it is served."""
+    # As the export does it, without the gate: these weights say nothing.
     path = export_onnx(model, folder).path
     optimise_graph(path, path)
     fuse_for_runtime(path, path)

@@ -54,6 +54,7 @@ def measure(
     metric_name = read_pipeline(stages[0]).task.default_metric
     length = typical_length(stages[0], trust_remote_code)
     logger.info("measuring %d models in turns, texts of %d tokens", len(stages) + 1, length)
+    # Files of plain ONNX are only measured: hundreds of megabytes that nobody needs later.
     with scratch_folder(exported / "measure") as scratch:
         contenders = []
         for stage, folder in folders.items():
@@ -61,6 +62,7 @@ def measure(
             plain.mkdir()
             plain_onnx(folder, plain, read_pipeline(folder).task.name, "auto", trust_remote_code)
             contenders.append(contender(stage, plain, ONNX_FILE, write_rows(folder, plain), True))
+        # What predict.py answers with, native code included.
         chosen = chosen_variant(exported)
         name = f"{chosen['name']} export"
         rows = write_rows(exported, scratch)
@@ -89,6 +91,7 @@ def typical_length(folder: Path, trust_remote_code: bool) -> int:
     encodings = tokenizer.encode_batch(prepared, is_pretokenized=by_word)
     middle = median(len(encoding.ids) for encoding in encodings)
     lengths = list(draw_rows(read_tokenizer(folder), read_pipeline(folder)))
+    # Lengths of other benchmarks, so that figures can be compared.
     fitting = [length for length in lengths if length >= middle]
     return min(fitting, default=max(lengths))
 
@@ -128,7 +131,9 @@ def run(contenders: Iterable[Contender], chosen: str, length: int) -> Benchmark:
     )
     with Race(benchmark, THREADS) as race:
         race.start(contenders)
+        # One text at a time, as a service on a device answers.
         race.run(length, 1)
+        # At the end, when each process has been at its peak.
         race.record_memory()
     return benchmark
 
@@ -161,5 +166,6 @@ def parameters_of(folder: Path) -> int:
     count = 0
     with safe_open(folder / WEIGHTS, framework="np") as weights:
         for name in weights.keys():  # noqa: SIM118 (not a dictionary)
+            # Shapes are in the header: no weight is read.
             count += math.prod(weights.get_slice(name).get_shape())
     return count

@@ -109,6 +109,7 @@ def cut_to_target(
         length = round(np.median(trainer.train_dataset["length"]))
         logger.info("%s: measuring texts of %d tokens ...", target, length)
         table = measure_table(trainer.model, length)
+        # Before the time it takes to rank.
         check_reachable(table, start, target)
         importance = rank()
         choice = choose_counts(trainer.model, importance, table, target)
@@ -192,9 +193,11 @@ def choose_counts(
         ms = measure(model, {"start": start, "cut": counts}, table.length)
         choice = Choice(counts, table.predict(start, counts), ms["start"], ms["cut"])
         share = ms["cut"] / target.ms(ms["start"])
+        # A share above 1 is too slow.
         tried[share] = choice
         if CLOSE <= share <= 1:
             break
+        # The sum of the parts was too high or too low by this factor.
         budget *= AIM / share
     good = [share for share in tried if share <= 1]
     return tried[max(good)] if good else tried[min(tried)]
@@ -223,6 +226,7 @@ def counts_within(
         sizes = neuron_sizes(neurons)
         lost = lost_importance(importance.neurons[number], sizes)
         parts.append(Part(sizes, times.of_neurons(sizes), lost))
+    # Embeddings, pooling and heads, which no choice changes.
     constant = table.start_ms - table.parts_ms(start)
     chosen = choose(parts, max(budget_ms - constant, fastest_ms(parts)))
     return list(zip(chosen[::2], chosen[1::2], strict=True))
@@ -271,6 +275,7 @@ def read_choice(folder: Path, target: Target) -> Choice | None:
 def log_choice(target: Target, choice: Choice) -> None:
     """Log what was chosen and how fast it is."""
     goal = target.ms(choice.start_ms)
+    # Measured, not predicted.
     verdict = "met" if choice.measured_ms <= goal else "MISSED"
     logger.info(
         "%s %s: a text took %.3g ms and takes %.3g ms, %.2f times as fast (predicted %.3g ms; INT8 in ONNX Runtime on "

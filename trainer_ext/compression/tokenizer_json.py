@@ -47,13 +47,16 @@ def choose(content: Content, counts: Mapping[int, int], limit: int | None) -> li
         raise UserError(
             f"max_vocab_size {limit} has no room for words: {len(kept)} special tokens and bytes always stay"
         )
+    # Without a limit everything that is used fits.
     room = math.inf if limit is None else limit
     parts = parts_of_merges(content)
     singles = single_characters(content)
     totals = with_characters(content, counts, singles)
+    # Ties by id, so that a resumed run keeps the same ones.
     by_use = sorted(totals, key=lambda number: (-totals[number], number))
     unused = sorted(set(singles.values()) - set(totals))
     for number in (*by_use, *unused):
+        # A piece whose parts do not fit is left out, and shorter ones may still fit.
         needed = closure(number, parts) - kept
         if len(kept) + len(needed) <= room:
             kept |= needed
@@ -113,6 +116,7 @@ def with_characters(
     for number, count in counts.items():
         totals[number] += count
         piece = by_id.get(number, "")
+        # It has been counted as itself.
         if piece in singles:
             continue
         begins_word = not (prefix and piece.startswith(prefix))
@@ -168,6 +172,7 @@ def without_pieces(content: Content, kept: Sequence[int]) -> Content:
     if model["type"] == "Unigram":
         model["vocab"] = [model["vocab"][old] for old in kept if old < len(model["vocab"])]
     else:
+        # By id, as the vocabulary was written, for files that people compare.
         in_order = sorted(model["vocab"].items(), key=lambda entry: entry[1])
         model["vocab"] = {piece: new_ids[old] for piece, old in in_order if old in new_ids}
     if "merges" in model:
@@ -202,5 +207,6 @@ def renumber_processor(processor: Any, new_ids: Mapping[int, int]) -> None:
         if name in processor:
             text, old = processor[name]
             processor[name] = [text, new_ids[old]]
+    # A sequence of them, as byte-level tokenizers have.
     for part in processor.get("processors", ()):
         renumber_processor(part, new_ids)

@@ -97,6 +97,7 @@ def prune_vocabulary(
     # Whoever padded with it would have its padding counted.
     reset_settings(backend)
     content = json.loads(backend.to_str())
+    # The training rows; validation rows must not decide what a model can read.
     counted = next(iter(splits.values()))
     counts = count_pieces(backend, counted()) + count_pieces(backend, corpus)
     kept = choose(content, counts, limit)
@@ -155,6 +156,7 @@ def compare(
 
 def rebuilt(tokenizer: PreTrainedTokenizerFast, content: dict[str, Any]) -> PreTrainedTokenizerFast:
     """Return a tokenizer of transformers around tokenizer.json, with the settings of another one."""
+    # A class of its own would read its own files, which still have every piece.
     settings = {name: getattr(tokenizer, name) for name in KEPT_SETTINGS}
     return PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer.from_str(json.dumps(content, ensure_ascii=False)),
@@ -178,6 +180,7 @@ def with_rows(model: EncoderWithHead, kept: Sequence[int], max_length: int) -> E
     expected = cut.state_dict()
     loaded = {}
     for name, weight in model.state_dict().items():
+        # Whatever has another size than in the smaller model is a table of tokens or of positions.
         rows = weight
         if weight.shape != expected[name].shape:
             is_of_tokens = len(weight) == model.config.encoder.vocab_size
@@ -193,8 +196,10 @@ def cut_config(
     """Return a config for fewer tokens and positions, with the new ids of special tokens."""
     config = copy.deepcopy(config)
     encoder = config.encoder
+    # The table of a new model is as long as its config says.
     encoder.vocab_size = len(kept)
     longest = position_limit(encoder.to_dict())
+    # RoBERTa has two positions more than tokens, which stay.
     if longest is not None and max_length < longest:
         encoder.max_position_embeddings -= longest - max_length
     new_ids = {old: new for new, old in enumerate(kept)}

@@ -66,6 +66,7 @@ def run_widths(args: Arguments, train: Train) -> dict[str, float]:
     with locked(folder):
         take_folder(args, folder)
         models = models_of(args)
+        # All ask the same teacher about the same rows.
         for number, model in enumerate(models):
             if number:
                 share_answers(models[number - 1], model)
@@ -88,6 +89,7 @@ def take_folder(args: Arguments, folder: Path) -> None:
         UserError: when it holds a run of one model, or what no run has written.
     """
     check_not_foreign(folder, WRITTEN)
+    # A model at the top would be one of a width that nobody can tell.
     if (folder / "config.json").exists() or checkpoints(folder):
         raise UserError(
             f"output_dir {folder} already holds a run of one model: give another folder"

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from trainer_ext.errors import UserError
 
+# Encoders that name their matrices as BERT does.
 LIKE_BERT = ("bert", "roberta", "xlm-roberta", "electra")
 NARROWABLE = (*LIKE_BERT, "distilbert")
 
@@ -139,9 +140,11 @@ def keep(block: Block, heads: Tensor, neurons: Tensor) -> None:
         heads: numbers of the heads (int64), in 0 ... heads - 1.
         neurons: numbers of the neurons (int64), in 0 ... inner size - 1.
     """
+    # The outputs of a projection are grouped by head.
     columns = (heads[:, None] * block.head_size + torch.arange(block.head_size)).flatten()
     for name in block.projections:
         setattr(block.attention, name, with_outputs(getattr(block.attention, name), columns))
+    # What reads the heads loses the same columns, so that nothing else changes.
     set_linear(block.attention_output, with_inputs(linear_at(block.attention_output), columns))
     set_linear(block.inner, with_outputs(linear_at(block.inner), neurons))
     set_linear(block.outer, with_inputs(linear_at(block.outer), neurons))
@@ -158,6 +161,7 @@ def set_head_count(attention: Any, heads: int) -> None:
         "dim": width,
     }
     for name, value in values.items():
+        # Each kind of encoder has some of these names.
         if hasattr(attention, name):
             setattr(attention, name, value)
 
@@ -180,6 +184,7 @@ def with_inputs(linear: nn.Linear, columns: Tensor) -> nn.Linear:
 
 def linear_with(linear: nn.Linear, weight: Tensor, bias: Tensor) -> nn.Linear:
     """Return a matrix of new weights that is trained if the old one is."""
+    # Without memory, as its weights are replaced at once.
     made = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
     made.weight = nn.Parameter(weight.detach().clone(), requires_grad=linear.weight.requires_grad)
     made.bias = nn.Parameter(bias.detach().clone(), requires_grad=linear.bias.requires_grad)

@@ -92,6 +92,7 @@ def text_form(task: Task) -> Form:
         answer = task.answer(item, output)
         # A text that was split into words is one of their attributes.
         head: dict[str, Any] = {"text": getattr(item, "text", item)}
+        # Of several aspects or scores there is no one class.
         if task.class_key:
             head["pred_class"] = answer[task.class_key]
         if task.confidence_key:
@@ -116,6 +117,7 @@ def ask_inputs(body: InputsBody, model: ServedModel) -> Question:
     if isinstance(inputs, str):
         return Question([inputs], ["inputs"], form, take_only, body.truncate)
     texts = []
+    # A text alone is answered by itself, a list by a list.
     is_batch = False
     for item in inputs:
         is_batch |= not isinstance(item, str)
@@ -148,6 +150,7 @@ def scores_form(task: Task, function: str | None, top: int | None) -> Form:
 
     def form(item: Any, output: Any) -> list[dict[str, Any]]:
         scores = class_scores(task, item, output, function)
+        # Stable, so that equal scores keep the order of the classes.
         order = np.argsort(-scores, kind="stable")[:top]
         classes = task.label_space.classes
         return [{"label": classes[k], "score": float(scores[k])} for k in order]
@@ -159,6 +162,7 @@ def class_scores(task: Task, item: Any, output: Any, function: str | None) -> np
     """Return a score for each class, (C,): the probabilities of the task's answer, or a function of the logits."""
     if function is None:
         return np.array(list(task.answer(item, output)["probabilities"].values()))
+    # In double precision, as the task computes its own probabilities.
     logits = np.asarray(output, dtype=np.float64)
     return np.asarray(FUNCTIONS[function](logits))
 
@@ -231,5 +235,6 @@ def places_of(field: str, count: int) -> list[str]:
 
 def take_only(answers: list[Any]) -> Any:
     """Return the answer of a request with one text."""
+    # There is one, as the request had one text.
     (answer,) = answers
     return answer

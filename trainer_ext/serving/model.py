@@ -99,6 +99,7 @@ class ServedModel:
     @property
     def verdict(self) -> str:
         """Return the probe verdict that is least good among its models."""
+        # One model that answers otherwise spoils an ensemble.
         found = {verdict.verdict for verdict in self.verdicts}
         return next(word for word in VERDICTS if word in found)
 
@@ -141,6 +142,7 @@ def load_model(
         UserError: if it cannot be loaded, does not fit into memory, or answers otherwise.
     """
     predictor = load(source.path)
+    # A server holds its models in memory; loading them for each request would take seconds.
     if not predictor.singles:
         raise UserError(
             f"model {source.path}: its models do not fit into memory together, and would be loaded anew for each "
@@ -148,6 +150,7 @@ def load_model(
         )
     verdicts = list(map(check_probe, predictor.singles))
     for verdict in verdicts:
+        # Wrong answers are worse than no start.
         if verdict.verdict == "differs" and on_mismatch != "ignore":
             raise UserError(
                 f"model {source.path}: {verdict.file} answers otherwise on this machine than was proven, "
@@ -222,10 +225,12 @@ class Models(Mapping[str, ServedModel]):
             for name, old in list(self._models.items()):
                 try:
                     new = self._load(old.source)
+                # Whatever is wrong with the new files, the old model goes on.
                 except Exception as error:
                     self.metrics.reloads.labels(name, "failed").inc()
                     logger.error("%s is not replaced: %s", name, error)
                     continue
+                # From here on requests get the new one; those accepted before hold the old one.
                 self._models[name] = new
                 self.metrics.reloads.labels(name, "done").inc()
                 logger.info("%s: version %.12s replaces %.12s", name, new.version, old.version)
