@@ -12,7 +12,6 @@ from trainer_ext.objectives.distillation import (
     BernoulliDistillSoftTerm,
     DistillHardTerm,
     DistillSoftTerm,
-    SquaredDistillTerm,
     soft_bernoulli_divergence,
     soft_divergence,
 )
@@ -20,6 +19,7 @@ from trainer_ext.tasks import TASKS, LabelSpace
 from trainer_ext.tasks.joint import Joint
 from trainer_ext.tasks.joint_space import JointLabelSpace
 
+SCORES = LabelSpace(("price", "quality"), (), ())
 LN_3 = 1.0986122886681098
 NAN = float("nan")
 SPACE = LabelSpace(("label",), ("a", "b", "c"), ("a", "b", "c"))
@@ -83,11 +83,80 @@ def test_hard_labels():
     torch.testing.assert_close(value, torch.tensor((1.3862943611 + 0.2876820724) / 2))
 
 
-def test_scores():
-    value = SquaredDistillTerm("distill_soft")(
-        torch.tensor([[[1.0, 2.0]]]), torch.tensor([[3.0, 2.5]])
+@pytest.mark.parametrize(
+    "loss, expected",
+    [
+        ("mse", (4 + 0.25) / 2),
+        ("rmse", (2 + 0.5) / 2),
+        ("smooth_l1", (1.5 + 0.125) / 2),
+    ],
+)
+@pytest.mark.parametrize("distill", ["soft", "hard"])
+def test_scores_have_the_distance_of_the_task(distill, loss, expected):
+    built = objective(TASKS["regression"](SCORES), distill=distill, regression_loss=loss)
+    (_, main), (_, term) = built.terms
+    assert (term.name, term.target) == (f"distill_{distill}", "teacher_labels")
+    assert not main.takes_teacher and main.name != term.name
+    value = term(torch.tensor([[[1.0, 2.0]]]), torch.tensor([[3.0, 2.5]]))
+    torch.testing.assert_close(value, torch.tensor(expected))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0, 8.0])
+def test_the_gradient_is_t_times_the_difference_of_probabilities(temperature):
+    logits, teacher = torch.randn(5, 4, requires_grad=True), torch.randn(5, 4)
+    (gradient,) = torch.autograd.grad(soft_divergence(logits, teacher, temperature).sum(), logits)
+    q, p = (logits / temperature).softmax(-1), (teacher / temperature).softmax(-1)
+    torch.testing.assert_close(gradient, temperature * (q - p).detach())
+    (gradient,) = torch.autograd.grad(
+        soft_bernoulli_divergence(logits, teacher, temperature).sum(), logits
     )
-    torch.testing.assert_close(value, torch.tensor((4 + 0.25) / 2))
+    q, p = (logits / temperature).sigmoid(), (teacher / temperature).sigmoid()
+    torch.testing.assert_close(gradient, temperature * (q - p).detach())
+
+
+def test_at_high_temperatures_logits_are_matched():
+    """Hinton et al., eq. 4, with T^2: (z - v) / C for logits of mean 0."""
+    logits, teacher = torch.randn(3, 4).double(), torch.randn(3, 4).double()
+    logits -= logits.mean(-1, keepdim=True)
+    teacher -= teacher.mean(-1, keepdim=True)
+    logits.requires_grad_()
+    (gradient,) = torch.autograd.grad(soft_divergence(logits, teacher, 1e4).sum(), logits)
+    torch.testing.assert_close(gradient, (logits - teacher).detach() / 4, rtol=1e-3, atol=1e-5)
+
+
+TRUE = {
+    "single_label": (SPACE, torch.tensor([0, 2, 1, 1])),
+    "multi_aspect": (ASPECTS, torch.tensor([[0, 1], [2, 2], [1, 0], [0, 0]])),
+    "multi_label": (SPACE, torch.tensor([[1, 0, 1], [0, 0, 0], [1, 1, 1], [0, 1, 0]])),
+    "regression": (SCORES, torch.tensor([[150.0, 2.0], [300.0, 1.0], [0.0, 3.0], [20.0, 2.5]])),
+}
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+@pytest.mark.parametrize("distill", ["soft", "hard"])
+@pytest.mark.parametrize("name", TRUE)
+def test_a_teacher_that_is_certain_of_the_truth_changes_nothing(name, distill, passes):
+    """Loss and gradient of the plain run, at any alpha: no term is off by a factor."""
+    space, labels = TRUE[name]
+    task = TASKS[name](space)
+    teacher = labels.float()
+    if name in ("single_label", "multi_aspect"):
+        teacher = F.one_hot(labels, 3).float()
+    if task.has_classes and distill == "soft":
+        teacher = 200 * teacher - 100
+    torch.manual_seed(2)
+    logits = torch.randn(passes, 4, *task.head_shape, requires_grad=True)
+    shared = {"rdrop_alpha": 0.5} if passes > 1 else {}
+    batch = {"labels": labels, "teacher_labels": teacher}
+    results = []
+    for flags in ({}, {"distill_alpha": 0.3}, {"distill_alpha": 1.0}):
+        if flags:
+            flags |= {"distill": distill, "distill_temperature": 1.0}
+        loss, _ = objective(task, **shared, **flags)({"labels": logits}, batch)
+        results.append((loss.detach(), torch.autograd.grad(loss, logits)[0]))
+    for loss, gradient in results[1:]:
+        torch.testing.assert_close(loss, results[0][0])
+        torch.testing.assert_close(gradient, results[0][1])
 
 
 @pytest.mark.parametrize("term", [DistillSoftTerm(2.0), DistillHardTerm()])

@@ -15,9 +15,11 @@ from trainer_ext.objectives.bce import BCETerm
 from trainer_ext.objectives.class_weights import class_weights, count_classes, positive_weights
 from trainer_ext.objectives.cross_entropy import CrossEntropyTerm
 from trainer_ext.objectives.distillation import (
-    binary_distillation,
-    categorical_distillation,
-    distance_distillation,
+    BernoulliDistillHardTerm,
+    BernoulliDistillSoftTerm,
+    DistillHardTerm,
+    DistillSoftTerm,
+    learned_from_teacher,
 )
 from trainer_ext.objectives.focal import FocalTerm
 from trainer_ext.objectives.joint import SlotTerm
@@ -94,7 +96,7 @@ def weighted_terms(
 
 def teacher_term(args: ObjectiveArguments, task: Task) -> Term:
     """Return the teacher's term on the first head."""
-    return FAMILIES[task.loss_family].distillation_term(args.distill, args.distill_temperature)
+    return FAMILIES[task.loss_family].distillation_term(args)
 
 
 def layer_terms(args: ObjectiveArguments) -> tuple[tuple[float, Term], ...]:
@@ -164,13 +166,32 @@ def distance_term(
     return DISTANCES[args.regression_loss]()
 
 
+def categorical_distillation(args: ObjectiveArguments) -> Term:
+    """Return the teacher's term of a softmax head."""
+    if args.distill == "soft":
+        return DistillSoftTerm(args.distill_temperature)
+    return DistillHardTerm()
+
+
+def binary_distillation(args: ObjectiveArguments) -> Term:
+    """Return the teacher's term of a sigmoid head."""
+    if args.distill == "soft":
+        return BernoulliDistillSoftTerm(args.distill_temperature)
+    return BernoulliDistillHardTerm()
+
+
+def distance_distillation(args: ObjectiveArguments) -> Term:
+    """Return the teacher's term of scores."""
+    return learned_from_teacher(DISTANCES[args.regression_loss](), args.distill)
+
+
 @dataclass(frozen=True)
 class Family:
     """The terms of a kind of head, by `task.loss_family`."""
 
     main_term: Callable[[ObjectiveArguments, Task, Array, float], Term]
     rdrop_term: Callable[[], Term]
-    distillation_term: Callable[[str, float], Term]
+    distillation_term: Callable[[ObjectiveArguments], Term]
 
 
 FAMILIES = {

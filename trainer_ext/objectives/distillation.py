@@ -137,35 +137,16 @@ class BernoulliDistillHardTerm(ElementTerm):
         )
 
 
-class SquaredDistillTerm(ElementTerm):
-    """Regression: mean squared distance to the teacher's scores, in the label's unit squared.
+def learned_from_teacher(term: Term, distill: str) -> Term:
+    """Return a task's own term, given the teacher's scores in place of the labels.
+
+    Scores have no probabilities: soft and hard are the same. The distance is that to the true scores, so that
+    `distill_alpha` weighs two things of one unit.
 
     Args:
-        name: distill_hard or distill_soft: a score has no probabilities, so both are the same.
+        term: of a regression; changed in place.
+        distill: hard or soft.
     """
-
-    takes_teacher = True
-
-    def __init__(self, name: str):
-        self.name = name
-
-    def elements(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the squared distance of each entry."""
-        return (logits - labels) ** 2
-
-
-def categorical_distillation(distill: str, temperature: float) -> Term:
-    """Return the term of a softmax head; `distill` is hard or soft."""
-    return DistillSoftTerm(temperature) if distill == "soft" else DistillHardTerm()
-
-
-def binary_distillation(distill: str, temperature: float) -> Term:
-    """Return the term of a sigmoid head."""
-    if distill == "soft":
-        return BernoulliDistillSoftTerm(temperature)
-    return BernoulliDistillHardTerm()
-
-
-def distance_distillation(distill: str, temperature: float) -> Term:
-    """Return the term of scores."""
-    return SquaredDistillTerm(f"distill_{distill}")
+    term.takes_teacher = True
+    term.name = f"distill_{distill}"
+    return term

@@ -56,9 +56,17 @@ class PartlyLabelledObjective(Objective):
         return weights
 
     def statistics(self, logits: ByHead, labels: ByHead) -> dict[str, Tensor]:
-        """Return those of the labelled rows; the teacher's terms have none."""
+        """Return the statistics of both parts."""
         is_labelled = labelled_rows(labels)
-        return super().statistics(logits_of(logits, is_labelled), rows_of(labels, is_labelled))
+        statistics = super().statistics(
+            logits_of(logits, is_labelled), rows_of(labels, is_labelled)
+        )
+        others = self.unlabelled.statistics(
+            logits_of(logits, ~is_labelled), rows_of(labels, ~is_labelled)
+        )
+        for name, value in others.items():
+            statistics[PREFIX + name] = value
+        return statistics
 
     def __call__(
         self,
@@ -116,7 +124,7 @@ def logits_of(logits: ByHead, rows: Tensor) -> dict[str, Tensor]:
 
 
 def without_prefix(step_weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights of the terms of rows without labels, by the terms' own names."""
+    """Return the weights (and statistics) of the terms of rows without labels, by the terms' own names."""
     weights = {}
     for name, weight in step_weights.items():
         if name.startswith(PREFIX):
