@@ -1,5 +1,6 @@
 """Several stages of `--compression`: a model after each, their report, and a chain that was killed."""
 
+import json
 import os
 import signal
 import subprocess
@@ -132,6 +133,29 @@ def test_hidden_states_are_learned_from_a_model_with_the_same_tokens(chain, rows
     assert teachers == [None, [str(first.folder)], [str(vocab.folder)], [str(vocab.folder)]]
     weights = [stage.args.objective.distill_hidden_weight for stage in (first, vocab, layers, qat)]
     assert weights == [0, 0, 0.5, 0.5]
+
+
+def test_a_chain_of_intents_and_slots(tmp_path):
+    """Its rows are words, also where their length is measured."""
+    lines = []
+    for number in range(30):
+        word = ["play", "stop", "find"][number % 3]
+        row = {"tokens": [word, "song", str(number)], "slots": ["O", "B-what", "O"], "intent": word}
+        lines.append(json.dumps(row))
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    rows = ["--train_file", str(tmp_path / "rows.jsonl")]
+    rows += ["--validation_file", str(tmp_path / "rows.jsonl")]
+    flags = ["--task", "joint", "--max_length", "8", "--pooling", "mean", "--report_to", "none"]
+    flags += ["--compression", "vocab", "qat", "--stage_epochs", "0", "1", "--distill", "soft"]
+    flags += ["--num_train_epochs", "1", "--learning_rate", "1e-2", "--disable_tqdm", "true"]
+    words = [sys.executable, "train.py", *SCRATCH, *rows, *flags]
+    done = subprocess.run(
+        [*words, "--output_dir", str(tmp_path / "chain")], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    report = read_json(tmp_path / "chain" / "compression_report.json")
+    assert report["metric_name"] == "sentence_accuracy" and report["length"] == 8
+    assert len(report["stages"]) == 4
 
 
 @pytest.mark.parametrize(

@@ -27,11 +27,10 @@ from trainer_ext.export.recorded import read_export_report
 from trainer_ext.export.report import library_versions
 from trainer_ext.export.to_onnx import ONNX_FILE
 from trainer_ext.files import read_json, scratch_folder, write_json
-from trainer_ext.inference import load_predictor
 from trainer_ext.inference.folder import WEIGHTS, read_pipeline, read_tokenizer
 from trainer_ext.inference.hardware import instruction_set
 from trainer_ext.inference.layout import find_file
-from trainer_ext.inference.loading import checkpoint_tokenizer
+from trainer_ext.inference.loading import load_single
 
 TEXTS_COUNTED = 1000  # validation texts, for the typical length
 
@@ -82,13 +81,10 @@ def measure(
 
 def typical_length(folder: Path, trust_remote_code: bool) -> int:
     """Return the length to measure at: the smallest of the benchmark's that half of the validation texts fit into."""
-    predictor = load_predictor(folder, trust_remote_code=trust_remote_code)
+    predictor = load_single(folder, THREADS, "cpu", trust_remote_code=trust_remote_code)
     options = ExportOptions(folder, folder / "unused", max_eval_samples=TEXTS_COUNTED)
-    texts = evaluation_rows(options, predictor).texts
-    tokenizer = checkpoint_tokenizer(folder)
-    by_word = predictor.task.reads_words
-    prepared = [predictor.task.prepare(text) for text in texts]
-    encodings = tokenizer.encode_batch(prepared, is_pretokenized=by_word)
+    items = map(predictor.task.prepare, evaluation_rows(options, predictor).texts)
+    encodings = predictor.encode(list(items))
     middle = median(len(encoding.ids) for encoding in encodings)
     lengths = list(draw_rows(read_tokenizer(folder), read_pipeline(folder)))
     # Lengths of other benchmarks, so that figures can be compared.
