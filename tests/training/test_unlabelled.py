@@ -40,6 +40,8 @@ def test_a_student_learns_from_texts_without_labels(
     folder = tmp_path / "student"
     done = run_ok("train.py", *topic_flags, *STUDENT, *taught, "--output_dir", folder)
     assert "rows: train 96, validation 30, unlabelled 42" in done.stderr
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "on 96 rows and 42 without labels." in card
     # Balancing draws from the labelled rows, and shows each of the others once.
     shown, drawn_from = re.search(
         r"an epoch shows (\d+) rows, drawn from (\d+)", done.stderr

@@ -361,7 +361,7 @@ def write_reports(
     marked = trainer.step_of_model if trainer.holds_best else None
     validated = finished.scores.get("validation")
     write_plots(finished.folder / "plots", finished.task, finished.history, marked, validated)
-    counts = {split: len(datasets[split] or ()) for split in SPLITS}
+    counts = {split: len(datasets.get(split) or ()) for split in (*SPLITS, "unlabelled")}
     write_model_card(finished.folder, args, finished.task, metrics, counts, trainer.holds_best)
 
 
