@@ -213,6 +213,8 @@ def test_a_training_with_a_small_vocabulary(rows):
     config = read_json(folder / "config.json")
     assert config["encoder"]["vocab_size"] == 36
     assert config["encoder"]["max_position_embeddings"] == 12
+    # At the top, too, where other tools look.
+    assert (config["vocab_size"], config["max_position_embeddings"]) == (36, 12)
     assert len(AutoTokenizer.from_pretrained(folder)) == 36
     assert (
         AutoModelForSequenceClassification.from_pretrained(folder).config.encoder.vocab_size == 36

@@ -4,6 +4,8 @@ from typing import Any
 
 from transformers import AutoConfig, PretrainedConfig
 
+OF_THE_ENCODER = ("vocab_size", "max_position_embeddings")
+
 
 class EncoderWithHeadConfig(PretrainedConfig):
     """Encoder config plus head.
@@ -42,6 +44,9 @@ class EncoderWithHeadConfig(PretrainedConfig):
         pipeline: dict[str, Any] | None = None,
         **kwargs: Any,
     ):
+        # Those of the encoder, repeated in config.json for who reads it.
+        for name in OF_THE_ENCODER:
+            kwargs.pop(name, None)
         # transformers builds a config without arguments to find out which values are defaults.
         if encoder is None:
             encoder = AutoConfig.for_model("bert")
@@ -58,6 +63,14 @@ class EncoderWithHeadConfig(PretrainedConfig):
         self.layer_sizes = layer_sizes
         self.pipeline = pipeline or {}
         super().__init__(**kwargs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of config.json, with the encoder's sizes where tools look for them."""
+        content = super().to_dict()
+        for name in OF_THE_ENCODER:
+            if hasattr(self.encoder, name):
+                content[name] = getattr(self.encoder, name)
+        return content
 
     @property
     def hidden_size(self) -> int:
