@@ -44,7 +44,7 @@ def test_what_is_written(exported):
     assert details["layers"] == 2 and details["compiled for"] == library_here().target
     assert 0 <= details["difference"] <= details["allowed"]
     content = json.loads((exported / PLAN).read_text())
-    assert content["is_pair_safe"] is True and content["heads"] == 4
+    assert content["is_pair_safe"] is True and content["head_size"] == 8
     assert content["bytes"] == (exported / "model_quantized.onnx").stat().st_size
 
 

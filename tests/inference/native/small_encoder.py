@@ -26,9 +26,6 @@ Arrays = dict[str, Any]
 class SmallEncoder:
     """The content of encoder.json and of the file it points into, and the numbers for `hidden_states`."""
 
-    hidden: int
-    heads: int
-    inner: int
     is_first_token_only: bool
     content: dict[str, Any]
     layers: list[Arrays]
@@ -63,7 +60,7 @@ class SmallEncoder:
             query, key, value = np.split(joined, 3, axis=1)
         rounding = as_bfloat16 if self.rounds_attention else as_it_is
         scale = self.content["attention_scale"]
-        context = attention(query, key, value, self.heads, scale, rounding)
+        context = attention(query, key, value, layer["heads"], scale, rounding)
         middle = normalise(multiply(context, layer["output"]) + states, layer["attention_norm"])
         wide = multiply(middle, layer["inner"])
         wide = (wide / 2 * (1 + erf(wide / np.sqrt(2)))).astype(np.float32)
@@ -102,13 +99,19 @@ def linear_numbers(
 
 def small_encoder(
     hidden: int = 24,
-    heads: int = 3,
-    inner: int = 40,
-    layers: int = 2,
+    head_size: int = 8,
+    sizes: Sequence[tuple[int, int]] = ((3, 40), (3, 40)),
     is_first_token_only: bool = False,
 ) -> SmallEncoder:
-    """Make an encoder: tables in 8 bits and in floats, scales for each column or for all, with and without bias."""
-    generator = np.random.default_rng(hidden + inner)
+    """Make an encoder: tables in 8 bits and in floats, scales for each column or for all, with and without bias.
+
+    Args:
+        hidden: the size of a state.
+        head_size: the width of a head.
+        sizes: heads and feed-forward neurons of each layer.
+        is_first_token_only: whether the last layer computes only that.
+    """
+    generator = np.random.default_rng(hidden + sizes[0][1])
     file = File()
     place = file.place
 
@@ -146,14 +149,15 @@ def small_encoder(
     embedding_norm, embedding_norm_places = norm()
     made: list[Arrays] = []
     layer_places: list[Arrays] = []
-    for number in range(layers):
-        has_query = is_first_token_only and number == layers - 1
-        layer: Arrays = {}
+    for number, (heads, inner) in enumerate(sizes):
+        has_query = is_first_token_only and number == len(sizes) - 1
+        width = heads * head_size
+        layer: Arrays = {"heads": heads}
         places: Arrays = {"query": None}
         for name, depth, columns in (
-            ("joined", hidden, (2 if has_query else 3) * hidden),
-            ("query", hidden, hidden),
-            ("output", hidden, hidden),
+            ("joined", hidden, (2 if has_query else 3) * width),
+            ("query", hidden, width),
+            ("output", width, hidden),
             ("inner", hidden, inner),
             ("outer", inner, hidden),
         ):
@@ -165,10 +169,9 @@ def small_encoder(
         layer_places.append(places)
     content = {
         "hidden": hidden,
-        "heads": heads,
-        "inner": inner,
+        "head_size": head_size,
         "epsilon": EPSILON,
-        "attention_scale": (hidden // heads) ** -0.5,
+        "attention_scale": head_size**-0.5,
         "is_pair_safe": True,
         "output": "states",
         "tables": described,
@@ -176,9 +179,6 @@ def small_encoder(
         "layers": layer_places,
     }
     return SmallEncoder(
-        hidden,
-        heads,
-        inner,
         is_first_token_only,
         content,
         made,

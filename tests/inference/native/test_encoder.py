@@ -20,17 +20,26 @@ from tests.inference.native.small_encoder import (
 from trainer_ext.errors import UserError
 from trainer_ext.inference.hardware import instruction_set
 from trainer_ext.inference.native.library import TARGETS, Library, library_file
+from trainer_ext.inference.native.plan import Plan
 from trainer_ext.inference.native.session import Encoder, positions
 
 LENGTHS = (1, 2, 13, 33, 70)
-# Hidden, heads, inner, layers: no multiples of a register's width, of a block's, and the sizes of real encoders.
+# Hidden size, width of a head, and heads and feed-forward neurons of each layer.
 SIZES = [
-    (24, 3, 40, 2),
-    (12, 1, 7, 2),
-    (64, 2, 128, 1),
-    (40, 5, 200, 1),
-    (312, 12, 1200, 1),
+    # No multiples of a register's width, of a block's, and the sizes of real encoders.
+    (24, 8, ((3, 40), (3, 40))),
+    (12, 12, ((1, 7), (1, 7))),
+    (64, 32, ((2, 128),)),
+    (40, 8, ((5, 200),)),
+    (312, 26, ((12, 1200),)),
+    # Narrowed, each layer otherwise; wider in the middle, as wide heads leave numbers behind.
+    (24, 8, ((1, 13), (2, 40), (1, 3))),
+    (40, 5, ((3, 1), (8, 70), (1, 9))),
+    # All heads of all layers are narrower than a state, and heads wider than one.
+    (312, 26, ((1, 30), (1, 7))),
+    (24, 8, ((9, 50), (2, 8))),
 ]
+Sizes = tuple[tuple[int, int], ...]
 Texts = Sequence[tuple[np.ndarray, np.ndarray]]
 
 
@@ -48,10 +57,8 @@ def library(request) -> Library:
 
 
 @lru_cache
-def made(
-    hidden: int, heads: int, inner: int, layers: int, is_first_token_only: bool
-) -> SmallEncoder:
-    return small_encoder(hidden, heads, inner, layers, is_first_token_only)
+def made(hidden: int, head_size: int, sizes: Sizes, is_first_token_only: bool) -> SmallEncoder:
+    return small_encoder(hidden, head_size, sizes, is_first_token_only)
 
 
 def run(encoder: Encoder, texts: Texts) -> list[np.ndarray]:
@@ -66,15 +73,15 @@ def run(encoder: Encoder, texts: Texts) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("is_first_token_only", [False, True])
-@pytest.mark.parametrize("hidden, heads, inner, layers", SIZES)
+@pytest.mark.parametrize("hidden, head_size, sizes", SIZES)
 def test_the_numbers_are_those_of_numpy(
-    library, hidden, heads, inner, layers, is_first_token_only, tmp_path
+    library, hidden, head_size, sizes, is_first_token_only, tmp_path
 ):
     """To the last bits in most texts; where a number lies between two levels, a rounding decides.
 
     Deep models multiply what such a rounding changes, so that the large ones here have one layer.
     """
-    small = made(hidden, heads, inner, layers, is_first_token_only)
+    small = made(hidden, head_size, sizes, is_first_token_only)
     small = replace(small, rounds_attention=library.target == "avx512_bf16")
     texts = random_texts(LENGTHS)
     encoder = Encoder(library, small.save(tmp_path))
@@ -87,10 +94,23 @@ def test_the_numbers_are_those_of_numpy(
     assert np.median(largest) < 1e-5, "most texts have no number between two levels"
 
 
+def test_a_plan_of_an_older_export(library, tmp_path):
+    """It says how many heads the hidden size holds, and how many neurons all layers have: to the same bits."""
+    small = made(*SIZES[0], False)
+    texts = random_texts(LENGTHS)
+    plan = small.save(tmp_path)
+    expected = run(Encoder(library, plan), texts)
+    content = plan.content | {"heads": 3, "inner": 40}
+    del content["head_size"]
+    older = Plan(tmp_path / "model_quantized.onnx", content, plan.path)
+    for states, wanted in zip(run(Encoder(library, older), texts), expected, strict=True):
+        assert np.array_equal(states, wanted)
+
+
 @pytest.mark.parametrize("is_first_token_only", [False, True])
 def test_a_text_has_one_answer(library, is_first_token_only, tmp_path):
     """Alone, in any order, among any others, and from two threads at the same time."""
-    small = made(24, 3, 40, 2, is_first_token_only)
+    small = made(*SIZES[0], is_first_token_only)
     encoder = Encoder(library, small.save(tmp_path))
     texts = random_texts((1, 2, 13, 33, 70, 12, 12, 5, 1, 1, 48, 16))
     alone = [run(encoder, [text])[0] for text in texts]
@@ -110,7 +130,7 @@ def test_a_text_has_one_answer(library, is_first_token_only, tmp_path):
 
 def test_as_many_texts_as_there_may_be(library, tmp_path):
     """64 of one token."""
-    small = made(24, 3, 40, 2, True)
+    small = made(*SIZES[0], True)
     encoder = Encoder(library, small.save(tmp_path))
     texts = random_texts([1] * 64)
     for text, states in zip(texts, run(encoder, texts), strict=True):
@@ -123,7 +143,7 @@ def test_as_many_texts_as_there_may_be(library, tmp_path):
 )
 def test_what_the_embeddings_have_no_row_for(library, ids, types, tmp_path):
     """And what comes next is answered as ever."""
-    small = made(24, 3, 40, 2, False)
+    small = made(*SIZES[0], False)
     encoder = Encoder(library, small.save(tmp_path))
     good = random_texts([POSITIONS])[0]
     before = run(encoder, [good])[0]

@@ -19,11 +19,10 @@ BEYOND = {"offset": 10**9, "type": "int8", "shape": [24, 72]}
 DAMAGE = [
     (("hidden",), 0, "hidden 0 is not a whole number above 0"),
     (("hidden",), "24", "hidden '24' is not"),
-    (("hidden",), 32, "3 heads do not divide 32"),
     (("hidden",), 27, r"a table is int8 \(50, 24\), but int8 50 x 27 is needed"),
-    (("heads",), 0, "heads 0 is not"),
-    (("inner",), 10**6, r"inner is int8 \(24, 40\), but int8 24 x 1000000 is needed"),
-    (("inner",), 2**80, "inner .* is not a whole number"),
+    (("head_size",), 0, "head_size 0 is not a whole number above 0"),
+    (("head_size",), 2**80, "head_size .* is not a whole number"),
+    (("head_size",), 7, "heads 7 wide do not divide 24"),
     (("epsilon",), "x", "could not convert"),
     (("epsilon",), float("nan"), "epsilon nan is not a number above 0"),
     (("attention_scale",), None, "float"),
@@ -35,6 +34,13 @@ DAMAGE = [
     (("layers", 0, "query"), {}, "a layer before the last computes the first token only"),
     (("layers", 1, "query"), {}, r"joined is int8 \(24, 72\), but int8 24 x 48 is needed"),
     (("layers", 1, "outer"), None, "subscriptable"),
+    (
+        ("layers", 1, "output", "weights", "shape"),
+        [16, 24],
+        r"joined is int8 \(24, 72\), but int8 24 x 48",
+    ),
+    (("layers", 1, "output", "weights", "shape"), [24], "not enough values"),
+    (("layers", 1, "inner", "weights", "shape"), [24, 32], "the bias of inner|neither 32 floats"),
     (("layers", 1, "inner", "bias"), BEYOND, "is not a place in the file"),
     (("layers", 1, "inner", "bias", "shape"), [20], "the bias of inner is float32"),
     (("layers", 1, "inner", "weights"), BEYOND, "is not a place in the file"),
@@ -96,7 +102,7 @@ def test_what_does_not_describe_an_encoder(place, value, message, tmp_path):
 @pytest.mark.parametrize("value", [None, [], {}, "x", -1, 0, 3.5, 10**12, True, [None]])
 def test_any_wrong_value_is_one_line_or_does_not_matter(value, tmp_path):
     """In every place of the plan."""
-    small = small_encoder(layers=1, is_first_token_only=True)
+    small = small_encoder(sizes=((3, 40),), is_first_token_only=True)
     plan = small.save(tmp_path)
     file = tmp_path / "model_quantized.onnx"
     refused = 0
@@ -132,7 +138,7 @@ PLAN_OF_IT = {"format": FORMAT, "file": "model_quantized.onnx", "bytes": 11}
 
 @pytest.mark.parametrize(
     "change",
-    [{"format": 2}, {"format": [1]}, {"file": "model.onnx"}, {"bytes": 12}, {"bytes": "11"}],
+    [{"format": 3}, {"format": [1]}, {"file": "model.onnx"}, {"bytes": 12}, {"bytes": "11"}],
 )
 def test_a_plan_of_another_file_is_none(change, tmp_path):
     """An export that was written over, or one of a later version: ONNX Runtime answers."""
@@ -143,6 +149,23 @@ def test_a_plan_of_another_file_is_none(change, tmp_path):
     assert open_native(file, 1, "auto") is None
     with pytest.raises(UserError, match="runtime native cannot run .* no plan for"):
         open_native(file, 1, "auto", is_needed=True)
+
+
+def test_a_plan_of_an_older_export_is_read(tmp_path):
+    file = write_plan(tmp_path, PLAN_OF_IT | {"format": 1})
+    assert read_plan(file).content["format"] == 1
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [({"heads": 5}, "5 heads do not divide 24"), ({"heads": 0}, "zero"), ({}, "'heads'")],
+)
+@needs_library
+def test_heads_of_an_older_plan(change, message, tmp_path):
+    plan = small_encoder().save(tmp_path)
+    del plan.content["head_size"]
+    older = Plan(tmp_path / "model_quantized.onnx", plan.content | change, plan.path)
+    assert message in refusal(older)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", "7", "[" * 10**5, "\x00"])

@@ -116,8 +116,8 @@ def check_alike(norm: Norm, layers: Sequence[Layer]) -> None:
             or layer.output_norm.epsilon != norm.epsilon
         ):
             raise NotRecognised("layers add different numbers to their variances")
-        if layer.heads != layers[0].heads or layer.scale != layers[0].scale:
-            raise NotRecognised("layers have different heads")
+        if layer.scale != layers[0].scale:
+            raise NotRecognised("layers scale their scores differently")
 
 
 def has_layer_after(graph: Graph, name: str) -> bool:

@@ -108,10 +108,13 @@ def write_native(file: Path) -> int:
 def plan_of(graph: Graph, encoder: Encoder, places: Places) -> dict[str, Any]:
     """Return the content of encoder.json but for what names the file."""
     first = encoder.layers[0]
-    depth, inner = graph.initializers[first.inner.weights].dims
+    hidden = graph.initializers[first.output.weights].dims[1]
+    head_size = head_size_of(graph, first)
     layers = []
     for layer in encoder.layers:
-        check_sizes(graph, layer, depth, inner)
+        check_sizes(graph, layer, hidden)
+        if head_size_of(graph, layer) != head_size:
+            raise NotRecognised("layers have heads of different widths")
         described: dict[str, Any] = {}
         for name in LINEARS:
             described[name] = places.of_linear(getattr(layer, name))
@@ -119,11 +122,10 @@ def plan_of(graph: Graph, encoder: Encoder, places: Places) -> dict[str, Any]:
             described[name] = places.of_norm(getattr(layer, name))
         layers.append(described)
     return {
-        "hidden": depth,
-        "heads": first.heads,
-        "inner": inner,
+        "hidden": hidden,
+        "head_size": head_size,
         "epsilon": encoder.embedding_norm.epsilon,
-        "attention_scale": first.scale or (depth // first.heads) ** -0.5,
+        "attention_scale": first.scale or head_size**-0.5,
         "is_pair_safe": all(map(is_pair_safe, weights_of(graph, encoder))),
         "output": encoder.output,
         "tables": [places.of_table(table) for table in encoder.tables],
@@ -132,21 +134,32 @@ def plan_of(graph: Graph, encoder: Encoder, places: Places) -> dict[str, Any]:
     }
 
 
-def check_sizes(graph: Graph, layer: Layer, hidden: int, inner: int) -> None:
-    """Raise `NotRecognised` unless a layer's weights have the sizes of the first one's."""
+def head_size_of(graph: Graph, layer: Layer) -> int:
+    """Return the width of a layer's heads, or raise `NotRecognised` if they do not divide what is read from them."""
+    width = graph.initializers[layer.output.weights].dims[0]
+    if width % layer.heads:
+        raise NotRecognised(f"{layer.heads} heads do not divide {width}")
+    return int(width // layer.heads)
+
+
+def check_sizes(graph: Graph, layer: Layer, hidden: int) -> None:
+    """Raise `NotRecognised` unless a layer's weights fit each other and the hidden size.
+
+    How wide its heads are together, and how many feed-forward neurons it has, is its own (`--compression width`).
+    """
+    heads = graph.initializers[layer.output.weights].dims[0]
+    inner = graph.initializers[layer.inner.weights].dims[1]
     parts = 3 if layer.query is None else 2
     expected = {
-        layer.joined: [hidden, parts * hidden],
-        layer.query: [hidden, hidden],
-        layer.output: [hidden, hidden],
+        layer.joined: [hidden, parts * heads],
+        layer.query: [hidden, heads],
+        layer.output: [heads, hidden],
         layer.inner: [hidden, inner],
         layer.outer: [inner, hidden],
     }
     for linear, shape in expected.items():
         if linear is not None and list(graph.initializers[linear.weights].dims) != shape:
             raise NotRecognised(f"{linear.weights} is not {shape[0]} x {shape[1]}")
-    if hidden % layer.heads:
-        raise NotRecognised(f"{layer.heads} heads do not divide {hidden}")
 
 
 def linears_of(encoder: Encoder) -> Iterable[Linear]:

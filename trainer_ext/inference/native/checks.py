@@ -18,12 +18,8 @@ def check_sizes(content: Mapping[str, Any]) -> None:
     Args:
         content: of encoder.json.
     """
-    for name in ("hidden", "heads", "inner"):
-        size = content[name]
-        if type(size) is not int or not 1 <= size <= LARGEST_SIZE:
-            raise ValueError(f"{name} {size!r:.40} is not a whole number above 0")
-    if content["hidden"] % content["heads"]:
-        raise ValueError(f"{content['heads']} heads do not divide {content['hidden']}")
+    check_size("hidden", content["hidden"])
+    check_size("head_size", head_size_of(content))
     for name in ("epsilon", "attention_scale"):
         if not 0 < float(content[name]) < 1e6:
             raise ValueError(f"{name} {content[name]!r:.40} is not a number above 0")
@@ -40,6 +36,35 @@ def check_sizes(content: Mapping[str, Any]) -> None:
         raise ValueError(f"there are no tables, or more than {MOST_TABLES}")
 
 
+def check_size(name: str, size: Any) -> None:
+    """Raise `ValueError` unless a size is a whole number above 0, and not beyond any encoder's."""
+    if type(size) is not int or not 1 <= size <= LARGEST_SIZE:
+        raise ValueError(f"{name} {size!r:.40} is not a whole number above 0")
+
+
+def head_size_of(content: Mapping[str, Any]) -> Any:
+    """Return the width of a head, as encoder.json has it; one of format 1 says how many heads the hidden size holds.
+
+    Raises:
+        ValueError: if the heads of format 1 do not divide the hidden size.
+    """
+    if "head_size" in content:
+        return content["head_size"]
+    if content["hidden"] % content["heads"]:
+        raise ValueError(f"{content['heads']} heads do not divide {content['hidden']}")
+    return content["hidden"] // content["heads"]
+
+
+def layer_sizes(plan: Plan, layer: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the width of all heads of a layer together, and how many feed-forward neurons it has.
+
+    Layers may differ (`--compression width`), and heads need not be as wide together as the hidden size.
+    """
+    heads, _ = plan.array(layer["output"]["weights"]).shape
+    _, inner = plan.array(layer["inner"]["weights"]).shape
+    return heads, inner
+
+
 def check_weights(plan: Plan) -> None:
     """Raise `ValueError` unless all arrays that a plan names have the shapes of its sizes.
 
@@ -51,30 +76,38 @@ def check_weights(plan: Plan) -> None:
         check_table(plan, table, content["hidden"])
     check_norm(plan, content["embedding_norm"], content["hidden"])
     for layer in content["layers"]:
-        for name, shape in linear_shapes(content, layer["query"] is not None).items():
+        heads, inner = layer_sizes(plan, layer)
+        check_size("the width of the heads", heads)
+        check_size("inner", inner)
+        if heads % head_size_of(content):
+            raise ValueError(f"heads {head_size_of(content)} wide do not divide {heads}")
+        shapes = linear_shapes(content["hidden"], heads, inner, layer["query"] is not None)
+        for name, shape in shapes.items():
             check_linear(plan, name, layer[name], shape)
         for name in NORMS:
             check_norm(plan, layer[name], content["hidden"])
 
 
-def linear_shapes(content: Mapping[str, Any], has_query: bool) -> dict[str, tuple[int, int]]:
+def linear_shapes(
+    hidden: int, heads: int, inner: int, has_query: bool
+) -> dict[str, tuple[int, int]]:
     """Return depth and columns of a layer's products.
 
     Args:
-        content: of encoder.json.
+        hidden: the size of a state.
+        heads: the width of all heads together.
+        inner: the number of feed-forward neurons.
         has_query: whether the layer has a query of its own, of the first token.
     """
-    hidden = content["hidden"]
-    inner = content["inner"]
     shapes = {
-        "joined": (hidden, 3 * hidden),
-        "output": (hidden, hidden),
+        "joined": (hidden, 3 * heads),
+        "output": (heads, hidden),
         "inner": (hidden, inner),
         "outer": (inner, hidden),
     }
     if has_query:
-        shapes["joined"] = (hidden, 2 * hidden)
-        shapes["query"] = (hidden, hidden)
+        shapes["joined"] = (hidden, 2 * heads)
+        shapes["query"] = (hidden, heads)
     return shapes
 
 

@@ -51,7 +51,9 @@ typedef struct {
 } Table;
 
 typedef struct {
-    int layers, hidden, heads, inner, is_first_token_only;
+    int layers, hidden, head_size;
+    /* Of the layer where they are most: what all heads are wide together, and feed-forward neurons. */
+    int widest_heads, widest_inner;
     float epsilon, attention_scale;
     Table tables[MAX_TABLES];
     int table_count;
@@ -373,8 +375,9 @@ static int embed(const Encoder *encoder, const Batch *batch, const int64_t *ids,
 static void attend_all(const Encoder *encoder, const Layer *layer, Workspace *space)
 {
     const Batch *batch = &space->all;
-    int hidden = encoder->hidden;
-    int out_stride = padded(hidden, COLUMN_STEP) + PAIR;
+    /* Of all heads side by side. */
+    int width = layer->output.depth;
+    int out_stride = padded(width, COLUMN_STEP) + PAIR;
     int stride = padded(layer->joined.columns, COLUMN_STEP);
     int is_first_only = layer->query.weights != NULL;
     for (int text = 0; text < batch->texts; text++) {
@@ -383,18 +386,18 @@ static void attend_all(const Encoder *encoder, const Layer *layer, Workspace *sp
         int queries = is_first_only ? 1 : tokens;
         const float *joined = space->joined + (int64_t)first * stride;
         float *out = space->context + (int64_t)(is_first_only ? text : first) * out_stride;
-        Heads heads = {.query = joined, .key = joined + hidden, .value = joined + 2 * hidden, .query_stride = stride,
-                       .stride = stride, .tokens = tokens, .queries = queries, .count = encoder->heads,
-                       .size = hidden / encoder->heads, .scale = encoder->attention_scale};
+        Heads heads = {.query = joined, .key = joined + width, .value = joined + 2 * width, .query_stride = stride,
+                       .stride = stride, .tokens = tokens, .queries = queries, .count = width / encoder->head_size,
+                       .size = encoder->head_size, .scale = encoder->attention_scale};
         if (is_first_only) {
-            heads.query_stride = padded(hidden, COLUMN_STEP);
+            heads.query_stride = padded(width, COLUMN_STEP);
             heads.query = space->query + (int64_t)text * heads.query_stride;
             heads.key = joined;
-            heads.value = joined + hidden;
+            heads.value = joined + width;
         }
         attend(&heads, &space->room, out, out_stride);
         for (int row = 0; row < queries; row++)
-            memset(out + (int64_t)row * out_stride + hidden, 0, sizeof(float) * (out_stride - hidden));
+            memset(out + (int64_t)row * out_stride + width, 0, sizeof(float) * (out_stride - width));
     }
 }
 
@@ -415,7 +418,8 @@ static void run_layer(const Encoder *encoder, int number, Workspace *space)
 {
     const Layer *layer = encoder->layer + number;
     int width = padded(encoder->hidden, COLUMN_STEP);
-    int context_stride = width + PAIR;
+    int context_width = padded(layer->output.depth, COLUMN_STEP);
+    int context_stride = context_width + PAIR;
     Batch *batch = &space->all;
     apply(&layer->joined, batch, space, space->hidden, width, NOTHING, NULL, space->joined);
     if (layer->query.weights) {
@@ -425,11 +429,11 @@ static void run_layer(const Encoder *encoder, int number, Workspace *space)
         apply(&layer->query, batch, space, space->hidden, width, NOTHING, NULL, space->query);
     }
     attend_all(encoder, layer, space);
-    find_ranges(batch, space->context, context_stride, width, layer->output.smoothing);
+    find_ranges(batch, space->context, context_stride, context_width, layer->output.smoothing);
     apply(&layer->output, batch, space, space->context, context_stride, ADD_RESIDUAL, space->hidden, space->middle);
     normalise(&layer->attention_norm, batch, space->middle, encoder->hidden, encoder->epsilon, layer->inner.smoothing);
     apply(&layer->inner, batch, space, space->middle, width, APPLY_GELU, NULL, space->wide);
-    int inner_stride = padded(encoder->inner, COLUMN_STEP);
+    int inner_stride = padded(layer->inner.columns, COLUMN_STEP);
     apply(&layer->outer, batch, space, space->wide, inner_stride, ADD_RESIDUAL, space->middle, space->hidden);
     normalise(&layer->output_norm, batch, space->hidden, encoder->hidden, encoder->epsilon,
               input_smoothing(encoder, number + 1));
@@ -484,26 +488,35 @@ static size_t packed_bytes(int depth, int columns)
     return (size_t)padded(depth, DEPTH_STEP) * padded(columns, COLUMN_STEP);
 }
 
-/* What the weights of a layer take at most. */
-static size_t weight_bytes(int hidden, int inner)
+/* What the weights of a layer take at most; `heads`: the width of all heads together. */
+static size_t weight_bytes(int hidden, int heads, int inner)
 {
-    size_t attention = packed_bytes(hidden, 3 * hidden) + 2 * packed_bytes(hidden, hidden);
+    size_t attention = packed_bytes(hidden, 3 * heads) + packed_bytes(hidden, heads) + packed_bytes(heads, hidden);
     return attention + packed_bytes(hidden, inner) + packed_bytes(inner, hidden);
 }
 
-Encoder *encoder_new(int layers, int hidden, int heads, int inner, float epsilon, float attention_scale)
+static inline int larger_of(int x, int y) { return x > y ? x : y; }
+
+/* heads, inner: (layers) the width of a layer's heads together, a multiple of `head_size`, and its feed-forward neurons. */
+Encoder *encoder_new(int layers, int hidden, int head_size, const int32_t *heads, const int32_t *inner, float epsilon,
+                     float attention_scale)
 {
+    size_t bytes = 0;
     Encoder *encoder = calloc(1, sizeof(Encoder));
     if (!encoder)
         return NULL;
     encoder->layers = layers;
     encoder->hidden = hidden;
-    encoder->heads = heads;
-    encoder->inner = inner;
+    encoder->head_size = head_size;
     encoder->epsilon = epsilon;
     encoder->attention_scale = attention_scale;
     encoder->layer = calloc(layers, sizeof(Layer));
-    encoder->weights = zeros(layers * weight_bytes(hidden, inner));
+    for (int layer = 0; layer < layers; layer++) {
+        encoder->widest_heads = larger_of(encoder->widest_heads, heads[layer]);
+        encoder->widest_inner = larger_of(encoder->widest_inner, inner[layer]);
+        bytes += weight_bytes(hidden, heads[layer], inner[layer]);
+    }
+    encoder->weights = zeros(bytes);
     encoder->free_weights = encoder->weights;
     if (!encoder->layer || !encoder->weights) {
         encoder_free(encoder);
@@ -576,12 +589,13 @@ Workspace *workspace_new(const Encoder *encoder, int tokens)
     /* Blocks read and multiply whole groups of rows: 48 is more than any group, and the rows are there. */
     size_t rows = tokens + 48;
     size_t texts = tokens < MAX_TEXTS ? tokens : MAX_TEXTS;
-    size_t hidden = padded(encoder->hidden, COLUMN_STEP) + PAIR;
-    size_t joined = padded(3 * encoder->hidden, COLUMN_STEP);
-    size_t inner = padded(encoder->inner, COLUMN_STEP);
-    size_t widest = inner > joined ? inner : joined;
+    size_t hidden = padded(encoder->hidden, COLUMN_STEP);
+    size_t heads = padded(encoder->widest_heads, COLUMN_STEP);
+    size_t joined = padded(3 * encoder->widest_heads, COLUMN_STEP);
+    size_t inner = padded(encoder->widest_inner, COLUMN_STEP);
+    size_t widest = larger_of(larger_of(inner, joined), hidden);
     size_t keys = padded(tokens, PAIR);
-    size_t head = padded(encoder->hidden / encoder->heads, PAIR);
+    size_t head = padded(encoder->head_size, PAIR);
     Workspace *space = zeros(sizeof(Workspace));
     if (!space)
         return NULL;
@@ -592,8 +606,8 @@ Workspace *workspace_new(const Encoder *encoder, int tokens)
         {&space->hidden, rows * hidden},
         {&space->middle, rows * hidden},
         {&space->joined, rows * joined + PAIR},
-        {&space->query, (texts + 48) * hidden},
-        {&space->context, rows * hidden},
+        {&space->query, (texts + 48) * heads},
+        {&space->context, rows * (heads + PAIR)},
         {&space->wide, rows * inner},
         {&space->room.keys_across, head * keys},
         {&space->room.values, head * keys},

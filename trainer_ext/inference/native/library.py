@@ -17,6 +17,7 @@ TARGETS = ("amx_int8", "avx512_bf16", "avx512_vnni", "avx_vnni", "avx2")
 ADDS_IN_16_BITS = ("avx2",)
 POINTER = ctypes.c_void_p
 INT = ctypes.c_int
+FLOAT = ctypes.c_float
 
 
 class Library:
@@ -36,7 +37,7 @@ class Library:
         self.target = target
         self.functions = ctypes.CDLL(str(library_file(target)))
         self._declare("encoder_prepare", [], INT)
-        self._declare("encoder_new", [INT, INT, INT, INT, ctypes.c_float, ctypes.c_float], POINTER)
+        self._declare("encoder_new", [*[INT] * 3, *[POINTER] * 2, *[FLOAT] * 2], POINTER)
         self._declare("encoder_set_linear", [POINTER, *[INT] * 4, *[POINTER] * 4], INT)
         self._declare("encoder_set_norm", [POINTER, INT, INT, POINTER, POINTER], INT)
         self._declare("encoder_add_table", [POINTER, *[INT] * 3, *[POINTER] * 3], None)

@@ -17,7 +17,9 @@ from trainer_ext.inference.layout import NATIVE_FOLDER, model_folder
 
 PLAN = "encoder.json"
 HEAD = "head.onnx"
-FORMAT = 1
+FORMAT = 2
+# Format 1 had a number of heads, as wide together as the hidden size, in the place of `head_size`.
+KNOWN_FORMATS = (1, FORMAT)
 # The parts of a layer, by the names that they have in the plan and in the order by which encoder.c numbers them.
 LINEARS = ("joined", "query", "output", "inner", "outer")
 NORMS = ("attention_norm", "output_norm")
@@ -78,6 +80,6 @@ def read_plan(file: Path) -> Plan | None:
     if not isinstance(content, Mapping):
         raise UserError(f"{path} is not an object with the places of an encoder's weights")
     is_of_file = content.get("file") == file.name and content.get("bytes") == file.stat().st_size
-    if content.get("format") != FORMAT or not is_of_file:
+    if content.get("format") not in KNOWN_FORMATS or not is_of_file:
         return None
     return Plan(file, content, path)

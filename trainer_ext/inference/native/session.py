@@ -10,7 +10,12 @@ import numpy as np
 from trainer_ext.cores import available_cores
 from trainer_ext.data.preprocessing.batch import Arrays, Batch
 from trainer_ext.errors import UserError, describe_error
-from trainer_ext.inference.native.checks import check_sizes, check_weights
+from trainer_ext.inference.native.checks import (
+    check_sizes,
+    check_weights,
+    head_size_of,
+    layer_sizes,
+)
 from trainer_ext.inference.native.library import Library, address
 from trainer_ext.inference.native.plan import LINEARS, NORMS, Plan
 from trainer_ext.inference.onnx_session import session_options
@@ -59,11 +64,15 @@ class Encoder:
         layers = content["layers"]
         self.hidden = content["hidden"]
         self.is_first_token_only = layers[-1]["query"] is not None
+        sizes = np.array([layer_sizes(plan, layer) for layer in layers], dtype=np.int32)
+        # One behind the other, as the library reads them.
+        heads, inner = sizes.T.copy()
         self._pointer = self._functions.encoder_new(
             len(layers),
             self.hidden,
-            content["heads"],
-            content["inner"],
+            head_size_of(content),
+            address(heads),
+            address(inner),
             float(content["epsilon"]),
             float(content["attention_scale"]),
         )
