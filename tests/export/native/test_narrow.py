@@ -2,11 +2,13 @@
 
 import shutil
 
+import numpy as np
 import pytest
 import torch
 
+from tests.conftest import run_script
 from tests.export.native.conftest import export, found, needs_exporter, needs_library
-from tests.export.native.test_families import check
+from tests.export.native.test_families import TEXTS, check
 from tests.families import save_ours
 from trainer_ext.compatibility import TRANSFORMERS_5
 from trainer_ext.inference import load_predictor
@@ -26,6 +28,14 @@ HEAD_SIZE = 8
 # Of 4 heads and 64 neurons: neither fits the hidden size of 32, nor any step of a kernel.
 HEADS = ([1, 3, 0], [2])
 NEURONS = (list(range(37)), list(range(0, 64, 3)))
+TRAINING = [
+    *("--task", "single_label", "--label_names", "bad", "good", "--max_length", "24"),
+    *("--num_train_epochs", "1", "--report_to", "none", "--disable_tqdm", "true"),
+]
+START = [
+    *("--from_scratch", "tiny", "--vocab_size", "60", "--config_overrides"),
+    "hidden_size=32,num_hidden_layers=2,num_attention_heads=4,intermediate_size=64",
+]
 
 
 def narrowed(folder, family, pooling=None):
@@ -95,3 +105,23 @@ def test_both_exporters_pass_the_gate(family, pooling, exporter, rows, tmp_path)
     assert details["layers"] == 2 and details["difference"] <= details["allowed"]
     assert sizes_in(tmp_path / "onnx") == [(3, 37), (1, 22)]
     check(tmp_path / "onnx")
+
+
+@needs_exporter["optimum"]
+def test_what_training_cuts_is_answered_natively(rows, tmp_path):
+    """`--compression width`, `l1` and `qat` by train.py, then export.py."""
+    data = ["--train_file", str(rows), *TRAINING]
+    run_script("train.py", *data, *START, "--output_dir", str(tmp_path / "start"))
+    for stage, more, heads in (("width", ["--width", "0.5"], 2), ("l1", [], 4), ("qat", [], 4)):
+        words = ["--model_name_or_path", str(tmp_path / "start"), "--compression", stage, *more]
+        run_script("train.py", *data, *words, "--output_dir", str(tmp_path / stage))
+        out = tmp_path / f"{stage}-onnx"
+        given = ["--eval_file", str(rows), "--max_metric_drop", "100"]
+        run_script("export.py", str(tmp_path / stage), "--output_dir", str(out), *given)
+        assert sizes_in(out) == [(heads, heads * 16)] * 2, stage
+        native = load_predictor(out, num_threads=1, runtime="native")
+        runtime = load_predictor(
+            out, num_threads=1, runtime="onnx", file_name="model_quantized.onnx"
+        )
+        expected = runtime.logits(TEXTS)
+        assert np.abs(native.logits(TEXTS) - expected).max() < 0.2 * expected.std(), stage
