@@ -18,6 +18,7 @@ import trainer_ext.cross_validation.dispatch
 import trainer_ext.training.job
 from tests.settings import FGM
 from trainer_ext import fit
+from trainer_ext.api import KeptTrainer
 from trainer_ext.arguments.parser import parse_values
 from trainer_ext.errors import explain
 
@@ -123,9 +124,9 @@ def train(flags: Flags) -> dict[str, Any]:
     before, start, trainers = dict(os.environ), time.perf_counter(), []
     seen: dict[str, Any] = {}
     try:
-        seen["metrics"] = trainer_ext.cross_validation.dispatch.run(
-            parse_values(flags, {}), trainers.append
-        )
+        args = parse_values(flags, {})
+        kept = KeptTrainer(args.model, trainers)
+        seen["metrics"] = trainer_ext.cross_validation.dispatch.run(args, kept)
     except Exception as error:
         message, status = explain(error)
         seen |= {"error": message, "status": status, "type": type(error).__name__}
