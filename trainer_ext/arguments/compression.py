@@ -117,7 +117,9 @@ def check_compression(
     stages = flags.compression or []
     for name, stage in FLAGS_OF.items():
         if name in given and getattr(flags, name) is not None and stage not in stages:
-            raise UserError(f"{name} {given[name]} has no effect: compression has no stage {stage}")
+            value = given[name]
+            shown = " ".join(map(str, value)) if isinstance(value, list) else value
+            raise UserError(f"{name} {shown} has no effect: compression has no stage {stage}")
     if sorted(set(stages), key=STAGES.index) != stages:
         raise UserError(
             f"compression {' '.join(stages)}: stages come once each, in the order {' '.join(STAGES)}: what is cut "
