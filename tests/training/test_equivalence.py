@@ -360,8 +360,8 @@ def test_statistics_are_those_of_the_clean_runs_also_with_perturbed_ones_between
     trainer = trainer_for(tmp_path, "regression", dropout=0.3, **options)
     seen, compute = {"statistics": [], "clean": [], "perturbed": []}, trainer._logits
 
-    def record(*args):
-        logits, labels, outputs = compute(*args)
+    def record(*args, **kwargs):
+        logits, labels, outputs = compute(*args, **kwargs)
         kind = (
             "perturbed"
             if trainer.adversary.active

@@ -213,8 +213,8 @@ def test_statistics_of_a_step_come_from_the_logits_that_are_trained_on(tmp_path)
     )
     seen, compute = {True: [], False: []}, trainer._logits
 
-    def record(*args):
-        logits, labels, outputs = compute(*args)
+    def record(*args, **kwargs):
+        logits, labels, outputs = compute(*args, **kwargs)
         seen[logits["labels"].requires_grad].append(logits["labels"].detach().clone())
         return logits, labels, outputs
 
