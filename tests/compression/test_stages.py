@@ -136,6 +136,7 @@ def test_width_resumes_and_predicts(start):
     assert "good day 3  b " in done.stdout
 
 
+@pytest.mark.slow
 def test_a_speed_is_named_and_met_by_a_resumed_run_too(start):
     """The sizes of config.json are those that were measured, and a resumed run has them without measuring."""
     more = ["--compression", "width", "--target_speedup", "1.2", "--seed", "7"]

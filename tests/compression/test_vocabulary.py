@@ -236,6 +236,7 @@ def test_a_training_with_a_small_vocabulary(rows):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_corpus_keeps_what_the_rows_do_not_have(rows):
     """Its pieces count as well."""
     (rows / "corpus.txt").write_text("xylophone zebra\n" * 50, encoding="utf-8")

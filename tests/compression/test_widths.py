@@ -23,6 +23,7 @@ def cut(folder, output, *widths):
     return train(folder, output, *more, "--width", *widths)
 
 
+@pytest.mark.slow
 def test_each_width_is_a_model_and_is_kept(start):
     """The first as if it were alone; with one width more only that one is trained."""
     alone = cut(start, "alone", "0.75")
