@@ -203,7 +203,7 @@ def cut_config(
     if longest is not None and max_length < longest:
         encoder.max_position_embeddings -= longest - max_length
     new_ids = {old: new for new, old in enumerate(kept)}
-    before = encoder.pad_token_id
+    before = getattr(encoder, "pad_token_id", None)
     for part in (config, encoder):
         renumber(part, new_ids)
     if encoder.model_type in POSITIONS_AFTER_PADDING and encoder.pad_token_id != before:
@@ -211,7 +211,9 @@ def cut_config(
             f"compression vocab would number the padding token {before} anew, from which {encoder.model_type} counts "
             "its positions"
         )
-    config.pipeline = {**config.pipeline, "pad_token_id": config.pad_token_id}
+    if "pad_token_id" in config.pipeline:
+        padding = new_ids[config.pipeline["pad_token_id"]]
+        config.pipeline = {**config.pipeline, "pad_token_id": padding}
     return config
 
 
