@@ -7,7 +7,7 @@ export OUTPUT_DIR/onnx.
 
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -118,11 +118,7 @@ def run_chain(args: Arguments, train: Train) -> dict[str, float]:
     with locked(folder):
         take_folder(args, folder)
         stages = stages_of(args)
-        for number, stage in enumerate(stages):
-            # All learners ask the same teacher about the same rows.
-            if number:
-                share_answers(stages[number - 1], stage)
-            run_stage(stage, number, len(stages), train)
+        run_stages(stages, train)
         last = stages[-1]
         export(last, folder / EXPORT)
         folders = {stage.name: stage.folder for stage in stages}
@@ -287,6 +283,14 @@ def share_answers(before: Stage, stage: Stage) -> None:
     if source.is_dir() and not target.exists():
         with atomic_folder(target) as folder:
             shutil.copytree(source, folder, dirs_exist_ok=True)
+
+
+def run_stages(stages: Sequence[Stage], train: Train) -> None:
+    """Train each model that is not finished, in order; they all ask the same teacher about the same rows."""
+    for number, stage in enumerate(stages):
+        if number:
+            share_answers(stages[number - 1], stage)
+        run_stage(stage, number, len(stages), train)
 
 
 def run_stage(stage: Stage, number: int, count: int, train: Train) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullLocator
 
+from trainer_ext.export.frontier import markdown_table
 from trainer_ext.figures import picture, plt, save, short
 from trainer_ext.files import write_json, write_text
 from trainer_ext.tables import table
@@ -131,10 +132,8 @@ def how_to_read(report: ChainReport) -> str:
 
 def markdown(report: ChainReport) -> str:
     """Return compression_report.md."""
-    lines = ["# Compression, stage by stage", "", markdown_line(HEADERS)]
-    lines.append(markdown_line(["---"] * len(HEADERS)))
-    for row in cells(report.stages):
-        lines.append(markdown_line([shown(cell) for cell in row]))
+    rows = [list(map(shown, row)) for row in cells(report.stages)]
+    lines = ["# Compression, stage by stage", "", *markdown_table(HEADERS, rows)]
     lines += ["", how_to_read(report), *report.notes, "", f"![frontier]({REPORT}.png)", ""]
     return "\n".join(lines)
 
@@ -144,11 +143,6 @@ def shown(cell: Any) -> str:
     if cell is None:
         return ""
     return f"{cell:.2f}" if isinstance(cell, float) else str(cell)
-
-
-def markdown_line(cells: Sequence[str]) -> str:
-    """Return one line of a Markdown table."""
-    return f"| {' | '.join(cells)} |"
 
 
 @picture

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from trainer_ext.arguments.groups import Arguments
 from trainer_ext.arguments.parser import resolved, write_resolved
-from trainer_ext.compression.chain import Stage, Train, in_folder, run_stage, share_answers
+from trainer_ext.compression.chain import Stage, Train, in_folder, run_stages
 from trainer_ext.compression.measure import parameters_of
 from trainer_ext.errors import UserError
 from trainer_ext.files import check_folder, read_json, write_json
@@ -66,11 +66,7 @@ def run_widths(args: Arguments, train: Train) -> dict[str, float]:
     with locked(folder):
         take_folder(args, folder)
         models = models_of(args)
-        # All ask the same teacher about the same rows.
-        for number, model in enumerate(models):
-            if number:
-                share_answers(models[number - 1], model)
-            run_stage(model, number, len(models), train)
+        run_stages(models, train)
         metric_name = read_pipeline(models[0].folder).task.default_metric
         widths = args.model.width or []
         rows = []
