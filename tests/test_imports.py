@@ -103,6 +103,10 @@ ALLOWED = {
         ),
         *("training", *SMALL),
     },
+    "comparison": {
+        *("arguments", "cross_validation", "data", "evaluation", "inference", "reports", "runs"),
+        *("tasks", *SMALL),
+    },
     "compression": {
         *("arguments", "data", "export", "inference", "modeling", "runs", "training"),
         *SMALL,
@@ -110,6 +114,7 @@ ALLOWED = {
     "cli": {
         *(
             "arguments",
+            "comparison",
             "compression",
             "cross_validation",
             "data",
@@ -138,7 +143,11 @@ ALLOWED = {
     "__main__": {"arguments", "cli", "data", *SMALL},
 }
 # Files of a room that are commands, too, beside `ROOM/__main__.py`: what they run is in cli.
-RUN_AS_MODULES = {"trainer_ext/data/balance.py", "trainer_ext/data/io/smp.py"}
+RUN_AS_MODULES = {
+    "trainer_ext/data/balance.py",
+    "trainer_ext/data/io/smp.py",
+    "trainer_ext/reports/compare.py",
+}
 # The libraries of metrics are loaded when a metric is computed: no module imports this one at its top.
 LAZY = "trainer_ext/tasks/metrics.py"
 LIGHT_ROOMS = (

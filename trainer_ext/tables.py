@@ -71,3 +71,17 @@ def shown(cell: Any, decimals: int) -> str:
     if cell is None:
         return ""
     return on_screen(cell).strip()
+
+
+def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table in Markdown."""
+    lines = [markdown_line(headers), markdown_line(["---"] * len(headers))]
+    for row in rows:
+        lines.append(markdown_line(row))
+    return lines
+
+
+def markdown_line(cells: Sequence[str]) -> str:
+    """Return one line; a bar inside a cell would end it."""
+    escaped = [cell.replace("|", "\\|") for cell in cells]
+    return f"| {' | '.join(escaped)} |"

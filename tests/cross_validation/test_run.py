@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import threading
 
 import numpy as np
@@ -13,6 +14,7 @@ from tests.conftest import CLASSES
 from tests.cross_validation.conftest import TINY, topic_rows
 from trainer_ext import fit, load_predictor
 from trainer_ext.arguments.parser import parse, parse_values, write_resolved
+from trainer_ext.comparison.job import compare
 from trainer_ext.cross_validation.members import fold_seed
 from trainer_ext.cross_validation.run import prepare
 from trainer_ext.cross_validation.submission import submit
@@ -74,6 +76,21 @@ def test_oof_is_every_row_once_and_its_metric_is_right(cv):
         summary["weights"].values()
     ) == pytest.approx(1)
     assert cv.run.metrics["oof_f1_macro"] == summary["oof"]["f1_macro"]
+
+
+def test_folds_are_compared_as_one_run(cv, tmp_path, capsys):
+    """With a copy of themselves: mean and spread are those of cv.json, no row is answered otherwise."""
+    copy = tmp_path / "copy"
+    shutil.copytree(cv.folder, copy)
+    compared = compare([cv.folder, copy])
+    summary = json.loads((cv.folder / "cv.json").read_text())
+    shown = f"{summary['mean']['f1_macro']:.4f} ± {summary['std']['f1_macro']:.4f}"
+    assert capsys.readouterr().out.count(shown) == 2
+    measured, _ = compared.judged.metrics
+    assert measured.value == pytest.approx(summary["oof"]["f1_macro"])
+    (comparison,) = compared.judged.comparisons
+    assert comparison.p_bootstrap == comparison.p_mcnemar == 1.0
+    assert compared.judged.rows == len(cv.rows) and comparison.only_this == 0
 
 
 def test_test_rows_that_are_in_the_training_file_are_named_before_anything_trains(tmp_path, caplog):

@@ -11,15 +11,21 @@ from tests.cross_validation.conftest import TINY
 from tests.inference.conftest import CLASSES, save_model
 from trainer_ext.arguments.parser import parse_values
 from trainer_ext.cross_validation.cross_fit import cross_fitted
-from trainer_ext.cross_validation.outputs import OUTPUTS, load_history, load_outputs, save_outputs
 from trainer_ext.cross_validation.summary import Scored, scored_by_folds, summarise
 from trainer_ext.data.fold_table import Division, FoldTable
 from trainer_ext.data.io.readers import Row
 from trainer_ext.errors import UserError
+from trainer_ext.evaluation.outputs import OUTPUTS, load_history, load_outputs, save_outputs
 from trainer_ext.tasks import TASKS, LabelSpace
 
 FOLDS, ROWS = 3, 90
 SPACE = LabelSpace(("label",), tuple(CLASSES), tuple(CLASSES))
+
+
+def save(folder, task, logits, labels) -> None:
+    """As a run saves its outputs; the hashes are not looked at here."""
+    scored = {"metrics": {}, "logits": logits, "labels": labels}
+    save_outputs(folder, task, scored, np.zeros((len(labels), 16), dtype=np.uint8))
 
 
 def of_noise(folder, name: str, what: str, repeats: int = 1):
@@ -49,7 +55,7 @@ def of_noise(folder, name: str, what: str, repeats: int = 1):
         )
         own = task.fit_calibration(logits[repeat][part], labels[part], what)
         member = save_model(folder / f"fold-{k}", name, calibration=own.to_dict())
-        save_outputs(member, task, logits[repeat][part], [])
+        save(member, task, logits[repeat][part], labels[part])
         (member / "metrics.json").write_text(
             json.dumps({"eval_f1_macro": 1.0, "test_f1_macro": 0.5})
         )
@@ -161,7 +167,7 @@ def test_augmented_rows_between_the_others_take_no_place():
 def test_damaged_outputs(tmp_path):
     """Named, with what to do: cut off, empty, or something else."""
     task = TASKS["single_label"](SPACE)
-    save_outputs(tmp_path, task, np.zeros((50, 3)), [])
+    save(tmp_path, task, np.zeros((50, 3)), np.zeros(50, dtype=int))
     whole = (tmp_path / OUTPUTS).read_bytes()
     for damaged in (
         whole[:200],

@@ -5,14 +5,8 @@ from itertools import chain
 import numpy as np
 import pytest
 
-from trainer_ext.export.bootstrap import (
-    bounds,
-    clopper_pearson,
-    drawn_rows,
-    measure_loss,
-    p_value,
-    resampled_metrics,
-)
+from trainer_ext.evaluation.resampling import drawn_rows, resampled_metrics
+from trainer_ext.export.bootstrap import bounds, clopper_pearson, measure_loss, p_value
 from trainer_ext.export.deltas import Delta, all_deltas, deltas_table, worst
 from trainer_ext.export.gate import Variant, judge_int8
 from trainer_ext.tasks import TASKS, LabelSpace
@@ -292,7 +286,7 @@ def test_the_worst_are_shown_if_one_loses_more_than_allowed():
 
 
 def test_a_task_without_a_tally_is_resampled_with_its_metric_function(monkeypatch):
-    monkeypatch.setattr("trainer_ext.export.bootstrap.SLOW_RESAMPLES", 60)
+    monkeypatch.setattr("trainer_ext.evaluation.resampling.SLOW_RESAMPLES", 60)
 
     class Plain(TASKS["single_label"]):
         def tally(self, reduced, labels):

@@ -18,6 +18,7 @@ COMMANDS = {
     "export": "Export a checkpoint to ONNX and INT8, and verify the exported files.",
     "predict": "Predict for texts or for a file of rows, with one model or several.",
     "serve": "Answer over HTTP, with one model or several.",
+    "compare": "Compare finished runs: scores, flags that differ, significance, a picture.",
     "frontier": "Draw compressed and exported models: metric over size and latency.",
     "report": "Look at labelled files before training: classes, gaps, repeats, lengths.",
     "augment": "Make new training rows by editing words or with a language model.",

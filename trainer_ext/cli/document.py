@@ -19,6 +19,7 @@ from trainer_ext.cli.artifacts import SUBCOMMANDS
 from trainer_ext.cli.augment import AugmentOptions
 from trainer_ext.cli.balance import BalanceFlags
 from trainer_ext.cli.commands import COMMANDS
+from trainer_ext.cli.compare import CompareOptions
 from trainer_ext.cli.export import ExportFlags
 from trainer_ext.cli.frontier import FrontierOptions
 from trainer_ext.cli.llm import LlmFlags
@@ -35,6 +36,7 @@ OPTIONS: dict[str, Sequence[type]] = {
     "export": [ExportFlags],
     "predict": [PredictOptions],
     "serve": [ServeOptions],
+    "compare": [CompareOptions],
     "frontier": [FrontierOptions],
     "report": [ReportOptions],
     "augment": [AugmentOptions],

@@ -11,10 +11,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullLocator
 
-from trainer_ext.export.frontier import markdown_table
 from trainer_ext.figures import picture, plt, save, short
 from trainer_ext.files import write_json, write_text
-from trainer_ext.tables import table
+from trainer_ext.tables import markdown_table, table
 
 REPORT = "compression_report"
 MEASURES = (

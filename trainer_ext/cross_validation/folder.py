@@ -43,7 +43,7 @@ JOINED = (
 )
 MADE_FROM = ("folds.csv", "folds.json", "seeds.json")
 WRITTEN = ("resolved_config.yaml", *JOINED, *MADE_FROM)
-OF_MEMBER = ("validation_outputs.npz", "history.json", "train.log", ".lock", RUN_FILE)
+OF_MEMBER = ("history.json", "train.log", ".lock", RUN_FILE)
 
 
 class Seeds(TypedDict):

@@ -6,10 +6,10 @@ from pathlib import Path
 from trainer_ext.arguments.groups import Arguments
 from trainer_ext.cross_validation.folder import take_folder
 from trainer_ext.cross_validation.members import as_member, is_finished
-from trainer_ext.cross_validation.outputs import save_outputs
 from trainer_ext.cross_validation.test_rows import has_test_labels
 from trainer_ext.data.training_data import load_training_data
 from trainer_ext.errors import stage
+from trainer_ext.evaluation.outputs import save_history
 from trainer_ext.files import read_json
 from trainer_ext.processes import entered_by_main, main_first, on_main
 from trainer_ext.runs.output_dir import locked
@@ -34,7 +34,7 @@ def train_member(
         if table is not None and args.folds.fold is not None:
             data = data.of_fold(table, args.folds.fold)
         # The rows are read already: what the job calls to load them gives them back.
-        return train_model(member, lambda: data, changes, keep_outputs)
+        return train_model(member, lambda: data, changes, keep_history)
 
 
 def splits_of(args: Arguments) -> list[str]:
@@ -57,7 +57,6 @@ def keep_finished(args: Arguments, folder: Path) -> dict[str, float]:
     return read_json(folder / "metrics.json")
 
 
-def keep_outputs(finished: Finished) -> None:
-    """Save what the joined predictions are made of, before the fold or seed counts as finished."""
-    logits = finished.scores["validation"]["logits"]
-    save_outputs(finished.folder, finished.task, logits, finished.history)
+def keep_history(finished: Finished) -> None:
+    """Save what the curves of all models are drawn from, before the fold or seed counts as finished."""
+    save_history(finished.folder, finished.history)

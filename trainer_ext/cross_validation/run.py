@@ -10,7 +10,6 @@ from trainer_ext.arguments.groups import Arguments
 from trainer_ext.cross_validation.card import summary_table, write_card
 from trainer_ext.cross_validation.folder import take_folder
 from trainer_ext.cross_validation.members import member_names
-from trainer_ext.cross_validation.outputs import load_history
 from trainer_ext.cross_validation.summary import Scored, scored_by_folds, scored_by_seeds, summarise
 from trainer_ext.cross_validation.test_rows import read_test_rows
 from trainer_ext.cross_validation.train_members import run_command, train_members
@@ -20,6 +19,7 @@ from trainer_ext.data.labelled import texts_and_labels
 from trainer_ext.data.report.summary import index_of_texts, warn_of_shared_texts
 from trainer_ext.data.training_data import TrainingData, load_training_data
 from trainer_ext.errors import UserError
+from trainer_ext.evaluation.outputs import load_history
 from trainer_ext.files import read_json, write_json
 from trainer_ext.reports import plots
 from trainer_ext.tracking.artifacts.publish import put_if_missing

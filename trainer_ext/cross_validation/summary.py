@@ -9,12 +9,12 @@ import numpy as np
 
 from trainer_ext.arguments.groups import Arguments
 from trainer_ext.cross_validation.cross_fit import cross_fitted, with_own_decisions
-from trainer_ext.cross_validation.outputs import load_outputs
 from trainer_ext.cross_validation.tables import given_labels, predicted_labels
 from trainer_ext.data.fold_table import ROW, FoldTable, row_ids, telling_id_column
 from trainer_ext.data.io.csv_writer import open_csv
 from trainer_ext.data.io.readers import Row
 from trainer_ext.data.labelled import texts_and_labels
+from trainer_ext.evaluation.outputs import load_outputs
 from trainer_ext.files import read_json, write_json
 from trainer_ext.inference.combine import (
     combine,

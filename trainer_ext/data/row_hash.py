@@ -37,9 +37,14 @@ def examples_sha256(examples: Iterable[tuple[Any, Any]]) -> str:
         # Pairs of an intent and tags.
         if isinstance(labels, tuple):
             labels = renumbered(labels, numbers)
-        return f"{text}\x1f{labels}\x1e"
+        return example_line(text, labels)
 
     return rows_sha256(line(text, labels) for text, labels in examples)
+
+
+def example_line(text: Any, labels: Any) -> str:
+    """Return what is hashed of one (text, encoded labels) pair."""
+    return f"{text}\x1f{labels}\x1e"
 
 
 # Of a row of words: the intent, and the tag of each word.

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from trainer_ext.export.bootstrap import bounds, points_lost, resampled_metrics
+from trainer_ext.evaluation.resampling import resampled_metrics
+from trainer_ext.export.bootstrap import bounds, points_lost
 from trainer_ext.tables import table
 from trainer_ext.tasks import Task
 

@@ -7,7 +7,7 @@ from trainer_ext.export.deltas import Delta
 from trainer_ext.export.gate import Variant
 from trainer_ext.export.report import ExportReport
 from trainer_ext.reports.tables import code_span
-from trainer_ext.tables import table
+from trainer_ext.tables import markdown_table, table
 
 WORST = 10  # metrics in Markdown
 NOT_MEASURED = "-"
@@ -127,17 +127,3 @@ def markdown_deltas(deltas: Sequence[Delta]) -> list[str]:
         )
         rows.append(row)
     return markdown_table(("metric", "PyTorch", "INT8", "points lost (95%)"), rows)
-
-
-def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a table."""
-    lines = [markdown_line(headers), markdown_line(["---"] * len(headers))]
-    for row in rows:
-        lines.append(markdown_line(row))
-    return lines
-
-
-def markdown_line(cells: Sequence[str]) -> str:
-    """Return one line; a bar inside a cell would end it."""
-    escaped = [cell.replace("|", "\\|") for cell in cells]
-    return f"| {' | '.join(escaped)} |"

@@ -46,6 +46,7 @@ FILES = (
     "latency_table.json",
     "l1_report.json",
     "README.md",
+    "validation_outputs.npz",
     "vocabulary_report.json",
     *TOKENIZER,
     *(f"plots/{name}.png" for name in PLOTS),
@@ -267,7 +268,8 @@ def written(folder: Path) -> list[str]:
         for name in names:
             if not is_inside(folder, name):
                 raise ValueError(f"{name!r} is not a file inside the folder")
-        return names
+        # Folds of version 0.1 wrote it without listing it.
+        return list(dict.fromkeys([*names, "validation_outputs.npz"]))
     except FileNotFoundError:
         pass
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:

@@ -211,6 +211,10 @@ class Joint(Task):
             "sentence_accuracy": float(is_row_right.mean()),
         }
 
+    def is_right(self, reduced: Labels, labels: Labels) -> Array:
+        """Return for each row whether its intent and all of its tags are predicted (N,)."""
+        return np.asarray(self.tally(reduced, labels)[:, 2] == 1)
+
     def tally(self, reduced: Labels, labels: Labels) -> Array:
         """Return (N, 3 + 2 + 2 S): 1, whether the intent is right, and all of the row; slots of any name, then of each.
 
@@ -311,8 +315,7 @@ class Joint(Task):
             other_best = self.best_tags(other)
             if (own_best != other_best).any():
                 differs[row] = True
-        any_differs: Array = differs
-        return any_differs
+        return np.asarray(differs)
 
     def one_answer(self, logits: Outputs, labels: Labels) -> str:
         """Return one intent for all rows, whose intents differ, or else one tag for all words, whose tags differ."""

@@ -248,6 +248,10 @@ class MultiLabel(Task):
             **RocAuc().compute(predictions=sigmoid(reduced), references=labels),
         }
 
+    def is_right(self, reduced: Array, labels: Array) -> Array | None:
+        """Return for each row whether all of its flags are predicted (N,)."""
+        return super().is_right(self.predictions(reduced), labels)
+
     def tally(self, reduced: Array, labels: Array) -> Array:
         """Return the counts of each class, and whether all flags of the row are right, (N, 3 C + 1)."""
         predicted = self.predictions(reduced)

@@ -117,6 +117,17 @@ class OutputMethods(ABC):
         any_differs: Array = rows.any(axis=1)
         return any_differs
 
+    def is_right(self, reduced: Any, labels: Any) -> Array | None:
+        """Return for each row whether all of its labels are predicted (N,); None if labels are numbers.
+
+        Args:
+            reduced: of `reduce`.
+            labels: true ones.
+        """
+        is_equal = np.asarray(reduced == labels)
+        rows = is_equal.reshape(len(is_equal), -1)
+        return np.asarray(rows.all(axis=1))
+
     def tally(self, reduced: Any, labels: Any) -> Array:
         """Return what each row adds to the sums that `metrics_of_sums` takes, (N, K).
 

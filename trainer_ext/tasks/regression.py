@@ -106,6 +106,9 @@ class Regression(Task):
         pearson = Pearson().compute(**given)
         return {**rmse, **pearson}
 
+    def is_right(self, reduced: Array, labels: Array) -> None:
+        """Return None: a score is close or far, never quite right."""
+
     def tally(self, reduced: Array, labels: Array) -> Array:
         """Return the squared error of each target, and 1, (N, T + 1)."""
         errors = np.asarray(reduced, dtype=np.float64) - labels

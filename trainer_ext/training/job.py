@@ -23,6 +23,7 @@ from trainer_ext.data.teacher_outputs import TeacherOutputs
 from trainer_ext.data.training_data import SPLITS, Datasets, TrainingData, load_training_data
 from trainer_ext.errors import UserError, stage
 from trainer_ext.evaluation.calibrate import calibrate
+from trainer_ext.evaluation.outputs import row_hashes, save_outputs
 from trainer_ext.evaluation.scoring import score
 from trainer_ext.files import check_folder, scratch_folder, write_json
 from trainer_ext.inference import Predictor, load_predictor
@@ -357,9 +358,12 @@ def write_reports(
     finished: Finished,
     metrics: dict[str, float],
 ) -> None:
-    """Write the plots and the model card."""
+    """Write the plots, the model card, and the outputs by which runs are compared."""
     marked = trainer.step_of_model if trainer.holds_best else None
     validated = finished.scores.get("validation")
+    if validated is not None:
+        hashes = row_hashes(*inputs_and_labels(datasets["validation"]))
+        save_outputs(finished.folder, finished.task, validated, hashes)
     write_plots(finished.folder / "plots", finished.task, finished.history, marked, validated)
     counts = {split: len(datasets.get(split) or ()) for split in (*SPLITS, "unlabelled")}
     write_model_card(finished.folder, args, finished.task, metrics, counts, trainer.holds_best)
