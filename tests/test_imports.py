@@ -28,6 +28,7 @@ HEAVY = {
 # What a room may import of ours, beside the small modules that lie at the top.
 SMALL = {
     "characters",
+    "children",
     "compatibility",
     "cores",
     "errors",
@@ -42,6 +43,7 @@ SMALL = {
 }
 ALLOWED = {
     "characters": set(),
+    "children": set(),
     "compatibility": set(),
     "cores": set(),
     "redaction": set(),
@@ -111,6 +113,10 @@ ALLOWED = {
         *("arguments", "data", "export", "inference", "modeling", "runs", "training"),
         *SMALL,
     },
+    "search": {
+        *("arguments", "compression", "cross_validation", "runs", "tasks", "tracking"),
+        *SMALL,
+    },
     "cli": {
         *(
             "arguments",
@@ -124,6 +130,7 @@ ALLOWED = {
             "modeling",
             "reports",
             "runs",
+            "search",
             "serving",
         ),
         *("tasks", "tracking", "training", *SMALL),
@@ -136,6 +143,7 @@ ALLOWED = {
         "data",
         "inference",
         "runs",
+        "search",
         "training",
         *SMALL,
     },
@@ -161,6 +169,10 @@ LIGHT_ROOMS = (
 )
 LIGHT_FILES = [
     "__init__",
+    "children",
+    "cross_validation/launchers/base",
+    "cross_validation/launchers/process",
+    "cross_validation/launchers/ray_cluster",
     "errors",
     "files",
     "locks",

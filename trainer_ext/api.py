@@ -21,7 +21,6 @@ from trainer_ext.arguments.keywords import FoldKeywords, Keywords
 from trainer_ext.arguments.model import ModelArguments
 from trainer_ext.arguments.parser import parse_values
 from trainer_ext.arguments.recipe import read_recipe
-from trainer_ext.compression.dispatch import run_compression
 from trainer_ext.compression.stages import Compression
 from trainer_ext.cross_validation.dispatch import run
 from trainer_ext.cross_validation.members import has_members
@@ -32,6 +31,7 @@ from trainer_ext.inference import Predictor, load_predictor
 from trainer_ext.processes import on_main
 from trainer_ext.runs.checkpoints import checkpoints
 from trainer_ext.runs.output_dir import check_not_foreign, is_ours, mark, take_output_dir
+from trainer_ext.search.dispatch import run_search_or
 from trainer_ext.training.trainer import CustomTrainer
 
 Recipe = str | os.PathLike | Mapping[str, Any] | None
@@ -198,7 +198,7 @@ def train(recipe: Recipe, flags: dict[str, Any]) -> Run:
         def train_one(args: Arguments) -> dict[str, float]:
             return run(args, KeptTrainer(args.model, trainers))
 
-        metrics = run_compression(args, train_one)
+        metrics = run_search_or(args, train_one)
         if args.model.has_widths:
             trainers.clear()
         return Run(Path(args.training.output_dir), metrics, *trainers[-1:])
@@ -225,7 +225,7 @@ def copy_tables(written: Mapping[str, Path], kept: Mapping[str, Path], args: Arg
     folder = Path(args.training.output_dir)
     if not is_ours(folder):
         check_not_foreign(folder, [f"data/{path.name}" for path in kept.values()])
-    has_several = has_members(args) or args.model.has_widths
+    has_several = has_members(args) or args.model.has_widths or args.folds.search
     if args.training.do_train and not has_several:
         take_output_dir(args.training)
     holds_a_run = bool(checkpoints(folder)) or (folder / "resolved_config.yaml").is_file()

@@ -9,6 +9,8 @@ from typing import IO
 
 from trainer_ext.errors import UserError
 
+LOCK = ".lock"  # in the folder of a run: held while it trains
+
 
 @contextmanager
 def file_lock(path: Path, keep: bool = True) -> Iterator[None]:

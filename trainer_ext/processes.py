@@ -1,9 +1,6 @@
-"""Coordinate the processes of one run: work of the main one alone, or first, and children that end with a parent."""
+"""Coordinate the processes of one launch: work of the main one alone, or of the main one first."""
 
 import os
-import signal
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import (
     AbstractContextManager,
@@ -13,17 +10,13 @@ from contextlib import (
     redirect_stderr,
     redirect_stdout,
 )
-from pathlib import Path
 from typing import TypeVar, cast
 
 import torch.distributed as dist
 
-import trainer_ext
 from trainer_ext.errors import RunError, UserError, explain
 
 Result = TypeVar("Result")
-PARENT = "TRAINER_EXT_PARENT"  # process id of the run that trains this fold or seed
-LOOK_AGAIN = 1.0  # seconds between two looks at the parent
 
 
 def process_count() -> int:
@@ -126,28 +119,3 @@ def quiet() -> Iterator[None]:
         redirect_stderr(nowhere),
     ):
         yield
-
-
-def environment_with_package() -> dict[str, str]:
-    """Return this process's environment for a child, in which this package can be imported."""
-    paths = [str(Path(trainer_ext.__file__).resolve().parent.parent)]
-    if os.environ.get("PYTHONPATH"):
-        paths.append(os.environ["PYTHONPATH"])
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-
-
-def end_with_parent() -> None:
-    """End this process when the parent that `PARENT` names has ended; a parent that is killed cannot tell it."""
-    # Processes that this one starts have another parent.
-    parent = os.environ.pop(PARENT, None)
-    if not parent:
-        return
-    watched = int(parent)
-
-    def watch() -> None:
-        while os.getppid() == watched:
-            time.sleep(LOOK_AGAIN)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    # A daemon, so that it does not keep a process that is done.
-    threading.Thread(target=watch, name="end-with-parent", daemon=True).start()

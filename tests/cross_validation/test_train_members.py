@@ -11,8 +11,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from trainer_ext import processes
+from trainer_ext import children
 from trainer_ext.cross_validation import train_members as runner
+from trainer_ext.cross_validation.launchers import base, process
 from trainer_ext.errors import Terminated, raise_terminated, run_main
 
 
@@ -45,16 +46,18 @@ def test_sigterm_to_the_parent_ends_the_trainings(tmp_path, monkeypatch, sigterm
     """They went on, and held their folders: the next start was refused."""
     started = queue.Queue()
 
-    def train_one(args, name, environment, processes, stop) -> int:
-        processes[name] = subprocess.Popen(["sleep", "60"])
-        started.put(processes[name])
-        return processes[name].wait()
+    def train_one(args, name, launcher, running, stop) -> int:
+        running[name] = subprocess.Popen(["sleep", "60"])
+        started.put(running[name])
+        return running[name].wait()
 
     monkeypatch.setattr(runner, "train_one", train_one)
     monkeypatch.setattr(runner, "member_names", lambda args: ["fold-0", "fold-1", "fold-2"])
     monkeypatch.setattr(runner, "is_finished", lambda folder, args: False)
     training = SimpleNamespace(output_dir=str(tmp_path), use_cpu=True)
-    args = SimpleNamespace(training=training, folds=SimpleNamespace(num_fold_workers=2))
+    args = SimpleNamespace(
+        training=training, folds=SimpleNamespace(num_fold_workers=2, launcher="process")
+    )
 
     def terminate() -> None:
         children.extend(started.get() for _ in range(2))
@@ -69,31 +72,31 @@ def test_sigterm_to_the_parent_ends_the_trainings(tmp_path, monkeypatch, sigterm
 
 def test_a_process_that_does_not_end_is_killed(monkeypatch):
     """After some patience."""
-    monkeypatch.setattr(runner, "PATIENCE", 0.2)
+    monkeypatch.setattr(base, "PATIENCE", 0.2)
     deaf = subprocess.Popen(
         ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.05; done"],
         stdout=subprocess.PIPE,
     )
     deaf.stdout.readline()
-    runner.end([deaf])
+    base.end([deaf])
     assert deaf.wait(5) == -signal.SIGKILL
 
 
 def test_a_child_ends_when_its_parent_is_gone(monkeypatch):
     """Whatever ended it: SIGKILL tells nobody."""
     killed, parents = threading.Event(), iter([7, 7, 1])
-    monkeypatch.setenv(processes.PARENT, "7")
-    monkeypatch.setattr(processes, "LOOK_AGAIN", 0)
-    monkeypatch.setattr(processes.os, "getppid", lambda: next(parents))
+    monkeypatch.setenv(children.PARENT, "7")
+    monkeypatch.setattr(children, "LOOK_AGAIN", 0)
+    monkeypatch.setattr(children.os, "getppid", lambda: next(parents))
     monkeypatch.setattr(
-        processes.os, "kill", lambda pid, sent: sent == signal.SIGTERM and killed.set()
+        children.os, "kill", lambda pid, sent: sent == signal.SIGTERM and killed.set()
     )
-    processes.end_with_parent()
+    children.end_with_parent()
     assert killed.wait(5)
-    assert processes.PARENT not in os.environ, (
+    assert children.PARENT not in os.environ, (
         "a process that the child starts is not of that parent"
     )
-    processes.end_with_parent()  # outside folds: nothing to watch
+    children.end_with_parent()  # outside folds: nothing to watch
 
 
 @pytest.mark.parametrize(
@@ -115,9 +118,9 @@ def test_workers_share_out_the_gpus(monkeypatch, capsys, named, count, workers, 
     if named is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
-    gpus = runner.shared_gpus(use_cpu=False, workers=workers)
+    gpus = process.shared_gpus(use_cpu=False, workers=workers)
     assert gpus == expected
     assert ("--num_fold_workers" in capsys.readouterr().err) == (count > workers)
-    seen = runner.child_environment(workers, gpus[-1]).get("CUDA_VISIBLE_DEVICES")
+    seen = process.child_environment(workers, gpus[-1]).get("CUDA_VISIBLE_DEVICES")
     assert seen == (gpus[-1] if gpus[-1] is not None else named)
-    assert runner.shared_gpus(use_cpu=True, workers=workers) == [None] * workers
+    assert process.shared_gpus(use_cpu=True, workers=workers) == [None] * workers

@@ -1,13 +1,17 @@
-"""Contradictions between the flags of folds and seeds, and with other groups."""
+"""Contradictions between the flags of folds, seeds and searches, and with other groups."""
 
+import os
 from collections.abc import Sequence
 
 from trainer_ext.arguments.groups import Arguments
+from trainer_ext.arguments.launch import RAY_FLAGS
 from trainer_ext.errors import UserError, check_range
 from trainer_ext.tasks import TASKS
 
 FOLD_FLAGS = ("fold", "fold_strategy", "group_column", "fold_repeats")
 MULTI_MODEL_FLAGS = ("num_fold_workers", "soup")
+# Metrics that trials cannot be compared by, and why.
+NO_SEARCH_METRICS = ("loss", "eval_loss")
 
 
 def reject_given(args: Arguments, names: Sequence[str], why: str) -> None:
@@ -26,9 +30,13 @@ def check_folds(args: Arguments) -> None:
         raise UserError(f"folds {folds.folds} and seeds {folds.seeds} are both given; drop one")
     if not folds.folds:
         reject_given(args, FOLD_FLAGS, "folds is 0: it needs --folds")
+    check_search(args)
+    check_launcher(args)
     if not (folds.folds or folds.seeds):
         why = "folds is 0 and there are no seeds: it needs --folds or --seeds"
-        reject_given(args, MULTI_MODEL_FLAGS, why)
+        # Trials are trained at the same time, too.
+        flags = ("soup",) if folds.search else MULTI_MODEL_FLAGS
+        reject_given(args, flags, why)
         return
     check_several_models(args)
     check_soup(args)
@@ -36,6 +44,56 @@ def check_folds(args: Arguments) -> None:
         check_division(args)
     else:
         check_seeds(args)
+
+
+def check_search(args: Arguments) -> None:
+    """Check that trials can be compared, and refuse their flags without a search."""
+    search = args.folds.search
+    if search is None:
+        reject_given(args, ("search_trials",), "it needs --search")
+        return
+    if not os.path.isfile(search):
+        raise UserError(f"search: {search} does not exist, or is not a file")
+    if not args.training.do_train:
+        raise UserError(f"search {search} trains, but do_train is false")
+    if args.folds.fold is not None:
+        raise UserError(
+            f"search {search} and fold {args.folds.fold}: a trial trains all folds, or none; drop one"
+        )
+    if args.folds.soup:
+        raise UserError(f"search {search} compares models, not soups: drop soup true")
+    if args.model.has_widths:
+        raise UserError(f"search {search} and several widths {args.model.width}: drop one")
+    # A search over focal_gamma would take the largest one, whose losses are the smallest.
+    metric = args.training.metric_for_best_model
+    if metric in NO_SEARCH_METRICS:
+        raise UserError(
+            f"metric_for_best_model {metric}: losses of different objectives cannot be compared; name a metric of the "
+            "task for the search"
+        )
+    data = args.data
+    if not any((data.validation_file, data.validation_split, data.dataset_name, args.folds.folds)):
+        raise UserError(
+            f"search {search} compares trials on validation rows: give --validation_file, --validation_split or --folds"
+        )
+
+
+def check_launcher(args: Arguments) -> None:
+    """Refuse Ray's flags without Ray, and Ray without several trainings."""
+    folds = args.folds
+    if folds.launcher == "process":
+        reject_given(args, RAY_FLAGS, "launcher is process: it needs --launcher ray")
+        return
+    several = folds.search or len(folds.seeds or ()) > 1 or (folds.folds and folds.fold is None)
+    if not several:
+        raise UserError(
+            "launcher ray has no effect: it is for several trainings (all folds, several seeds, or --search)"
+        )
+    if "num_fold_workers" in args.given:
+        raise UserError(
+            f"num_fold_workers {folds.num_fold_workers} and launcher ray: the cluster trains as many at a time as "
+            "num_cpus_per_run and num_gpus_per_run allow; drop one"
+        )
 
 
 def check_several_models(args: Arguments) -> None:

@@ -1,14 +1,16 @@
-"""The flags of several models from one recipe: folds and seeds."""
+"""The flags of several models from one recipe: folds, seeds, and trials of a search."""
 
 from dataclasses import dataclass
 
 from trainer_ext.arguments.fields import option
+from trainer_ext.arguments.launch import LauncherArguments
+from trainer_ext.arguments.search import SearchArguments
 
 FOLD_STRATEGIES = ("kfold", "stratified", "multilabel_stratified", "group")
 
 
 @dataclass
-class FoldArguments:
+class FoldArguments(SearchArguments, LauncherArguments):
     """Several models of one recipe: one per fold (cross-validation), or one per seed."""
 
     _argument_group_name = "folds and seeds"
@@ -23,7 +25,7 @@ class FoldArguments:
     )
     group_column: str | None = option(None, "group: rows with the same value are kept in one fold.")
     fold_repeats: int = option(1, "Repeat the division into folds, shuffled anew.", minimum=1)
-    num_fold_workers: int = option(1, "Folds or seeds trained at the same time.", minimum=1)
+    num_fold_workers: int = option(1, "Folds, seeds or trials trained at the same time.", minimum=1)
     seeds: list[int] | None = option(None, "One model per seed, e.g. 42 123 456.", minimum=0)
     soup: bool = option(
         False, "Also average the weights of the folds or seeds, evaluated on validation_file."

@@ -116,6 +116,13 @@ class FoldKeywords(TypedDict, total=False):
     early_stopping_patience: int | None
     run_group: str | None
     run_tags: Items
+    # folds and seeds
+    launcher: str | None
+    ray_address: str | None
+    num_cpus_per_run: float | None
+    num_gpus_per_run: float | None
+    search: str | None
+    search_trials: int | None
     fold: int | None
     fold_strategy: str | None
     group_column: str | None

@@ -15,6 +15,7 @@ from trainer_ext.arguments.fields import default_of
 from trainer_ext.arguments.first_pass import described_flags, kept_flags, training_parser
 from trainer_ext.arguments.folds import FoldArguments
 from trainer_ext.arguments.groups import Arguments
+from trainer_ext.arguments.launch import RAY_FLAGS
 from trainer_ext.arguments.model import ModelArguments
 from trainer_ext.arguments.objective import ObjectiveArguments
 from trainer_ext.arguments.recipe import (
@@ -37,6 +38,8 @@ NOT_PART_OF_A_RECIPE = {
     "logging_dir",
     "use_cpu",
     "num_fold_workers",
+    "launcher",
+    *RAY_FLAGS,
 }
 
 

@@ -22,9 +22,9 @@ def main(argv: Sequence[str] | None = None, prog: str = "trainer-ext train") -> 
     # A typo should not cost the seconds that torch takes.
     refuse_wrong_flags(words, prog)
     from trainer_ext.arguments.parser import parse
-    from trainer_ext.compression.dispatch import run_compression
     from trainer_ext.compression.stages import Compression
     from trainer_ext.cross_validation.dispatch import run
+    from trainer_ext.search.dispatch import run_search_or
 
     args = parse(words)
     level = args.training.log_level
@@ -33,4 +33,4 @@ def main(argv: Sequence[str] | None = None, prog: str = "trainer-ext train") -> 
     def train(args: Arguments) -> dict[str, float]:
         return run(args, Compression(args.model))
 
-    run_compression(args, train)
+    run_search_or(args, train)

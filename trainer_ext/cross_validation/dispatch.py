@@ -2,12 +2,12 @@
 
 from trainer_ext.arguments.groups import Arguments
 from trainer_ext.arguments.packages import check_packages
+from trainer_ext.children import end_with_parent
 from trainer_ext.cross_validation.member_job import train_member
 from trainer_ext.cross_validation.members import has_members, trains_all
 from trainer_ext.cross_validation.run import run_members
 from trainer_ext.evaluation.checkpoint import evaluate_checkpoint
 from trainer_ext.modeling.session import use_available_cores
-from trainer_ext.processes import end_with_parent
 from trainer_ext.tasks import TASKS
 from trainer_ext.training.job import UNCHANGED, Changes, train_alone
 from trainer_ext.training.progress import library_bars

@@ -43,7 +43,7 @@ JOINED = (
 )
 MADE_FROM = ("folds.csv", "folds.json", "seeds.json")
 WRITTEN = ("resolved_config.yaml", *JOINED, *MADE_FROM)
-OF_MEMBER = ("history.json", "train.log", ".lock", RUN_FILE)
+OF_MEMBER = ("history.json", "train.log", "progress.jsonl", ".lock", RUN_FILE)
 
 
 class Seeds(TypedDict):

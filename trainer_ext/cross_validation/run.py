@@ -9,6 +9,7 @@ from typing import Any
 from trainer_ext.arguments.groups import Arguments
 from trainer_ext.cross_validation.card import summary_table, write_card
 from trainer_ext.cross_validation.folder import take_folder
+from trainer_ext.cross_validation.launchers.choose import check_launcher_installed
 from trainer_ext.cross_validation.members import member_names
 from trainer_ext.cross_validation.summary import Scored, scored_by_folds, scored_by_seeds, summarise
 from trainer_ext.cross_validation.test_rows import read_test_rows
@@ -42,6 +43,7 @@ def run_members(args: Arguments) -> dict[str, float]:
         raise UserError(
             "folds and seeds start their own processes: run them without torchrun or accelerate launch"
         )
+    check_launcher_installed(args)
     folder = Path(args.training.output_dir)
     scored, about = prepare(args)
     train_members(args)

@@ -18,11 +18,10 @@ from trainer_ext.arguments.recipe import RESOLVED_HEADER
 from trainer_ext.arguments.training import TrainingArguments
 from trainer_ext.errors import UserError
 from trainer_ext.files import check_folder, write_json
-from trainer_ext.locks import held
+from trainer_ext.locks import LOCK, held
 from trainer_ext.runs.checkpoints import checkpoints, damage, is_complete, state_of
 
 MARK = ".trainer_ext.json"
-LOCK = ".lock"
 PLOTS = ("learning_curves", "confusion_matrix", "f1_by_aspect", "f1_by_class", "predictions")
 TOKENIZER = (
     "tokenizer.json",

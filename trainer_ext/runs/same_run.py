@@ -9,8 +9,9 @@ from trainer_ext.errors import UserError, describe_error
 
 START_OVER = "Give another output_dir, or --overwrite_output_dir true to start over"
 
-# Which part of the whole is trained, and what follows the training, does not change what the models are.
-NOT_COMPARED = {"fold", "seeds", "soup"}
+# Which part of the whole is trained, and what follows the training, does not change what the models are. A search with
+# more trials goes on.
+NOT_COMPARED = {"fold", "seeds", "soup", "search_trials"}
 
 
 def comparable(values: dict[str, Any]) -> dict[str, Any]:

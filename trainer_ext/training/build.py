@@ -34,7 +34,7 @@ from trainer_ext.modeling import EncoderWithHead
 from trainer_ext.objectives.build import build_objective
 from trainer_ext.runs.resume import kept_flags
 from trainer_ext.tasks import Task
-from trainer_ext.training.progress import ShortProgress
+from trainer_ext.training.progress import ShortProgress, progress_file
 from trainer_ext.training.trainer import CustomTrainer
 
 logger = logging.getLogger(__name__)
@@ -103,6 +103,9 @@ def build_trainer(
         callbacks.append(EarlyStoppingCallback(training.early_stopping_patience))
         # Else a resumed run begins to count its patience anew.
         training.restore_callback_states_from_checkpoint = True
+    watched = progress_file()
+    if watched is not None:
+        callbacks.append(watched)
     resampler = None
     if args.data.balance != "none":
         resampler = make_resampler(task.classes_to_balance(labels), args.data.balance)

@@ -1,12 +1,26 @@
-"""A progress bar with one short line per log, instead of dictionaries with a hundred keys; or no bar at all."""
+"""A progress bar with one short line per log, instead of dictionaries with a hundred keys; or no bar at all.
 
+And how far a training is, in a file, for the process that started it.
+"""
+
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 import datasets.utils
 import huggingface_hub.utils
-from transformers import ProgressCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    ProgressCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 from transformers.utils import logging
+
+from trainer_ext.children import PROGRESS
+from trainer_ext.files import json_text
 
 
 @contextmanager
@@ -72,3 +86,57 @@ class ShortProgress(ProgressCallback):
             if f"eval_{metric}" in logs:
                 names.append(f"eval_{metric}")
         return names
+
+
+class ProgressFile(TrainerCallback):
+    """Adds a line of JSON to a file at the beginning, and after each evaluation: step, steps in all, metrics.
+
+    Args:
+        path: of the file; a training that goes on adds to it.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs,
+    ) -> None:
+        """Tell how many steps there will be."""
+        self.add(state, {})
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: Mapping[str, float] | None = None,
+        **kwargs,
+    ) -> None:
+        """Tell what was measured."""
+        self.add(state, metrics or {})
+
+    def add(self, state: TrainerState, metrics: Mapping[str, float]) -> None:
+        """Add a line."""
+        if not state.is_world_process_zero:
+            return
+        line = json_text(
+            {"step": state.global_step, "steps": state.max_steps, "metrics": dict(metrics)}
+        )
+        # In one write, so that a reader never sees half of it.
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+
+def progress_file() -> ProgressFile | None:
+    """Return the callback for the file that the process which started this one watches; None without one.
+
+    The variable is taken out of the environment: processes that this one starts are other trainings.
+    """
+    path = os.environ.pop(PROGRESS, None)
+    if not path:
+        return None
+    return ProgressFile(Path(path))

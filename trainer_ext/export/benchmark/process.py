@@ -6,9 +6,9 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
+from trainer_ext.children import environment_with_package
 from trainer_ext.errors import RunError
 from trainer_ext.export.benchmark.worker import Job
-from trainer_ext.processes import environment_with_package
 
 MODULE = "trainer_ext.export.benchmark.worker"
 

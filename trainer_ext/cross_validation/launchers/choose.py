@@ -1,0 +1,42 @@
+"""The launcher that the flags name."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from trainer_ext.arguments.groups import Arguments
+from trainer_ext.arguments.launch import check_ray_installed
+from trainer_ext.cross_validation.launchers.base import Launcher
+from trainer_ext.cross_validation.launchers.process import ProcessLauncher
+
+
+def check_launcher_installed(args: Arguments) -> None:
+    """Raise `UserError` if the launcher needs a package that is not installed."""
+    if args.folds.launcher == "ray":
+        check_ray_installed("launcher ray")
+
+
+@contextmanager
+def open_launcher(args: Arguments, jobs: int) -> Iterator[Launcher]:
+    """Yield what starts the trainings.
+
+    Args:
+        args: of all trainings.
+        jobs: how many trainings there are.
+
+    Raises:
+        UserError: if there is no such cluster.
+    """
+    if args.folds.launcher == "ray":
+        # Inside: an extra.
+        from trainer_ext.cross_validation.launchers.ray_cluster import RayLauncher, connected
+
+        folds = args.folds
+        # As many threads as a process of this machine would have: sums in another order have other last bits.
+        threads = torch.get_num_threads()
+        with connected(folds.ray_address):
+            yield RayLauncher(folds.num_cpus_per_run, folds.num_gpus_per_run, threads)
+        return
+    slots = max(1, min(args.folds.num_fold_workers, jobs))
+    yield ProcessLauncher(slots, args.training.use_cpu)

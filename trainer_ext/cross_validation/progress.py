@@ -1,0 +1,70 @@
+"""How far all folds or seeds are, as one table in the log of the command that trains them."""
+
+import json
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from trainer_ext.cross_validation.launchers.base import PROGRESS_FILE
+from trainer_ext.tables import table
+
+INTERVAL = 60.0  # seconds between two tables
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def shown_progress(folder: Path, names: Sequence[str]) -> Iterator[None]:
+    """Log a table now and then while the block runs, if it has changed.
+
+    Args:
+        folder: of all models.
+        names: of their folders.
+    """
+    done = threading.Event()
+
+    def show() -> None:
+        before = ""
+        while not done.wait(INTERVAL):
+            now = progress_table(folder, names)
+            if now != before:
+                logger.info("\n%s\n", now)
+            before = now
+
+    watcher = threading.Thread(target=show, name="progress", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+
+
+def progress_table(folder: Path, names: Sequence[str]) -> str:
+    """Return a row for each model: whether it trains, its step, and the loss of its last evaluation."""
+    rows = []
+    for name in names:
+        lines = read_progress(folder / name / PROGRESS_FILE)
+        if (folder / name / "metrics.json").exists():
+            rows.append([name, "finished", "", ""])
+        elif not lines:
+            rows.append([name, "waiting", "", ""])
+        else:
+            last = lines[-1]
+            loss = last["metrics"].get("eval_loss", "")
+            rows.append([name, "training", f"{last['step']} of {last['steps']}", loss])
+    return table(rows, ["model", "state", "step", "eval_loss"])
+
+
+def read_progress(path: Path) -> list[dict[str, Any]]:
+    """Return the lines that a training has added to its file so far; none before it begins."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError:
+        return []
+    # What follows the last line break is still being written.
+    complete = text.splitlines()[: text.count("\n")]
+    return [json.loads(line) for line in complete]
