@@ -6,17 +6,19 @@ import pytest
 import yaml
 
 from trainer_ext.arguments.parser import parse
+from trainer_ext.comparison.sweep_file import read_sweep
 from trainer_ext.tasks import TASKS, LabelSpace
 
 ROOT = Path(__file__).resolve().parent.parent
 # What lies in a folder of its own is no recipe: tests/search reads the spaces of searches.
 RECIPES = sorted((ROOT / "configs").glob("*.yaml"))
+SWEEPS = sorted((ROOT / "configs/sweeps").glob("*.yaml"))
 NAMES = [str(path.relative_to(ROOT)) for path in RECIPES]
 
 
 def test_there_are_recipes():
     """The tests below look at something; and there is no recipe with another ending."""
-    assert len(RECIPES) >= 5
+    assert len(RECIPES) >= 5 and len(SWEEPS) >= 2
     assert not [
         path for path in (ROOT / "configs").rglob("*") if path.is_file() and path.suffix != ".yaml"
     ]
@@ -58,7 +60,20 @@ def test_recipe_parses(path, monkeypatch):
     }
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=NAMES)
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.name)
+def test_every_run_of_a_sweep_parses(path, monkeypatch):
+    """As a recipe does."""
+    monkeypatch.setattr("trainer_ext.arguments.checks.os.path.isfile", lambda path: True)
+    sweep = read_sweep(path)
+    assert len(sweep.runs) == 8
+    for run in sweep.runs:
+        flags = ["--train_file", "train.csv", "--output_dir", "out"]
+        if "--validation_split" not in run.words:
+            flags += ["--validation_file", "dev.csv"]
+        parse([*run.words, *flags])
+
+
+@pytest.mark.parametrize("path", [*RECIPES, *SWEEPS], ids=lambda path: path.name)
 def test_recipe_opens_with_its_run_card(path):
     """A comment with the exact command, and a folder of its own to write to."""
     lines = path.read_text(encoding="utf-8").splitlines()
@@ -71,4 +86,5 @@ def test_recipe_opens_with_its_run_card(path):
     assert len(card) >= 3, "no run card"
     assert "python " in text or "make " in text
     assert path.relative_to(ROOT).as_posix() in text, "the command names another recipe"
-    assert yaml.safe_load(path.read_text(encoding="utf-8"))["output_dir"] == f"outputs/{path.stem}"
+    folder = path.relative_to(ROOT / "configs").with_suffix("")
+    assert yaml.safe_load(path.read_text(encoding="utf-8"))["output_dir"] == f"outputs/{folder}"

@@ -72,8 +72,34 @@ def read_recipe(path: str | Path | None) -> dict[str, Any]:
         return {}
     if not Path(path).is_file():
         raise UserError(f"recipe {path} does not exist")
-    node = read_yaml(path)
-    flat = f"{path} must be a flat mapping of flag names to values"
+    return mapping_in(read_yaml(path), str(path))
+
+
+def mapping_in(node: yaml.Node | None, where: str) -> dict[str, Any]:
+    """Return the flat mapping of flag names to values in a node of YAML.
+
+    Args:
+        node: what `read_yaml` returned, or a part of it.
+        where: it stands, for messages.
+
+    Raises:
+        UserError: for what is not such a mapping.
+    """
+    values = {}
+    for key, value in items_of(node, where):
+        values[key] = as_written(value)
+    if broken_at(values) is not None:
+        raise UserError(f"{where} holds a broken character (half of a surrogate pair)")
+    return values
+
+
+def items_of(node: yaml.Node | None, where: str) -> list[tuple[str, yaml.Node]]:
+    """Return names and values of a mapping as they are written.
+
+    Raises:
+        UserError: for anything else, and for names that are not words or occur twice.
+    """
+    flat = f"{where} must be a flat mapping of flag names to values"
     if not isinstance(node, yaml.MappingNode):
         raise UserError(flat)
     keys = [key for key, _ in node.value]
@@ -82,13 +108,8 @@ def read_recipe(path: str | Path | None) -> dict[str, Any]:
     # `1: a` would be a flag called 1, and `[a]: b` has no name at all.
     if any(key.tag != TEXT for key in keys):
         raise UserError(flat)
-    check_no_repeats(path, keys)
-    values = {}
-    for key, value in node.value:
-        values[key.value] = as_written(value)
-    if broken_at(values) is not None:
-        raise UserError(f"{path} holds a broken character (half of a surrogate pair)")
-    return values
+    check_no_repeats(where, keys)
+    return [(key.value, value) for key, value in node.value]
 
 
 def check_no_repeats(path: str | Path, keys: Sequence[yaml.Node]) -> None:

@@ -28,6 +28,7 @@ from trainer_ext.cli.predict import PredictOptions
 from trainer_ext.cli.report import ReportOptions
 from trainer_ext.cli.serve import ServeOptions
 from trainer_ext.cli.smp import SmpOptions
+from trainer_ext.cli.sweep import SweepOptions
 from trainer_ext.files import write_text
 
 PATH = Path(__file__).resolve().parents[2] / "docs" / "flags.md"
@@ -37,6 +38,7 @@ OPTIONS: dict[str, Sequence[type]] = {
     "predict": [PredictOptions],
     "serve": [ServeOptions],
     "compare": [CompareOptions],
+    "sweep": [SweepOptions],
     "frontier": [FrontierOptions],
     "report": [ReportOptions],
     "augment": [AugmentOptions],
