@@ -21,7 +21,8 @@ from trainer_ext.inference import load_predictor
 from trainer_ext.tasks.activations import softmax
 
 RUNS = Path(__file__).resolve().parents[1] / "compatibility" / "runs_of_0_1"
-NAMES = ("films", "folds", "multi_label", "multi_aspect", "regression", "joint")
+NAMES = ("films", "unsure", "folds", "multi_label", "multi_aspect", "regression", "joint")
+REJECTION = {"score": "max_probability", "threshold": 0.1, "rate": 0.05}
 TEXTS = ["good food", "bad staff today", "", "dull \u0000 \U0001f600 \u202e 混合"]
 
 
@@ -39,6 +40,7 @@ def models(tmp_path_factory, folds) -> dict[str, Path]:
     targets = {"columns": ["plot", "cast", "music"], "classes": [], "values": []}
     return {
         "films": save_model(folder / "films"),
+        "unsure": save_model(folder / "unsure", rejection=REJECTION),
         "folds": folds,
         "multi_label": save_model(folder / "multi_label", "multi_label"),
         "multi_aspect": save_model(folder / "multi_aspect", "multi_aspect"),
@@ -92,6 +94,14 @@ def test_class_and_confidence(server):
     assert joint["pred_class"] == joint["intent"] and joint["confidence"] == joint["intent_score"]
     scores = server.post({"text": "good", "model": "regression"}).content
     assert "pred_class" not in scores and scores["scores"]
+
+
+def test_a_model_may_not_know(server):
+    """It says so of each text; the threshold lies between the two."""
+    sure, unsure = server.post({"texts": ["good good good", "food"], "model": "unsure"}).content
+    assert (sure["rejected"], unsure["rejected"]) == (False, True)
+    probabilities = softmax(np.array(expected_logits("food")))
+    assert unsure["ood_score"] == pytest.approx(1 - probabilities.max(), abs=1e-6)
 
 
 def test_headers_tell_the_time_and_the_id(server):

@@ -142,6 +142,7 @@ def check_evaluation(args: Arguments) -> None:
             "load_best_model_at_end true needs evaluations to tell the best by, but eval_strategy is no"
         )
     check_calibrate(args.model.calibrate, data.task, training.do_train, has_validation)
+    check_reject(args, has_validation)
     if training.do_train and strategy != "no" and not has_validation:
         raise UserError(
             f"eval_strategy {strategy} needs rows to evaluate on, but there is no validation_file"
@@ -189,6 +190,24 @@ def check_calibrate(calibrate: str, task: str, do_train: bool, has_validation: b
         )
     if calibrate not in TASKS[task].calibrations:
         raise UserError(f"calibrate {calibrate} is not possible for the task {task}")
+
+
+def check_reject(args: Arguments, has_validation: bool) -> None:
+    """Refuse a rejection without a training before it, rows to fit it on or classes, and its flags without it."""
+    reject = args.model.reject
+    if reject == "none":
+        for name in ("reject_rate", "ood_file"):
+            if name in args.given:
+                raise UserError(f"{name} {args.given[name]} has no effect: reject is none")
+        return
+    if not args.training.do_train:
+        raise UserError(f"reject {reject} follows a training, but do_train is false")
+    if not has_validation:
+        raise UserError(f"reject {reject} needs rows to fit on, but there is no validation_file")
+    if not TASKS[args.data.task].has_classes:
+        raise UserError(
+            f"reject {reject} reads the probabilities of classes, which {args.data.task} does not have"
+        )
 
 
 def check_objective(args: Arguments) -> None:

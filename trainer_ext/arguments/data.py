@@ -46,6 +46,9 @@ class DataArguments(ColumnOptions, PreprocessingArguments, FileOptions):
     split_seed: int = field(default=42, init=False)
     """The seed of the run itself, also in a member that trains with another (seeds, folds)."""
     test_file: str | None = option(None, "Rows scored once, at the end.")
+    ood_file: str | None = option(
+        None, "With --reject: texts of another domain, without labels, to judge the rejection by."
+    )
     dataset_name: str | None = option(None, "Hub data set (or folder) instead of files.")
     dataset_config_name: str | None = option(None, "Configuration of the hub data set.")
     id_column: str | None = option(None, "Column that names a row in the answers.")

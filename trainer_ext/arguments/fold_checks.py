@@ -126,6 +126,10 @@ def check_soup(args: Arguments) -> None:
         raise UserError(
             f"soup true averages weights, for which calibrate {calibrate} was not fitted; drop one"
         )
+    if args.model.reject != "none":
+        raise UserError(
+            f"soup true averages weights, for which reject {args.model.reject} was not fitted; drop one"
+        )
 
 
 def check_seeds(args: Arguments) -> None:

@@ -50,6 +50,8 @@ class FoldKeywords(TypedDict, total=False):
     head_dropout: float | None
     head_init: str | None
     calibrate: str | None
+    reject: str | None
+    reject_rate: float | None
     multi_sample_dropout: int | None
     reinit_layers: int | None
     freeze_embeddings: bool | None
@@ -78,6 +80,7 @@ class FoldKeywords(TypedDict, total=False):
     validation_file: Rows
     validation_split: float | None
     test_file: Rows
+    ood_file: str | None
     dataset_name: str | None
     dataset_config_name: str | None
     id_column: str | None

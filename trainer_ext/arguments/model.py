@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from trainer_ext.arguments.compression import CompressionArguments
 from trainer_ext.arguments.fields import option
 from trainer_ext.errors import UserError
+from trainer_ext.tasks.rejection import OOD_SCORES
 
 SCRATCH_SIZES = ("none", "tiny", "mini", "small", "tinybert_4l", "tinybert_6l", "bilstm", "static")
 CALIBRATIONS = ("none", "temperature", "thresholds", "both")
+REJECT = ("none", "auto", *OOD_SCORES)
 POOLINGS = (
     "cls",
     "mean",
@@ -60,6 +62,18 @@ class ModelArguments(CompressionArguments):
     )
     calibrate: str = option(
         "none", "Calibration fitted on the validation rows after training.", choices=CALIBRATIONS
+    )
+    reject: str = option(
+        "none",
+        "Fit on the validation rows from which out-of-domain score on a text is rejected; auto: the score that tells "
+        "the rows of --ood_file best, or without one the wrong answers.",
+        choices=REJECT,
+    )
+    reject_rate: float = option(
+        0.05,
+        "With --reject: the share of validation rows that may be rejected.",
+        minimum=0,
+        maximum=0.5,
     )
     multi_sample_dropout: int = option(
         1, "Train the head on this many dropout masks of each vector; 1: off.", minimum=1

@@ -23,7 +23,7 @@ from trainer_ext.inference.predictor import Answer, Predictor
 
 # What --no_text and --labels_only leave out of an answer.
 TEXTS = ("text", "tokens")
-CONFIDENCES = ("score", "probabilities", "intent_score")
+CONFIDENCES = ("score", "probabilities", "intent_score", "ood_score")
 INPUT_COLUMNS = "; --text_column, --id_column and --keep_columns name columns of the input"
 
 logger = logging.getLogger(__name__)

@@ -21,6 +21,7 @@ from trainer_ext.tasks.activations import Array
 from trainer_ext.tasks.calibration import Calibration
 from trainer_ext.tasks.label_space import LabelSpace
 from trainer_ext.tasks.outputs import OutputMethods
+from trainer_ext.tasks.rejection import Rejection
 
 NOT_FINITE = (
     "the model's outputs are not finite numbers: training has diverged (learning_rate too high?)"
@@ -71,9 +72,15 @@ class Task(OutputMethods):
     confidence_key: ClassVar[str] = ""
     """The key of an answer that says how probable that class is."""
 
-    def __init__(self, label_space: LabelSpace, calibration: Calibration = Calibration()):  # noqa: B008 (immutable)
+    def __init__(
+        self,
+        label_space: LabelSpace,
+        calibration: Calibration = Calibration(),  # noqa: B008 (immutable)
+        rejection: Rejection | None = None,
+    ):
         self.label_space = label_space
         self.calibration = calibration
+        self.rejection = rejection
 
     @property
     def reads_characters(self) -> bool:
@@ -137,7 +144,7 @@ class Task(OutputMethods):
                 f"label_columns {', '.join(columns)}: expected as many as the model has ({expected})"
             )
         space = replace(self.label_space, columns=tuple(columns))
-        return type(self)(space, self.calibration)
+        return type(self)(space, self.calibration, self.rejection)
 
     @abstractmethod
     def encode(self, values: Sequence[Any]) -> int | list[int] | list[float]:
@@ -295,7 +302,22 @@ class Task(OutputMethods):
         """Return the answer for one row's output."""
 
     def answer(self, item: Any, output: Any) -> dict[str, Any]:
-        """Return the answer for one row, from what `prepare` and `row_output` returned."""
+        """Return the answer for one row, from what `prepare` and `row_output` returned.
+
+        A model that may say "I do not know" adds `rejected` and the `ood_score` that it was decided by.
+        """
+        answer = self.describe(item, output)
+        if self.rejection is None:
+            return answer
+        (score,) = self.ood_scores(self.stack([output]), self.rejection.score).tolist()
+        return {
+            **answer,
+            "rejected": score > self.rejection.threshold,
+            "ood_score": round(score, 6),
+        }
+
+    def describe(self, item: Any, output: Any) -> dict[str, Any]:
+        """Return the answer for one row as if every text could be answered."""
         return self.decode(output)
 
     def to_columns(self, output: Any, as_list: bool = False) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class Joint(Task):
 
     def counted_in(self, tags: Iterable[Sequence[str]]) -> "Joint":
         """Return the task with the tags' neighbours counted in these rows."""
-        return Joint(self.label_space.counted_in(tags), self.calibration)
+        return Joint(self.label_space.counted_in(tags), self.calibration, self.rejection)
 
     def encode(self, values: Sequence[Any]) -> int:
         """Return the index of the intent; one below zero, which no training row has, is never predicted."""
@@ -265,7 +265,7 @@ class Joint(Task):
             "tags": self.tag_names(best_tags.tolist()),
         }
 
-    def answer(self, item: Words, output: RowOutput) -> dict[str, Any]:
+    def describe(self, item: Words, output: RowOutput) -> dict[str, Any]:
         """Return `{"text", "intent", "intent_score", "slots"}`, and `tags` if the input came as tokens."""
         answer = self.decode(output)
         tags = answer.pop("tags")

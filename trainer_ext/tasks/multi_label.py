@@ -17,6 +17,7 @@ from trainer_ext.tasks.label_flags import ColumnShape, are_flags, flag_of
 from trainer_ext.tasks.label_lists import as_list, check_repeats, labels_of
 from trainer_ext.tasks.label_space import LabelSpace, is_number, normalise
 from trainer_ext.tasks.outputs import ScoredRows
+from trainer_ext.tasks.rejection import sigmoid_scores
 from trainer_ext.tasks.tallies import COUNTS, Metrics, f1_of_counts, flag_counts
 
 THRESHOLD = 0.5
@@ -100,7 +101,7 @@ class MultiLabel(Task):
         found = [normalise(column) for column in columns]
         if len(columns) == 1:
             space = replace(self.label_space, columns=tuple(columns))
-            return MultiLabel(space, self.calibration)
+            return MultiLabel(space, self.calibration, self.rejection)
         if len(columns) != len(classes):
             raise UserError(
                 f"label_columns {', '.join(columns)}: expected one column of lists, or one for each "
@@ -114,7 +115,7 @@ class MultiLabel(Task):
         if not strangers:
             ordered.sort(key=lambda column: classes.index(normalise(column)))
         space = replace(self.label_space, columns=tuple(ordered))
-        return MultiLabel(space, self.calibration)
+        return MultiLabel(space, self.calibration, self.rejection)
 
     def encode(self, values: Sequence[Any]) -> list[int]:
         """Return 1 for each class that is there, else 0."""
@@ -302,6 +303,10 @@ class MultiLabel(Task):
     def fit_decision(self, logits: Array, labels: Array) -> Calibration:
         """Return a threshold for each class, for its F1."""
         return Calibration(thresholds=fit_thresholds(sigmoid(logits), labels))
+
+    def ood_scores(self, logits: Array, score: str) -> Array:
+        """Return how strange each row is (N,), where any number of classes may be true."""
+        return sigmoid_scores(logits, self.calibration.temperature, score)
 
     def decode(self, logits: Array) -> dict[str, Any]:
         """Return `{"labels": [...], "probabilities": {class: p}}`, labels in the order of the classes."""

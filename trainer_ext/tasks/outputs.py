@@ -11,6 +11,7 @@ from trainer_ext.tasks.activations import Array, cut_off, one_hot, softmax
 from trainer_ext.tasks.calibration import Calibration, expected_calibration_error, fit_temperature
 from trainer_ext.tasks.figures import ConfusionMatrix, Figure
 from trainer_ext.tasks.label_space import LabelSpace
+from trainer_ext.tasks.rejection import softmax_scores
 from trainer_ext.tasks.tallies import Metrics
 
 Pair = tuple[Array, Array]
@@ -84,6 +85,17 @@ class OutputMethods(ABC):
             "ece": self.ece(logits, labels, self.calibration.temperature),
             "ece_uncalibrated": self.ece(logits, labels, 1.0),
         }
+
+    def ood_scores(self, logits: Any, score: str) -> Array:
+        """Return how strange each row is (N,), from logits (N, *head_shape); more is stranger.
+
+        Args:
+            logits: of the model.
+            score: one of `tasks/rejection.py`'s `OOD_SCORES`.
+        """
+        # Of two heads the first, which labels the whole text.
+        first_head = self.parts(logits)[0]
+        return softmax_scores(first_head, self.calibration.temperature, score)
 
     # --- two models compared, by the export gate --------------------------------------------------------------------
 

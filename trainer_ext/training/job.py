@@ -42,6 +42,7 @@ from trainer_ext.tracking.artifacts.publish import publish
 from trainer_ext.tracking.run import tracked_run
 from trainer_ext.training.build import build_trainer, check_hub, tokenize_splits
 from trainer_ext.training.layer_teacher import add_layer_teacher, load_layer_teacher
+from trainer_ext.training.reject import check_rejection_rows, fit_rejection
 from trainer_ext.training.ridge_head import start_from_ridge
 from trainer_ext.training.teacher import ask_teacher
 from trainer_ext.training.trainer import CustomTrainer
@@ -176,6 +177,7 @@ def train_model(
         with stage("while scoring the model and writing the files beside it"):
             finished = score_saved(args, trainer, prepared.datasets)
             metrics = collect_metrics(args, trainer, finished, speed)
+            metrics |= fit_rejection(args, finished.folder, finished.task, finished.scores)
             write_reports(args, trainer, prepared.datasets, finished, metrics)
             changes.on_finished(finished)
             before_done(finished)
@@ -218,6 +220,7 @@ def prepare(
     train, validation = datasets["train"], datasets["validation"]
     if train is None:
         raise UserError("there are no training rows")
+    check_rejection_rows(args, task, validation)
     if training.eval_strategy != "no" and not validation:
         raise UserError(
             f"eval_strategy {training.eval_strategy.value} needs validation rows, but there are none"

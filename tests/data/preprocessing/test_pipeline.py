@@ -67,6 +67,11 @@ def test_models_of_before_lack_some_entries():
         ),
         ("truncation", {"mode": "middle"}, "the truncation is not readable"),
         ("calibration", {"warmth": 1}, "the calibration is not readable"),
+        (
+            "rejection",
+            {"score": "luck", "threshold": 0, "rate": 0},
+            "the rejection is not readable",
+        ),
     ],
 )
 def test_a_damaged_entry_is_named(entry, value, named):

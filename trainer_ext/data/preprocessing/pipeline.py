@@ -12,6 +12,7 @@ from trainer_ext.data.preprocessing.cleaning import Cleaning
 from trainer_ext.data.preprocessing.truncation import Truncation
 from trainer_ext.errors import UserError
 from trainer_ext.tasks import TASKS, Calibration, Task
+from trainer_ext.tasks.rejection import Rejection
 
 REQUIRED = ("task", "label_space", "max_length", "pad_token_id", "input_names", "text_column")
 MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -25,7 +26,7 @@ class Pipeline:
     """Everything that training fixed about texts and answers.
 
     Attributes:
-        task: with label space and calibration.
+        task: with label space, calibration and rejection.
         max_length: in tokens, special tokens included.
         pad_token_id: the token that fills a batch up.
         input_names: what the model takes: `input_ids`, `attention_mask` and perhaps `token_type_ids`.
@@ -82,6 +83,8 @@ class Pipeline:
         }
         if self.task.calibration != Calibration():
             stored["calibration"] = self.task.calibration.to_dict()
+        if self.task.rejection is not None:
+            stored["rejection"] = self.task.rejection.to_dict()
         return stored
 
     @classmethod
@@ -187,11 +190,12 @@ def is_text_list(value: Any) -> bool:
 
 
 def parse_task(path: Path, stored: Mapping[str, Any]) -> Task:
-    """Build the task with its label space and calibration; `UserError` if either is not readable."""
+    """Build the task with label space, calibration and rejection; `UserError` if one is not readable."""
     task_class = TASKS[stored["task"]]
     space = parse_part(path, stored, "label_space", task_class.label_space_class.from_dict)
     calibration = parse_part(path, stored, "calibration", Calibration.from_dict)
-    return task_class(space, calibration)
+    rejection = parse_part(path, stored, "rejection", Rejection.from_dict)
+    return task_class(space, calibration, rejection)
 
 
 def parse_part(

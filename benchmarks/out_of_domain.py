@@ -1,0 +1,108 @@
+"""Compare out-of-domain scores on a checkpoint: `python benchmarks/out_of_domain.py --model DIR --ood_file FILE ...`.
+
+The first two are what `--reject` offers; they need the logits only, so that every export and the server have them. The
+third is the Mahalanobis distance of the pooled vector to the nearest class mean of the training rows, with one shared
+covariance (Lee et al. 2018, arXiv:1807.03888, eq. 2); it needs a second output of the model.
+
+AUROC: the probability that a text of the other domain has a higher score than a validation row. FPR95: the share of
+texts of the other domain that are answered where 95% of the validation rows are.
+"""
+
+import argparse
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn.covariance import LedoitWolf
+
+from trainer_ext.data.io.readers import read_rows
+from trainer_ext.evaluation.reject import auroc, false_answers
+from trainer_ext.inference.loading import load_single
+from trainer_ext.inference.single import SinglePredictor
+from trainer_ext.tables import table
+from trainer_ext.tasks.rejection import OOD_SCORES
+
+
+def texts_of(path: str, column: str) -> list[str]:
+    """Return the texts of a file; of one without columns its lines."""
+    texts = []
+    for row in read_rows(path):
+        texts.append(str(row.values.get(column, row.values.get("text"))))
+    return texts
+
+
+def labelled(path: str, text: str, label: str) -> tuple[list[str], np.ndarray]:
+    """Return the texts and labels of a file."""
+    rows = [row.values for row in read_rows(path)]
+    return [row[text] for row in rows], np.array([row[label] for row in rows])
+
+
+def logits_and_vectors(
+    predictor: SinglePredictor, texts: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return logits (N, C) and what the head reads (N, W)."""
+    seen: list[np.ndarray] = []
+
+    def keep(_: object, inputs: tuple) -> None:
+        seen.append(inputs[0].detach().numpy())
+
+    handle = predictor.session.model.head.register_forward_pre_hook(keep)
+    logits = []
+    # One text a run, as the predictor would sort a batch by length.
+    for text in texts:
+        logits.append(predictor.logits([text])[0])
+    handle.remove()
+    return np.array(logits), np.concatenate(seen)
+
+
+class Distances:
+    """Mahalanobis distances to the nearest of the class means.
+
+    Args:
+        vectors: (N, W) of the training rows.
+        labels: (N,) of these.
+    """
+
+    def __init__(self, vectors: np.ndarray, labels: np.ndarray):
+        names, indices = np.unique(labels, return_inverse=True)
+        self.means = np.array([vectors[indices == k].mean(axis=0) for k in range(len(names))])
+        # Shrunk: a few thousand rows say little of a matrix of 384 x 384.
+        self.precision = LedoitWolf(assume_centered=True).fit(vectors - self.means[indices])
+
+    def __call__(self, vectors: np.ndarray) -> np.ndarray:
+        """Return the distance (N,) of each vector (N, W)."""
+        by_class = [self.precision.mahalanobis(vectors - mean) for mean in self.means]
+        nearest: np.ndarray = np.min(by_class, axis=0)
+        return nearest
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model", required=True, help="checkpoint of a single-label model")
+    parser.add_argument("--train_file", required=True)
+    parser.add_argument("--validation_file", required=True)
+    parser.add_argument("--ood_file", required=True)
+    parser.add_argument("--text_column", default="text")
+    parser.add_argument("--label_column", default="label")
+    args = parser.parse_args()
+    predictor = load_single(args.model)
+    train, labels = labelled(args.train_file, args.text_column, args.label_column)
+    validation, _ = labelled(args.validation_file, args.text_column, args.label_column)
+    strange = texts_of(args.ood_file, args.text_column)
+    distances = Distances(logits_and_vectors(predictor, train)[1], labels)
+    own_logits, own_vectors = logits_and_vectors(predictor, validation)
+    ood_logits, ood_vectors = logits_and_vectors(predictor, strange)
+    scores = {}
+    for name in OOD_SCORES:
+        own = predictor.task.ood_scores(own_logits, name)
+        scores[name] = (own, predictor.task.ood_scores(ood_logits, name))
+    scores["mahalanobis"] = (distances(own_vectors), distances(ood_vectors))
+    rows = []
+    for name, (own, ood) in scores.items():
+        rows.append([name, auroc(own, ood), false_answers(own, ood)])
+    print(f"{len(validation)} validation rows, {len(strange)} texts of another domain\n")
+    print(table(rows, ["score", "AUROC", "FPR95"]))
+
+
+if __name__ == "__main__":
+    main()
