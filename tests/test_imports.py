@@ -65,7 +65,8 @@ ALLOWED = {
     "tracking": {"arguments", "tasks", *SMALL},
     # modeling: for a checkpoint's session, tracking: for a reference to a model; both inside functions
     "inference": {"arguments", "data", "tasks", "modeling", "tracking", *SMALL},
-    "serving": {"inference", "tasks", *SMALL},
+    # data: the rows of a csv file of answers
+    "serving": {"data", "inference", "tasks", *SMALL},
     "evaluation": {"arguments", "data", "inference", "reports", "tasks", *SMALL},
     "reports": {"arguments", "tasks", *SMALL},
     "export": {

@@ -1,4 +1,4 @@
-"""Serve models over HTTP: /predict, /v1/classify, /health, /ready, /info, /metrics and /openapi.json.
+"""Serve models over HTTP: /predict, /v1/classify, /health, /ready, /info, /metrics and /openapi.json; a page at /.
 
 A model is what predict takes: an export, a checkpoint, a folder of folds or seeds (which answer together), or
 artifact:NAME:ALIAS. With several --model NAME=MODEL a request says which one ("model": NAME); the first answers if it
@@ -56,6 +56,7 @@ class ServerOptions:
         None, f"File that holds the API key (default: the variable {API_KEY}; none: open to all)."
     )
     log_texts: bool = option(False, "Write the texts of requests into the log.")
+    page: bool = option(True, "Answer / with a page to try the models on.")
     max_body_bytes: int = option(1 << 20, "Bytes of a request's body.", minimum=1)
     max_texts: int = option(128, "Texts of a request.", minimum=1)
     max_characters: int = option(100_000, "Characters of a text.", minimum=1)
@@ -186,4 +187,4 @@ def run(
     metrics = Metrics()
     models = Models(sources, settings_of(options), limits, metrics)
     service = Service(models, limits, metrics)
-    serve(bound, service, key, options.log_texts, options.stop_timeout, on_ready)
+    serve(bound, service, key, options.log_texts, options.page, options.stop_timeout, on_ready)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from trainer_ext.data.io.answers import flat_row
 from trainer_ext.errors import UserError
 from trainer_ext.inference.texts import prepare_item
 from trainer_ext.serving.errors import RequestError, invalid
@@ -165,6 +166,28 @@ def class_scores(task: Task, item: Any, output: Any, function: str | None) -> np
     # In double precision, as the task computes its own probabilities.
     logits = np.asarray(output, dtype=np.float64)
     return np.asarray(FUNCTIONS[function](logits))
+
+
+# --- /page/rows -----------------------------------------------------------------------------------------------------
+
+
+def ask_rows(body: TextsBody, model: ServedModel) -> Question:
+    """Return the question of the page for a part of a file: rows as `predict --output FILE.csv` writes them."""
+    task = model.task
+
+    def form(item: Any, output: Any) -> dict[str, Any]:
+        return flat_row(task.answer(item, output), task.join)
+
+    return Question(body.texts, places_of("texts", len(body.texts)), form, rows_response)
+
+
+def rows_response(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the columns once, and a list of cells for each row.
+
+    JavaScript would put keys that are numbers (a target called 2020) before all others.
+    """
+    cells = [list(row.values()) for row in rows]
+    return {"columns": list(rows[0]), "rows": cells}
 
 
 # --- /v1/classify ---------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -14,9 +15,10 @@ from starlette.responses import JSONResponse
 from trainer_ext.serving import answers
 from trainer_ext.serving.answers import Question
 from trainer_ext.serving.door import VISIT, Door
-from trainer_ext.serving.errors import RequestError
+from trainer_ext.serving.errors import RequestError, invalid
 from trainer_ext.serving.model import ServedModel
 from trainer_ext.serving.openapi import describe, doc_of
+from trainer_ext.serving.page import add_page, asset_routes
 from trainer_ext.serving.schemas import (
     HubBody,
     InputsBody,
@@ -28,6 +30,8 @@ from trainer_ext.serving.schemas import (
 from trainer_ext.serving.service import Ask, Service
 
 OPENAI_ROUTES = "/v1/"
+# Probes of a container's host come without a key.
+PROBE_ROUTES = ("/health", "/ready")
 # nginx's status for a client that went away; nobody reads it but the log.
 CLIENT_GONE = 499
 PREDICT_ASKS: Mapping[type, Ask] = {
@@ -40,13 +44,16 @@ PREDICT_ASKS: Mapping[type, Ask] = {
 logger = logging.getLogger(__name__)
 
 
-def make_app(service: Service, key: str | None = None, log_texts: bool = False) -> Door:
+def make_app(
+    service: Service, key: str | None = None, log_texts: bool = False, page: bool = True
+) -> Door:
     """Return the application.
 
     Args:
         service: answers.
         key: of the API; None: it is open.
         log_texts: whether the log holds the texts of requests.
+        page: whether there is a page at `/`.
     """
     # Their pages load scripts from elsewhere.
     app = FastAPI(title="trainer-ext", version=own_version(), docs_url=None, redoc_url=None)
@@ -54,8 +61,12 @@ def make_app(service: Service, key: str | None = None, log_texts: bool = False) 
     add_answers(app, service)
     add_state(app, service)
     add_errors(app)
+    open_routes = set(PROBE_ROUTES)
+    if page:
+        add_page(app, service)
+        open_routes |= asset_routes().keys()
     describe(app)
-    return Door(app, service.metrics, key, log_texts, lambda: service.is_stopping)
+    return Door(app, service.metrics, key, log_texts, lambda: service.is_stopping, open_routes)
 
 
 def own_version() -> str:
@@ -154,6 +165,12 @@ def add_errors(app: FastAPI) -> None:
     @app.exception_handler(RequestError)
     async def refuse(request: Request, error: RequestError) -> Response:
         return error_response(request, error)
+
+    @app.exception_handler(RequestValidationError)
+    async def refuse_query(request: Request, error: RequestValidationError) -> Response:
+        # Of what is in the address: bodies are checked by their own routes. The value is not repeated.
+        first = error.errors()[0]
+        return error_response(request, invalid(str(first["loc"][-1]), first["msg"]))
 
     @app.exception_handler(ClientDisconnect)
     async def leave(request: Request, error: ClientDisconnect) -> Response:

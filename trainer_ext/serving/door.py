@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import logging
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from dataclasses import dataclass, field
 from random import getrandbits
 from time import perf_counter
@@ -23,8 +23,6 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 VISIT = "trainer_ext.visit"  # the key of a request's scope
-# Probes of a container's host come without a key.
-OPEN_ROUTES = ("/health", "/ready")
 # What a client may choose as the id of its request: it is sent back and logged.
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 BEARER = b"bearer "
@@ -69,6 +67,7 @@ class Door:
         key: that requests have to bring as `Authorization: Bearer KEY`; None: they need none.
         log_texts: whether the log holds the texts of requests.
         is_stopping: tells whether connections are to be closed behind their next answer.
+        open_routes: that need no key.
     """
 
     def __init__(
@@ -78,12 +77,14 @@ class Door:
         key: str | None,
         log_texts: bool,
         is_stopping: Callable[[], bool],
+        open_routes: Collection[str],
     ):
         self.app = app
         self.metrics = metrics
         self.key_digest = digest(key.encode()) if key else None
         self.log_texts = log_texts
         self.is_stopping = is_stopping
+        self.open_routes = open_routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -112,7 +113,7 @@ class Door:
 
     def is_allowed(self, path: str, authorization: bytes) -> bool:
         """Tell whether a request brings the key, or needs none."""
-        if self.key_digest is None or path in OPEN_ROUTES:
+        if self.key_digest is None or path in self.open_routes:
             return True
         if not authorization.lower().startswith(BEARER):
             return False

@@ -17,6 +17,7 @@ from trainer_ext.inference.providers import PROVIDERS
 from trainer_ext.inference.proving import variant_of
 from trainer_ext.inference.single import SinglePredictor
 from trainer_ext.serving.batching import Batcher
+from trainer_ext.serving.documents import read_documents
 from trainer_ext.serving.limits import Limits
 from trainer_ext.serving.metrics import Metrics
 from trainer_ext.serving.sources import Source
@@ -83,6 +84,7 @@ class ServedModel:
         self.verdicts = verdicts
         self.batcher = batcher
         self.version = files_sha256(predictor.files)
+        self.documents = read_documents(predictor)
         self.loaded_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
 
     @property

@@ -7,7 +7,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from trainer_ext.serving.schemas import ALL_BODIES, ClassifyBody
+from trainer_ext.serving.schemas import ALL_BODIES, ClassifyBody, TextsBody
 
 REFERENCE = "#/components/schemas/{model}"
 ERROR = {"error": "text: Input should be a valid string", "error_type": "Validation"}
@@ -30,6 +30,7 @@ CLASSIFIED = {
     "data": [{"index": 0, "label": "positive", "probs": [0.03, 0.97], "num_classes": 2}],
     "usage": {"prompt_tokens": 5, "total_tokens": 5, "completion_tokens": 0},
 }
+CARD = {"name": "README.md", "kind": "markdown", "content": "# films"}
 REFUSALS = {
     400: "The body is not JSON.",
     401: "The API key is missing or wrong.",
@@ -40,10 +41,19 @@ REFUSALS = {
     503: "The queue is full: try again after Retry-After seconds.",
     504: "Not answered in time.",
 }
+# Of routes without a body, if they can refuse otherwise than by saying how the server is.
+OF_DOCUMENTS = {status: REFUSALS[status] for status in (401, 404, 422)}
+GET_REFUSALS = {"documents": OF_DOCUMENTS, "image": OF_DOCUMENTS}
+# What is not JSON, and its media type.
+OTHER_FORMATS = {
+    "metrics": ("Prometheus' text format.", "text/plain"),
+    "image": ("The plot.", "image/png"),
+}
 # By the name of the route: names of its bodies, examples of its answers.
 BODIES: dict[str, list[str]] = {
     "predict": [body.__name__ for body in ALL_BODIES],
     "classify": [ClassifyBody.__name__],
+    "rows": [TextsBody.__name__],
 }
 EXAMPLES: dict[str, dict[str, Any]] = {
     "predict": {
@@ -56,21 +66,23 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "health": {"health": {"status": "ok", "models": {}}},
     "ready": {"ready": {"status": "ready", "probes": {"films": "proven"}}},
     "info": {"info": {"model_id": "films"}},
+    "documents": {"documents": {"model": "films", "documents": [CARD]}},
+    "rows": {"rows": {"columns": ["label", "score"], "rows": [["positive", 0.97]]}},
 }
 
 
 def doc_of(route: str) -> dict[str, Any]:
     """Return the arguments of a route's decorator that describe it."""
     examples = EXAMPLES.get(route)
-    good: dict[str, Any] = {
-        "description": "Prometheus' text format.",
-        "content": {"text/plain": {}},
-    }
-    if examples is not None:
+    if examples is None:
+        description, media_type = OTHER_FORMATS[route]
+        good = {"description": description, "content": {media_type: {}}}
+    else:
         good = {"description": "The answer.", "content": json_content(examples)}
     responses: dict[int | str, dict[str, Any]] = {200: good}
     if route not in BODIES:
-        responses[503] = {"description": "It is not."}
+        for status, meaning in GET_REFUSALS.get(route, {503: "It is not."}).items():
+            responses[status] = {"description": meaning, "content": json_content({"error": ERROR})}
         return {"responses": responses, "response_model": None}
     error = OPENAI_ERROR if route == "classify" else ERROR
     for status, meaning in REFUSALS.items():

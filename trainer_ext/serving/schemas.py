@@ -173,6 +173,11 @@ def parse_predict(raw: bytes) -> BaseModel:
     return validate(form, content)
 
 
+def parse_texts(raw: bytes) -> TextsBody:
+    """Return the body of /page/rows; `RequestError` if it is not one."""
+    return validate(TextsBody, parse_json(raw))
+
+
 def parse_classify(raw: bytes) -> ClassifyBody:
     """Return the body of /v1/classify; `RequestError` if it is not one."""
     return validate(ClassifyBody, parse_json(raw))

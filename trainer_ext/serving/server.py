@@ -85,6 +85,7 @@ def serve(
     service: Service,
     key: str | None,
     log_texts: bool,
+    page: bool,
     grace: float,
     on_ready: Callable[[], None],
 ) -> None:
@@ -95,6 +96,7 @@ def serve(
         service: answers.
         key: of the API.
         log_texts: whether the log holds the texts of requests.
+        page: whether there is a page at `/`.
         grace: seconds that requests in hand have to be answered after a signal to stop.
         on_ready: called when connections are accepted.
     """
@@ -106,7 +108,7 @@ def serve(
         on_ready()
 
     config = uvicorn.Config(
-        make_app(service, key, log_texts),
+        make_app(service, key, log_texts, page),
         lifespan="off",
         ws="none",
         backlog=BACKLOG,
