@@ -17,6 +17,7 @@ from tests.inference.conftest import save_model
 from tests.serving.conftest import running
 from tests.serving.test_access import KEY
 from tests.serving.test_page import RUNS, TARGETS, add_documents
+from tests.serving.test_predict import REJECTION
 from trainer_ext.inference import load_predictor
 
 pytestmark = pytest.mark.slow
@@ -54,6 +55,7 @@ def models(tmp_path_factory):
         "reviews": save_model(folder / "reviews", "multi_aspect", label_space=aspects),
         "essays": save_model(folder / "essays", "regression", label_space=TARGETS),
         "commands": RUNS / "onnx_joint",
+        "unsure": save_model(folder / "unsure", rejection=REJECTION),
     }
 
 
@@ -71,7 +73,7 @@ def seen(models, tmp_path_factory):
     settings = {
         "chromium": chromium,
         "models": list(models),
-        "texts": dict.fromkeys(models, "good food"),
+        "texts": {**dict.fromkeys(models, "good food"), "unsure": "food"},
         "csv": str(folder / "in.csv"),
         "brokenCsv": str(folder / "broken.csv"),
         "csvModel": "films",
@@ -112,6 +114,7 @@ def test_every_task_is_shown(seen):
     assert "food" in answers["reviews"] and "staff" in answers["reviews"]
     assert "2020" in answers["essays"] and "plot" in answers["essays"]
     assert "Intent" in answers["commands"]
+    assert "The model does not know this kind of text" in answers["unsure"]
 
 
 def test_nothing_stumbles(seen):

@@ -17,7 +17,7 @@ from trainer_ext.inference.layout import model_folder
 CARD = "README.md"
 # Of folds and seeds, in the folder above those of the models.
 SUMMARY = "cv.json"
-REPORTS = ("metrics.json", SUMMARY, "export_report.json", "compression_report.json")
+REPORTS = ("metrics.json", SUMMARY, "reject.json", "export_report.json", "compression_report.json")
 IMAGES = ("plots/*.png", "*.png")
 PNG = b"\x89PNG\r\n\x1a\n"
 # The server holds them in memory, once for each model and process.

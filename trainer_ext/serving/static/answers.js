@@ -10,6 +10,13 @@ const SHOWN = 10;
 
 // Show one answer of a model, as /info describes it.
 export function showAnswer(answer, model) {
+  const shown = showSaid(answer, model);
+  // The model says that it does not know; what it would have said stays beside that.
+  if (answer.rejected) shown.prepend(el("p", { class: "error" }, say("rejected", { score: rounded(answer.ood_score) })));
+  return shown;
+}
+
+function showSaid(answer, model) {
   if (answer.aspects) return showAspects(answer.aspects, model.classes);
   if (answer.scores) return showScores(answer.scores);
   if (answer.slots) return showSlots(answer);

@@ -77,5 +77,6 @@ function difference(first, second) {
 // What an answer says in a few words; null if it has no class.
 function said(answer) {
   if (answer.pred_class === undefined) return null;
+  if (answer.rejected) return say("not_known");
   return [answer.pred_class].flat().join(", ") || say("no_label");
 }
