@@ -89,14 +89,17 @@ def main() -> None:
     train, labels = labelled(args.train_file, args.text_column, args.label_column)
     validation, _ = labelled(args.validation_file, args.text_column, args.label_column)
     strange = texts_of(args.ood_file, args.text_column)
-    distances = Distances(logits_and_vectors(predictor, train)[1], labels)
+    train_logits, train_vectors = logits_and_vectors(predictor, train)
     own_logits, own_vectors = logits_and_vectors(predictor, validation)
     ood_logits, ood_vectors = logits_and_vectors(predictor, strange)
     scores = {}
     for name in OOD_SCORES:
         own = predictor.task.ood_scores(own_logits, name)
         scores[name] = (own, predictor.task.ood_scores(ood_logits, name))
-    scores["mahalanobis"] = (distances(own_vectors), distances(ood_vectors))
+    of_logits = Distances(train_logits, labels)
+    scores["mahalanobis, logits"] = (of_logits(own_logits), of_logits(ood_logits))
+    of_vectors = Distances(train_vectors, labels)
+    scores["mahalanobis, pooled vector"] = (of_vectors(own_vectors), of_vectors(ood_vectors))
     rows = []
     for name, (own, ood) in scores.items():
         rows.append([name, auroc(own, ood), false_answers(own, ood)])
