@@ -15,9 +15,11 @@ from tests.versions import needs_optimum
 from trainer_ext.errors import UserError
 from trainer_ext.export import with_torch
 from trainer_ext.export.exported import encoder_config
+from trainer_ext.export.quantise import Int8Setting, quantise
 from trainer_ext.export.to_onnx import export_onnx
 from trainer_ext.files import read_json
 from trainer_ext.modeling import EncoderWithHead, EncoderWithHeadConfig
+from trainer_ext.modeling.distances import fit_distances
 
 VOCABULARY = 40
 LONGEST = 48
@@ -114,14 +116,14 @@ def assert_same_answers(model: EncoderWithHead, path) -> None:
             with torch.no_grad():
                 expected = model(**feed)
             got = session.run(outputs, {name: value.numpy() for name, value in feed.items()})
-            assert len(outputs) == 1 + ("token_logits" in expected)
+            assert len(outputs) == 1 + ("token_logits" in expected) + ("ood_distance" in expected)
             for name, array in zip(outputs, got, strict=True):
                 wanted = expected[name].numpy()
                 if name == "token_logits":  # what is said of padding is not read
                     tokens = batch["attention_mask"].numpy() == 1
                     array, wanted = array[tokens], wanted[tokens]
                 assert wanted.std() > 0.1 or wanted.size < 9, "differences would not show"
-                np.testing.assert_allclose(array, wanted, atol=1e-4, err_msg=f"{rows}x{length}")
+                np.testing.assert_allclose(array, wanted, 1e-5, 1e-4, err_msg=f"{rows}x{length}")
 
 
 @pytest.mark.parametrize("name", quick_first(FAMILIES, QUICK))
@@ -166,6 +168,23 @@ def test_torch_exports_every_head(pooling, tmp_path, monkeypatch):
     session = onnxruntime.InferenceSession(export.path)
     assert [item.name for item in session.get_inputs()] == [*INPUTS, "token_type_ids"]
     assert [item.name for item in session.get_outputs()] == ["logits", "token_logits"]
+
+
+@pytest.mark.parametrize("exporter", ["torch", pytest.param("optimum", marks=needs_optimum)])
+def test_distances_are_an_output_that_stays_in_float(exporter, tmp_path):
+    model = family("bert", (3,), pooling="mean", ood_classes=3)
+    width = model.pooling.width
+    vectors = np.random.default_rng(0).normal(size=(60, width)).astype(np.float32)
+    model.distances = fit_distances(vectors, np.arange(60) % 3).eval()
+    path = export_onnx(model, tmp_path, exporter=exporter).path
+    assert_same_answers(model, path)
+    assert [item.name for item in onnxruntime.InferenceSession(path).get_outputs()] == [
+        "logits",
+        "ood_distance",
+    ]
+    file = onnx.load(quantise(path, tmp_path, Int8Setting("int8")))
+    kept = [tensor.name for tensor in file.graph.initializer if "whitening" in tensor.name]
+    assert len(kept) == 1 and kept[0].endswith("distances.whitening")
 
 
 def test_torch_exports_a_plain_classifier(tmp_path):

@@ -2,12 +2,15 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from tests.conftest import run_ok, run_script
-from trainer_ext.evaluation.reject import Judged, auroc, false_answers
+from trainer_ext.errors import UserError
+from trainer_ext.evaluation.reject import Judged, auroc, choose, false_answers
 from trainer_ext.files import read_json
 from trainer_ext.inference import load_predictor
 
@@ -47,10 +50,10 @@ def rejecting(topic_flags, tmp_path_factory):
     run_ok(
         "train.py",
         *topic_flags,
-        *("--reject", "auto", "--reject_rate", "0.1", "--ood_file", folder / "ood.txt"),
+        *("--reject", "mahalanobis", "--reject_rate", "0.1", "--ood_file", folder / "ood.txt"),
         *("--output_dir", folder / "model"),
     )
-    run_ok("export.py", folder / "model", "--output_dir", folder / "onnx", "--skip", "int8")
+    run_ok("export.py", folder / "model", "--output_dir", folder / "onnx")
     return folder
 
 
@@ -58,24 +61,28 @@ def test_training_keeps_and_reports_the_rejection(rejecting):
     model = rejecting / "model"
     stored = read_json(model / "config.json")["pipeline"]["rejection"]
     report = read_json(model / "reject.json")
-    assert stored["rate"] == 0.1 and stored["score"] == report["chosen"]
+    assert stored["rate"] == 0.1 and stored["score"] == report["chosen"] == "mahalanobis"
     by_score = {found["score"]: found for found in report["scores"]}
-    best = max(by_score.values(), key=lambda found: found["ood_auroc"])
-    assert best["ood_auroc"] == by_score[report["chosen"]]["ood_auroc"]
-    assert by_score[report["chosen"]]["threshold"] == stored["threshold"]
+    assert list(by_score) == ["max_probability", "energy", "mahalanobis"]
+    own = by_score["mahalanobis"]
+    assert own["threshold"] == stored["threshold"]
     assert (report["validation_rows"], report["ood_rows"]) == (30, len(STRANGE))
     metrics = read_json(model / "metrics.json")
     assert metrics["reject_validation_rejected"] <= 0.1
-    assert metrics["reject_ood_auroc"] == best["ood_auroc"]
+    assert metrics["reject_ood_auroc"] == own["ood_auroc"]
     assert (model / "plots" / "reject.png").stat().st_size > 10_000
 
 
 def test_checkpoint_export_and_file_answer_alike(rejecting, tmp_path):
     checkpoint = load_predictor(rejecting / "model").predict(STRANGE)
+    threshold = read_json(rejecting / "model" / "config.json")["pipeline"]["rejection"]["threshold"]
+    files = {"model.onnx": 1e-3, "model_quantized.onnx": 0.1}
+    for file, tolerance in files.items():
+        exported = load_predictor(rejecting / "onnx", file_name=file).predict(STRANGE)
+        for own, other in zip(checkpoint, exported, strict=True):
+            assert own["rejected"] is (own["ood_score"] > threshold)
+            assert own["ood_score"] == pytest.approx(other["ood_score"], rel=tolerance)
     exported = load_predictor(rejecting / "onnx").predict(STRANGE)
-    for own, other in zip(checkpoint, exported, strict=True):
-        assert own["rejected"] is other["rejected"]
-        assert own["ood_score"] == pytest.approx(other["ood_score"], abs=1e-4)
     output = tmp_path / "answers.csv"
     run_ok(
         "predict.py",
@@ -86,6 +93,35 @@ def test_checkpoint_export_and_file_answer_alike(rejecting, tmp_path):
     assert [json.loads(row["rejected"].lower()) for row in rows] == [
         answer["rejected"] for answer in exported
     ]
+
+
+def test_a_model_that_is_trained_on_forgets_its_distances(rejecting, topic_flags, tmp_path):
+    """They were fitted to what it was."""
+    assert "distances.means" in load_file(rejecting / "model" / "model.safetensors")
+    start = topic_flags.index("--from_scratch")
+    flags = [*topic_flags[:start], *topic_flags[start + 4 :]]
+    run_ok(
+        "train.py",
+        *flags,
+        *("--model_name_or_path", rejecting / "model", "--max_steps", "6"),
+        *("--output_dir", tmp_path / "model"),
+    )
+    assert "distances.means" not in load_file(tmp_path / "model" / "model.safetensors")
+    assert "rejected" not in load_predictor(tmp_path / "model").predict(STRANGE)[0]
+
+
+def test_auto_takes_the_better_score():
+    def judged(score: str, ood: float, right: list[bool]) -> Judged:
+        validation = np.array([0.0, 1.0, 2.0])
+        return Judged(score, 2.0, validation, np.array(right), np.array([ood]))
+
+    near, far = judged("energy", 0.5, [True] * 3), judged("mahalanobis", 5.0, [False] * 3)
+    assert choose([near, far], "auto") is far, "by AUROC"
+    assert choose([near, far], "energy") is near
+    without = [replace(near, ood=None), replace(far, ood=None)]
+    assert choose(without, "auto") is without[0], "by the wrong answers"
+    with pytest.raises(UserError, match="needs one vector a text"):
+        choose([near], "mahalanobis")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
+from trainer_ext.arguments.calibration_checks import check_calibrate, check_reject
 from trainer_ext.arguments.compression import check_chain, check_compression, check_widths
 from trainer_ext.arguments.data import DataArguments
 from trainer_ext.arguments.distillation import check_distillation, check_layer_terms
@@ -176,38 +177,6 @@ def check_trainer(training: Any) -> None:
             raise UserError(f"{name} true {why}")
     if not training.eval_do_concat_batches:
         raise UserError(f"eval_do_concat_batches false {why}")
-
-
-def check_calibrate(calibrate: str, task: str, do_train: bool, has_validation: bool) -> None:
-    """Refuse calibration without a training before it, without rows to fit on, or for a task that has none."""
-    if calibrate == "none":
-        return
-    if not do_train:
-        raise UserError(f"calibrate {calibrate} follows a training, but do_train is false")
-    if not has_validation:
-        raise UserError(
-            f"calibrate {calibrate} needs rows to fit on, but there is no validation_file"
-        )
-    if calibrate not in TASKS[task].calibrations:
-        raise UserError(f"calibrate {calibrate} is not possible for the task {task}")
-
-
-def check_reject(args: Arguments, has_validation: bool) -> None:
-    """Refuse a rejection without a training before it, rows to fit it on or classes, and its flags without it."""
-    reject = args.model.reject
-    if reject == "none":
-        for name in ("reject_rate", "ood_file"):
-            if name in args.given:
-                raise UserError(f"{name} {args.given[name]} has no effect: reject is none")
-        return
-    if not args.training.do_train:
-        raise UserError(f"reject {reject} follows a training, but do_train is false")
-    if not has_validation:
-        raise UserError(f"reject {reject} needs rows to fit on, but there is no validation_file")
-    if not TASKS[args.data.task].has_classes:
-        raise UserError(
-            f"reject {reject} reads the probabilities of classes, which {args.data.task} does not have"
-        )
 
 
 def check_objective(args: Arguments) -> None:

@@ -1,13 +1,15 @@
 """How well out-of-domain scores tell which texts a model should not answer, and the choice of one of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from trainer_ext.errors import UserError
 from trainer_ext.tasks import Task
 from trainer_ext.tasks.outputs import ScoredRows
-from trainer_ext.tasks.rejection import OOD_SCORES, fit_threshold
+from trainer_ext.tasks.rejection import fit_threshold
 
 Array = np.ndarray
 
@@ -61,43 +63,55 @@ class Judged:
 
 
 def judge(
-    task: Task, scored: ScoredRows, ood_logits: Any | None, score: str, rate: float
-) -> Judged:
-    """Return a score with the threshold that rejects at most a share of the validation rows.
+    task: Task,
+    scored: ScoredRows,
+    outputs: Sequence[Any],
+    ood_outputs: Sequence[Any] | None,
+    scores: Sequence[str],
+    rate: float,
+) -> list[Judged]:
+    """Return each score with the threshold that rejects at most a share of the validation rows.
 
     Args:
         task: of the model.
         scored: the validation rows.
-        ood_logits: (M, *head_shape) of texts of another domain; None without any.
-        score: one of `OOD_SCORES`.
+        outputs: of the model for these rows.
+        ood_outputs: for texts of another domain; None without any.
+        scores: of `OOD_SCORES`.
         rate: that share.
     """
-    validation = task.ood_scores(scored["logits"], score)
     true, predicted = task.true_and_predicted(scored)
     right = (true == predicted).reshape(len(true), -1).all(axis=1)
-    ood = None if ood_logits is None else task.ood_scores(ood_logits, score)
-    return Judged(score, fit_threshold(validation, rate), validation, right, ood)
+    found = []
+    for score in scores:
+        validation = task.ood_scores(outputs, score)
+        ood = None if ood_outputs is None else task.ood_scores(ood_outputs, score)
+        found.append(Judged(score, fit_threshold(validation, rate), validation, right, ood))
+    return found
 
 
-def judge_all(
-    task: Task, scored: ScoredRows, ood_logits: Any | None, wanted: str, rate: float
-) -> tuple[Judged, list[Judged]]:
-    """Return the chosen score, and all of them.
+def choose(every: Sequence[Judged], wanted: str) -> Judged:
+    """Return one of several judged scores.
 
     Args:
-        task, scored, ood_logits, rate: as `judge` takes them.
-        wanted: one of `OOD_SCORES`; or auto: with texts of another domain the one with the largest AUROC, else the one
-            with the smallest area under the risk-coverage curve.
+        every: to choose among.
+        wanted: the name of one; or auto: with texts of another domain the one with the largest AUROC, else the one with
+            the smallest area under the risk-coverage curve.
+
+    Raises:
+        UserError: for one that this model does not have.
     """
-    every = [judge(task, scored, ood_logits, score, rate) for score in OOD_SCORES]
 
     def loss(judged: Judged) -> float:
         found = judged.to_dict()
         return float(-found["ood_auroc"] if "ood_auroc" in found else found["aurc"])
 
     if wanted == "auto":
-        return min(every, key=loss), every
-    return next(judged for judged in every if judged.score == wanted), every
+        return min(every, key=loss)
+    for judged in every:
+        if judged.score == wanted:
+            return judged
+    raise UserError(f"reject {wanted} needs one vector a text, but pooling is label_attention")
 
 
 def auroc(validation: Array, ood: Array) -> float:

@@ -34,6 +34,11 @@ def has_token_head(model: PreTrainedModel) -> bool:
     return isinstance(model, EncoderWithHead) and model.token_head is not None
 
 
+def has_distances(model: PreTrainedModel) -> bool:
+    """Tell whether there is an output of how far each text is from the training rows."""
+    return isinstance(model, EncoderWithHead) and model.distances is not None
+
+
 def is_quantisation_aware(model: PreTrainedModel) -> bool:
     """Tell whether the model was trained with the rounding of its INT8 file."""
     return isinstance(model, EncoderWithHead) and model.config.quantisation_aware

@@ -25,6 +25,8 @@ from trainer_ext.inference.onnx_session import EXACT_MARK
 QUANTISED_FILE = "model_quantized.onnx"
 PRODUCTS = ("MatMul", "Gemm")
 LSTM = "LSTM"
+# The end of a constant's name, as modeling/distances.py calls it.
+WHITENING = "distances.whitening"
 
 
 @dataclass(frozen=True)
@@ -178,7 +180,10 @@ def nodes_in_fp32(model_path: Path, setting: Int8Setting) -> list[str]:
 
 
 def matmul_weights(model_path: Path) -> dict[str, tuple[int, ...] | None]:
-    """Return the shape (inputs, outputs) of each product's constant, by the node's name; None without one."""
+    """Return the shape (inputs, outputs) of each product's constant, by the node's name.
+
+    None: it has none, or it is one that stays in FP32.
+    """
     # The shapes are in the graph: the weights of a large model stay on the disk.
     graph = onnx.load(model_path, load_external_data=False).graph
     constants: dict[str, tuple[int, ...]] = {}
@@ -194,7 +199,9 @@ def matmul_weights(model_path: Path) -> dict[str, tuple[int, ...] | None]:
         # A third input is a Gemm's bias.
         known = [constants[name] for name in node.input[:2] if name in constants]
         shape = None
-        if known:
+        # Distances are of all of a vector, whose outliers would cost the rest its digits.
+        is_distance = any(name.endswith(WHITENING) for name in node.input)
+        if known and not is_distance:
             shape = known[0]
             if is_transposed(node):
                 shape = shape[::-1]

@@ -11,9 +11,10 @@ from optimum.exporters.tasks import TasksManager
 from transformers import PretrainedConfig, PreTrainedModel
 
 from trainer_ext.errors import UserError, describe_error
-from trainer_ext.export.exported import encoder_config, has_token_head
+from trainer_ext.export.exported import encoder_config, has_distances, has_token_head
 from trainer_ext.export.optimum_registration import TASK, Axes
 
+DISTANCE = {"ood_distance": {0: "batch_size"}}
 TOKEN_LOGITS = {"token_logits": {0: "batch_size", 1: "sequence_length"}}
 
 
@@ -61,6 +62,7 @@ def onnx_config_class(model: PreTrainedModel, input_names: Sequence[str]) -> typ
         ) from error
     encoder_onnx_config: Any = constructor.func
     tags_tokens = has_token_head(model)
+    knows_distance = has_distances(model)
 
     class HeadOnnxConfig(encoder_onnx_config):
         @property
@@ -72,6 +74,8 @@ def onnx_config_class(model: PreTrainedModel, input_names: Sequence[str]) -> typ
             outputs: Axes = dict(super().outputs)
             if tags_tokens:
                 outputs.update(TOKEN_LOGITS)
+            if knows_distance:
+                outputs.update(DISTANCE)
             return outputs
 
     return HeadOnnxConfig

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from trainer_ext.errors import UserError, describe_error
-from trainer_ext.export.exported import encoder_config, has_token_head
+from trainer_ext.export.exported import encoder_config, has_distances, has_token_head
 from trainer_ext.modeling import EncoderWithHead
 
 # Optimum's names, which Optimum's sessions and transformers.js expect.
@@ -48,7 +48,9 @@ def export_with_torch(model: PreTrainedModel, made_inputs: Sequence[str], path: 
     output_names = ["logits"]
     if has_token_head(model):
         output_names.append("token_logits")
-    wrapper = TensorOutputs(with_eager_attention(model), input_names)
+    if has_distances(model):
+        output_names.append("ood_distance")
+    wrapper = TensorOutputs(with_eager_attention(model), input_names, output_names)
     axes = {"inputs": tuple(AXES for _ in input_names)}
     try:
         with quiet():
@@ -102,19 +104,21 @@ class TensorOutputs(nn.Module):
     Args:
         model: in evaluation mode.
         input_names: what the inputs are called.
+        output_names: those of its outputs that are given.
     """
 
-    def __init__(self, model: PreTrainedModel, input_names: Sequence[str]):
+    def __init__(
+        self, model: PreTrainedModel, input_names: Sequence[str], output_names: Sequence[str]
+    ):
         super().__init__()
         self.model = model
         self.input_names = input_names
+        self.output_names = output_names
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Return the logits and, of a token head, the token logits."""
+        """Return the outputs in the order of their names."""
         outputs = self.model(**dict(zip(self.input_names, inputs, strict=True)))
-        if not has_token_head(self.model):
-            return (outputs.logits,)
-        return outputs.logits, outputs.token_logits
+        return tuple(outputs[name] for name in self.output_names)
 
 
 def with_eager_attention(model: PreTrainedModel) -> PreTrainedModel:

@@ -188,7 +188,11 @@ def start_config(
         raise cannot_load(name, error) from error
     encoder = found.encoder if isinstance(found, EncoderWithHeadConfig) else found
     override_config(encoder, model.config_overrides, pretrained=True)
-    if isinstance(found, EncoderWithHeadConfig) and found.layer_sizes:
+    if not isinstance(found, EncoderWithHeadConfig):
+        return found
+    # Fitted to the model as it was.
+    found.ood_classes = 0
+    if found.layer_sizes:
         # `num_hidden_layers` may have been overridden.
         found.layer_sizes = found.layer_sizes[: encoder.num_hidden_layers]
     return found

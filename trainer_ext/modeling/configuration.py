@@ -21,6 +21,7 @@ class EncoderWithHeadConfig(PretrainedConfig):
         multi_sample_dropout: number of dropout masks before the head while training.
         layer_sizes: heads and inner size of each encoder layer, `{"heads": 2, "inner": 256}`, if it was narrowed; None:
             as the encoder's config says. The width of a head stays hidden size / heads of that config.
+        ood_classes: how many class means the pooled vector's distance is taken to, a further output; 0: none.
         pipeline: what inference needs beside the weights, as `Pipeline.to_dict` returns it.
     """
 
@@ -41,6 +42,7 @@ class EncoderWithHeadConfig(PretrainedConfig):
         logit_scale: list[float] | None = None,
         multi_sample_dropout: int = 1,
         layer_sizes: list[dict[str, int]] | None = None,
+        ood_classes: int = 0,
         pipeline: dict[str, Any] | None = None,
         **kwargs: Any,
     ):
@@ -61,6 +63,7 @@ class EncoderWithHeadConfig(PretrainedConfig):
         self.logit_scale = logit_scale
         self.multi_sample_dropout = multi_sample_dropout
         self.layer_sizes = layer_sizes
+        self.ood_classes = ood_classes
         self.pipeline = pipeline or {}
         super().__init__(**kwargs)
 

@@ -12,6 +12,7 @@ from transformers import AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from trainer_ext.modeling.configuration import EncoderWithHeadConfig
+from trainer_ext.modeling.distances import ClassDistances
 from trainer_ext.modeling.label_attention import LabelAttention
 from trainer_ext.modeling.layer_sizes import resize
 from trainer_ext.modeling.own_code import model_class, save_code
@@ -22,9 +23,10 @@ POOLING_MODULES = {**MODULES, "label_attention": LabelAttention}
 
 @dataclass
 class TwoHeadOutput(SequenceClassifierOutput):
-    """`logits` (B, *head_shape) and, with a token head, `token_logits` (B, L, token_classes)."""
+    """`logits` (B, *head_shape), perhaps `token_logits` (B, L, token_classes) and `ood_distance` (B, 1)."""
 
     token_logits: Tensor | None = None
+    ood_distance: Tensor | None = None
 
 
 class EncoderWithHead(PreTrainedModel):
@@ -43,6 +45,8 @@ class EncoderWithHead(PreTrainedModel):
     config_class = EncoderWithHeadConfig  # type: ignore[assignment]
     base_model_prefix = "encoder"
     supports_gradient_checkpointing = True
+    # Of a checkpoint that is trained on: the distances were fitted to what it was.
+    _keys_to_ignore_on_load_unexpected = [r"distances\..*"]  # type: ignore[assignment]
     _supports_sdpa = True
 
     def __init__(self, config: EncoderWithHeadConfig, own_code: bool = False):
@@ -58,6 +62,9 @@ class EncoderWithHead(PreTrainedModel):
         self.token_head: nn.Linear | None = None
         if config.token_classes:
             self.token_head = nn.Linear(self.pooling.width, config.token_classes)
+        self.distances: nn.Module | None = None
+        if config.ood_classes:
+            self.distances = ClassDistances(config.ood_classes, self.pooling.width)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -99,12 +106,13 @@ class EncoderWithHead(PreTrainedModel):
             output_hidden_states: whether to return the encoder's embeddings and the states after each layer, too.
 
         Returns:
-            Logits (B, *head_shape), and of a token head (B, L, token_classes).
+            Logits (B, *head_shape), of a token head (B, L, token_classes), and with class means distances (B, 1).
         """
         states, layers = self._token_states(
             input_ids, attention_mask, token_type_ids, output_hidden_states
         )
         vector = self.pooling(states, attention_mask)
+        distance = None if self.distances is None else self.distances(vector)
         samples = self.config.multi_sample_dropout if self.training else 1
         if samples > 1:
             vector = vector.repeat(samples, *[1] * (vector.dim() - 1))
@@ -119,6 +127,7 @@ class EncoderWithHead(PreTrainedModel):
         return TwoHeadOutput(
             logits=logits,  # type: ignore[arg-type]
             token_logits=token_logits,
+            ood_distance=distance,
             hidden_states=layers if output_hidden_states else None,  # type: ignore[arg-type]
         )
 

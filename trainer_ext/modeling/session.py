@@ -19,7 +19,7 @@ from trainer_ext.modeling.own_code import read_config
 from trainer_ext.modeling.plain import load_plain
 from trainer_ext.remote_code import WITH_FLAG, why_not_loaded
 
-HEADS = ("logits", "token_logits")
+OUTPUTS = ("logits", "token_logits", "ood_distance")
 
 
 class TorchSession:
@@ -81,14 +81,14 @@ class TorchSession:
 
     @torch.inference_mode()
     def run(self, batch: Batch) -> Arrays:
-        """Return `logits` (B, *head_shape), and `token_logits` (B, longest, tags) of a token head."""
+        """Return those of `OUTPUTS` that the model has: (B, *head_shape), (B, longest, tags), (B, 1)."""
         tensors = {}
         for name, array in batch.padded().items():
             tensors[name] = torch.from_numpy(array).to(self.provider)
         outputs = {}
         for name, value in self.model(**tensors, return_dict=True).items():
             # Some encoders return their last states, too.
-            if name in HEADS:
+            if name in OUTPUTS:
                 outputs[name] = value.float().cpu().numpy()
         return outputs
 

@@ -21,7 +21,7 @@ from trainer_ext.tasks.activations import Array
 from trainer_ext.tasks.calibration import Calibration
 from trainer_ext.tasks.label_space import LabelSpace
 from trainer_ext.tasks.outputs import OutputMethods
-from trainer_ext.tasks.rejection import Rejection
+from trainer_ext.tasks.rejection import Rejection, first_head
 
 NOT_FINITE = (
     "the model's outputs are not finite numbers: training has diverged (learning_rate too high?)"
@@ -245,7 +245,7 @@ class Task(OutputMethods):
             encoding: the row's `tokenizers.Encoding`.
             item: of `prepare`.
         """
-        return arrays["logits"]
+        return first_head(arrays)
 
     def stack(self, outputs: Sequence[Any]) -> Any:
         """Return the outputs of rows as `compute_metrics` takes them."""
@@ -309,7 +309,7 @@ class Task(OutputMethods):
         answer = self.describe(item, output)
         if self.rejection is None:
             return answer
-        (score,) = self.ood_scores(self.stack([output]), self.rejection.score).tolist()
+        (score,) = self.ood_scores([output], self.rejection.score).tolist()
         return {
             **answer,
             "rejected": score > self.rejection.threshold,

@@ -12,6 +12,7 @@ from trainer_ext.tasks.base import Task
 from trainer_ext.tasks.entities import entities, slot_counts, slot_f1
 from trainer_ext.tasks.joint_space import COLUMNS, JointLabelSpace
 from trainer_ext.tasks.outputs import Pair, ScoredRows
+from trainer_ext.tasks.rejection import first_head
 from trainer_ext.tasks.tallies import Metrics, ratio
 from trainer_ext.tasks.transitions import best_path, transition_scores
 from trainer_ext.tasks.words import Words, check_tokens, join_tokens, split_text
@@ -125,14 +126,13 @@ class Joint(Task):
 
     def row_output(self, arrays: dict[str, Array], encoding: Any, item: Words) -> RowOutput:
         """Return intent logits (I,) and the logits (words, tags) at the first piece of each word."""
-        words = len(item.spans)
-        tags = np.zeros((words, self.token_classes), dtype=np.float32)
+        tags = np.zeros((len(item.spans), self.token_classes), dtype=np.float32)
         # Backwards, so that the first piece of a word is the last to be written.
         for position in reversed(range(len(encoding.word_ids))):
             word = encoding.word_ids[position]
             if word is not None:
                 tags[word] = arrays["token_logits"][position]
-        return arrays["logits"], tags
+        return first_head(arrays), tags
 
     def stack(self, outputs: Sequence[RowOutput]) -> Outputs:
         """Return outputs of rows as (N, I), and a list of (words, tags)."""

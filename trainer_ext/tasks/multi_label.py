@@ -304,7 +304,7 @@ class MultiLabel(Task):
         """Return a threshold for each class, for its F1."""
         return Calibration(thresholds=fit_thresholds(sigmoid(logits), labels))
 
-    def ood_scores(self, logits: Array, score: str) -> Array:
+    def logit_scores(self, logits: Array, score: str) -> Array:
         """Return how strange each row is (N,), where any number of classes may be true."""
         return sigmoid_scores(logits, self.calibration.temperature, score)
 

@@ -11,7 +11,7 @@ from trainer_ext.tasks.activations import Array, cut_off, one_hot, softmax
 from trainer_ext.tasks.calibration import Calibration, expected_calibration_error, fit_temperature
 from trainer_ext.tasks.figures import ConfusionMatrix, Figure
 from trainer_ext.tasks.label_space import LabelSpace
-from trainer_ext.tasks.rejection import softmax_scores
+from trainer_ext.tasks.rejection import OF_VECTOR, distances_of, softmax_scores
 from trainer_ext.tasks.tallies import Metrics
 
 Pair = tuple[Array, Array]
@@ -86,13 +86,24 @@ class OutputMethods(ABC):
             "ece_uncalibrated": self.ece(logits, labels, 1.0),
         }
 
-    def ood_scores(self, logits: Any, score: str) -> Array:
-        """Return how strange each row is (N,), from logits (N, *head_shape); more is stranger.
+    def ood_scores(self, outputs: Sequence[Any], score: str) -> Array:
+        """Return how strange each row is (N,); more is stranger.
 
         Args:
-            logits: of the model.
+            outputs: of the rows.
             score: one of `tasks/rejection.py`'s `OOD_SCORES`.
         """
+        if score == OF_VECTOR:
+            distances = distances_of([self.heads(output)[0] for output in outputs])
+            return distances[:, 0]
+        return self.logit_scores(self.stack(outputs), score)
+
+    @abstractmethod
+    def stack(self, outputs: Sequence[Any]) -> Any:
+        """Return the outputs of rows as `compute_metrics` takes them."""
+
+    def logit_scores(self, logits: Any, score: str) -> Array:
+        """Return one of the scores of the logits (N, *head_shape), (N,)."""
         # Of two heads the first, which labels the whole text.
         first_head = self.parts(logits)[0]
         return softmax_scores(first_head, self.calibration.temperature, score)

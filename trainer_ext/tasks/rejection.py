@@ -1,9 +1,9 @@
-"""How strange a text is to a model, from its logits, and the threshold above which its answer is "I do not know".
+"""How strange a text is to a model, and the threshold above which its answer is "I do not know".
 
 Scores grow with strangeness. They need NumPy only, so that prediction and the server can use them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,9 +11,34 @@ import numpy as np
 
 from trainer_ext.tasks.activations import Array, sigmoid, softmax
 
-OOD_SCORES = ("max_probability", "energy")
-"""Out-of-domain scores: 1 - the largest probability (Hendrycks & Gimpel 2017, arXiv:1610.02136, section 2), and the
+OF_LOGITS = ("max_probability", "energy")
+"""Scores of the logits: 1 - the largest probability (Hendrycks & Gimpel 2017, arXiv:1610.02136, section 2), and the
 energy -log(sum(exp(logits))) (Liu et al. 2020, arXiv:2010.03759, eq. 4 at T = 1)."""
+OF_VECTOR = "mahalanobis"
+"""The score of the pooled vector: how far it is from the nearest class mean (`modeling/distances.py`)."""
+OOD_SCORES = (*OF_LOGITS, OF_VECTOR)
+DISTANCE = "ood_distance"
+
+
+class LogitsWithDistance(np.ndarray):
+    """The logits of one row, with the distance of its vector; what is computed of them has none."""
+
+    distance: Array
+
+
+def first_head(arrays: Mapping[str, Array]) -> Array:
+    """Return the logits of a row, which know its distance if the model has measured one."""
+    logits = arrays["logits"]
+    if DISTANCE not in arrays:
+        return logits
+    known = logits.view(LogitsWithDistance)
+    known.distance = arrays[DISTANCE]
+    return known
+
+
+def distances_of(rows: Sequence[Array]) -> Array:
+    """Return what the model measured of each row (N, 1), of its logits as `first_head` returned them."""
+    return np.stack([row.distance for row in rows if isinstance(row, LogitsWithDistance)])
 
 
 @dataclass(frozen=True)
@@ -53,7 +78,7 @@ def softmax_scores(logits: Array, temperature: float, score: str) -> Array:
     Args:
         logits: of the model.
         temperature: of its calibration; the energy is of the undivided logits.
-        score: one of `OOD_SCORES`.
+        score: one of `OF_LOGITS`.
     """
     if score == "energy":
         return row_means(-log_sum_exp(logits))

@@ -177,7 +177,9 @@ def train_model(
         with stage("while scoring the model and writing the files beside it"):
             finished = score_saved(args, trainer, prepared.datasets)
             metrics = collect_metrics(args, trainer, finished, speed)
-            metrics |= fit_rejection(args, finished.folder, finished.task, finished.scores)
+            metrics |= fit_rejection(
+                args, finished.folder, finished.task, prepared.datasets, finished.scores
+            )
             write_reports(args, trainer, prepared.datasets, finished, metrics)
             changes.on_finished(finished)
             before_done(finished)
