@@ -37,6 +37,7 @@ SMALL = {
     "locks",
     "log",
     "processes",
+    "ray_connection",
     "redaction",
     "remote_code",
     "tables",
@@ -46,6 +47,7 @@ ALLOWED = {
     "children": set(),
     "compatibility": set(),
     "cores": set(),
+    "ray_connection": {"cores", "errors"},
     "redaction": set(),
     "remote_code": {"errors"},
     "synonyms": set(),
@@ -200,6 +202,7 @@ LIGHT_FILES += [
     "cli/commands",
     "cli/options",
     "cli/predict",
+    "cli/predict_shards",
     "cli/serve",
     "tracking/server",
 ]

@@ -16,6 +16,7 @@ from typing import Any
 
 import trainer_ext.cross_validation.dispatch
 import trainer_ext.training.job
+from tests.conftest import ASPECTS, CLASSES
 from tests.settings import FGM
 from trainer_ext import fit
 from trainer_ext.api import KeptTrainer
@@ -48,6 +49,12 @@ RECIPE: Flags = {
     "use_cpu": True,
 }
 SCORES: Flags = {"task": "regression", "label_columns": ["quality", "price"]}
+ASPECT_FLAGS: Flags = {
+    "task": "multi_aspect",
+    "label_columns": ASPECTS,
+    "label_names": ["none", "bad", "great"],
+}
+LABELS: Flags = {"task": "multi_label", "label_columns": ["labels"], "label_names": list(CLASSES)}
 STOPPING: Flags = {
     "early_stopping_patience": 1,
     "load_best_model_at_end": True,
@@ -69,6 +76,12 @@ SAME_STEPS: dict[str, Flags] = {
     "ridge": {**SCORES, "head_init": "ridge", "max_steps": 1, "learning_rate": 1e-6},
     "length groups": {"group_by_length": True, "gradient_accumulation_steps": 2},
     "oversampling": {"balance": "oversample"},
+    "aspects": {**ASPECT_FLAGS, "focal_gamma": 2.0, "focal_alpha": "balanced"},
+    "label smoothing": {"label_smoothing_factor": 0.1, "class_weights": "effective"},
+    "labels": {**LABELS, "class_weights": "balanced", "gradient_accumulation_steps": 2},
+    "labels, focal": {**LABELS, "focal_gamma": 2.0, "focal_alpha": "balanced", "rdrop_alpha": 1.0},
+    "MSE and average": {**SCORES, "regression_loss": "mse", "ema_decay": 0.6},
+    "smooth L1": {**SCORES, "regression_loss": "smooth_l1", "rdrop_alpha": 1.0},
     "early stopping": STOPPING,
 }
 DROPOUT: Flags = {

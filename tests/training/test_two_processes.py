@@ -25,7 +25,7 @@ VALIDATION_ROWS = 31  # not a multiple of anything: what fills the last batch mu
 def write_rows(folder: Path) -> None:
     """48 rows to train on for each task, 31 to evaluate, and a file with a row without a text."""
     (folder / "rows").mkdir()
-    for task in ("single_label", "regression", "joint"):
+    for task in ("single_label", "multi_aspect", "multi_label", "regression", "joint"):
         for split, count in (("train", 48), ("validation", VALIDATION_ROWS)):
             lines = [json.dumps(row) + "\n" for row in rows_of(task)[-count:]]
             (folder / "rows" / f"{task}-{split}.jsonl").write_text("".join(lines), encoding="utf-8")

@@ -49,6 +49,7 @@ def check_early(args: Arguments) -> None:
         check_ranges(group)
     check_model(args.model, args.training.do_train)
     check_student(args.model, args.training)
+    check_whole_weights(args.training)
     check_head(args)
     check_frozen(args)
     check_objective(args)
@@ -177,6 +178,18 @@ def check_trainer(training: Any) -> None:
             raise UserError(f"{name} true {why}")
     if not training.eval_do_concat_batches:
         raise UserError(f"eval_do_concat_batches false {why}")
+
+
+def check_whole_weights(training: Any) -> None:
+    """Refuse FSDP, also that of `accelerate launch`, whose processes hold a part of each weight."""
+    fsdp = getattr(training, "fsdp", None)
+    if not fsdp and os.environ.get("ACCELERATE_USE_FSDP", "false") == "true":
+        fsdp = "of accelerate's configuration"
+    if fsdp:
+        raise UserError(
+            f"fsdp {fsdp} splits the weights, but averaging, adversarial training, pruning and the scoring of "
+            "checkpoints need whole ones in each process: train with DDP (torchrun, or accelerate launch without FSDP)"
+        )
 
 
 def check_objective(args: Arguments) -> None:

@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from trainer_ext.arguments.fields import option
 from trainer_ext.arguments.files import FileOptions, file_options
+from trainer_ext.arguments.launch import DEFAULT_ADDRESS
 from trainer_ext.cli.options import CommandOptions, read_options
+from trainer_ext.cli.predict_shards import EngineOptions, check_shards, predict_shards
 from trainer_ext.data.io.answers import (
     check_not_read,
     check_output,
@@ -149,7 +151,9 @@ class OutputOptions:
 
 
 @dataclass(kw_only=True)
-class PredictOptions(ModelOptions, InputOptions, OutputOptions, FileOptions, CommandOptions):
+class PredictOptions(
+    ModelOptions, InputOptions, OutputOptions, EngineOptions, FileOptions, CommandOptions
+):
     """The flags of `predict`."""
 
     _argument_group_name = "models"
@@ -160,6 +164,9 @@ def main(argv: Sequence[str] | None = None, prog: str = "trainer-ext predict") -
     options = read_options(PredictOptions, argv, prog, __doc__)
     # Before a model is loaded, which may take a download or seconds of reading.
     check(options)
+    if options.engine == "ray":
+        predict_shards(options)
+        return
     predictor = load(options)
     sample = read_sample(options, predictor)
     if options.evaluate:
@@ -174,6 +181,11 @@ def main(argv: Sequence[str] | None = None, prog: str = "trainer-ext predict") -
 
 def check(options: PredictOptions) -> None:
     """Refuse contradictions before a model is loaded."""
+    if options.engine == "ray":
+        check_shards(options)
+        return
+    if options.ray_address != DEFAULT_ADDRESS:
+        raise UserError(f"--ray_address {options.ray_address} is for --engine ray")
     check_input(options)
     check_output_flags(options)
     if options.resume:

@@ -18,6 +18,7 @@ from trainer_ext.data.io.readers import (
     require_columns,
     text_of,
 )
+from trainer_ext.data.io.rejects import Reject, rejecting
 from trainer_ext.errors import UserError
 from trainer_ext.inference.predictor import Answer, Predictor
 
@@ -35,6 +36,7 @@ def rows_of(
     path: str | None,
     labelled: bool = False,
     options: FileOptions = DEFAULTS,
+    reject: Reject | None = None,
 ) -> Iterator[Row]:
     """Return the rows from `--text` or `--input`.
 
@@ -47,6 +49,7 @@ def rows_of(
         path: from `--input`; `-` is standard input.
         labelled: whether the input is known to have labels, so that it may be in a format that only labelled rows have.
         options: how the file is written.
+        reject: takes what is wrong with a row, which is then left out; None: it is raised.
 
     Raises:
         UserError: for a file of tokens and tags if the model does not tag words.
@@ -66,7 +69,7 @@ def rows_of(
     if has_intents is None:
         # Words are tagged, not labelled: nothing in a txt file of theirs could be taken for a label.
         is_label = None if task.reads_words else task.is_label
-        return read_rows(path, is_label, options, keep_blank=True)
+        return read_rows(path, is_label, options, keep_blank=True, reject=reject)
     if not task.reads_words:
         raise UserError(
             f"{path} holds tokens and tags, but the model takes texts "
@@ -148,6 +151,12 @@ class InputColumns:
             return tokens_of(row)
         return text_of(row, self.text, allow_empty=True)
 
+    def check(self, row: Row) -> None:
+        """Raise `UserError` if the row cannot be answered for, or what is kept of it not be written."""
+        self.model_input(row)
+        for name in self.kept:
+            check_characters(row, name)
+
 
 def answer_rows(
     predictor: Predictor,
@@ -156,6 +165,7 @@ def answer_rows(
     id_column: str | None = None,
     form: Form = Form(),
     skip: int = 0,
+    reject: Reject | None = None,
 ) -> Iterator[Answer]:
     """Yield one answer a row, in order, after the row's id (under its column's name, if it has one).
 
@@ -167,16 +177,25 @@ def answer_rows(
         id_column: None: that of the training, else `id`, if the rows have one.
         form: what is written.
         skip: rows at the start that an interrupted run has answered.
+        reject: takes what is wrong with a row, which then has no answer; None: it is raised.
 
     Raises:
         UserError: for a named column that is not there, or a row without text, with file and row.
     """
     first = next(rows, None)
-    if first is None:
+    columns = None
+    while first is not None and columns is None:
+        # Only the next row can tell whether this one lacks a column, or all do.
+        with rejecting(reject):
+            columns = find_columns(first, predictor, text_column, id_column, form.keep)
+        if columns is None:
+            first = next(rows, None)
+    if first is None or columns is None:
         return
-    columns = find_columns(first, predictor, text_column, id_column, form.keep)
     # Each row is needed twice: its text goes into a window of batches, its id beside the answer that comes out.
-    left = islice(chain([first], rows), skip, None)
+    left: Iterator[Row] = islice(chain([first], rows), skip, None)
+    if reject is not None:
+        left = answerable(left, columns, reject)
     for_model, for_answer = tee(left)
     texts = map(columns.model_input, for_model)
     for row, answer in zip(for_answer, predictor.predict_iter(texts), strict=True):
@@ -184,6 +203,17 @@ def answer_rows(
         if form.text and columns.text is not None:  # of tokens the answer has the text already
             answer = {"text": row.values[columns.text], **answer}
         yield {**kept_values(row, columns.kept, answer), **answer}
+
+
+def answerable(rows: Iterator[Row], columns: InputColumns, reject: Reject) -> Iterator[Row]:
+    """Yield the rows that can be answered for; the others are rejected."""
+    for row in rows:
+        is_good = False
+        with rejecting(reject):
+            columns.check(row)
+            is_good = True
+        if is_good:
+            yield row
 
 
 def find_columns(

@@ -30,7 +30,8 @@ def open_launcher(args: Arguments, jobs: int) -> Iterator[Launcher]:
     """
     if args.folds.launcher == "ray":
         # Inside: an extra.
-        from trainer_ext.cross_validation.launchers.ray_cluster import RayLauncher, connected
+        from trainer_ext.cross_validation.launchers.ray_cluster import RayLauncher
+        from trainer_ext.ray_connection import connected
 
         folds = args.folds
         # As many threads as a process of this machine would have: sums in another order have other last bits.

@@ -16,7 +16,6 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError, TaskCancelledError
 
-from trainer_ext.cores import available_cores
 from trainer_ext.cross_validation.launchers.base import Job, Training, end
 from trainer_ext.cross_validation.launchers.process import child_environment, open_process
 from trainer_ext.errors import TERMINATED, UserError, describe_error
@@ -40,38 +39,6 @@ class TrainingFailed(Exception):
     def __init__(self, status: int):
         super().__init__(status)
         self.status = status
-
-
-@contextmanager
-def connected(address: str) -> Iterator[None]:
-    """Connect to a cluster, or start one of this machine's cores, which ends with the block.
-
-    A process that is connected already stays so.
-
-    Raises:
-        UserError: if there is no cluster at this address.
-    """
-    if ray.is_initialized():
-        yield
-        return
-    # It would ask for consent, and send what it counted, in the middle of a training.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    options: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": False}
-    if address == "local":
-        # Ray gives its workers way to everything else on a machine, which a cluster of one's own need not.
-        os.environ.setdefault("RAY_worker_niceness", "0")
-        options |= {"num_cpus": available_cores(), "include_dashboard": False}
-    try:
-        ray.init(address=address, **options)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise UserError(
-            f"ray_address {address}: no cluster answers there ({describe_error(error)}); `ray start --head` starts "
-            "one, and ray_address local one for this command only"
-        ) from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 class RayLauncher:

@@ -8,6 +8,7 @@ from itertools import chain, islice
 from typing import IO, Any
 
 from trainer_ext.data.io.open import allow_long_lines, open_text, row_place
+from trainer_ext.data.io.rejects import Reject, rejecting
 from trainer_ext.errors import UserError
 
 CHUNK = 1 << 16
@@ -17,13 +18,21 @@ Values = dict[str, Any]
 Record = tuple[Values, str]
 
 
-def read_jsonl(path: str, encoding: str = "utf-8") -> Iterator[Record]:
-    """Yield one JSON object a line; blank lines are skipped."""
+def read_jsonl(
+    path: str,
+    encoding: str = "utf-8",
+    reject: Reject | None = None,
+) -> Iterator[Record]:
+    """Yield one JSON object a line; blank lines are skipped, and lines that `reject` takes."""
     with open_text(path, "\n", encoding) as file:
-        yield from read_lines(path, file)
+        yield from read_lines(path, file, reject)
 
 
-def read_lines(path: str, lines: Iterable[str]) -> Iterator[Record]:
+def read_lines(
+    path: str,
+    lines: Iterable[str],
+    reject: Reject | None = None,
+) -> Iterator[Record]:
     """Yield the objects of lines."""
     number = 0
     for line_number, line in enumerate(lines, 1):
@@ -31,13 +40,22 @@ def read_lines(path: str, lines: Iterable[str]) -> Iterator[Record]:
             continue
         number += 1
         where = row_place(path, number, line_number)
-        with json_errors(where):
-            values = json.loads(line.rstrip())
-        yield as_object(values, where), where
+        record = None
+        with rejecting(reject), json_errors(where):
+            record = as_object(json.loads(line.rstrip()), where), where
+        if record is not None:
+            yield record
 
 
-def read_json(path: str, encoding: str = "utf-8") -> Iterator[Record]:
-    """Yield the objects of a JSON array, decoded one by one as the file is read; without a bracket, those of lines."""
+def read_json(
+    path: str,
+    encoding: str = "utf-8",
+    reject: Reject | None = None,
+) -> Iterator[Record]:
+    """Yield the objects of a JSON array, decoded one by one as the file is read; without a bracket, those of lines.
+
+    A broken object of an array ends the file, also with `reject`: nobody can tell where the next one begins.
+    """
     with open_text(path, "\n", encoding) as file:
         start = first_character(file)
         if start.endswith("["):
@@ -46,7 +64,7 @@ def read_json(path: str, encoding: str = "utf-8") -> Iterator[Record]:
             yield from read_array(path, JsonText(file, path, start))
         else:
             first_lines = io.StringIO(start + file.readline(), newline="\n")
-            yield from check_rows(path, read_lines(path, chain(first_lines, file)))
+            yield from check_rows(path, read_lines(path, chain(first_lines, file), reject))
 
 
 def first_character(file: IO[str]) -> str:

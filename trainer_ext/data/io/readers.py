@@ -23,7 +23,9 @@ from typing import IO, Any
 from trainer_ext.arguments.files import FORMATS, FileOptions, ending_of
 from trainer_ext.characters import broken_at
 from trainer_ext.data.io.json_reader import Record, read_json, read_jsonl
-from trainer_ext.data.io.open import LONGEST_FIELD, check_file, open_text, reading_errors, row_place
+from trainer_ext.data.io.open import LONGEST_FIELD, open_text, reading_errors, row_place
+from trainer_ext.data.io.parquet_reader import read_parquet
+from trainer_ext.data.io.rejects import Reject, rejecting
 from trainer_ext.errors import UserError
 
 DEFAULTS = FileOptions()
@@ -33,7 +35,6 @@ SEPARATORS = {"csv": ",", "tsv": "\t"}
 OTHER_SEPARATORS = {"semicolon": ";", "tab": "\t", "'|'": "|", "comma": ","}
 SplitLabel = Callable[[str], bool]
 SHOWN = 20  # columns that a message names
-PARQUET_BUFFER = 1 << 16  # bytes of each column that are read at a time
 # The csv module's own limit, 128 KiB, is less than a long text.
 csv.field_size_limit(LONGEST_FIELD)
 
@@ -51,6 +52,7 @@ def read_rows(
     split_label: SplitLabel | None = lambda tail: True,
     options: FileOptions = DEFAULTS,
     keep_blank: bool = False,
+    reject: Reject | None = None,
 ) -> Iterator[Row]:
     """Yield every row of a file, in order.
 
@@ -59,6 +61,7 @@ def read_rows(
         split_label: for txt: whether what follows the last tab is a label. None: lines are texts as a whole.
         options: how the file is written, if its ending does not say so.
         keep_blank: whether a blank line is a row, if a line is a text.
+        reject: takes what is wrong with a row, which is then left out; None: it is raised.
 
     Raises:
         UserError: for a missing file, an unknown ending, or a record that cannot be read, with file and row.
@@ -67,16 +70,26 @@ def read_rows(
     keep_blank = keep_blank or path == "-"
     with reading_errors(path, options.encoding):
         if kind in SEPARATORS:
-            yield from read_delimited(path, kind, options, keep_blank)
+            yield from read_delimited(path, kind, options, keep_blank, reject)
         elif kind == "txt":
-            yield from read_txt(path, split_label, options, keep_blank)
+            yield from read_txt(path, split_label, options, keep_blank, reject)
         # These have columns of their own in every record, so each is checked for its own.
         elif kind == "parquet":
-            yield from map(checked_row, read_parquet(path))
+            yield from checked_rows(read_parquet(path, check_header, reject), reject)
         elif kind == "jsonl":
-            yield from map(checked_row, read_jsonl(path, options.encoding))
+            yield from checked_rows(read_jsonl(path, options.encoding, reject), reject)
         else:
-            yield from map(checked_row, read_json(path, options.encoding))
+            yield from checked_rows(read_json(path, options.encoding, reject), reject)
+
+
+def checked_rows(records: Iterable[Record], reject: Reject | None) -> Iterator[Row]:
+    """Yield records as rows, but for those that are rejected."""
+    for record in records:
+        row = None
+        with rejecting(reject):
+            row = checked_row(record)
+        if row is not None:
+            yield row
 
 
 def checked_row(record: Record) -> Row:
@@ -143,7 +156,13 @@ class UnquotedRecords:
                 yield []
 
 
-def read_delimited(path: str, kind: str, options: FileOptions, keep_blank: bool) -> Iterator[Row]:
+def read_delimited(
+    path: str,
+    kind: str,
+    options: FileOptions,
+    keep_blank: bool,
+    reject: Reject | None = None,
+) -> Iterator[Row]:
     """Yield the rows of csv or tsv.
 
     Raises:
@@ -158,28 +177,47 @@ def read_delimited(path: str, kind: str, options: FileOptions, keep_blank: bool)
         records = UnquotedRecords(file, delimiter) if unquoted else QuotedRecords(file, delimiter)
         header = options.column_names
         number = 0
-        try:
-            for fields in records:
-                if not fields:
-                    # A blank line is an empty text if rows are one text each; else it is skipped, as by csv.DictReader.
-                    if not keep_blank or header is None or len(header) != 1:
-                        continue
-                    fields = [""]
-                if header is None:
-                    check_header(path, fields)
-                    header = fields
-                    continue
+        iterator = iter(records)
+        while True:
+            try:
+                fields = next(iterator, None)
+            except csv.Error as error:
                 number += 1
-                where = row_place(path, number, records.line)
-                check_field_count(where, fields, header, options)
-                row = Row(dict(zip(header, fields, strict=True)), where)
-                refuse_header(row)
+                # Without a header nothing can be read.
+                with rejecting(reject if header else None):
+                    where = row_place(path, number, records.line)
+                    raise UserError(f"{where}: {error}{quotes_hint(unquoted)}") from error
+                continue
+            if fields is None:
+                return
+            if not fields:
+                # A blank line is an empty text if rows are one text each; else it is skipped, as by csv.DictReader.
+                if not keep_blank or header is None or len(header) != 1:
+                    continue
+                fields = [""]
+            if header is None:
+                check_header(path, fields)
+                header = fields
+                continue
+            number += 1
+            row = None
+            with rejecting(reject):
+                row = row_of(row_place(path, number, records.line), fields, header, options)
+            if row is not None:
                 yield row
-        except csv.Error as error:
-            hint = "" if unquoted else " (--quoting none takes quotes as text, a line as a row)"
-            raise UserError(
-                f"{row_place(path, number + 1, records.line)}: {error}{hint}"
-            ) from error
+
+
+def quotes_hint(unquoted: bool) -> str:
+    """Return how to read a file whose quotes are text."""
+    return "" if unquoted else " (--quoting none takes quotes as text, a line as a row)"
+
+
+def row_of(where: str, fields: Sequence[str], header: Sequence[str], options: FileOptions) -> Row:
+    """Return the fields of a record as a row; `UserError` for a header, and for more or fewer fields than it has."""
+    check_field_count(where, fields, header, options)
+    row = Row(dict(zip(header, fields, strict=True)), where)
+    refuse_header(row)
+    return row
 
 
 def check_field_count(
@@ -251,62 +289,27 @@ def normalised_name(name: Any) -> str:
     return str(name).strip("\ufeff \t\r\n").casefold()
 
 
-def read_parquet(path: str) -> Iterator[Record]:
-    """Yield the rows of a parquet file, read in batches so that memory does not grow with the file."""
-    # Not at the top: light inference reads csv, jsonl and txt without it.
-    import pyarrow
-    from pyarrow import parquet
-
-    check_file(path)
-    number = 0
-    try:
-        # Unless it is told otherwise, it holds a whole row group, which may be the whole file.
-        file = parquet.ParquetFile(path, pre_buffer=False, buffer_size=PARQUET_BUFFER)
-        check_header(path, file.schema_arrow.names)
-        for batch in file.iter_batches(batch_size=1024):
-            for values in python_rows(path, batch, number):
-                number += 1
-                yield values, f"{path}, row {number}"
-    except pyarrow.ArrowException as error:
-        raise UserError(f"{path} is not a parquet file: {error}") from error
-
-
-def python_rows(path: str, batch: Any, rows_before: int) -> list[dict[str, Any]]:
-    """Return a batch's rows as Python values.
-
-    Raises:
-        UserError: naming row and column, for a value that Python cannot hold: a date beyond the year 9999.
-    """
-    try:
-        return batch.to_pylist()
-    except (ValueError, OverflowError) as error:
-        # Arrow does not say which value it was, so they are tried one by one.
-        for name, column in zip(batch.schema.names, batch.columns, strict=True):
-            for number, value in enumerate(column, rows_before + 1):
-                try:
-                    value.as_py()
-                except (ValueError, OverflowError) as cause:
-                    raise UserError(
-                        f"{path}, row {number}: column {name!r} has a {value.type} that cannot be read: {cause}"
-                    ) from error
-        raise
-
-
 def read_txt(
     path: str,
     split_label: SplitLabel | None,
     options: FileOptions,
     keep_blank: bool,
+    reject: Reject | None = None,
 ) -> Iterator[Row]:
     """Yield the rows of txt: with `column_names` cut at the first delimiters, else at the last one."""
     delimiter = options.separator or "\t"
     for where, line in read_lines(path, keep_blank, options.encoding):
-        if options.column_names:
-            row = Row(split_columns(where, line, delimiter, options.column_names), where)
-        else:
-            row = Row(split_text(line, delimiter, split_label), where)
-        refuse_header(row)
-        yield row
+        row = None
+        with rejecting(reject):
+            if options.column_names:
+                values = split_columns(where, line, delimiter, options.column_names)
+            else:
+                values = split_text(line, delimiter, split_label)
+            found = Row(values, where)
+            refuse_header(found)
+            row = found
+        if row is not None:
+            yield row
 
 
 def split_text(line: str, delimiter: str, split_label: SplitLabel | None) -> dict[str, Any]:
