@@ -16,6 +16,7 @@ from trainer_ext.arguments.groups import Arguments
 from trainer_ext.arguments.model import check_model
 from trainer_ext.arguments.objective import check_terms
 from trainer_ext.arguments.optimisation import check_optimisation, parse_parameter_groups
+from trainer_ext.arguments.own_training import check_whole_weights
 from trainer_ext.arguments.precision import check_precision
 from trainer_ext.arguments.preprocessing import check_preprocessing
 from trainer_ext.arguments.students import check_student
@@ -178,18 +179,6 @@ def check_trainer(training: Any) -> None:
             raise UserError(f"{name} true {why}")
     if not training.eval_do_concat_batches:
         raise UserError(f"eval_do_concat_batches false {why}")
-
-
-def check_whole_weights(training: Any) -> None:
-    """Refuse FSDP, also that of `accelerate launch`, whose processes hold a part of each weight."""
-    fsdp = getattr(training, "fsdp", None)
-    if not fsdp and os.environ.get("ACCELERATE_USE_FSDP", "false") == "true":
-        fsdp = "of accelerate's configuration"
-    if fsdp:
-        raise UserError(
-            f"fsdp {fsdp} splits the weights, but averaging, adversarial training, pruning and the scoring of "
-            "checkpoints need whole ones in each process: train with DDP (torchrun, or accelerate launch without FSDP)"
-        )
 
 
 def check_objective(args: Arguments) -> None:
