@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import zip_longest
+from pathlib import PurePath
+from typing import Any
 
 NAME = re.compile(
     r"(?:.*[_-])?(?:token|secret|password|passwd|passphrase|(?:api)?key|credentials?)", re.I
@@ -75,6 +77,42 @@ def hide(token: str, secrets: Sequence[str]) -> str:
         elif len(secret) >= SHORTEST:
             value = value.replace(secret, HIDDEN)
     return flag + equals + IN_ADDRESS.sub(f"{HIDDEN}@", value)
+
+
+def public(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return flags as others may read them: of places on this machine their last part, and no secrets."""
+    secrets = in_environment()
+    shown: dict[str, Any] = {}
+    for name, value in values.items():
+        if is_secret(name):
+            continue
+        # Classes and columns are called what they are called, `/` or `a/b` too.
+        if name.startswith("label_") or name.endswith("_column"):
+            shown[name] = value
+        elif isinstance(value, (list, tuple)):
+            shown[name] = [public_value(name, item, secrets) for item in value]
+        else:
+            shown[name] = public_value(name, value, secrets)
+    return shown
+
+
+def public_value(name: str, value: Any, secrets: Sequence[str]) -> Any:
+    """Return one value of a flag as others may read it."""
+    if not isinstance(value, str):
+        return value
+    if is_place(name, value):
+        return PurePath(value).name
+    return hide(value, secrets)
+
+
+def is_place(name: str, value: str) -> bool:
+    """Return whether a flag's value names a file or folder of this machine, rather than a model or data set."""
+    if "/" not in value or "://" in value:
+        return False
+    if value.startswith(("/", "./", "../", "~")) or name.endswith(("_file", "_dir")):
+        return True
+    # `outputs/teacher` has the form of a name on the Hub.
+    return os.path.exists(value)
 
 
 @contextmanager

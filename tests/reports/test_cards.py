@@ -10,7 +10,7 @@ from huggingface_hub import ModelCard
 
 from trainer_ext.arguments.parser import parse_values, resolved
 from trainer_ext.cross_validation.card import write_card
-from trainer_ext.reports.cards import card_metadata, fenced, write_model_card
+from trainer_ext.reports.cards import ModelFacts, card_metadata, fenced, write_model_card
 from trainer_ext.tasks import LabelSpace
 from trainer_ext.tasks.single_label import SingleLabel
 
@@ -56,14 +56,11 @@ def check_card(folder, args) -> None:
 def test_model_card(folder, args):
     """Of one model; its Python lines are Python."""
     task = SingleLabel(LabelSpace(("label",), ("no", "1_0"), ("no", "1_0")))
-    write_model_card(
-        folder,
-        args,
-        task,
-        {"eval_f1_macro": 0.5, "best_step": 3},
-        {"train": 4, "validation": 2, "test": 0},
-        is_best=True,
-    )
+    metrics = {"eval_f1_macro": 0.5, "best_step": 3}
+    rows = {"train": 4, "validation": 2, "test": 0}
+    hashes = {"train_data_sha256": "ab" * 32}
+    intervals = {"eval_f1_macro": (0.25, 0.75)}
+    write_model_card(ModelFacts(folder, args, task, metrics, rows, True, intervals, hashes))
     check_card(folder, args)
     card = (folder / "README.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
@@ -116,7 +113,7 @@ def test_the_hub_reads_the_metadata(odd_args):
         "best_step": 3,
     }
     counts = {"train": 4, "validation": 2, "test": 2}
-    write_model_card(folder, odd_args, task, metrics, counts, is_best=False)
+    write_model_card(ModelFacts(folder, odd_args, task, metrics, counts, is_best=False))
     card = ModelCard.load(folder / "README.md")
     assert card.data.library_name == "trainer-ext"
     assert card.data.pipeline_tag == "text-classification" and card.data.tags == ["single_label"]
@@ -139,7 +136,7 @@ def test_a_card_is_known_as_ours_by_its_first_lines(folder, args):
     """`runs/output_dir.py` reads no further."""
     task = SingleLabel(LabelSpace(("label",), ("no", "1_0"), ("no", "1_0")))
     rows = {"train": 4, "validation": 2, "test": 0}
-    write_model_card(folder, args, task, {"best_step": 3}, rows, is_best=True)
+    write_model_card(ModelFacts(folder, args, task, {"best_step": 3}, rows, is_best=True))
     lines = (folder / "README.md").read_text(encoding="utf-8").splitlines()
     assert lines[:2] == ["---", "library_name: trainer-ext"]
 
@@ -150,7 +147,7 @@ def test_names_from_data_are_no_markup(odd_args):
     names = ("<script>", "a|b", "``` x", "[x](y)")
     task = SingleLabel(LabelSpace(("label",), names, names))
     rows = {"train": 4, "validation": 2, "test": 0}
-    write_model_card(folder, odd_args, task, {"best_step": 3}, rows, is_best=True)
+    write_model_card(ModelFacts(folder, odd_args, task, {"best_step": 3}, rows, is_best=True))
     text = ModelCard.load(folder / "README.md").text
     assert r"# \<b\>\*mine\* \`x\`" in text
     assert "(`<script>`, `a|b`, ```` ``` x ````, `[x](y)`)" in text

@@ -142,10 +142,15 @@ def plain(value: Any) -> Any:
 
 
 def resolved_yaml(args: Arguments) -> str:
-    """Return the resolved flags as YAML: words such as `no` in quotes, so that they are read as words again."""
+    """Return the resolved flags as YAML."""
+    return yaml_of(resolved(args))
+
+
+def yaml_of(values: Mapping[str, Any]) -> str:
+    """Return flags as YAML: words such as `no` in quotes, so that they are read as words again."""
     # Without a width yaml would break long texts over several lines.
     text: str = yaml.safe_dump(
-        resolved(args), allow_unicode=True, sort_keys=False, width=float("inf")
+        dict(values), allow_unicode=True, sort_keys=False, width=float("inf")
     )
     return text
 

@@ -12,7 +12,7 @@ from trainer_ext.files import scratch_folder, write_json
 from trainer_ext.inference.folder import WEIGHTS
 from trainer_ext.modeling import EncoderWithHead
 from trainer_ext.tables import table
-from trainer_ext.training.job import Finished
+from trainer_ext.training.finished import Finished
 from trainer_ext.training.trainer import CustomTrainer
 
 REPORT = "l1_report.json"

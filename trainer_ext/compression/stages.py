@@ -20,7 +20,8 @@ from trainer_ext.data.io.open import open_text
 from trainer_ext.errors import UserError
 from trainer_ext.files import write_json
 from trainer_ext.modeling.layer_sizes import sizes_of
-from trainer_ext.training.job import BuiltModel, Changes, Finished
+from trainer_ext.training.finished import Finished
+from trainer_ext.training.job import BuiltModel, Changes
 from trainer_ext.training.trainer import CustomTrainer
 from trainer_ext.training.unlabelled import labelled_only
 

@@ -14,7 +14,8 @@ from trainer_ext.files import read_json
 from trainer_ext.processes import entered_by_main, main_first, on_main
 from trainer_ext.runs.output_dir import locked
 from trainer_ext.tracking.artifacts.publish import put_if_missing
-from trainer_ext.training.job import UNCHANGED, Changes, Finished, train_model
+from trainer_ext.training.finished import Finished
+from trainer_ext.training.job import UNCHANGED, Changes, train_model
 
 
 def train_member(

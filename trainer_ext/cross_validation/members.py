@@ -63,6 +63,11 @@ def as_member(args: Arguments) -> Arguments:
         raise ValueError("neither a fold nor a seed is asked for")
     training.output_dir = str(Path(training.output_dir) / name)
     training.logging_dir = str(Path(training.output_dir) / "runs")
+    # Else all models would be one run of a tracker, and one repository of the Hub.
+    whole = Path(args.training.output_dir).resolve().name
+    training.run_name = f"{training.run_name or whole}-{name}"
+    if training.push_to_hub:
+        training.hub_model_id = f"{training.hub_model_id or whole}-{name}"
     # The same command again goes on with what was cut off, without a flag.
     if not training.overwrite_output_dir:
         training.resume_from_checkpoint = "true"

@@ -41,6 +41,20 @@ def resampled_metrics(
     return task.metrics_of_sums(all_before), task.metrics_of_sums(all_after)
 
 
+def metric_intervals(task: Task, logits: Any, labels: Any) -> dict[str, tuple[float, float]]:
+    """Return the 95% percentile interval over rows of each metric that adds up over rows; none without a tally."""
+    try:
+        tally = task.tally(task.reduce(logits, labels), labels)
+    except NotImplementedError:
+        return {}
+    (sums,) = sums_of_resamples(tally)
+    intervals = {}
+    for name, values in task.metrics_of_sums(sums).items():
+        low, high = np.quantile(values[1:], [0.025, 0.975]).tolist()
+        intervals[name] = (low, high)
+    return intervals
+
+
 def sums_of_resamples(*tallies: Array) -> list[Array]:
     """Return of each tally (N, K) its sums (1 + R, K): over the rows, then over R resamples, the same for all."""
     sums = [[tally.sum(axis=0, keepdims=True)] for tally in tallies]

@@ -4,6 +4,7 @@ import math
 import re
 import shlex
 from collections.abc import Mapping, Sized
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from huggingface_hub.repocard import metadata_load
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 
 from trainer_ext.arguments.groups import Arguments
-from trainer_ext.arguments.parser import resolved_yaml
+from trainer_ext.arguments.parser import resolved, yaml_of
 from trainer_ext.characters import on_screen
 from trainer_ext.files import write_text
+from trainer_ext.redaction import public
 from trainer_ext.reports.tables import code_span, is_of_one_class, longest_run, table
 from trainer_ext.tasks import Task
 
@@ -80,26 +82,47 @@ def render_card(template: str, metadata: ModelCardData, **values: Any) -> str:
     return str(ModelCard(text))
 
 
-def write_model_card(
-    folder: Path,
-    args: Arguments,
-    task: Task,
-    metrics: Mapping[str, Any],
-    rows: Mapping[str, int],
-    is_best: bool,
-) -> None:
-    """Write README.md: what the model does, how good it is, on what it was trained, how to use it.
+@dataclass(frozen=True)
+class ModelFacts:
+    """What the card of one model is made of.
 
-    Args:
+    Attributes:
         folder: of the run.
         args: its flags.
         task: of the model.
         metrics: content of metrics.json.
         rows: their number by split.
         is_best: whether the weights are those of the best checkpoint, not of the last step.
+        intervals: 95% bounds over the rows of a split, by the name of a metric in metrics.json.
+        pipeline: the model's own record of its data: hashes and versions.
     """
+
+    folder: Path
+    args: Arguments
+    task: Task
+    metrics: Mapping[str, Any]
+    rows: Mapping[str, int]
+    is_best: bool
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    pipeline: Mapping[str, Any] = field(default_factory=dict)
+
+
+def write_model_card(facts: ModelFacts) -> None:
+    """Write README.md: what the model does, how good it is, on what it was trained, how to use it."""
+    write_text(facts.folder / "README.md", model_card(facts, str(facts.folder)))
+
+
+def model_card(facts: ModelFacts, place: str, is_public: bool = False) -> str:
+    """Return the card of one model.
+
+    Args:
+        facts: what it says.
+        place: how its commands name the model's folder.
+        is_public: whether others read it: then nothing in it leads to a place on this machine.
+    """
+    args, task, rows = facts.args, facts.task, facts.rows
     scores = {}
-    for name, value in metrics.items():
+    for name, value in facts.metrics.items():
         prefix, _, metric = name.partition("_")
         # One score for each of many aspects would hide the others.
         if prefix in ("eval", "test") and not metric.startswith("f1_macro_"):
@@ -109,10 +132,11 @@ def write_model_card(
     # Without the `B-` and `I-` of a tag; nothing is left of `O`.
     slots = {tag[2:] for tag in getattr(space, "tags", ())} - {""}
     by_split = {"validation": scores_of("eval", scores), "test": scores_of("test", scores)}
-    text = render_card(
+    values = resolved(args)
+    return render_card(
         "model_card.md.jinja",
-        card_metadata(folder, args, by_split),
-        name=card_name(folder),
+        card_metadata(facts.folder, args, by_split),
+        name=card_name(facts.folder),
         task=task.name,
         classes=space.classes,
         columns=space.columns,
@@ -120,14 +144,46 @@ def write_model_card(
         slots=sorted(slots),
         precision=args.training.precision,
         rows=rows,
-        step=metrics["best_step"],
-        chosen_by=chosen_by if is_best else None,
-        metrics=table(list(scores.items()), ["metric", "value"]),
-        folder=str(folder),
-        recipe=resolved_yaml(args),
-        recipe_file=str(folder / "resolved_config.yaml"),
+        step=facts.metrics["best_step"],
+        chosen_by=chosen_by if facts.is_best else None,
+        metrics=table(metric_rows(scores, facts.intervals), ["metric", "value", "95% over rows"]),
+        data=table(data_rows(facts), ["split", "source", "rows", "sha256 of texts and labels"]),
+        encoder_license=one_identifier(metadata_of(args.model.model_name_or_path).get("license")),
+        folder=place,
+        recipe=yaml_of(public(values) if is_public else values),
+        recipe_file=str(Path(place) / "resolved_config.yaml"),
     )
-    write_text(folder / "README.md", text)
+
+
+def metric_rows(
+    scores: Mapping[str, Any],
+    intervals: Mapping[str, tuple[float, float]],
+) -> list[list[Any]]:
+    """Return name, value and interval of each score."""
+    rows = []
+    for name, value in scores.items():
+        bounds = ""
+        if name in intervals:
+            low, high = intervals[name]
+            bounds = f"{low:.4f} to {high:.4f}"
+        rows.append([name, value, bounds])
+    return rows
+
+
+def data_rows(facts: ModelFacts) -> list[list[Any]]:
+    """Return split, source, rows and hash of what the model was trained and scored on."""
+    data = facts.args.data
+    rows = []
+    for split in ("train", "validation", "test"):
+        count = facts.rows.get(split)
+        if not count:
+            continue
+        source = getattr(data, f"{split}_file") or data.dataset_name or data.train_file or ""
+        # The name alone: where a file lies is nobody's business, and tells nobody anything.
+        shown = source if is_hub_name(source) else Path(source).name
+        sha256 = facts.pipeline.get(f"{split}_data_sha256") or ""
+        rows.append([split, shown, count, sha256])
+    return rows
 
 
 def scores_of(prefix: str, metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -312,9 +312,10 @@ def clear(folder: Path, files: Iterable[str] = ()) -> None:
             path.unlink()
     for path in checkpoints(folder):
         shutil.rmtree(path)
-    # It stays if it holds a file of somebody else.
-    with suppress(OSError):
-        (folder / "plots").rmdir()
+    for name in ("plots", ".eval_results"):
+        # It stays if it holds a file of somebody else.
+        with suppress(OSError):
+            (folder / name).rmdir()
     (folder / MARK).unlink(missing_ok=True)
 
 

@@ -20,10 +20,9 @@ from trainer_ext.data.preprocessing.cleaning import Cleaning
 from trainer_ext.data.preprocessing.tokenize import ModelTexts
 from trainer_ext.data.report.summary import log_summary
 from trainer_ext.data.teacher_outputs import TeacherOutputs
-from trainer_ext.data.training_data import SPLITS, Datasets, TrainingData, load_training_data
+from trainer_ext.data.training_data import Datasets, TrainingData, load_training_data
 from trainer_ext.errors import UserError, stage
 from trainer_ext.evaluation.calibrate import calibrate
-from trainer_ext.evaluation.outputs import row_hashes, save_outputs
 from trainer_ext.evaluation.scoring import score
 from trainer_ext.files import check_folder, scratch_folder, write_json
 from trainer_ext.inference import Predictor, load_predictor
@@ -31,16 +30,15 @@ from trainer_ext.modeling import EncoderWithHead
 from trainer_ext.modeling.build import build_model, build_tokenizer, pipeline_of
 from trainer_ext.modeling.layers import check_recomputing, prepare_layers
 from trainer_ext.processes import entered_by_main, main_first, on_main, only_main_speaks
-from trainer_ext.reports.cards import write_model_card
-from trainer_ext.reports.run_report import write_plots
 from trainer_ext.reports.tables import metrics_table
 from trainer_ext.runs.output_dir import install_model, is_over, locked, mark, take_output_dir
 from trainer_ext.runs.resume import check_flags, check_rows
 from trainer_ext.tasks import Task
-from trainer_ext.tasks.outputs import ScoredRows
 from trainer_ext.tracking.artifacts.publish import publish
 from trainer_ext.tracking.run import tracked_run
 from trainer_ext.training.build import build_trainer, check_hub, tokenize_splits
+from trainer_ext.training.finished import PREFIXES, Finished, facts_of, write_reports
+from trainer_ext.training.hub import push_run
 from trainer_ext.training.layer_teacher import add_layer_teacher, load_layer_teacher
 from trainer_ext.training.reject import check_rejection_rows, fit_rejection
 from trainer_ext.training.ridge_head import start_from_ridge
@@ -48,26 +46,8 @@ from trainer_ext.training.teacher import ask_teacher
 from trainer_ext.training.trainer import CustomTrainer
 
 NOT_TRAINED = {"train_runtime": 0.0, "train_samples_per_second": 0.0}
-PREFIXES = {"validation": "eval", "test": "test"}  # of the metrics' names, by split
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A model that was saved and scored, shortly before metrics.json says so.
-
-    Attributes:
-        folder: its output folder.
-        task: with the calibration that was fitted.
-        scores: by split, what `evaluation.scoring.score` returns.
-        history: the Trainer's log.
-    """
-
-    folder: Path
-    task: Task
-    scores: dict[str, ScoredRows]
-    history: list[dict[str, float]]
 
 
 class BuiltModel(NamedTuple):
@@ -180,12 +160,16 @@ def train_model(
             metrics |= fit_rejection(
                 args, finished.folder, finished.task, prepared.datasets, finished.scores
             )
-            write_reports(args, trainer, prepared.datasets, finished, metrics)
+            facts = facts_of(args, trainer, prepared.datasets, finished, metrics)
+            write_reports(trainer, prepared.datasets, finished, facts)
             changes.on_finished(finished)
             before_done(finished)
             # Last: a run without it is resumed, one with it is finished.
             write_json(folder / "metrics.json", metrics)
             publish_model(args, run, prepared.datasets, finished, metrics)
+        if args.training.push_to_hub:
+            with stage("while uploading the model"):
+                push_run(trainer, facts)
         print_result(folder, metrics, trainer.holds_best)
         return metrics
 
@@ -292,15 +276,13 @@ def train_from(args: Arguments, trainer: CustomTrainer, checkpoint: str | None) 
 
 def save(args: Arguments, trainer: CustomTrainer) -> None:
     """Save the model into its folder, all of it or nothing that answers."""
-    training, folder = args.training, Path(args.training.output_dir)
+    folder = Path(args.training.output_dir)
     with scratch_folder(folder / "model") as beside:
         # On every process, not only the main one: weights that are split (FSDP) are gathered here.
         trainer.save_model(str(beside), _internal_call=True)
         if trainer.is_world_process_zero():
             install_model(beside, folder)
             write_resolved(args, folder)
-    if training.push_to_hub:
-        trainer.push_to_hub(commit_message="Model save", revision=training.hub_revision)
 
 
 def score_saved(args: Arguments, trainer: CustomTrainer, datasets: Datasets) -> Finished:
@@ -354,24 +336,6 @@ def collect_metrics(
     metrics["global_step"] = trainer.state.global_step
     metrics["precision"] = args.training.precision
     return metrics
-
-
-def write_reports(
-    args: Arguments,
-    trainer: CustomTrainer,
-    datasets: Datasets,
-    finished: Finished,
-    metrics: dict[str, float],
-) -> None:
-    """Write the plots, the model card, and the outputs by which runs are compared."""
-    marked = trainer.step_of_model if trainer.holds_best else None
-    validated = finished.scores.get("validation")
-    if validated is not None:
-        hashes = row_hashes(*inputs_and_labels(datasets["validation"]))
-        save_outputs(finished.folder, finished.task, validated, hashes)
-    write_plots(finished.folder / "plots", finished.task, finished.history, marked, validated)
-    counts = {split: len(datasets.get(split) or ()) for split in (*SPLITS, "unlabelled")}
-    write_model_card(finished.folder, args, finished.task, metrics, counts, trainer.holds_best)
 
 
 def publish_model(

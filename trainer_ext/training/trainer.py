@@ -29,6 +29,7 @@ from trainer_ext.training.adversarial import (
 from trainer_ext.training.batch_metrics import BatchMetrics
 from trainer_ext.training.devices import Devices
 from trainer_ext.training.ema import EmaCallback
+from trainer_ext.training.hub import push_checkpoint
 from trainer_ext.training.layer_teacher import LayerTeacher
 from trainer_ext.training.nested import join, pad
 from trainer_ext.training.optimizer_step import Batch, ByHead, OptimizerStep, add_to
@@ -334,6 +335,10 @@ class CustomTrainer(ResumableTrainer):
         self.accelerator.unwrap_model(self.model).save_pretrained(folder, state_dict=state_dict)
         save_tokenizer(self.processing_class, folder)
         share_weights(folder)
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        """Upload a checkpoint for `push_to_hub`; `Trainer` would add training_args.bin, which holds the token."""
+        push_checkpoint(self, Path(checkpoint_folder))
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
         args = self.args
