@@ -190,6 +190,8 @@ NOT_A_METHOD = {
     *("target_speedup", "target_latency_ms"),  # tests/compression/test_target.py
     *("l1_sparsity", "l1_scope=layer", "l1_scope=global", "l1_ramp"),
     *("l1_matrices=query", "l1_matrices=attention", "l1_matrices=feed_forward"),
+    # What `auto` takes for one task or another, and a number of it.
+    *("reject=max_probability", "reject=energy", "reject=mahalanobis", "reject_rate"),
     "stage_epochs",  # tests/compression/test_chain.py
     *(
         "compression=vocab",

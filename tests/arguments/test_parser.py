@@ -542,7 +542,6 @@ def test_from_scratch_none_leaves_no_encoder(recipe):
             ["label_smoothing_factor 0.1", "task multi_label"],
         ),
         ({"task": "regression", "focal_gamma": 2}, ["focal_gamma 2.0", "regression"]),
-        ({"fsdp": "full_shard"}, ["fsdp full_shard", "train with DDP"]),
         ({"task": "regression", "focal_alpha": "balanced"}, ["focal_alpha balanced", "regression"]),
         (
             {"task": "regression", "class_weights": [1, 2]},

@@ -31,12 +31,13 @@ class Ended:
 class Formula:
     """Scores 1 at a learning rate of 1e-3 and a gamma of 1; `seen` has the flags of each trial in order.
 
-    `dies_at`: the trial in which the command is interrupted.
+    `dies_at`: the trial in which the command is interrupted; `refuses`: all rows are bad.
     """
 
     slots = 1
 
-    def __init__(self, dies_at: int | None = None):
+    def __init__(self, dies_at: int | None = None, refuses: bool = False):
+        self.refuses = refuses
         self.seen: list[dict[str, Any]] = []
         self.dies_at = dies_at
 
@@ -46,6 +47,10 @@ class Formula:
         if len(self.seen) == self.dies_at:
             raise KeyboardInterrupt
         self.seen.append({name: recipe.get(name) for name in ("learning_rate", "focal_gamma")})
+        if self.refuses:
+            job.log.write_text("error: train.txt, row 3: no label\n")
+            yield Ended(2)
+            return
         value = score(**self.seen[-1])
         for number in (1, 2):
             line = {"step": number, "steps": 2, "metrics": {"eval_f1_macro": value}}

@@ -80,6 +80,15 @@ def test_combinations_that_cannot_be_trained(recipe, search):
     assert {state for pair, state in states.items() if pair != ("fgm", "true")} == {"complete"}
 
 
+def test_bad_rows(recipe, search):
+    """One line after the first trial, and not twenty failures."""
+    with pytest.raises(UserError, match="^trial-0: train.txt, row 3: no label$"):
+        search(recipe, formula := Formula(refuses=True))
+    assert len(formula.seen) == 1
+    search({**recipe, "search_trials": 1}, Formula())
+    assert trials_of(Path(recipe["output_dir"]))[0]["state"] == "complete"
+
+
 @pytest.mark.slow
 def test_real_trials(recipe, tmp_path):
     """Processes that train, are pruned by what they write, and score out of fold; the best recipe runs as it is."""

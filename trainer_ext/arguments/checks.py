@@ -16,7 +16,6 @@ from trainer_ext.arguments.groups import Arguments
 from trainer_ext.arguments.model import check_model
 from trainer_ext.arguments.objective import check_terms
 from trainer_ext.arguments.optimisation import check_optimisation, parse_parameter_groups
-from trainer_ext.arguments.own_training import check_whole_weights
 from trainer_ext.arguments.precision import check_precision
 from trainer_ext.arguments.preprocessing import check_preprocessing
 from trainer_ext.arguments.students import check_student
@@ -50,7 +49,6 @@ def check_early(args: Arguments) -> None:
         check_ranges(group)
     check_model(args.model, args.training.do_train)
     check_student(args.model, args.training)
-    check_whole_weights(args.training)
     check_head(args)
     check_frozen(args)
     check_objective(args)

@@ -1,12 +1,9 @@
 """The flags that this project adds to `transformers.TrainingArguments` for the run itself, or gives another default."""
 
-import os
 from dataclasses import dataclass
-from typing import Any
 
 from trainer_ext.arguments.fields import option
 from trainer_ext.compatibility import GoneFlags
-from trainer_ext.errors import UserError
 
 LOWER_IS_BETTER = ("loss", "mcrmse", "ece")
 
@@ -33,18 +30,3 @@ def greater_is_better(metric: str) -> bool:
     """
     name = metric.removeprefix("eval_")
     return name not in LOWER_IS_BETTER and not name.startswith("rmse_")
-
-
-def check_whole_weights(training: Any) -> None:
-    """Refuse FSDP, also that of `accelerate launch`, whose processes hold a part of each weight."""
-    fsdp = getattr(training, "fsdp", None)
-    if not fsdp and os.environ.get("ACCELERATE_USE_FSDP", "false") == "true":
-        fsdp = "of accelerate's configuration"
-    if isinstance(fsdp, list):
-        # transformers has made options of the words.
-        fsdp = " ".join(getattr(option, "value", option) for option in fsdp)
-    if fsdp:
-        raise UserError(
-            f"fsdp {fsdp} splits the weights, but averaging, adversarial training, pruning and the scoring of "
-            "checkpoints need whole ones in each process: train with DDP (torchrun, or accelerate launch without FSDP)"
-        )

@@ -199,6 +199,9 @@ class Search:
         ended = run_trial(job, launcher, self.args, self.metric, keep, self.running)
         if self.stop.is_set():
             return
+        if ended.status == UserError.status and not self.study.completed:
+            # Bad rows, which no other values mend. The trial is not over: the same command begins with it.
+            raise UserError(f"{name}: {last_error(log_since(job.log, begin))}")
         if ended.status and not ended.pruned:
             log_failure(name, ended.status, job.log, begin)
             self.study.tell(trial, None)
@@ -230,10 +233,14 @@ def shown_value(value: Any) -> str:
 def log_failure(name: str, status: int, log: Path, begin: int) -> None:
     """Say why a trial has no result: it goes on without it."""
     if status == UserError.status:
-        text = log.read_bytes()[begin:].decode("utf-8", "replace")
-        logger.warning("%s cannot be trained: %s", name, last_error(text))
+        logger.warning("%s cannot be trained: %s", name, last_error(log_since(log, begin)))
         return
     logger.error("%s FAILED; last lines of %s:\n%s", name, log, last_lines(log))
+
+
+def log_since(log: Path, begin: int) -> str:
+    """Return what was added to a log behind its first bytes."""
+    return log.read_bytes()[begin:].decode("utf-8", "replace")
 
 
 def metric_of(args: Arguments) -> str:
