@@ -16,6 +16,7 @@ from tests.serving.test_access import KEY
 from tests.serving.test_predict import RUNS
 from trainer_ext.data.io.answers import write_answers
 from trainer_ext.inference import load_predictor
+from trainer_ext.serving import documents
 from trainer_ext.serving.documents import LARGEST, PNG, listing, read_documents
 from trainer_ext.serving.page import STATIC, asset_routes
 
@@ -216,6 +217,17 @@ def test_documents_of_folds(tmp_path):
     (tmp_path / "cv/cv.json").write_text("{}")
     names = [entry["name"] for entry in listing(read_documents(predictor))]
     assert names == ["cv/README.md", "cv/cv.json", "fold-0/README.md", "fold-1/README.md"]
+
+
+def test_documents_of_a_model_take_so_much_memory_at_most(tmp_path, monkeypatch):
+    """Of the pictures, those that there is room for; the card comes first."""
+    folder = save_model(tmp_path / "films")
+    (folder / "README.md").write_text("# Films")
+    for number in range(3):
+        (folder / f"{number}.png").write_bytes(PNG + bytes(92))
+    monkeypatch.setattr(documents, "MOST", 7 + 200)
+    found = read_documents(load_predictor(folder, provider="cpu"))
+    assert [document.name for document in found] == ["README.md", "0.png", "1.png"]
 
 
 def test_documents_are_those_of_the_model_that_answers(tmp_path):

@@ -22,7 +22,7 @@ IMAGES = ("plots/*.png", "*.png")
 PNG = b"\x89PNG\r\n\x1a\n"
 # The server holds them in memory, once for each model and process.
 LARGEST = 4 << 20  # bytes of one
-MOST = 100  # of a model
+MOST = 32 << 20  # bytes of all
 
 Kind = Literal["markdown", "json", "image"]
 
@@ -37,24 +37,28 @@ class Document:
         name: its path below the model's folder, for readers; no request names it.
         kind: how it is shown.
         content: the text, the JSON value, or the bytes of the PNG.
+        size: bytes of the file.
     """
 
     name: str
     kind: Kind
     content: Any
+    size: int
 
 
 def read_documents(predictor: Predictor) -> list[Document]:
     """Return the documents of a model, of each of several that answer together, and of the run that made these."""
     folders = folders_of(predictor)
-    found = []
+    found: list[Document] = []
+    left = MOST
     for folder in folders:
         prefix = f"{folder.name}/" if len(folders) > 1 else ""
         for path in paths_of(folder):
-            document = read_document(path, prefix + path.relative_to(folder).as_posix())
+            document = read_document(path, prefix + path.relative_to(folder).as_posix(), left)
             if document is not None:
+                left -= document.size
                 found.append(document)
-    return found[:MOST]
+    return found
 
 
 def folders_of(predictor: Predictor) -> list[Path]:
@@ -78,13 +82,20 @@ def paths_of(folder: Path) -> Iterator[Path]:
         yield from sorted(folder.glob(pattern))
 
 
-def read_document(path: Path, name: str) -> Document | None:
-    """Return a document; None if it is not there, too large or damaged, of which only the page would be the worse."""
+def read_document(path: Path, name: str, left: int) -> Document | None:
+    """Return a document; None if it is not there, too large or damaged, of which only the page would be the worse.
+
+    Args:
+        path: of the file.
+        name: of the document.
+        left: bytes that there is room for.
+    """
     try:
         if not path.is_file():
             return None
-        if path.stat().st_size > LARGEST:
-            logger.warning("%s is not shown: it is larger than %d bytes", path, LARGEST)
+        room = min(left, LARGEST)
+        if path.stat().st_size > room:
+            logger.warning("%s is not shown: there is room for %d bytes", path, room)
             return None
         return parse_document(path, name)
     except (OSError, ValueError) as error:
@@ -104,12 +115,13 @@ def parse_document(path: Path, name: str) -> Document:
         # The browser is told that it is one, and must not be sent something else.
         if not raw.startswith(PNG):
             raise ValueError("it is not a PNG")
-        return Document(name, "image", raw)
+        return Document(name, "image", raw, len(raw))
     text = raw.decode("utf-8")
     if path.suffix == ".md":
-        return Document(name, "markdown", text)
+        return Document(name, "markdown", text, len(raw))
     # NaN is not JSON, but Python writes it: browsers get null.
-    return Document(name, "json", json.loads(text, parse_constant=lambda _: None))
+    value = json.loads(text, parse_constant=lambda _: None)
+    return Document(name, "json", value, len(raw))
 
 
 def listing(documents: Sequence[Document]) -> list[dict[str, Any]]:

@@ -27,7 +27,8 @@ function showSaid(answer, model) {
 
 function showClasses(answer, classes) {
   const chosen = new Set(answer.labels ?? [answer.label]);
-  const entries = classes.map((name, index) => ({ name, index, share: answer.probabilities[name] }));
+  const names = inOrder(answer.probabilities, classes);
+  const entries = names.map((name, index) => ({ name, index, share: answer.probabilities[name] }));
   entries.sort((one, other) => other.share - one.share);
   const bars = entries.map((entry) => classBar(entry, chosen.has(entry.name)));
   const verdict = el("p", { class: "verdict" });
@@ -35,6 +36,12 @@ function showClasses(answer, classes) {
   for (const entry of said) verdict.append(chip(entry.name, toneOf(entry.name, entry.index)), " ");
   if (!said.length) verdict.append(chip(say("no_label"), "tone-none"));
   return el("div", {}, verdict, longList(bars));
+}
+
+// The classes of an answer as the model orders them; they are others if it was replaced since the page asked.
+function inOrder(probabilities, classes) {
+  const known = classes.filter((name) => name in probabilities);
+  return known.length === Object.keys(probabilities).length ? known : Object.keys(probabilities);
 }
 
 function classBar({ name, index, share }, isChosen) {
@@ -72,6 +79,7 @@ function longList(items) {
 
 function showAspects(aspects, classes) {
   const names = Object.keys(aspects);
+  classes = inOrder(aspects[names[0]].probabilities, classes);
   const rows = names.map((name) => aspectRow(name, aspects[name], classes));
   const list = el("ul", { class: "aspects" }, rows);
   const parts = [legend(classes)];

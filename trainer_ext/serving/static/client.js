@@ -19,10 +19,15 @@ export function storeKey(key) {
   }
 }
 
+// A header holds bytes: those of a key beyond ASCII are sent as UTF-8, as curl sends them.
+const asBytes = (text) => String.fromCharCode(...new TextEncoder().encode(text));
+
 export class Refused extends Error {
-  constructor(status, message, retryAfter = 1) {
+  // reason: the message without the place in the body.
+  constructor(status, message, retryAfter = 1, reason = message) {
     super(message);
     this.status = status;
+    this.reason = reason;
     this.retryAfter = retryAfter;
   }
 }
@@ -30,7 +35,7 @@ export class Refused extends Error {
 // Return the response to a request, or throw Refused; status 0: the server cannot be reached.
 async function send(path, body, signal) {
   const headers = {};
-  if (storedKey()) headers.Authorization = `Bearer ${storedKey()}`;
+  if (storedKey()) headers.Authorization = `Bearer ${asBytes(storedKey())}`;
   if (body) headers["Content-Type"] = "application/json";
   let response;
   try {
@@ -48,7 +53,8 @@ async function send(path, body, signal) {
   // A proxy in front of the server may answer with anything.
   const content = await response.json().catch(() => ({}));
   const retryAfter = Number(response.headers.get("retry-after")) || 1;
-  throw new Refused(response.status, content.error ?? response.statusText, retryAfter);
+  const message = content.error ?? response.statusText;
+  throw new Refused(response.status, message, retryAfter, content.details?.[0]?.reason);
 }
 
 export const get = async (path) => (await send(path)).json();

@@ -142,7 +142,7 @@ async function answerRows(current, { model, limits }, signal) {
     },
     failed: (number, error) => {
       if (signal.aborted) return;
-      current.errors.set(number, error.message);
+      current.errors.set(number, error.reason);
       showCount();
     },
     busy: (seconds) => (byId("file-count").textContent = say("file_busy", { seconds })),
@@ -181,7 +181,7 @@ function showResult(current) {
     const values = { count: current.errors.size, column: rows[0].at(-1) };
     parts.push(el("p", { class: "error" }, say("file_failed", values)));
   }
-  const formulas = rows.flat().filter(isFormula).length;
+  const formulas = rows.reduce((sum, cells) => sum + cells.filter(isFormula).length, 0);
   if (formulas) parts.push(el("p", { class: "hint" }, say("file_formulas", { count: formulas })));
   const [header, ...cells] = rows;
   const first = cells.slice(0, PREVIEW).map((row) => row.map((cell) => String(cell ?? "")));
