@@ -1,8 +1,7 @@
 """Compare out-of-domain scores on a checkpoint: `python benchmarks/out_of_domain.py --model DIR --ood_file FILE ...`.
 
-The first two are what `--reject` offers; they need the logits only, so that every export and the server have them. The
-third is the Mahalanobis distance of the pooled vector to the nearest class mean of the training rows, with one shared
-covariance (Lee et al. 2018, arXiv:1807.03888, eq. 2); it needs a second output of the model.
+Those that `--reject` offers: two of the logits, and the Mahalanobis distance of the pooled vector to the nearest class
+mean of the training rows. Beside them the distance in the space of the logits, which would need no second output.
 
 AUROC: the probability that a text of the other domain has a higher score than a validation row. FPR95: the share of
 texts of the other domain that are answered where 95% of the validation rows are.
@@ -12,14 +11,15 @@ import argparse
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn.covariance import LedoitWolf
+import torch
 
 from trainer_ext.data.io.readers import read_rows
 from trainer_ext.evaluation.reject import auroc, false_answers
 from trainer_ext.inference.loading import load_single
 from trainer_ext.inference.single import SinglePredictor
+from trainer_ext.modeling.distances import fit_distances
 from trainer_ext.tables import table
-from trainer_ext.tasks.rejection import OOD_SCORES
+from trainer_ext.tasks.rejection import OF_LOGITS
 
 
 def texts_of(path: str, column: str) -> list[str]:
@@ -54,25 +54,14 @@ def logits_and_vectors(
     return np.array(logits), np.concatenate(seen)
 
 
-class Distances:
-    """Mahalanobis distances to the nearest of the class means.
-
-    Args:
-        vectors: (N, W) of the training rows.
-        labels: (N,) of these.
-    """
-
-    def __init__(self, vectors: np.ndarray, labels: np.ndarray):
-        names, indices = np.unique(labels, return_inverse=True)
-        self.means = np.array([vectors[indices == k].mean(axis=0) for k in range(len(names))])
-        # Shrunk: a few thousand rows say little of a matrix of 384 x 384.
-        self.precision = LedoitWolf(assume_centered=True).fit(vectors - self.means[indices])
-
-    def __call__(self, vectors: np.ndarray) -> np.ndarray:
-        """Return the distance (N,) of each vector (N, W)."""
-        by_class = [self.precision.mahalanobis(vectors - mean) for mean in self.means]
-        nearest: np.ndarray = np.min(by_class, axis=0)
-        return nearest
+def distances_between(
+    train: np.ndarray, labels: np.ndarray, own: np.ndarray, ood: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distances (N,) and (M,) of two sets of vectors to the class means of the training rows."""
+    distances = fit_distances(train, labels)
+    with torch.no_grad():
+        near, far = (distances(torch.from_numpy(vectors))[:, 0].numpy() for vectors in (own, ood))
+    return near, far
 
 
 def main() -> None:
@@ -93,13 +82,13 @@ def main() -> None:
     own_logits, own_vectors = logits_and_vectors(predictor, validation)
     ood_logits, ood_vectors = logits_and_vectors(predictor, strange)
     scores = {}
-    for name in OOD_SCORES:
-        own = predictor.task.ood_scores(own_logits, name)
-        scores[name] = (own, predictor.task.ood_scores(ood_logits, name))
-    of_logits = Distances(train_logits, labels)
-    scores["mahalanobis, logits"] = (of_logits(own_logits), of_logits(ood_logits))
-    of_vectors = Distances(train_vectors, labels)
-    scores["mahalanobis, pooled vector"] = (of_vectors(own_vectors), of_vectors(ood_vectors))
+    for name in OF_LOGITS:
+        own = predictor.task.logit_scores(own_logits, name)
+        scores[name] = (own, predictor.task.logit_scores(ood_logits, name))
+    scores["mahalanobis, logits"] = distances_between(train_logits, labels, own_logits, ood_logits)
+    scores["mahalanobis, pooled vector"] = distances_between(
+        train_vectors, labels, own_vectors, ood_vectors
+    )
     rows = []
     for name, (own, ood) in scores.items():
         rows.append([name, auroc(own, ood), false_answers(own, ood)])
