@@ -177,6 +177,6 @@ def test_what_is_no_plan(content, tmp_path):
 
 @needs_library
 def test_a_plan_without_anything_in_it(tmp_path):
-    file = write_plan(tmp_path, PLAN_OF_IT)
+    file = write_plan(tmp_path, PLAN_OF_IT | {"is_pair_safe": True})
     with pytest.raises(UserError, match="encoder.json does not describe an encoder: .*'hidden'"):
         open_native(file, 1, "auto")
