@@ -117,6 +117,7 @@ class FoldKeywords(TypedDict, total=False):
     adversarial_start_epoch: float | None
     do_train: bool | None
     early_stopping_patience: int | None
+    trackio_space_id: str | None
     run_group: str | None
     run_tags: Items
     # folds and seeds
@@ -220,7 +221,6 @@ class FoldKeywords(TypedDict, total=False):
     length_column_name: str | None
     report_to: Items
     project: str | None
-    trackio_space_id: str | None
     ddp_find_unused_parameters: bool | None
     ddp_bucket_cap_mb: int | None
     ddp_broadcast_buffers: bool | None

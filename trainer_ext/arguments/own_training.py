@@ -19,6 +19,10 @@ class OwnTrainingArguments(GoneFlags):
     early_stopping_patience: int = option(
         0, "Stop after this many evaluations without a better metric; 0: off.", minimum=0
     )
+    # transformers' default is a Space called trackio: metrics would leave the machine unasked.
+    trackio_space_id: str | None = option(
+        None, "Space of the Hub for report_to trackio; by default runs stay on this machine."
+    )
     run_group: str | None = option(None, "W&B group of the run.")
     run_tags: list[str] | None = option(None, "W&B tags of the run.")
 
