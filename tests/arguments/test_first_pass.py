@@ -20,7 +20,7 @@ from trainer_ext.arguments.training import TrainingArguments
 from trainer_ext.errors import UserError
 from trainer_ext.files import read_json
 
-RECIPES = sorted((ROOT / "configs").rglob("*.yaml"))
+RECIPES = sorted((ROOT / "configs").glob("*.yaml"))
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_help(capsys):
         "--do_train [true|false]",
     ):
         assert shown in text
-    assert max(map(len, lines)) <= 80 and len(lines) < 600
+    assert max(map(len, lines)) <= 80 and len(lines) < 650
 
 
 @pytest.mark.parametrize("command", [["train.py"], ["-m", "trainer_ext"]], ids=" ".join)

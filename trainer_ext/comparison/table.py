@@ -113,8 +113,11 @@ def size_of(run: Run) -> str:
 
 
 def flags_of(compared: Compared, k: int) -> str:
-    """Return the flags of run `k` that are not the same in all runs."""
-    texts = [f"{name}={values[k]}" for name, values in compared.flags.items()]
+    """Return the flags of run `k` that differ from the first run's; of the first all that differ anywhere."""
+    texts = []
+    for name, values in compared.flags.items():
+        if not k or values[k] != values[0]:
+            texts.append(f"{name}={values[k]}")
     if len(texts) > MOST_FLAGS:
         more = len(texts) - MOST_FLAGS
         texts = [*texts[:MOST_FLAGS], f"and {more} more"]
