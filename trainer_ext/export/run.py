@@ -11,6 +11,7 @@ from trainer_ext import errors
 from trainer_ext.errors import UserError
 from trainer_ext.export import gate
 from trainer_ext.export.benchmark.run import benchmark_export
+from trainer_ext.export.card import write_card
 from trainer_ext.export.certainty import how_sure
 from trainer_ext.export.eval_rows import EvalRows, evaluation_rows
 from trainer_ext.export.exported import is_quantisation_aware
@@ -73,6 +74,7 @@ def export_model(options: ExportOptions, replaced: Sequence[Path] = ()) -> Expor
         arrange(stage, report.variants, options.layout)
         report.notes += notes_on(stage, options.layout)
         write_report(stage, report)
+        write_card(stage, options.model, options.output_dir, markdown(report))
         publish(stage, options.output_dir, replaced)
     if options.benchmark:
         add_benchmark(options, report)
