@@ -128,7 +128,7 @@ def cases(folder: Path) -> dict[str, Flags]:
         },
         "bad row": {"train_file": str(folder / "rows" / "bad.jsonl")},
         "diverged": {"learning_rate": 1e30, "max_grad_norm": 0.0, "optim": "sgd"},
-        "folds": {"folds": 2, "validation_file": None},
+        "workers": {"folds": 2, "validation_file": None, "num_fold_workers": 2},
     }
 
 

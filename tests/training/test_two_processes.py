@@ -4,11 +4,15 @@ One launch trains all cases of `tests/two_processes.py`; the tests read what its
 """
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -41,7 +45,8 @@ def train_alone(folder: Path, name: str, flags: dict[str, Any]) -> dict[str, Any
     return {
         "metrics": done.metrics,
         "history": done.history,
-        "steps": done.trainer.state.global_step,
+        # Folds train in processes of their own.
+        "steps": done.trainer.state.global_step if done.trainer else None,
     }
 
 
@@ -65,7 +70,7 @@ def launch(tmp_path_factory) -> dict[str, Any]:
     ]
     done = subprocess.run(
         [*command, "-m", "tests.two_processes", str(folder)],
-        cwd=ROOT, text=True, capture_output=True, timeout=300, check=False,
+        cwd=ROOT, text=True, capture_output=True, timeout=900, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-5000:]
     ranks = [json.loads((folder / f"rank{rank}.json").read_text()) for rank in (0, 1)]
@@ -147,7 +152,7 @@ def test_overwriting(launch):
     {
         "refused": "already holds another run",
         "bad row": "bad.jsonl",
-        "folds": "torchrun",
+        "workers": "num_fold_workers 2 under torchrun",
     }.items(),
 )
 def test_what_one_process_refuses_ends_all(name, words, launch):
@@ -179,3 +184,58 @@ def test_fit_keeps_its_tables_once(launch):
         len((launch["folder"] / "two" / "fit" / "data" / "train.jsonl").read_text().splitlines())
         == 16
     )
+
+
+LONG = {**DROPOUT, "max_steps": 200, "save_steps": 20, "eval_steps": 20}
+
+
+def torchrun(folder: Path, output: Path, flags: dict[str, Any], *more: str) -> subprocess.Popen:
+    """Start train.py in two processes."""
+    flags = {**RECIPE, **files(folder, "single_label"), **flags, "output_dir": output}
+    words = [str(word) for name, value in flags.items() for word in (f"--{name}", value)]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc_per_node",
+        "2",
+        "--standalone",
+    ]
+    return subprocess.Popen(
+        [*command, "train.py", *words, *more],
+        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_folds_start_inside(tmp_path):
+    """Each in fresh processes, as many as were launched: the folds of one process with twice the batch."""
+    write_rows(tmp_path)
+    flags: dict[str, Any] = {"folds": 2}
+    assert torchrun(tmp_path, tmp_path / "two" / "folds", flags).wait(600) == 0
+    train_alone(tmp_path, "folds", {**flags, "per_device_train_batch_size": 8})
+    scores = [
+        json.loads((tmp_path / place / "folds" / "cv.json").read_text()) for place in ("one", "two")
+    ]
+    assert scores[1]["oof"] == pytest.approx(scores[0]["oof"], rel=2e-3, abs=2e-5)
+    for fold in ("fold-0", "fold-1"):
+        single, both = (weights(tmp_path / place / "folds" / fold) for place in ("one", "two"))
+        for parameter, value in single.items():
+            torch.testing.assert_close(both[parameter], value, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_one_of_two_processes_is_killed(tmp_path):
+    """The other one ends with it; the same command resumes, and ends with the bits of a run that was left alone."""
+    write_rows(tmp_path)
+    assert torchrun(tmp_path, tmp_path / "whole", LONG).wait(600) == 0
+    cut = tmp_path / "cut"
+    launcher = torchrun(tmp_path, cut, LONG)
+    while not (cut / "checkpoint-20" / "trainer_state.json").exists():
+        assert launcher.poll() is None, "it ended too early"
+        time.sleep(0.02)
+    psutil.Process(launcher.pid).children()[-1].send_signal(signal.SIGKILL)
+    assert launcher.wait(120) == 1 and not (cut / "metrics.json").exists()
+    assert torchrun(tmp_path, cut, LONG, "--resume_from_checkpoint", "true").wait(600) == 0
+    before, after = (weights(folder) for folder in (tmp_path / "whole", cut))
+    assert all(torch.equal(after[name], value) for name, value in before.items())

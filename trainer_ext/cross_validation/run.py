@@ -9,6 +9,7 @@ from typing import Any
 from trainer_ext.arguments.groups import Arguments
 from trainer_ext.cross_validation.card import summary_table, write_card
 from trainer_ext.cross_validation.folder import take_folder
+from trainer_ext.cross_validation.launched_members import train_launched
 from trainer_ext.cross_validation.launchers.choose import check_launcher_installed
 from trainer_ext.cross_validation.members import member_names
 from trainer_ext.cross_validation.summary import Scored, scored_by_folds, scored_by_seeds, summarise
@@ -22,6 +23,7 @@ from trainer_ext.data.training_data import TrainingData, load_training_data
 from trainer_ext.errors import UserError
 from trainer_ext.evaluation.outputs import load_history
 from trainer_ext.files import read_json, write_json
+from trainer_ext.processes import on_main
 from trainer_ext.reports import plots
 from trainer_ext.tracking.artifacts.publish import put_if_missing
 from trainer_ext.tracking.fold_summary import log_evaluation
@@ -33,20 +35,55 @@ def run_members(args: Arguments) -> dict[str, float]:
     """Train every fold or seed that is not finished, then join their predictions.
 
     Returns:
-        `oof_*` (for seeds `ensemble_*`), `mean_*` and `std_*`, which are in cv.json too.
+        `oof_*` (for seeds `ensemble_*`), `mean_*` and `std_*`, which are in cv.json too; empty on other processes of a
+        launch than the main one.
 
     Raises:
         UserError: for bad flags or rows, and for a folder that holds another run or other data.
         RunError: when a fold failed.
     """
-    if args.training.world_size > 1:
-        raise UserError(
-            "folds and seeds start their own processes: run them without torchrun or accelerate launch"
-        )
     check_launcher_installed(args)
+    is_launched = args.training.world_size > 1
+    prepared: list[tuple[Scored, dict[str, Any]]] = []
+    if is_launched:
+        check_launched(args)
+    # Not what it returns: the rows need not travel to the other processes of a launch.
+    on_main(lambda: prepared.append(prepare(args)))
+    if is_launched:
+        train_launched(args, member_names(args))
+    else:
+        train_members(args)
+    if not prepared:
+        return {}
+    return join(args, *prepared[0])
+
+
+def check_launched(args: Arguments) -> None:
+    """Refuse, under torchrun, flags of models that are trained side by side."""
+    folds = args.folds
+    for name, value, alone in (
+        ("num_fold_workers", folds.num_fold_workers, 1),
+        ("launcher", folds.launcher, "process"),
+    ):
+        if value != alone:
+            raise UserError(
+                f"{name} {value} under torchrun or accelerate launch: each model trains on all devices of the launch, "
+                "one after the other; drop one of both"
+            )
+
+
+def join(args: Arguments, scored: Scored, about: dict[str, Any]) -> dict[str, float]:
+    """Join the predictions of all folds or seeds, and write what belongs beside them.
+
+    Args:
+        args: of all.
+        scored: which rows each model is validated on.
+        about: how the rows were divided, for cv.json.
+
+    Returns:
+        What `run_members` returns.
+    """
     folder = Path(args.training.output_dir)
-    scored, about = prepare(args)
-    train_members(args)
     summary = summarise(args, scored, about)
     add_test_metrics(args, folder, summary)
     add_soup(args, folder, summary)

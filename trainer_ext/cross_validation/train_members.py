@@ -20,6 +20,9 @@ from trainer_ext.files import read_json, write_text
 from trainer_ext.tasks import TASKS
 from trainer_ext.tracking.artifacts.publish import put_if_missing
 
+# Variables by which the processes of torchrun know each other.
+LAUNCH = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
 logger = logging.getLogger(__name__)
 
 
@@ -159,8 +162,12 @@ def run_command(name: str, arguments: Sequence[str], log: Path) -> None:
         RunError: when it fails.
     """
     command = [sys.executable, "-m", "trainer_ext", name, *arguments]
+    environment = child_environment(1)
+    for variable in LAUNCH:
+        # It would wait for the other processes of this one's launch.
+        environment.pop(variable, None)
     done = subprocess.run(
-        command, env=child_environment(1), stdin=subprocess.DEVNULL, capture_output=True, text=True
+        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
     if done.returncode == 2:
         raise UserError(last_error(done.stderr))
