@@ -36,8 +36,8 @@ async function open(options = {}) {
   return page;
 }
 
-async function picture(page, name) {
-  if (settings.screenshots) await page.screenshot({ path: `${settings.screenshots}/${name}.png`, fullPage: true });
+async function picture(page, name, fullPage = true) {
+  if (settings.screenshots) await page.screenshot({ path: `${settings.screenshots}/${name}.png`, fullPage });
 }
 
 // Look for what a screen reader stumbles over, contrast included, and for what is wider than the window.
@@ -149,7 +149,7 @@ async function modelTab() {
   seen.plots = await page.$$eval("#panel-model img", (images) => images.map((image) => image.alt));
   seen.examples = await page.$$eval("#examples button", (buttons) => buttons.map((button) => button.textContent));
   await inspect(page, "model");
-  await picture(page, "model");
+  await picture(page, "model", false);
   await page.context().close();
 }
 

@@ -1,6 +1,6 @@
 // An answer of /predict as elements. What it holds decides how it is shown: the page knows no names of tasks.
 
-import { el, hiddenText, percent, rounded, scrolling, table } from "./dom.js";
+import { breakable, el, hiddenText, percent, rounded, scrolling, table } from "./dom.js";
 import { markedParts } from "./spans.js";
 import { saysNothing, toneOf } from "./tones.js";
 import { say } from "./words.js";
@@ -97,7 +97,7 @@ function aspectRow(name, { label, score, probabilities }, classes) {
   });
   const tone = toneOf(label, classes.indexOf(label));
   return el("li", { class: saysNothing(label) ? "aspect quiet" : "aspect" },
-    el("span", { class: "name" }, name), hiddenText(": "),
+    el("span", { class: "name" }, breakable(name)), hiddenText(": "),
     chip(label, tone), hiddenText(", "),
     el("span", { class: "number" }, percent(score)),
     stack);

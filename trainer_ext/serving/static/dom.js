@@ -31,6 +31,9 @@ export function table(headers, rows, caption) {
 export const scrolling = (label, ...children) =>
   el("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": label }, children);
 
+// A name such as price_level may be broken behind an underscore, rather than anywhere.
+export const breakable = (name) => name.split(/(?<=_)/).flatMap((part) => [part, el("wbr")]);
+
 export const hiddenText = (text) => el("span", { class: "for-readers" }, text);
 
 // Four digits as the command line shows them, or a share in percent.
