@@ -184,6 +184,9 @@ NOT_A_METHOD = {
         "ignore_mismatched_sizes",
     ),  # which encoder
     *("label_names", "do_train", "run_group", "run_tags"),
+    # What is reported: tests/reports/test_full_report.py, tests/data/test_suspects.py.
+    *("write_report", "baseline=none", "baseline_rows"),
+    *("suspects=true", "suspects=false", "drop_suspects"),
     "embeddings_from",  # where embeddings start: tests/modeling/test_embeddings_from.py
     # They cut a trained model: tests/compression/test_stages.py.
     *("compression=layers", "compression=width", "compression=l1", "keep_layers", "width"),

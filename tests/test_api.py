@@ -33,6 +33,7 @@ RECIPE = {
     "load_best_model_at_end": True,
     "metric_for_best_model": "f1_macro",
     "report_to": "none",
+    "write_report": False,
 }
 
 

@@ -70,7 +70,7 @@ ALLOWED = {
     # data: the rows of a csv file of answers
     "serving": {"data", "inference", "tasks", *SMALL},
     "evaluation": {"arguments", "data", "inference", "reports", "tasks", *SMALL},
-    "reports": {"arguments", "tasks", *SMALL},
+    "reports": {"arguments", "data", "tasks", *SMALL},
     "export": {
         "arguments",
         "data",

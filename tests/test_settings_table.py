@@ -55,6 +55,7 @@ RECIPE = {
     "per_device_eval_batch_size": 48,
     "learning_rate": 1e-2,
     "report_to": "none",
+    "write_report": False,
     "disable_tqdm": True,
 }
 SCORES = {"label_columns": ["quality", "price"]}

@@ -27,6 +27,7 @@ FLAGS = {
     "save_strategy": "epoch",
     "learning_rate": 1e-2,
     "report_to": "none",
+    "write_report": False,
     "group_by_length": True,
     "truncation": "head_tail",
     "truncation_head_share": 0.5,

@@ -25,6 +25,7 @@ from trainer_ext.tasks.single_label import SingleLabel
 
 TINY = {
     "from_scratch": "tiny", "config_overrides": TINY_ENCODER, "max_length": 32, "pooling": "mean", "report_to": "none",
+    "write_report": False,
     "per_device_train_batch_size": 16, "learning_rate": 5e-3, "save_strategy": "no", "disable_tqdm": True,
 }  # fmt: skip
 TABLE = {"column_names": ["text", "labels", "id"], "quoting": "none"}

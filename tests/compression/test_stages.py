@@ -23,6 +23,7 @@ FLAGS = {
     "num_train_epochs": 1,
     "save_strategy": "epoch",
     "report_to": "none",
+    "write_report": False,
     "disable_tqdm": True,
 }
 SCRATCH = [

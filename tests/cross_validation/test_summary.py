@@ -69,7 +69,8 @@ def of_noise(folder, name: str, what: str, repeats: int = 1):
     }
     args = parse_values({}, flags | {"train_file": folder / "train.jsonl", "output_dir": folder})
     folds = None if repeats > 1 else (np.arange(ROWS) % FOLDS).tolist()
-    summary = summarise(args, Scored(rows, None, list(map(str, range(ROWS))), folds, parts), {})
+    scored = Scored(rows, None, list(map(str, range(ROWS))), folds, parts)
+    summary = summarise(args, scored, {}).summary
     with open(folder / "oof.csv", newline="") as file:
         return summary, list(csv.DictReader(file)), logits[0], labels
 

@@ -71,7 +71,7 @@ def train_one(files: dict[str, Path], folder: Path, **flags) -> dict[str, float]
             "report_to": "wandb",
         },
         **{"load_best_model_at_end": True, "metric_for_best_model": "f1_macro", "pooling": "mean"},
-        **{"disable_tqdm": True, "use_cpu": True, "output_dir": folder},
+        **{"suspects": "false", "disable_tqdm": True, "use_cpu": True, "output_dir": folder},
     }
     if "folds" not in flags:
         recipe["validation_file"] = files["validation"]

@@ -258,6 +258,8 @@ def check_files(args: Arguments) -> None:
             check_is_file(flag, path)
     for path in args.objective.unlabelled_file or ():
         check_is_file("unlabelled_file", path)
+    if data.drop_suspects:
+        check_is_file("drop_suspects", data.drop_suspects)
     check_reading(data, args.objective.unlabelled_file or ())
     # str.split takes no empty separator.
     if not data.label_separator:

@@ -51,6 +51,9 @@ class DataArguments(ColumnOptions, PreprocessingArguments, FileOptions):
     )
     dataset_name: str | None = option(None, "Hub data set (or folder) instead of files.")
     dataset_config_name: str | None = option(None, "Configuration of the hub data set.")
+    drop_suspects: str | None = option(
+        None, "A suspects.csv: leave out the rows with the verdict wrong (never test rows)."
+    )
     id_column: str | None = option(None, "Column that names a row in the answers.")
     max_length: int = option(128, "Longest input in tokens, special tokens included.", minimum=4)
     preprocessing_num_workers: int | None = option(None, "Processes that tokenise.")

@@ -31,6 +31,7 @@ from trainer_ext.arguments.optimisation import OptimisationArguments
 from trainer_ext.arguments.own_training import OwnTrainingArguments
 from trainer_ext.arguments.precision import PrecisionArguments
 from trainer_ext.arguments.recipe import merged, read_recipe, split_argv
+from trainer_ext.arguments.report import ReportArguments
 from trainer_ext.compatibility import KEPT_FLAGS
 from trainer_ext.errors import UserError
 from trainer_ext.files import read_json, write_json
@@ -42,7 +43,9 @@ DESCRIPTION = "Fine-tune an encoder. Flags may also be set in the recipe; the co
 
 
 @dataclass
-class LightTraining(OwnTrainingArguments, OptimisationArguments, PrecisionArguments):
+class LightTraining(
+    OwnTrainingArguments, OptimisationArguments, PrecisionArguments, ReportArguments
+):
     """`TrainingArguments` without what it inherits from transformers."""
 
 

@@ -83,6 +83,7 @@ class FoldKeywords(TypedDict, total=False):
     ood_file: str | None
     dataset_name: str | None
     dataset_config_name: str | None
+    drop_suspects: str | None
     id_column: str | None
     max_length: int | None
     preprocessing_num_workers: int | None
@@ -106,6 +107,10 @@ class FoldKeywords(TypedDict, total=False):
     rdrop_alpha: float | None
     slot_loss_weight: float | None
     # training
+    write_report: bool | None
+    baseline: str | None
+    baseline_rows: int | None
+    suspects: str | None
     precision: str | None
     layer_wise_lr_decay: float | None
     head_lr_factor: float | None

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import cast
 
 import torch
@@ -14,12 +15,14 @@ from trainer_ext.errors import UserError, describe_error
 
 
 def check_packages(training: TrainingArguments) -> None:
-    """Refuse an optimizer, a tracker or a kernel that cannot be used here.
+    """Refuse an optimizer, a tracker, a kernel or a report that cannot be used here.
 
     Raises:
         UserError: naming the flag, its value and what to install.
     """
     check_optimizer(training)
+    if training.suspects == "true" and not find_spec("cleanlab"):
+        raise UserError("suspects true needs cleanlab: pip install 'trainer-ext[report]'")
     check_trackers(cast(list[str], training.report_to))  # transformers has made a list of it
     if training.use_liger_kernel and not is_liger_kernel_available():
         raise UserError(

@@ -12,6 +12,7 @@ from transformers.utils import is_torch_cuda_available
 from trainer_ext.arguments.optimisation import OptimisationArguments
 from trainer_ext.arguments.own_training import OwnTrainingArguments, greater_is_better
 from trainer_ext.arguments.precision import PrecisionArguments
+from trainer_ext.arguments.report import ReportArguments
 from trainer_ext.compatibility import GoneArguments
 
 
@@ -21,6 +22,7 @@ class TrainingArguments(
     OwnTrainingArguments,
     OptimisationArguments,
     PrecisionArguments,
+    ReportArguments,
     transformers.TrainingArguments,
 ):
     """`transformers.TrainingArguments` and what this project adds to the optimisation and its tracking."""

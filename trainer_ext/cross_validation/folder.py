@@ -23,6 +23,8 @@ from trainer_ext.locks import file_lock
 from trainer_ext.runs.checkpoints import checkpoints
 from trainer_ext.runs.output_dir import (
     FILES,
+    PLOTS,
+    REPORT,
     check_may_be_cleared,
     check_not_foreign,
     clear,
@@ -39,6 +41,8 @@ JOINED = (
     "submission.csv",
     "test_metrics.json",
     "README.md",
+    *REPORT,
+    *(f"plots/{name}.png" for name in PLOTS),
     RUN_FILE,
 )
 MADE_FROM = ("folds.csv", "folds.json", "seeds.json")

@@ -12,6 +12,7 @@ from trainer_ext.cross_validation.folder import take_folder
 from trainer_ext.cross_validation.launched_members import train_launched
 from trainer_ext.cross_validation.launchers.choose import check_launcher_installed
 from trainer_ext.cross_validation.members import member_names
+from trainer_ext.cross_validation.report import report_together
 from trainer_ext.cross_validation.summary import Scored, scored_by_folds, scored_by_seeds, summarise
 from trainer_ext.cross_validation.test_rows import read_test_rows
 from trainer_ext.cross_validation.train_members import run_command, train_members
@@ -84,11 +85,14 @@ def join(args: Arguments, scored: Scored, about: dict[str, Any]) -> dict[str, fl
         What `run_members` returns.
     """
     folder = Path(args.training.output_dir)
-    summary = summarise(args, scored, about)
+    joined = summarise(args, scored, about)
+    summary = joined.summary
     add_test_metrics(args, folder, summary)
     add_soup(args, folder, summary)
     histories = {name: load_history(folder / name) for name in scored.parts}
     plots.fold_curves(histories, summary["metric"], folder / "plots" / "learning_curves.png")
+    if args.training.write_report:
+        report_together(args, scored, joined)
     write_card(folder, args, summary)
     log_evaluation(args, summary, folder / ("validation.csv" if args.folds.seeds else "oof.csv"))
     print_result(args, folder, summary)

@@ -24,6 +24,7 @@ from trainer_ext.inference.combine import (
 )
 from trainer_ext.inference.folder import read_pipeline
 from trainer_ext.tasks import Task
+from trainer_ext.tasks.outputs import ScoredRows
 
 Metrics = dict[str, float]
 
@@ -90,8 +91,25 @@ def scored_by_seeds(names: Sequence[str], rows: list[Row], id_column: str | None
     return Scored(rows, id_column, ids, None, parts)
 
 
-def summarise(args: Arguments, scored: Scored, about: Mapping[str, Any]) -> dict[str, Any]:
-    """Write `oof.csv` and `cv.json` (for seeds `validation.csv` and `cv.json`), and return the latter's content.
+@dataclass(frozen=True)
+class Joined:
+    """What all models answer together.
+
+    Attributes:
+        summary: content of cv.json.
+        task: of all models.
+        items: inputs of the validated rows.
+        scored: outputs and metrics on these.
+    """
+
+    summary: dict[str, Any]
+    task: Task
+    items: list[Any]
+    scored: ScoredRows
+
+
+def summarise(args: Arguments, scored: Scored, about: Mapping[str, Any]) -> Joined:
+    """Write `oof.csv` and `cv.json` (for seeds `validation.csv` and `cv.json`), and return what is in them.
 
     Args:
         args: of all folds or seeds.
@@ -103,7 +121,7 @@ def summarise(args: Arguments, scored: Scored, about: Mapping[str, Any]) -> dict
     by_seeds = bool(args.folds.seeds)
     tasks = {name: read_pipeline(folder / name).task for name in names}
     whole = ensemble_task(names, list(tasks.values()))
-    _, labels = texts_and_labels(scored.rows, args.data.text_column, whole)
+    items, labels = texts_and_labels(scored.rows, args.data.text_column, whole)
     outputs = read_outputs(folder, tasks, whole, scored, labels)
     metrics = {name: model_metrics(folder / name) for name in names}
     # Seeds share their validation rows: there are no others to fit a seed's calibration on.
@@ -134,7 +152,8 @@ def summarise(args: Arguments, scored: Scored, about: Mapping[str, Any]) -> dict
         "made": dict(about),
     }
     write_json(folder / "cv.json", result)
-    return result
+    of_rows: ScoredRows = {"metrics": together, "logits": all_logits, "labels": all_labels}
+    return Joined(result, whole, items, of_rows)
 
 
 def read_outputs(

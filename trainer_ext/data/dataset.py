@@ -18,6 +18,7 @@ from trainer_ext.data.labelled import (
 )
 from trainer_ext.data.provenance import originals_only
 from trainer_ext.data.row_hash import examples_sha256
+from trainer_ext.data.suspects import row_id, row_key, without_confirmed
 from trainer_ext.data.validation_split import Parts, split_rows
 from trainer_ext.errors import UserError, describe_error
 from trainer_ext.tasks import TASKS, Task
@@ -112,6 +113,8 @@ def stream_rows(data: DataArguments, split: str) -> Iterator[Row]:
         rows = refuse_empty(rows, path)
     if split != "train":
         rows = originals_only(rows)
+    if data.drop_suspects and split != "test":
+        rows = without_confirmed(rows, data, split)
     # Test rows are never cut short: their metrics would not compare with anybody else's.
     limits = {"train": data.max_train_samples, "validation": data.max_eval_samples}
     yield from islice(rows, limits.get(split))
@@ -187,6 +190,19 @@ def columns_of(rows: Sequence[Row], data: DataArguments, task: Task) -> dict[str
     if data.id_column:
         columns["id"] = [str(row.values.get(data.id_column)) for row in rows]
     return columns
+
+
+def with_names(dataset: Dataset, rows: Sequence[Row], data: DataArguments, task: Task) -> Dataset:
+    """Return the data set with what a report calls its rows: `place`, `key` and `row_id`."""
+    columns = task.required_columns(data.text_column, data.label_columns)
+    names = {
+        "place": [row.where for row in rows],
+        "key": [row_key(row, columns) for row in rows],
+        "row_id": [row_id(row, data.id_column) for row in rows],
+    }
+    for name, values in names.items():
+        dataset = dataset.add_column(name, values)
+    return dataset
 
 
 def inputs_and_labels(dataset: Dataset) -> tuple[list, list]:

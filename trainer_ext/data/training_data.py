@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from datasets import Dataset
 
 from trainer_ext.arguments.data import DataArguments
-from trainer_ext.data.dataset import build_dataset, load_parts, load_rows, training_task
+from trainer_ext.data.dataset import (
+    build_dataset,
+    load_parts,
+    load_rows,
+    training_task,
+    with_names,
+)
 from trainer_ext.data.fold_table import FoldTable
 from trainer_ext.data.io.readers import Row
 from trainer_ext.data.joint import counted_in
@@ -65,7 +71,9 @@ class TrainingData:
         datasets: Datasets = {}
         for split in SPLITS:
             # Taken out, so that rows and data set are not both held in memory while the model trains.
-            datasets[split] = build_split(self.rows.pop(split, []), self.flags, self.task)
+            datasets[split] = build_split(
+                self.rows.pop(split, []), self.flags, self.task, named=split == "validation"
+            )
         train = datasets["train"]
         log_label_notes(self.task, train["labels"] if train else [], training_rows)
         return datasets
@@ -100,10 +108,13 @@ def read_splits(data: DataArguments, splits: Sequence[str]) -> dict[str, Rows]:
     return rows
 
 
-def build_split(rows: Rows, data: DataArguments, task: Task) -> Dataset | StreamedDataset | None:
-    """Return the data set of a split's rows; None for no rows."""
+def build_split(
+    rows: Rows, data: DataArguments, task: Task, named: bool
+) -> Dataset | StreamedDataset | None:
+    """Return the data set of a split's rows, if `named` with what a report calls them; None for no rows."""
     if isinstance(rows, StreamedRows):
         return StreamedDataset(data, task)
     if not rows:
         return None
-    return build_dataset(rows, data, task)
+    dataset = build_dataset(rows, data, task)
+    return with_names(dataset, rows, data, task) if named else dataset

@@ -28,8 +28,12 @@ def write_plots(
     """
     plots.learning_curves(history, task.default_metric, best_step, folder / "learning_curves.png")
     # Without validation rows only the training loss is left to draw.
-    if scored is None:
-        return
+    if scored is not None:
+        write_figures(folder, task, scored)
+
+
+def write_figures(folder: Path, task: Task, scored: ScoredRows) -> None:
+    """Draw the pictures that the task has of its predictions."""
     for figure in task.figures(scored):
         draw(figure, task.label_space.classes, folder / figure.file_name)
 

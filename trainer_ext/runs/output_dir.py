@@ -22,7 +22,27 @@ from trainer_ext.locks import LOCK, held
 from trainer_ext.runs.checkpoints import checkpoints, damage, is_complete, state_of
 
 MARK = ".trainer_ext.json"
-PLOTS = ("learning_curves", "confusion_matrix", "f1_by_aspect", "f1_by_class", "predictions")
+PLOTS = (
+    "learning_curves",
+    "confusion_matrix",
+    "f1_by_aspect",
+    "f1_by_class",
+    "predictions",
+    "reliability",
+    "length",
+    "reject",
+)
+TABLES = (
+    "learning_curves",
+    "baselines",
+    "scores",
+    "confusions",
+    "reliability",
+    "length",
+    "hardest",
+)
+REPORT = ("report.html", "suspects.csv", *(f"report/{name}.csv" for name in TABLES))
+"""What a run writes for people to look at, besides plots."""
 TOKENIZER = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -47,6 +67,8 @@ FILES = (
     "README.md",
     "validation_outputs.npz",
     "vocabulary_report.json",
+    "reject.json",
+    *REPORT,
     *TOKENIZER,
     *(f"plots/{name}.png" for name in PLOTS),
 )
@@ -312,7 +334,7 @@ def clear(folder: Path, files: Iterable[str] = ()) -> None:
             path.unlink()
     for path in checkpoints(folder):
         shutil.rmtree(path)
-    for name in ("plots", ".eval_results"):
+    for name in ("plots", "report", ".eval_results"):
         # It stays if it holds a file of somebody else.
         with suppress(OSError):
             (folder / name).rmdir()

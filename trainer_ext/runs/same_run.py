@@ -1,10 +1,12 @@
 """Whether a folder holds the very run that is asked for: its resolved_config.yaml against the flags of now."""
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from trainer_ext.arguments.report import ReportArguments
 from trainer_ext.errors import UserError, describe_error
 
 START_OVER = "Give another output_dir, or --overwrite_output_dir true to start over"
@@ -12,6 +14,7 @@ START_OVER = "Give another output_dir, or --overwrite_output_dir true to start o
 # Which part of the whole is trained, and what follows the training, does not change what the models are. A search with
 # more trials goes on.
 NOT_COMPARED = {"fold", "seeds", "soup", "search_trials"}
+NOT_COMPARED |= {spec.name for spec in fields(ReportArguments)}
 
 
 def comparable(values: dict[str, Any]) -> dict[str, Any]:

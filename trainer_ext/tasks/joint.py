@@ -9,16 +9,15 @@ import numpy as np
 from trainer_ext.files import json_text
 from trainer_ext.tasks.activations import Array, one_hot, softmax
 from trainer_ext.tasks.base import Task
+from trainer_ext.tasks.decisions import ClassDecisions, Decisions, TagDecisions
 from trainer_ext.tasks.entities import entities, slot_counts, slot_f1
 from trainer_ext.tasks.joint_space import COLUMNS, JointLabelSpace
 from trainer_ext.tasks.outputs import Pair, ScoredRows
 from trainer_ext.tasks.rejection import first_head
+from trainer_ext.tasks.tag_arrays import NO_WORD, is_constant, without_no_words
 from trainer_ext.tasks.tallies import Metrics, ratio
 from trainer_ext.tasks.transitions import best_path, transition_scores
 from trainer_ext.tasks.words import Words, check_tokens, join_tokens, split_text
-
-NO_WORD = -100
-"""The label of positions that do not begin a word: special tokens, later pieces and padding."""
 
 RowOutput = tuple[Array, Array]
 """Intent logits (I,), and tag logits (words, tags)."""
@@ -196,7 +195,7 @@ class Joint(Task):
         are_tags_right = []
         pairs = []
         for predicted, gold in zip(tags, true_tags, strict=True):
-            gold, predicted = of_words(gold, predicted)
+            gold, predicted = without_no_words(gold, predicted)
             all_right = (predicted == gold).all()
             are_tags_right.append(bool(all_right))
             # By name: tags that no training row has begin and end slots, too.
@@ -227,7 +226,7 @@ class Joint(Task):
         are_intents_right = intents == np.asarray(true_intents)
         triples = zip(are_intents_right, tags, true_tags, strict=True)
         for is_intent_right, predicted, gold in triples:
-            gold, predicted = of_words(gold, predicted)
+            gold, predicted = without_no_words(gold, predicted)
             gold_names = self.tag_names(gold.tolist())
             predicted_names = self.tag_names(predicted.tolist())
             is_row_right = is_intent_right and predicted_names == gold_names
@@ -373,6 +372,22 @@ class Joint(Task):
         logits, _ = scored["logits"]
         return intents, logits.argmax(axis=-1)
 
+    def decisions(self, scored: ScoredRows) -> list[Decisions]:
+        """Describe the intents, and the tags of all words."""
+        space = self.label_space
+        intents, predicted = self.true_and_predicted(scored)
+        intent_logits, tag_scores = scored["logits"]
+        true_tags = list(scored["labels"][1])
+        rows = np.arange(len(intents))
+        of_intents = ClassDecisions(
+            "intent", space.classes, rows, intents, predicted, intent_logits
+        )
+        row_of_word = np.repeat(rows, [len(tags) for tags in true_tags])
+        best = [self.best_tags(scores) for scores in tag_scores]
+        true, predicted, logits = map(np.concatenate, (true_tags, best, list(tag_scores)))
+        of_words = TagDecisions("slots", space.tags, row_of_word, true, predicted, logits)
+        return [of_intents, of_words]
+
     def class_pairs(self, scored: ScoredRows) -> Pair:
         """Return the intents; one that no training row has is not a class."""
         intents, predicted = self.true_and_predicted(scored)
@@ -383,18 +398,3 @@ class Joint(Task):
     def example_columns(self) -> tuple[str, ...]:
         """The intent only."""
         return ("intent",)
-
-
-def is_constant(values: Array) -> bool:
-    """Return whether there are values, and all are equal."""
-    if len(values) == 0:
-        return False
-    are_equal = values == values[0]
-    return bool(are_equal.all())
-
-
-def of_words(gold: Any, predicted: Any) -> tuple[Array, Array]:
-    """Return a row's true and predicted tags (words,), without the positions that begin no word."""
-    gold = np.asarray(gold, dtype=np.int64)
-    is_word = gold != NO_WORD
-    return gold[is_word], np.asarray(predicted)[is_word]

@@ -12,6 +12,7 @@ from trainer_ext.files import json_text
 from trainer_ext.tasks.activations import Array, logit, sigmoid
 from trainer_ext.tasks.base import Task, rounded
 from trainer_ext.tasks.calibration import Calibration, expected_calibration_error, fit_thresholds
+from trainer_ext.tasks.decisions import Decisions, FlagDecisions
 from trainer_ext.tasks.figures import Figure, ScoreBars
 from trainer_ext.tasks.label_flags import ColumnShape, are_flags, flag_of
 from trainer_ext.tasks.label_lists import as_list, check_repeats, labels_of
@@ -356,6 +357,12 @@ class MultiLabel(Task):
         probabilities = self.probabilities(logits, self.calibration.temperature)
         of_decisions = np.where(self.votes(logits), probabilities, 1 - probabilities)
         return float(of_decisions.min())
+
+    def decisions(self, scored: ScoredRows) -> list[Decisions]:
+        """Describe the flags."""
+        true, predicted = self.true_and_predicted(scored)
+        classes, temperature = self.label_space.classes, self.calibration.temperature
+        return [FlagDecisions(classes, true, predicted, scored["logits"], temperature)]
 
     def class_pairs(self, scored: ScoredRows) -> None:
         """Return None: a row may have several classes."""

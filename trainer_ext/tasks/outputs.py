@@ -9,6 +9,7 @@ import numpy as np
 
 from trainer_ext.tasks.activations import Array, cut_off, one_hot, softmax
 from trainer_ext.tasks.calibration import Calibration, expected_calibration_error, fit_temperature
+from trainer_ext.tasks.decisions import ClassDecisions, Decisions
 from trainer_ext.tasks.figures import ConfusionMatrix, Figure
 from trainer_ext.tasks.label_space import LabelSpace
 from trainer_ext.tasks.rejection import OF_VECTOR, distances_of, softmax_scores
@@ -226,11 +227,26 @@ class OutputMethods(ABC):
         """Return what the weights of an ensemble are fitted on: the negative log-likelihood in nats."""
         return self.nll(outputs, labels, self.calibration.temperature)
 
-    # --- pictures and examples --------------------------------------------------------------------------------------
+    # --- reports, pictures and examples ------------------------------------------------------------------------------
 
     def true_and_predicted(self, scored: ScoredRows) -> Pair:
         """Return labels and predictions (N, ...) of the first head."""
         return np.asarray(scored["labels"]), self.predictions(scored["logits"])
+
+    def decisions(self, scored: ScoredRows) -> list[Decisions]:
+        """Describe what was decided on the rows: a class for each label column, unless the task has other answers."""
+        true, predicted = self.true_and_predicted(scored)
+        logits = scored["logits"]
+        rows = np.arange(len(true))
+        temperature = self.calibration.temperature
+        classes = self.label_space.classes
+        if true.ndim == 1:
+            return [ClassDecisions("", classes, rows, true, predicted, logits, temperature)]
+        parts: list[Decisions] = []
+        for k, column in enumerate(self.label_space.columns):
+            of_part = (true[:, k], predicted[:, k], logits[:, k])
+            parts.append(ClassDecisions(column, classes, rows, *of_part, temperature))
+        return parts
 
     def class_pairs(self, scored: ScoredRows) -> Pair | None:
         """Return true and predicted class indices (M,) of all labels; None if a label is not one class."""

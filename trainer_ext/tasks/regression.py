@@ -9,6 +9,7 @@ import numpy as np
 from trainer_ext.errors import UserError
 from trainer_ext.tasks.activations import Array
 from trainer_ext.tasks.base import Task, rounded
+from trainer_ext.tasks.decisions import Decisions, NumberDecisions
 from trainer_ext.tasks.figures import Figure, Scatter
 from trainer_ext.tasks.label_space import LabelSpace
 from trainer_ext.tasks.outputs import ScoredRows
@@ -203,6 +204,10 @@ class Regression(Task):
     def ensemble_loss(self, outputs: Array, labels: Array) -> float:
         """Return the mean squared error."""
         return float(((outputs - labels) ** 2).mean())
+
+    def decisions(self, scored: ScoredRows) -> list[Decisions]:
+        """Describe the scores."""
+        return [NumberDecisions(self.label_space.columns, *self.true_and_predicted(scored))]
 
     def class_pairs(self, scored: ScoredRows) -> None:
         """Return None: there are no classes."""

@@ -16,6 +16,7 @@ from trainer_ext.reports.run_report import write_plots
 from trainer_ext.runs.output_dir import mark
 from trainer_ext.tasks import Task
 from trainer_ext.tasks.outputs import ScoredRows
+from trainer_ext.training.report import report_validation
 from trainer_ext.training.trainer import CustomTrainer
 
 PREFIXES = {"validation": "eval", "test": "test"}  # of the metrics' names, by split
@@ -75,13 +76,16 @@ def write_reports(
     finished: Finished,
     facts: ModelFacts,
 ) -> None:
-    """Write the plots, the model card, and the outputs by which runs are compared."""
+    """Write plots, report and model card, and the outputs by which runs are compared."""
     marked = trainer.step_of_model if trainer.holds_best else None
     validated = finished.scores.get("validation")
     if validated is not None:
         hashes = row_hashes(*inputs_and_labels(datasets["validation"]))
         save_outputs(finished.folder, finished.task, validated, hashes)
     write_plots(finished.folder / "plots", finished.task, finished.history, marked, validated)
+    # After the plots, which it shows.
+    if validated is not None:
+        report_validation(facts.args, datasets, finished.task, validated, finished.history)
     write_model_card(facts)
     name = result_file(facts)
     if name is not None:

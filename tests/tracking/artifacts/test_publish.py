@@ -13,7 +13,7 @@ from trainer_ext.tasks.joint_space import JointLabelSpace
 from trainer_ext.tasks.label_space import LabelSpace
 from trainer_ext.tracking.artifacts.publish import artifact_files, put_if_missing
 from trainer_ext.tracking.artifacts.store import Store
-from trainer_ext.tracking.fold_summary import as_number, typed
+from trainer_ext.tracking.csv_tables import as_number, typed
 from trainer_ext.tracking.media import distinct, examples
 
 

@@ -20,6 +20,7 @@ from trainer_ext.tracking.artifacts.scores import folds_beside
 from trainer_ext.tracking.artifacts.store import Store
 from trainer_ext.tracking.identity import Identity, identify
 from trainer_ext.tracking.media import log_validation
+from trainer_ext.tracking.report_files import log_report
 from trainer_ext.tracking.run import sync_command, warn_if_it_fails
 from trainer_ext.tracking.server import answers
 
@@ -76,6 +77,8 @@ def publish(
     if run is None and not identity.member:
         return
     answers_now = run is not None and show_metrics(run, metrics, validation)
+    if run is not None and answers_now:
+        log_report(run, Path(args.training.output_dir))
     store = Store()
     version = put(store, args, Path(args.training.output_dir), identity)
     if version is None or run is None:
