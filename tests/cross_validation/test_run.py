@@ -39,6 +39,7 @@ def test_what_it_leaves(cv):
     assert names == {
         *("fold-0", "fold-1", "folds.csv", "folds.json", "oof.csv", "cv.json", "README.md"),
         *("resolved_config.yaml", "plots", "data", ".trainer_ext.json"),
+        *("report.html", "report", "suspects.csv"),
     }
     for name in (
         "config.json",
@@ -49,6 +50,21 @@ def test_what_it_leaves(cv):
     ):
         assert (cv.folder / "fold-1" / name).is_file(), name
     assert (cv.folder / "plots" / "learning_curves.png").stat().st_size > 10_000
+
+
+def test_the_report_of_all_folds_judges_every_training_row(cv):
+    """Baselines are means over the folds; suspects are named in the file beside the models only."""
+    (first, *_), suspects = (
+        read_csv(cv.folder / name) for name in ("report/baselines.csv", "suspects.csv")
+    )
+    assert list(first) == ["metric", "model", "majority", "n-grams"]
+    of_folds = [read_csv(cv.folder / f"fold-{k}" / "report" / "baselines.csv") for k in range(2)]
+    values = [float(row["n-grams"]) for table in of_folds for row in table[:1]]
+    assert float(first["n-grams"]) == pytest.approx(np.mean(values))
+    assert {row["split"] for row in suspects} == {"train"}
+    assert {row["row_id"] for row in suspects} <= {row["id"] for row in cv.rows}
+    assert not (cv.folder / "fold-0" / "suspects.csv").exists()
+    assert "out-of-fold predictions of 2 models" in (cv.folder / "report.html").read_text()
 
 
 def test_oof_is_every_row_once_and_its_metric_is_right(cv):

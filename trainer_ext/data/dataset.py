@@ -25,6 +25,9 @@ from trainer_ext.tasks import TASKS, Task
 
 Group = TypeVar("Group")
 
+NAMES = ("place", "key", "row_id")
+"""Columns with what a report calls the rows."""
+
 
 def load_rows(data: DataArguments, split: str) -> list[Row]:
     """Return all rows of one split; an empty list for a split without a file.
@@ -200,9 +203,14 @@ def with_names(dataset: Dataset, rows: Sequence[Row], data: DataArguments, task:
         "key": [row_key(row, columns) for row in rows],
         "row_id": [row_id(row, data.id_column) for row in rows],
     }
-    for name, values in names.items():
-        dataset = dataset.add_column(name, values)
+    for name in NAMES:
+        dataset = dataset.add_column(name, names[name])
     return dataset
+
+
+def without_names(dataset: Dataset) -> Dataset:
+    """Return the data set without what a report calls its rows, on which nothing else depends."""
+    return dataset.remove_columns([name for name in NAMES if name in dataset.column_names])
 
 
 def inputs_and_labels(dataset: Dataset) -> tuple[list, list]:

@@ -1,6 +1,7 @@
 """report.html: one file with everything in it, which asks nothing of the network and runs no script."""
 
 import base64
+import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -15,6 +16,8 @@ from trainer_ext.reports.row_tables import Record
 
 LONGEST_CELL = 500  # characters of a text in the page; the csv files have all of it
 MOST_ROWS = 50  # of a table
+SIZE_IN_PNG = slice(16, 24)
+BROAD = 1.8  # width over height
 
 PAGE = jinja2.Environment(
     loader=jinja2.PackageLoader("trainer_ext.reports"),
@@ -28,10 +31,11 @@ PAGE.globals["zip"] = zip
 
 
 class Picture(NamedTuple):
-    """A PNG in base64, and what it shows in words."""
+    """A PNG in base64, what it shows in words, and whether it is too broad to be read on a phone as a whole."""
 
     data: str
     alt: str
+    is_broad: bool
 
 
 @dataclass
@@ -63,8 +67,11 @@ class Section:
         """Take in those pictures that were drawn."""
         for path in paths:
             if path.is_file():
-                data = base64.b64encode(path.read_bytes()).decode()
-                self.pictures.append(Picture(data, path.stem.replace("_", " ")))
+                content = path.read_bytes()
+                width, height = struct.unpack(">II", content[SIZE_IN_PNG])
+                data = base64.b64encode(content).decode()
+                alt = path.stem.replace("_", " ")
+                self.pictures.append(Picture(data, alt, width > BROAD * height))
 
     def add_table(
         self, records: Iterable[Record], left_out: Sequence[str] = (), most: int = MOST_ROWS
@@ -96,7 +103,8 @@ def is_number(value: Any) -> bool:
 def cell_text(value: Any) -> str:
     """Return a value as a cell shows it: numbers short, texts on one line and not endless."""
     if isinstance(value, float):
-        return f"{value:.4g}"
+        # One below the other: as many decimals.
+        return f"{value:.4f}" if abs(value) < 100 else f"{value:.4g}"
     text = on_screen(value)
     if len(text) > LONGEST_CELL:
         return text[: LONGEST_CELL - 1] + "…"

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from trainer_ext.reports.suspects import Suspects, suggestion
+from trainer_ext.reports.tables import is_of_one_class
 from trainer_ext.tasks.decisions import Decisions, RowScores, written_differences
 
 LENGTH_BINS = 10
@@ -130,10 +131,10 @@ def hardest(
         item = rows.items[row]
         true, predicted = written_differences(decisions, row, item)
         margin = float(scores.margin[row])
-        record: Record = {"place": rows.places[row], "row_id": rows.ids[row]}
-        record |= {"text": rows.text(row), "label": true, "predicted": predicted}
+        record: Record = {"text": rows.text(row), "label": true, "predicted": predicted}
         record["loss"] = round(float(scores.loss[row]), 4)
         record["margin"] = round(margin, 4) if np.isfinite(margin) else ""
+        record |= {"place": rows.places[row], "row_id": rows.ids[row]}
         yield record
 
 
@@ -190,7 +191,8 @@ def baseline_records(metrics: Mapping[str, Mapping[str, float]]) -> list[Record]
     """
     model = next(iter(metrics))
     records = []
-    for name in metrics[model]:
+    # Scores of single classes hide the others.
+    for name in sorted(metrics[model], key=is_of_one_class):
         record: Record = {"metric": name}
         for scored, values in metrics.items():
             record[scored] = values.get(name, "")

@@ -18,6 +18,7 @@ from transformers import (
 
 from trainer_ext.arguments.groups import Arguments
 from trainer_ext.arguments.training import TrainingArguments
+from trainer_ext.data.dataset import without_names
 from trainer_ext.data.preprocessing.cleaning import Cleaning
 from trainer_ext.data.preprocessing.tokenize import (
     Collator,
@@ -69,7 +70,9 @@ def tokenize_splits(
             tokens[split] = TokenStream(rows, encode, data_seed(args.training))
         elif rows:
             workers = args.data.preprocessing_num_workers
-            tokens[split] = tokenize(rows, tokenizer, num_proc=workers, **settings)
+            # The cache of tokens would depend on the path of the file, too.
+            own = without_names(rows)
+            tokens[split] = tokenize(own, tokenizer, num_proc=workers, **settings)
         else:
             tokens[split] = None
     return tokens
