@@ -168,7 +168,7 @@ def make_encoder(folder: Path) -> Path:
 def short_runs():
     """Without the plots, which have tests of their own."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer_ext.training.job, "write_plots", lambda *args: None)
+        patch.setattr(trainer_ext.training.finished, "write_plots", lambda *args: None)
         yield
 
 

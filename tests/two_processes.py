@@ -170,7 +170,7 @@ def status_of_script(flags: Flags) -> int:
 
 def main(folder: Path) -> None:
     """Train every case; then twice with `fit`, and train.py itself with a folder that holds a run."""
-    trainer_ext.training.job.write_plots = lambda *args: (
+    trainer_ext.training.finished.write_plots = lambda *args: (
         None
     )  # they take most of the time, and have tests of their own
     gc.freeze()  # the collection with which each training ends would go through all that was imported

@@ -57,7 +57,7 @@ def launch(tmp_path_factory) -> dict[str, Any]:
     write_rows(folder)
     begun = DROPOUT | {"config_overrides": NO_DROPOUT, "per_device_train_batch_size": 8}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer_ext.training.job, "write_plots", lambda *args: None)
+        patch.setattr(trainer_ext.training.finished, "write_plots", lambda *args: None)
         one = {name: train_alone(folder, name, alone(name)) for name in SAME_STEPS}
         one["begun by one"] = train_alone(folder, "begun by one", begun)
     command = [
