@@ -22,6 +22,7 @@ def check_calibrate(calibrate: str, task: str, do_train: bool, has_validation: b
 
 def check_reject(args: Arguments, has_validation: bool) -> None:
     """Refuse a rejection without a training before it, rows to fit it on or classes, and its flags without it."""
+    # Before hours of training, whose end would be an error.
     reject = args.model.reject
     if reject == "none":
         for name in ("reject_rate", "ood_file"):

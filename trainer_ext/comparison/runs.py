@@ -75,10 +75,12 @@ def read_run(folder: Path) -> Run:
     flags = read_resolved(folder)
     if flags is None:
         raise UserError(f"{folder} is not a run's folder: it has no resolved_config.yaml")
+    # Itself, or its folds or seeds.
     models = list(map(Path, members_of(str(folder))))
     for model in models:
         check_finished(model)
     summary = read_object(folder / "cv.json")
+    # It is written last, when every fold is trained.
     if len(models) > 1 and not summary:
         raise UserError(f"{folder} is not finished: it has no cv.json. Run its command again")
     metrics = [read_json(model / "metrics.json") for model in models]
@@ -127,6 +129,7 @@ def calibrated(
 ) -> Mapping[str, Task]:
     """Return by model the task that decides its rows, as oof.csv does: folds are calibrated on the rows of others."""
     what = flags.get("calibrate", "none")
+    # A run without folds, and each seed, has calibrated itself on these very rows.
     if not flags.get("folds") or what == "none":
         return tasks
     logits = {name: of_model.logits for name, of_model in rows.items()}
@@ -141,6 +144,7 @@ def answers_of(
 ) -> list[Answers]:
     """Return the answers of each seed, or of all folds of a repetition together."""
     names = list(rows)
+    # The folds of a repetition have every row once between them.
     together = flags.get("folds") or 1
     passes = []
     for start in range(0, len(names), together):

@@ -52,6 +52,7 @@ def read_sweep(path: Path) -> Sweep:
     if not path.is_file():
         raise UserError(f"sweep {path} does not exist")
     parts = dict(items_of(read_yaml(path), str(path)))
+    # A misspelt key would leave out all that stands under it.
     for key in parts:
         if key not in KEYS:
             raise UserError(f"{path}: unknown key {key}{did_you_mean(key, KEYS)}")
@@ -66,6 +67,7 @@ def read_sweep(path: Path) -> Sweep:
     runs = []
     for name, own in named.items():
         for suffix, point in points_of(grid, path).items():
+            # The more special wins.
             values = common | own | point
             runs.append(SweepRun(joined(name, suffix), words_of(values, recipe)))
     check_runs(runs, path)
@@ -123,12 +125,15 @@ def words_of(values: Mapping[str, Any], recipe: str | None) -> list[str]:
 
 def check_runs(runs: Sequence[SweepRun], path: Path) -> None:
     """Raise `UserError` for a sweep of fewer than two runs, for too many, and for names that are no folders."""
+    # One run has nothing to be compared with.
     if len(runs) < 2:
         raise UserError(f"{path} has {len(runs)} runs: a sweep needs two or more (runs, grid)")
+    # A grid of six lists of ten is a million, and surely a mistake.
     if len(runs) > MOST_RUNS:
         raise UserError(f"{path} has {len(runs)} runs, more than {MOST_RUNS}")
     names = [run.name for run in runs]
     for name in names:
+        # It becomes a folder, which must not lie elsewhere or be hidden.
         if not NAME.fullmatch(name) or name.startswith("."):
             raise UserError(f"{path}: run {name!r}: a name has letters, digits and . _ - + = only")
         if names.count(name) > 1:

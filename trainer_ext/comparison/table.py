@@ -38,6 +38,7 @@ def short_names(folders: Sequence[Path]) -> list[str]:
     longest = max(map(len, parts))
     names: list[str] = []
     for count in range(1, longest + 1):
+        # Two runs may lie in folders of the same name.
         names = ["/".join(of_one[-count:]) for of_one in parts]
         if len(set(names)) == len(names):
             break
@@ -49,8 +50,10 @@ def metrics_shown(runs: Sequence[Run]) -> list[str]:
     task = runs[0].task
     own = []
     for name in task.metric_names(task.label_columns):
+        # A hundred classes would be a hundred columns.
         if not is_of_one_class(name) and not name.startswith("rmse_"):
             own.append(name)
+    # Stable: the others keep the order that the task has them in.
     own.sort(key=lambda name: name != task.default_metric)
     names = [*own, f"test_{task.default_metric}"]
     return [name for name in names if all(name in run.mean for run in runs)]
@@ -83,6 +86,7 @@ def rows(compared: Compared) -> list[list[str]]:
 def with_spread(run: Run, metric: str) -> str:
     """Return a metric, with the standard deviation over the models if there are several."""
     value = f"{run.mean[metric]:.4f}"
+    # One model has no spread.
     if run.members == 1:
         return value
     return f"{value} ± {run.std.get(metric, 0.0):.4f}"
@@ -116,6 +120,7 @@ def flags_of(compared: Compared, k: int) -> str:
     """Return the flags of run `k` that differ from the first run's; of the first all that differ anywhere."""
     texts = []
     for name, values in compared.flags.items():
+        # What is as in the first run stands there already.
         if not k or values[k] != values[0]:
             texts.append(f"{name}={values[k]}")
     if len(texts) > MOST_FLAGS:
@@ -175,6 +180,7 @@ def write_csv(compared: Compared, path: Path) -> None:
     """Write every number as it is, and each flag that differs in a column of its own."""
     metrics = metrics_shown(compared.runs)
     judged = compared.judged
+    # Short names are for people; a program finds the run by its folder.
     header = ["run", "folder", "models"]
     for name in metrics:
         header += [name, f"{name}_std"]

@@ -46,6 +46,7 @@ class Judged:
         `aurc` is the area under the risk-coverage curve (Geifman et al. 2019, arXiv:1805.08206, section 2): the mean
         share of wrong answers over all numbers of rows answered; less is better.
         """
+        # At least one row: the threshold is itself a score that occurs.
         answered = self.validation <= self.threshold
         found: dict[str, Any] = {
             "score": self.score,
@@ -80,6 +81,7 @@ def judge(
         scores: of `OOD_SCORES`.
         rate: that share.
     """
+    # Of aspects all must be right, as of several labels.
     true, predicted = task.true_and_predicted(scored)
     right = (true == predicted).reshape(len(true), -1).all(axis=1)
     found = []

@@ -87,6 +87,7 @@ def write_report(folder: Path, about: Reported) -> str:
         suspects_section(folder, about, decisions),
     ]
     said, behind = verdict(about.baselines)
+    # It should not be found out from a page that nobody opens.
     if behind:
         logger.warning(said)
     write_page(folder / "report.html", about.title, about.subtitle, said, behind, sections)
@@ -121,6 +122,7 @@ def write_table(path: Path, records: Iterable[Record], most: int = 200) -> list[
     with open_csv(path) as writer:
         for record in records:
             writer.write_record(record)
+            # The rest goes to the file only: there may be millions.
             if len(first) < most:
                 first.append(record)
     return first
@@ -140,6 +142,7 @@ def metrics_section(folder: Path, about: Reported) -> Section:
 def curves_section(folder: Path, about: Reported) -> Section:
     """Show the loss with each of its terms, and the metric, while training."""
     section = Section("Learning curves")
+    # Folds have curves of their own, each in its folder.
     if about.history:
         written(folder, "learning_curves", row_tables.curve_records(about.history))
     section.add_pictures([folder / "plots" / "learning_curves.png"])
@@ -166,6 +169,7 @@ def reliability_section(folder: Path, decisions: Sequence[Decisions]) -> Section
     """Show whether the model is right as often as it says."""
     section = Section("Confidence")
     parts = row_tables.reliability(decisions)
+    # Scores come without probabilities.
     if not parts:
         return section
     picture = folder / "plots" / "reliability.png"
@@ -183,6 +187,7 @@ def rejection_section(folder: Path) -> Section:
     """Show how well `--reject` tells what the model does not know, if it was asked for."""
     section = Section("I do not know")
     path = folder / "reject.json"
+    # Without --reject.
     if not path.is_file():
         return section
     found = read_json(path)
@@ -202,6 +207,7 @@ def length_section(
     section = Section("Length against error")
     errors = 1.0 - scores.is_right
     measure = "share of rows with an error"
+    # A score is never quite right.
     if any(isinstance(decided, NumberDecisions) for decided in decisions):
         errors = np.sqrt(scores.loss)
         measure = "error in standard deviations"
@@ -233,6 +239,7 @@ def suspects_section(folder: Path, about: Reported, decisions: Sequence[Decision
     section = Section("Probably wrong labels")
     if about.suspects == "false":
         return section
+    # An extra: the rest of the page does not need it.
     if not has_cleanlab():
         section.notes.append(WITHOUT_CLEANLAB)
         return section

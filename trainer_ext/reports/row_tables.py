@@ -74,6 +74,7 @@ class LengthBin(NamedTuple):
 
 def reliability(decisions: Sequence[Decisions]) -> dict[str, list[ReliabilityBin]]:
     """Return the bins of each part of an answer that comes with probabilities; of many parts those of all together."""
+    # Eighteen lines on each other could not be told apart.
     if len(decisions) > MOST_PARTS:
         total = sum(decided.reliability() for decided in decisions)
         return {ALL: bins_from(total)}
@@ -115,6 +116,7 @@ def length_bins(lengths: np.ndarray, errors: np.ndarray) -> list[LengthBin]:
     bins = []
     for place in range(len(ends)):
         own = places == place
+        # A mean of nothing is NaN.
         if own.any():
             of_bin = lengths[own]
             error = float(errors[own].mean())
@@ -126,6 +128,7 @@ def hardest(
     decisions: Sequence[Decisions], scores: RowScores, rows: ReportRows
 ) -> Iterator[Record]:
     """Yield the rows with the largest loss, largest first, with what is true and what was predicted."""
+    # Stable: the same file on every machine.
     order = np.argsort(-scores.loss, kind="stable")[:MOST_HARD]
     for row in order.tolist():
         item = rows.items[row]

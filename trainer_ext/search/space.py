@@ -64,6 +64,7 @@ class Range:
 
     def proposal_of(self, value: Any) -> Any:
         """Return what Optuna would propose for a value of the flag; None if it is not in the range."""
+        # A recipe may say none, or a word.
         number = as_number(value)
         if number is None or not self.low <= number <= self.high:
             return None
@@ -118,6 +119,7 @@ def read_space(path: str, has_shuffled_rows: bool) -> Space:
             f"{path} is empty: give a list of choices, or {{low, high}}, for some flags"
         )
     flags = {action.dest: action for action in actions()}
+    # A misspelt flag would be searched for hours, without effect.
     check_known(content, set(flags), f"flag {{}} in {path}")
     refused = NOT_SEARCHED | ({"seed"} if has_shuffled_rows else set())
     space: dict[str, Range | Choices] = {}
@@ -149,6 +151,7 @@ def read_values(where: str, value: Any, flag: argparse.Action) -> Range | Choice
 
 def read_choices(where: str, values: Sequence[Any]) -> Choices:
     """Read a list of choices."""
+    # By name, because a list cannot be a key.
     named = {name_of(value): value for value in values}
     if len(named) < len(values):
         raise UserError(f"{where}: a choice is listed twice")
@@ -175,6 +178,7 @@ def read_range(where: str, content: Mapping[str, Any], flag: argparse.Action) ->
         raise UserError(f"{where}: log {log!r} is neither true nor false")
     if not low < high:
         raise UserError(f"{where}: low {low:g} must be below high {high:g}")
+    # 0 has no logarithm.
     if log and low <= 0:
         raise UserError(f"{where}: low {low:g} must be above 0 if log is true")
     if flag.choices or flag.type is read_boolean:
@@ -187,6 +191,7 @@ def read_range(where: str, content: Mapping[str, Any], flag: argparse.Action) ->
 
 def as_number(value: Any) -> float | None:
     """Return a value as a number; None for anything else. YAML reads 1e-5, without a dot, as text."""
+    # True is 1 to Python.
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
@@ -233,6 +238,7 @@ def refusal(space: Space, recipe: Mapping[str, Any], name: str, value: Any) -> U
             return None
         except UserError as error:
             first = first or error
+        # There is nothing beside it to vary.
         if len(space) == 1:
             break
     return first

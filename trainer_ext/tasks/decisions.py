@@ -327,6 +327,7 @@ def bins_of(confidence: Array, is_right: Array) -> Array:
 def score_records(part: str, names: Sequence[str], counts: Array) -> list[dict[str, Any]]:
     """Return records with precision, recall, F1 and rows from counts (C, 3): predicted and true, predicted, true."""
     both, predicted, true = counts.T
+    # 0 for a class that was never predicted, as scikit-learn.
     precision = ratio(both, predicted)
     recall = ratio(both, true)
     f1 = ratio(2 * both, predicted + true)
@@ -340,6 +341,7 @@ def score_records(part: str, names: Sequence[str], counts: Array) -> list[dict[s
 
 def correlation(first: Array, second: Array) -> float:
     """Return Pearson's r; 0 where one side is constant."""
+    # NumPy would divide by 0, and warn.
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return 0.0
     return float(np.corrcoef(first, second)[0, 1])
@@ -348,6 +350,7 @@ def correlation(first: Array, second: Array) -> float:
 def scores_by_row(decisions: Sequence[Decisions], rows: int) -> RowScores:
     """Return the scores of rows over all parts of their answers."""
     loss = np.zeros(rows)
+    # A row is as sure as its least certain part, and right if all of its parts are.
     margin = np.full(rows, np.inf)
     is_right = np.ones(rows, dtype=bool)
     for decided in decisions:

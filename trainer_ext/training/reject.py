@@ -81,6 +81,7 @@ def fit_rejection(
     if wanted in ("auto", OF_VECTOR) and knows_one_vector(args, model):
         assert datasets["train"] is not None
         model.distances = distances_to(predictor, datasets["train"], args.training.seed, bar)
+    # All are judged, whichever is asked for: the report shows what another would have done.
     names = OOD_SCORES if model.distances is not None else OF_LOGITS
     validation, _ = inputs_and_labels(datasets["validation"])
     outputs = answers(predictor, validation, bar)

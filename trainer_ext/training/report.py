@@ -39,6 +39,7 @@ def report_validation(
     folder = Path(args.training.output_dir)
     validation, train = datasets["validation"], datasets["train"]
     assert isinstance(validation, Dataset) and train is not None
+    # Of the process that trains one fold.
     in_folds = args.folds.fold is not None
     items, _ = inputs_and_labels(validation)
     rows = ReportRows(
@@ -79,6 +80,7 @@ def baselines_of(
         task, rows, items, scored["labels"], args.training.seed
     )
     trained_on = f"Baselines were trained on {len(rows.items)} of {rows.of} training rows"
+    # The reader should know that the baseline has seen less.
     if len(rows.items) < rows.of:
         trained_on += ", at equal distances: they must cost little (--baseline_rows)"
     return Baselines(found, metric, scored["metrics"], f"{trained_on}.")
@@ -89,6 +91,7 @@ def rows_for_baselines(
 ) -> TrainingRows:
     """Return some of the training rows; a streamed file is read once more."""
     examples: Iterable[tuple[Any, Any]]
+    # It is in no memory to be taken from.
     if isinstance(train, StreamedDataset):
         examples = map(as_pair, train.examples())
     else:
