@@ -128,7 +128,7 @@ def test_a_sweep_that_is_killed_goes_on(tmp_path, topic_flags):
     """The first run is kept, the second resumed from its checkpoint; then both are compared."""
     out = tmp_path / "out"
     path = written(tmp_path, f"output_dir: {out}\nruns: {{a: {{}}, b: {{focal_gamma: 2}}}}\n")
-    flags = [*map(str, topic_flags), "--max_steps", "600"]
+    flags = [*map(str, topic_flags), "--max_steps", "150"]
     command = [sys.executable, "-m", "trainer_ext", "sweep", str(path), *flags]
     first = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 600
@@ -144,4 +144,4 @@ def test_a_sweep_that_is_killed_goes_on(tmp_path, topic_flags):
     assert "a: finished before, kept" in done.stderr and "focal_gamma=2" in done.stdout
     assert (out / "a" / "metrics.json").stat().st_mtime_ns == before
     metrics = json.loads((out / "b" / "metrics.json").read_text())
-    assert metrics["global_step"] == 600
+    assert metrics["global_step"] == 150
