@@ -66,7 +66,8 @@ def answer_on_ray(
     """
     threads = settings.model["num_threads"]
     with connected(address):
-        actors = min(actors_of(ray.cluster_resources(), threads, num_gpus), len(shards))
+        cluster = ray.cluster_resources()  # type: ignore[no-untyped-call]  # ray has no types there
+        actors = min(actors_of(cluster, threads, num_gpus), len(shards))
         # Its own account of what it does would stand between ours.
         logging.getLogger("ray.data").setLevel(logging.WARNING)
         context = ray.data.DataContext.get_current()
