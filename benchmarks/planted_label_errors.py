@@ -7,6 +7,9 @@ Usage: python benchmarks/planted_label_errors.py --data ../shared/data/snips/tra
        Flags after `--` go to the training.
 
 Needs the extras bench (MiniLM) and report (cleanlab).
+
+Seen with 600 rows, 2 folds and the flags `--freeze_embeddings true --freeze_layers 4 --per_device_train_batch_size 8`:
+29 of 30 in the first 5%, 30 of 30 in the first 10%; 40 rows flagged, all 30 among them.
 """
 
 import argparse
