@@ -57,6 +57,7 @@ def plant(rows: list[tuple[str, str]], generator: random.Random, path: Path) -> 
     """Write the rows with some labels replaced; return the ids of those."""
     classes = sorted({label for _, label in rows})
     count = round(SHARE * len(rows))
+    # Any other class: people mix up similar ones, which is harder to find.
     wrong = set(generator.sample(range(len(rows)), count))
     with open(path, "w", encoding="utf-8") as file:
         for k, (text, label) in enumerate(rows):
@@ -75,6 +76,7 @@ def train(work: Path, folds: int, flags: Sequence[str]) -> None:
     command += ["--folds", str(folds), "--num_train_epochs", "2", "--learning_rate", "1e-3"]
     command += ["--head_lr_factor", "3", "--per_device_train_batch_size", "32"]
     command += ["--save_strategy", "no", "--report_to", "none", "--disable_tqdm", "true"]
+    # Without cleanlab the training should not begin.
     command += ["--suspects", "true", "--overwrite_output_dir", "true"]
     subprocess.run([*command, *flags], check=True)
 

@@ -21,6 +21,7 @@ class ReportArguments:
         "What the report compares the model with: the most frequent answer and a linear model of n-grams.",
         choices=BASELINES,
     )
+    # A baseline that costs minutes would be switched off, and then compare nothing.
     baseline_rows: int = option(20_000, "Train baselines on at most this many rows.", minimum=2)
     suspects: str = option(
         "auto",

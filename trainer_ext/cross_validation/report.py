@@ -24,6 +24,7 @@ def report_together(args: Arguments, scored: Scored, joined: Joined) -> None:
     """
     folder = Path(args.training.output_dir)
     task, data = joined.task, args.data
+    # By these the rows are found again when the file is read to drop some of them.
     columns = task.required_columns(data.text_column, data.label_columns)
     rows = ReportRows(
         joined.items,
@@ -60,6 +61,7 @@ def mean_baselines(folder: Path, joined: Joined, members: list[str]) -> Baseline
             values = [table.get(scored, {}).get(metric) for table in tables]
             if None not in values:
                 means.setdefault(scored, {})[metric] = float(np.mean(np.array(values, float)))
+    # The model's own means are in cv.json already, with its calibration across folds.
     means.pop(MODEL, None)
     note = (
         f"Means over the {len(members)} models; each baseline has the training rows of its model."

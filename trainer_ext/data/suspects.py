@@ -36,6 +36,7 @@ def row_key(row: Row, columns: Sequence[str]) -> str:
         columns: those of its text and labels, `task.required_columns`.
     """
     values = [row.values.get(column) for column in columns]
+    # As JSON, in which no two rows of several columns are written alike.
     line = json.dumps(values, default=plain)
     digest = hashlib.sha256(line.encode("utf-8", "surrogatepass")).hexdigest()
     # Letters before it: a spreadsheet would take sixteen digits, or 12e45, for a number, and write it otherwise.
@@ -102,6 +103,7 @@ def checked(row: Row) -> tuple[str, str, str]:
         str(row.values[column] or "").strip()
         for column in (KEY_COLUMN, SPLIT_COLUMN, VERDICT_COLUMN)
     )
+    # Spreadsheets capitalise what begins a cell.
     verdict = verdict.lower()
     if verdict not in VERDICTS:
         raise UserError(f"{row.where}: the verdict is {verdict!r}; {EXPECTED}")

@@ -88,6 +88,7 @@ def write_report(folder: Path, about: Reported) -> str:
     ]
     said, behind = verdict(about.baselines)
     # It should not be found out from a page that nobody opens.
+    # Who only looks at the log should know it, too.
     if behind:
         logger.warning(said)
     write_page(folder / "report.html", about.title, about.subtitle, said, behind, sections)

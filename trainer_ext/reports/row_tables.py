@@ -149,6 +149,7 @@ def suspect_records(
         decided = decisions[suspects.part[row]]
         item = int(suspects.item[row])
         part, given, better = suggestion(decided, row, item, rows.items[row])
+        # First what a person fills in and looks at, last what only the program reads again.
         yield {
             "verdict": "",
             "text": rows.text(row),

@@ -85,6 +85,7 @@ class ClassDecisions:
         parts = []
         for block in blocks(len(self.true)):
             parts.append(self._items_of(block))
+        # np.concatenate refuses an empty list.
         if not parts:
             return Items(*np.zeros((3, 0)))
         return Items(*map(np.concatenate, zip(*parts, strict=True)))
@@ -154,6 +155,7 @@ class ClassDecisions:
         true = []
         predicted = []
         for item in items:
+            # Of a row with one decision also what is right: it may be among the hardest for its small margin.
             if self.part and self.true[item] == self.predicted[item]:
                 continue
             before = self.item_name(int(item), words)
@@ -174,6 +176,7 @@ class TagDecisions(ClassDecisions):
 
     def scores(self) -> list[dict[str, Any]]:
         """Return precision, recall and F1 of each slot, counted as whole slots, and how many there are."""
+        # By name: a tag that no training row has makes a slot of its own.
         counts: dict[str, list[int]] = {}
         starts = np.flatnonzero(np.diff(self.rows, prepend=-1))
         pairs = zip(np.split(self.true, starts), np.split(self.predicted, starts), strict=True)
@@ -353,6 +356,7 @@ def scores_by_row(decisions: Sequence[Decisions], rows: int) -> RowScores:
     # A row is as sure as its least certain part, and right if all of its parts are.
     margin = np.full(rows, np.inf)
     is_right = np.ones(rows, dtype=bool)
+    # Losses of independent parts add up; a row is as doubtful as its most doubtful part.
     for decided in decisions:
         own = decided.by_row(rows)
         loss += own.loss

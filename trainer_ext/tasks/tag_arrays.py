@@ -20,6 +20,7 @@ def is_constant(values: Array) -> bool:
 
 def without_no_words(gold: Any, predicted: Any) -> tuple[Array, Array]:
     """Return a row's true and predicted tags (words,), without the positions that begin no word."""
+    # An empty list would become an array of floats, which are no indices.
     gold = np.asarray(gold, dtype=np.int64)
     is_word = gold != NO_WORD
     return gold[is_word], np.asarray(predicted)[is_word]
