@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "trainer-ext sweep") -> 
     from trainer_ext.comparison.sweep_file import read_sweep
 
     sweep = read_sweep(options.file)
+    # Of the flags of train only the folder is looked at here; the rest goes on to every run.
     parser = ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--output_dir", "--output-dir", default=sweep.output_dir)
     known, more = parser.parse_known_args(words[1:])

@@ -33,6 +33,7 @@ def compare(folders: Sequence[Path], outputs: Sequence[Path] = ()) -> Compared:
             raise UserError(f"--output {path}: expected a name that ends in {', '.join(ENDINGS)}")
     if len(folders) < 2:
         raise UserError("compare needs the folders of two runs or more")
+    # All of them before the first test: the last may be the one that cannot be compared.
     runs = [read_run(folder) for folder in folders]
     compared = compare_flags(short_names(folders), runs, judge(runs))
     print(as_text(compared))

@@ -96,6 +96,7 @@ def check_same_question(first: Run, run: Run) -> None:
 
 def check_same_rows(first: Run, run: Run) -> None:
     """Raise `UserError` unless a run answered the very rows that the first one did, in whatever order."""
+    # Sorted in both, so that equal arrays are equal sets with repetitions.
     known = first.answers[0].hashes
     for answers in run.answers:
         if np.array_equal(known, answers.hashes):

@@ -87,6 +87,7 @@ def read_run(folder: Path) -> Run:
     tasks = {model.name: read_pipeline(model).task for model in models}
     task = next(iter(tasks.values()))
     rows = {model.name: load_rows(model, tasks[model.name]) for model in models}
+    # A model that was only scored has no time of training.
     seconds = [of_model.get("train_runtime", 0.0) for of_model in metrics]
     return Run(
         folder=folder,

@@ -52,6 +52,7 @@ def run_sweep(sweep: Sweep, folder: Path, more: Sequence[str]) -> None:
             logger.info("%s: finished before, kept", run.name)
             continue
         logger.info("%s: training, run %d of %d", run.name, number, len(runs))
+        # A crash of one costs one run: the others are trained all the same.
         if train(run, folder):
             failed.append(run.name)
     finished = [folder / run.name for run in runs if run.name not in failed]
@@ -107,6 +108,7 @@ def train(run: SweepRun, folder: Path) -> int:
     """
     log, start = folder / f"{run.name}.log", time.monotonic()
     command = [sys.executable, "-m", "trainer_ext", "train", *run.words]
+    # Last on the line, so that no flag of the run leads it elsewhere.
     command += ["--output_dir", str(folder / run.name), *resuming(folder / run.name)]
     with open(log, "ab") as file:
         begin = file.tell()

@@ -91,6 +91,7 @@ def load_rows(folder: Path, task: Task) -> SavedRows:
         UserError: when the file is missing or damaged, or was written before there were hashes in it.
     """
     arrays = read_arrays(folder)
+    # Without them only the order could say which row is which, and folds have orders of their own.
     if "hashes" not in arrays:
         raise UserError(
             f"{folder / OUTPUTS} was written by an earlier version, without the rows' hashes: train {folder} again"
@@ -112,6 +113,7 @@ def read_arrays(folder: Path) -> dict[str, Array]:
         UserError: when the file is missing or damaged.
     """
     try:
+        # A pickle could run code.
         with np.load(folder / OUTPUTS, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:

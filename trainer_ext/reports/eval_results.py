@@ -22,6 +22,7 @@ SPLITS = {"test": "test", "eval": "validation"}
 def result_file(facts: ModelFacts) -> str | None:
     """Return the name of the file in the run's folder; None if the rows are not a data set of the Hub."""
     dataset = facts.args.data.dataset_name
+    # The format needs a data set that lies on the Hub: a file on this machine has no leaderboard.
     if not is_hub_name(dataset):
         return None
     return f"{FOLDER}/{re.sub('[^A-Za-z0-9.-]+', '_', str(dataset))}.yaml"
@@ -49,6 +50,7 @@ def result_entry(facts: ModelFacts, day: str) -> Mapping[str, Any] | None:
     metric = facts.task.default_metric
     for prefix, split in SPLITS.items():
         value = facts.metrics.get(f"{prefix}_{metric}")
+        # YAML has NaN, the Hub's reader has not.
         if value is None or not math.isfinite(value):
             continue
         return {

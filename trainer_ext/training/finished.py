@@ -79,6 +79,7 @@ def write_reports(
     """Write plots, report and model card, and the outputs by which runs are compared."""
     marked = trainer.step_of_model if trainer.holds_best else None
     validated = finished.scores.get("validation")
+    # A run without validation rows is finished too, but cannot be compared.
     if validated is not None:
         hashes = row_hashes(*inputs_and_labels(datasets["validation"]))
         save_outputs(finished.folder, finished.task, validated, hashes)
@@ -88,6 +89,7 @@ def write_reports(
         report_validation(facts.args, datasets, finished.task, validated, finished.history)
     write_model_card(facts)
     name = result_file(facts)
+    # Listed as the run's before it is written, as every file of a run.
     if name is not None:
         mark(finished.folder, [name])
         write_result(facts)
