@@ -46,6 +46,7 @@ def test_a_run_per_fold(server, folds):
         assert {"train/loss_rdrop", "train/loss_focal", "train/loss", "eval/f1_macro"} <= names
         assert run["summary"]["eval_f1_macro"] == fold["eval_f1_macro"]
         assert "confusion_matrix_table" in run["summary"] and "examples" in run["summary"]
+        assert {"report", "plots/reliability", "report/hardest"} <= set(run["summary"])
         (table,) = [
             json.loads(data) for name, data in run["files"].items() if "table/examples" in name
         ]
