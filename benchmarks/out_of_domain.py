@@ -19,7 +19,7 @@ from trainer_ext.inference.loading import load_single
 from trainer_ext.inference.single import SinglePredictor
 from trainer_ext.modeling.distances import fit_distances
 from trainer_ext.tables import table
-from trainer_ext.tasks.rejection import OF_LOGITS
+from trainer_ext.tasks.ood_scores import OF_LOGITS
 
 
 def texts_of(path: str, column: str) -> list[str]:

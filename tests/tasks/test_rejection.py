@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax, logsumexp
 
 from trainer_ext.tasks import TASKS, Calibration, LabelSpace
+from trainer_ext.tasks.ood_scores import OF_LOGITS
 from trainer_ext.tasks.rejection import (
-    OOD_SCORES,
     Rejection,
     fit_threshold,
     sigmoid_scores,
@@ -33,7 +33,7 @@ def test_scores_of_one_label_are_those_of_scipy():
 
 def test_scores_of_aspects_are_means_over_them():
     logits = RNG.normal(size=(5, 3, 4))
-    for score in OOD_SCORES:
+    for score in OF_LOGITS:
         alone = [softmax_scores(logits[:, aspect], 1.0, score) for aspect in range(3)]
         assert softmax_scores(logits, 1.0, score) == pytest.approx(np.mean(alone, axis=0))
 

@@ -3,7 +3,7 @@
 from trainer_ext.arguments.groups import Arguments
 from trainer_ext.errors import UserError
 from trainer_ext.tasks import TASKS
-from trainer_ext.tasks.rejection import OF_VECTOR
+from trainer_ext.tasks.ood_scores import OF_VECTOR
 
 
 def check_calibrate(calibrate: str, task: str, do_train: bool, has_validation: bool) -> None:

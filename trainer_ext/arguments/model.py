@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from trainer_ext.arguments.compression import CompressionArguments
 from trainer_ext.arguments.fields import option
 from trainer_ext.errors import UserError
-from trainer_ext.tasks.rejection import OOD_SCORES
+from trainer_ext.tasks.ood_scores import OOD_SCORES
 
 SCRATCH_SIZES = ("none", "tiny", "mini", "small", "tinybert_4l", "tinybert_6l", "bilstm", "static")
 CALIBRATIONS = ("none", "temperature", "thresholds", "both")

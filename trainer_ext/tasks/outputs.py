@@ -12,7 +12,8 @@ from trainer_ext.tasks.calibration import Calibration, expected_calibration_erro
 from trainer_ext.tasks.decisions import ClassDecisions, Decisions
 from trainer_ext.tasks.figures import ConfusionMatrix, Figure
 from trainer_ext.tasks.label_space import LabelSpace
-from trainer_ext.tasks.rejection import OF_VECTOR, distances_of, softmax_scores
+from trainer_ext.tasks.ood_scores import OF_VECTOR
+from trainer_ext.tasks.rejection import distances_of, softmax_scores
 from trainer_ext.tasks.tallies import Metrics
 
 Pair = tuple[Array, Array]
@@ -92,7 +93,7 @@ class OutputMethods(ABC):
 
         Args:
             outputs: of the rows.
-            score: one of `tasks/rejection.py`'s `OOD_SCORES`.
+            score: one of `OOD_SCORES`.
         """
         if score == OF_VECTOR:
             distances = distances_of([self.heads(output)[0] for output in outputs])

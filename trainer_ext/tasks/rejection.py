@@ -10,13 +10,8 @@ from typing import Any
 import numpy as np
 
 from trainer_ext.tasks.activations import Array, sigmoid, softmax
+from trainer_ext.tasks.ood_scores import OOD_SCORES
 
-OF_LOGITS = ("max_probability", "energy")
-"""Scores of the logits: 1 - the largest probability (Hendrycks & Gimpel 2017, arXiv:1610.02136, section 2), and the
-energy -log(sum(exp(logits))) (Liu et al. 2020, arXiv:2010.03759, eq. 4 at T = 1)."""
-OF_VECTOR = "mahalanobis"
-"""The score of the pooled vector: how far it is from the nearest class mean (`modeling/distances.py`)."""
-OOD_SCORES = (*OF_LOGITS, OF_VECTOR)
 DISTANCE = "ood_distance"
 
 

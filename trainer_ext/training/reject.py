@@ -22,8 +22,9 @@ from trainer_ext.modeling.model import EncoderWithHead
 from trainer_ext.modeling.session import TorchSession
 from trainer_ext.reports.reject import draw_rejection
 from trainer_ext.tasks import Task
+from trainer_ext.tasks.ood_scores import OF_LOGITS, OF_VECTOR, OOD_SCORES
 from trainer_ext.tasks.outputs import ScoredRows
-from trainer_ext.tasks.rejection import OF_LOGITS, OF_VECTOR, OOD_SCORES, Rejection, distances_of
+from trainer_ext.tasks.rejection import Rejection, distances_of
 from trainer_ext.training.unlabelled import read_unlabelled
 
 # Of reject.json, what metrics.json has, too.
