@@ -15,6 +15,7 @@ from tests.cross_validation.conftest import TINY, topic_rows
 from trainer_ext import fit, load_predictor
 from trainer_ext.arguments.parser import parse, parse_values, write_resolved
 from trainer_ext.comparison.job import compare
+from trainer_ext.cross_validation.launchers.process import ProcessLauncher
 from trainer_ext.cross_validation.members import fold_seed
 from trainer_ext.cross_validation.run import prepare
 from trainer_ext.cross_validation.submission import submit
@@ -295,7 +296,7 @@ def test_a_token_reaches_the_folds_by_the_environment_alone(tmp_path, monkeypatc
         def wait(self):
             return 1
 
-    monkeypatch.setattr("trainer_ext.cross_validation.train_members.subprocess.Popen", Process)
+    monkeypatch.setattr("trainer_ext.cross_validation.launchers.process.subprocess.Popen", Process)
     write_table(topic_rows(12), tmp_path / "train.jsonl", "")
     flags = {
         "train_file": str(tmp_path / "train.jsonl"),
@@ -304,7 +305,7 @@ def test_a_token_reaches_the_folds_by_the_environment_alone(tmp_path, monkeypatc
     }
     args = parse_values({}, TINY | flags | {"hub_token": "hf_SECRETsecret123"})
     write_resolved(args, tmp_path / "cv")
-    train_one(args, "fold-0", {}, {}, threading.Event())
+    train_one(args, "fold-0", ProcessLauncher(1, use_cpu=True), {}, threading.Event())
     assert (
         started["env"]["HF_TOKEN"] == "hf_SECRETsecret123"
         and "hf_SECRETsecret123" not in started["command"]
