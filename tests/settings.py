@@ -134,7 +134,7 @@ SETTINGS = [
     Setting("early stopping", STOPPING),
     Setting("temperature", {"calibrate": "temperature"}, CLASSES),
     Setting("thresholds", {"calibrate": "thresholds"}, ("single_label", "multi_label")),
-    Setting("rejection", {"reject": "auto"}, CLASSES),
+    Setting("rejection", {"reject": "auto"}, NOT_REGRESSION),
     Setting("temperature and thresholds", {"calibrate": "both"}, ("single_label", "multi_label")),
     # transformers' own
     Setting("accumulation", {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4}),

@@ -111,8 +111,8 @@ def test_only_the_training_rows_are_streamed(tmp_path):
     assert isinstance(loaded.train, StreamedRows)
     assert len(loaded.validation) == 6 and loaded.rows["test"] == []
     assert loaded.task.label_space == label_space(loaded.train, ["label"], None)
-    assert build_split([], data, loaded.task) is None
-    assert len(build_split(loaded.validation, data, loaded.task)) == 6
+    assert build_split([], data, loaded.task, named=False) is None
+    assert len(build_split(loaded.validation, data, loaded.task, named=False)) == 6
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from trainer_ext.export.int8_weights import has_exact_products
 from trainer_ext.export.quantise import Int8Setting, lstm_nodes, quantise
 from trainer_ext.export.search import EMBEDDINGS, quantisable_parts
 from trainer_ext.export.to_onnx import export_onnx
+from trainer_ext.inference.hardware import instruction_set
 from trainer_ext.inference.loading import checkpoint_tokenizer
 from trainer_ext.inference.onnx_session import is_marked_exact, scales_at_run_time
 from trainer_ext.modeling.session import load_checkpoint
@@ -58,7 +59,9 @@ def test_answers_are_those_of_a_cpu_without_vnni(folder, tmp_path):
     assert scales_at_run_time(path) and not is_marked_exact(path)
     assert not has_exact_products(onnx.load(path))
     tokenizer = checkpoint_tokenizer(folder)
-    signed = answers(path, tokenizer)
-    np.testing.assert_allclose(answers(path, tokenizer, unsigned=True), signed, atol=1e-6)
+    unsigned = answers(path, tokenizer, unsigned=True)
+    # Without VNNI signed products overflow, which is what unsigned weights are asked for.
+    if "vnni" in instruction_set():
+        np.testing.assert_allclose(unsigned, answers(path, tokenizer), atol=1e-6)
     float_answers = answers(folder / "model.onnx", tokenizer)
-    assert np.abs(signed - float_answers).max() < 0.25 * float_answers.std()
+    assert np.abs(unsigned - float_answers).max() < 0.25 * float_answers.std()

@@ -599,7 +599,7 @@ def test_any_csv_without_header_comes_back(folder, rows, delimiter):
     buffer = io.StringIO(newline="")
     csv.writer(buffer, delimiter=delimiter, quoting=csv.QUOTE_ALL).writerows(rows)
     path = write(folder / "rows.csv", "\ufeff" + buffer.getvalue())
-    options = FileOptions(delimiter=delimiter, column_names=["a", "b"])
+    options = FileOptions(delimiter=delimiter, column_names=["a long name", "b"])
     assert [tuple(row.values()) for row in values(path, options=options)] == rows
 
 
