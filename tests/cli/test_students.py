@@ -91,6 +91,7 @@ def test_trained_on_with_the_pooling_it_has(student, flags, checkpoint, tmp_path
     assert config["pooling"] == POOLING[student]
 
 
+@pytest.mark.slow
 def test_folds(topic_flags, tmp_path):
     """A process for each, as for any encoder."""
     flags = student_flags(topic_flags, "static")

@@ -135,6 +135,7 @@ def test_hidden_states_are_learned_from_a_model_with_the_same_tokens(chain, rows
     assert weights == [0, 0, 0.5, 0.5]
 
 
+@pytest.mark.slow
 def test_a_chain_of_intents_and_slots(tmp_path):
     """Its rows are words, also where their length is measured."""
     lines = []

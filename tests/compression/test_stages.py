@@ -117,6 +117,7 @@ def test_a_rising_sparsity_arrives(start):
     assert (joined == 0).float().mean().item() == pytest.approx(0.6, abs=0.001)
 
 
+@pytest.mark.slow
 def test_width_resumes_and_predicts(start):
     """A run that stops after an epoch goes on with the same matrices."""
     more = ["--compression", "width", "--width", "0.5"]

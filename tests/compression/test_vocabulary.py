@@ -202,6 +202,7 @@ def test_the_report_counts_what_is_covered(bert):
     assert smaller.tokenize("over") == tokenizer.tokenize("over")
 
 
+@pytest.mark.slow
 def test_a_training_with_a_small_vocabulary(rows):
     """From a trained start; what it leaves loads, answers, resumes and is exported."""
     assert train(rows, "start", *SCRATCH).returncode == 0
