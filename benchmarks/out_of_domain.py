@@ -20,6 +20,8 @@ from trainer_ext.inference.single import SinglePredictor
 from trainer_ext.modeling.distances import fit_distances
 from trainer_ext.tables import table
 from trainer_ext.tasks.ood_scores import OF_LOGITS
+from trainer_ext.tasks.rejection import distances_of
+from trainer_ext.training.reject import Pooled
 
 
 def texts_of(path: str, column: str) -> list[str]:
@@ -39,19 +41,10 @@ def labelled(path: str, text: str, label: str) -> tuple[list[str], np.ndarray]:
 def logits_and_vectors(
     predictor: SinglePredictor, texts: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return logits (N, C) and what the head reads (N, W)."""
-    seen: list[np.ndarray] = []
-
-    def keep(_: object, inputs: tuple) -> None:
-        seen.append(inputs[0].detach().numpy())
-
-    handle = predictor.session.model.head.register_forward_pre_hook(keep)
-    logits = []
-    # One text a run, as the predictor would sort a batch by length.
-    for text in texts:
-        logits.append(predictor.logits([text])[0])
-    handle.remove()
-    return np.array(logits), np.concatenate(seen)
+    """Return logits (N, C) and pooled vectors (N, W)."""
+    predictor.session.model.distances = Pooled()
+    outputs = list(predictor.logits_iter(texts))
+    return np.stack(outputs), distances_of(outputs)
 
 
 def distances_between(

@@ -12,34 +12,25 @@ import base64
 import hashlib
 import json
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from tests.loopback import LoopbackServer
 
 USER = "me"
 TOKEN = "hf_" + "s" * 34
 
 
-class HubServer:
+class HubServer(LoopbackServer):
     """State: `repos` {id: {path: content}}, `commits` [(repository, message, paths)], `requests`."""
 
     def __init__(self):
+        super().__init__(Handler)
         self.repos: dict[str, dict[str, bytes]] = {}
         self.commits: list[tuple[str, str, list[str]]] = []
         self.blobs: dict[str, bytes] = {}
         self.requests: list[str] = []
-
-    def __enter__(self) -> "HubServer":
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.http.owner = self
-        self.url = f"http://127.0.0.1:{self.http.server_address[1]}"
-        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(self, *exception) -> None:
-        self.http.shutdown()
-        self.http.server_close()
 
     def environment(self, home: Path) -> dict[str, str]:
         """Variables that lead the client here and keep its files under `home`."""

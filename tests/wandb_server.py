@@ -20,14 +20,17 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from tests.loopback import LoopbackServer
+
 ENTITY, PROJECT, DATE = "team", "project", "2026-01-01T00:00:00Z"
 KEY = "k" * 39 + "1"
 
 
-class WandbServer:
+class WandbServer(LoopbackServer):
     """State by name: `runs` {id: ...}, `collections` {name: {"versions", "aliases"}}, `artifacts` {id: ...}."""
 
     def __init__(self):
+        super().__init__(Handler, Listener)
         self.runs: dict[str, dict] = {}
         self.artifacts: dict[str, dict] = {}
         self.collections: dict[str, dict] = {}
@@ -35,17 +38,6 @@ class WandbServer:
         self.requests: list[str] = []
         self.fault: Callable[[str], object] = lambda path: None
         self.lock = threading.RLock()
-
-    def __enter__(self) -> "WandbServer":
-        self.http = Listener(("127.0.0.1", 0), Handler)
-        self.http.owner = self
-        self.url = f"http://127.0.0.1:{self.http.server_address[1]}"
-        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(self, *exception) -> None:
-        self.http.shutdown()
-        self.http.server_close()
 
     def environment(self, home: Path) -> dict[str, str]:
         """Variables that lead the client here and keep its files under `home`."""

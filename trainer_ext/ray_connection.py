@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -42,3 +42,24 @@ def connected(address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def room_for(cluster: Mapping[str, float], num_cpus: float, num_gpus: float, asked: str) -> int:
+    """Return how many times a cluster has these CPUs and GPUs.
+
+    Args:
+        cluster: its resources, as Ray names them.
+        num_cpus, num_gpus: of one training or actor.
+        asked: what the user said of them, for the message.
+
+    Raises:
+        UserError: if it does not have them once.
+    """
+    room = cluster.get("CPU", 0) / num_cpus
+    if num_gpus:
+        room = min(room, cluster.get("GPU", 0) / num_gpus)
+    if room < 1:
+        raise UserError(
+            f"{asked}: the cluster has {cluster.get('CPU', 0):g} CPUs and {cluster.get('GPU', 0):g} GPUs"
+        )
+    return int(room)

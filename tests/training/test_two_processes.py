@@ -50,6 +50,12 @@ def train_alone(folder: Path, name: str, flags: dict[str, Any]) -> dict[str, Any
     }
 
 
+TORCHRUN = [
+    sys.executable,
+    *["-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"],
+]
+
+
 @pytest.fixture(scope="module")
 def launch(tmp_path_factory) -> dict[str, Any]:
     """What one process saw by itself (`one`), what each of two saw, their folder, and what the launch printed."""
@@ -60,16 +66,8 @@ def launch(tmp_path_factory) -> dict[str, Any]:
         patch.setattr(trainer_ext.training.finished, "write_plots", lambda *args: None)
         one = {name: train_alone(folder, name, alone(name)) for name in SAME_STEPS}
         one["begun by one"] = train_alone(folder, "begun by one", begun)
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc_per_node",
-        "2",
-        "--standalone",
-    ]
     done = subprocess.run(
-        [*command, "-m", "tests.two_processes", str(folder)],
+        [*TORCHRUN, "-m", "tests.two_processes", str(folder)],
         cwd=ROOT, text=True, capture_output=True, timeout=900, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-5000:]
@@ -193,16 +191,8 @@ def torchrun(folder: Path, output: Path, flags: dict[str, Any], *more: str) -> s
     """Start train.py in two processes."""
     flags = {**RECIPE, **files(folder, "single_label"), **flags, "output_dir": output}
     words = [str(word) for name, value in flags.items() for word in (f"--{name}", value)]
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc_per_node",
-        "2",
-        "--standalone",
-    ]
     return subprocess.Popen(
-        [*command, "train.py", *words, *more],
+        [*TORCHRUN, "train.py", *words, *more],
         cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL,
     )  # fmt: skip
 

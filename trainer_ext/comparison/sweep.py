@@ -1,8 +1,6 @@
 """Train the runs of a sweep one after the other, each in a fresh process, and compare them at the end."""
 
 import logging
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,12 +8,9 @@ from pathlib import Path
 from trainer_ext.arguments.first_pass import refuse_wrong_flags
 from trainer_ext.comparison.job import compare
 from trainer_ext.comparison.sweep_file import Sweep, SweepRun
-from trainer_ext.cross_validation.train_members import (
-    child_environment,
-    end,
-    last_error,
-    last_lines,
-)
+from trainer_ext.cross_validation.launchers.base import end
+from trainer_ext.cross_validation.launchers.process import child_environment, open_logged
+from trainer_ext.cross_validation.train_members import error_in, last_lines, size_of
 from trainer_ext.errors import RunError, UserError
 from trainer_ext.files import check_folder, read_object, write_json
 from trainer_ext.inference.members import LISTS
@@ -107,18 +102,10 @@ def train(run: SweepRun, folder: Path) -> int:
         UserError: for exit status 2, with the run's message: the others would be refused as well.
     """
     log, start = folder / f"{run.name}.log", time.monotonic()
-    command = [sys.executable, "-m", "trainer_ext", "train", *run.words]
     # Last on the line, so that no flag of the run leads it elsewhere.
-    command += ["--output_dir", str(folder / run.name), *resuming(folder / run.name)]
-    with open(log, "ab") as file:
-        begin = file.tell()
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env=child_environment(1),
-        )
+    last = ["--output_dir", str(folder / run.name), *resuming(folder / run.name)]
+    begin = size_of(log)
+    with open_logged(["train", *run.words, *last], log, child_environment(1)) as process:
         try:
             status = process.wait()
         except BaseException:
@@ -126,8 +113,7 @@ def train(run: SweepRun, folder: Path) -> int:
             end([process])
             raise
     if status == 2:
-        text = log.read_bytes()[begin:].decode("utf-8", "replace")
-        raise UserError(f"run {run.name}: {last_error(text)}")
+        raise UserError(f"run {run.name}: {error_in(log, begin)}")
     if status:
         message = "%s: FAILED (exit status %d); last lines of %s:\n%s"
         logger.error(message, run.name, status, log, last_lines(log))

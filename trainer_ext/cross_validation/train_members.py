@@ -103,7 +103,7 @@ def train_one(
     job = job_of(args, name)
     start = time.monotonic()
     logger.info("%s: training, log in %s", name, job.log)
-    begin = job.log.stat().st_size if job.log.exists() else 0
+    begin = size_of(job.log)
     with launcher.start(job) as training:
         running[name] = training
         # It may have been set after it was looked at last, when this training was not in `running` yet.
@@ -113,8 +113,7 @@ def train_one(
     seconds = time.monotonic() - start
     if status == 2:
         stop.set()
-        text = job.log.read_bytes()[begin:].decode("utf-8", "replace")
-        raise UserError(f"{name}: {last_error(text)}")
+        raise UserError(f"{name}: {error_in(job.log, begin)}")
     if status:
         how = f"exit status {status}" if status > 0 else f"signal {-status}"
         message = "%s: FAILED (%s) after %.0f s; last lines of %s:\n%s"
@@ -135,6 +134,16 @@ def job_of(args: Arguments, name: str) -> Job:
         # Every user of the machine can list command lines, and the recipe is kept.
         environment["HF_TOKEN"] = args.training.hub_token
     return Job((recipe, *member_flags(name)), folder / name, environment)
+
+
+def size_of(log: Path) -> int:
+    """Return where the next line of a log will begin."""
+    return log.stat().st_size if log.exists() else 0
+
+
+def error_in(log: Path, begin: int) -> str:
+    """Return the message of a command that ended with exit status 2, from where its part of the log begins."""
+    return last_error(log.read_bytes()[begin:].decode("utf-8", "replace"))
 
 
 def last_error(text: str) -> str:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from trainer_ext.data.preprocessing.pipeline import keep_entry
 from trainer_ext.evaluation.scoring import score
-from trainer_ext.files import read_json, write_json
 from trainer_ext.inference.loading import load_single
 from trainer_ext.tasks import Calibration
 
@@ -43,9 +43,5 @@ def calibrate(
             what,
             len(texts),
         )
-    # The file itself is changed: transformers keeps keys in it that a predictor does not read.
-    path = folder / "config.json"
-    config = read_json(path)
-    config["pipeline"]["calibration"] = fitted.to_dict()
-    write_json(path, config)
+    keep_entry(folder, "calibration", fitted.to_dict())
     return fitted

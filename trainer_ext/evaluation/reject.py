@@ -1,6 +1,6 @@
 """How well out-of-domain scores tell which texts a model should not answer, and the choice of one of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,9 +66,8 @@ class Judged:
 def judge(
     task: Task,
     scored: ScoredRows,
-    outputs: Sequence[Any],
-    ood_outputs: Sequence[Any] | None,
-    scores: Sequence[str],
+    own: Mapping[str, Array],
+    strange: Mapping[str, Array] | None,
     rate: float,
 ) -> list[Judged]:
     """Return each score with the threshold that rejects at most a share of the validation rows.
@@ -76,18 +75,16 @@ def judge(
     Args:
         task: of the model.
         scored: the validation rows.
-        outputs: of the model for these rows.
-        ood_outputs: for texts of another domain; None without any.
-        scores: of `OOD_SCORES`.
+        own: scores (N,) of these rows, by name.
+        strange: scores (M,) of texts of another domain, by name; None without any.
         rate: that share.
     """
     # Of aspects all must be right, as of several labels.
     true, predicted = task.true_and_predicted(scored)
     right = (true == predicted).reshape(len(true), -1).all(axis=1)
     found = []
-    for score in scores:
-        validation = task.ood_scores(outputs, score)
-        ood = None if ood_outputs is None else task.ood_scores(ood_outputs, score)
+    for score, validation in own.items():
+        ood = None if strange is None else strange[score]
         found.append(Judged(score, fit_threshold(validation, rate), validation, right, ood))
     return found
 
@@ -118,7 +115,7 @@ def choose(every: Sequence[Judged], wanted: str) -> Judged:
 
 def auroc(validation: Array, ood: Array) -> float:
     """Return the probability that a text of another domain has a higher score than a validation row."""
-    # Here: light inference never gets to this file, but training without --reject need not wait for it either.
+    # Here: training without --reject need not wait for it.
     from sklearn.metrics import roc_auc_score
 
     is_ood = np.repeat([0, 1], [len(validation), len(ood)])

@@ -14,9 +14,8 @@ import numpy as np
 import ray
 import ray.data
 
-from trainer_ext.errors import UserError
 from trainer_ext.inference.shards import Answered, Shard, ShardSettings, ShardWorker
-from trainer_ext.ray_connection import connected
+from trainer_ext.ray_connection import connected, room_for
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +66,8 @@ def answer_on_ray(
     threads = settings.model["num_threads"]
     with connected(address):
         cluster = ray.cluster_resources()  # type: ignore[no-untyped-call]  # ray has no types there
-        actors = min(actors_of(cluster, threads, num_gpus), len(shards))
+        asked = f"num_threads {threads}, {num_gpus:g} GPUs for each"
+        actors = min(room_for(cluster, threads, num_gpus, asked), len(shards))
         # Its own account of what it does would stand between ours.
         logging.getLogger("ray.data").setLevel(logging.WARNING)
         context = ray.data.DataContext.get_current()
@@ -86,16 +86,3 @@ def answer_on_ray(
         logger.info("%d shards for %d actors", len(rows), actors)
         for row in dataset.iter_rows():
             yield row["name"], Answered(int(row["rows"]), int(row["rejected"]), row["error"])
-
-
-def actors_of(cluster: dict[str, float], threads: int, num_gpus: float) -> int:
-    """Return for how many actors a cluster has room."""
-    room = cluster.get("CPU", 0) / threads
-    if num_gpus:
-        room = min(room, cluster.get("GPU", 0) / num_gpus)
-    if room < 1:
-        raise UserError(
-            f"num_threads {threads}, {num_gpus:g} GPUs for each: the cluster has {cluster.get('CPU', 0):g} CPUs and "
-            f"{cluster.get('GPU', 0):g} GPUs"
-        )
-    return int(room)

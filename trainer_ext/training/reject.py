@@ -12,9 +12,10 @@ from tqdm import tqdm
 
 from trainer_ext.arguments.groups import Arguments
 from trainer_ext.data.dataset import inputs_and_labels
+from trainer_ext.data.preprocessing.pipeline import keep_entry
 from trainer_ext.errors import UserError
 from trainer_ext.evaluation.reject import Judged, choose, judge
-from trainer_ext.files import read_json, scratch_folder, write_json
+from trainer_ext.files import scratch_folder, write_json
 from trainer_ext.inference.loading import load_single
 from trainer_ext.inference.single import SinglePredictor
 from trainer_ext.modeling.distances import ClassDistances, fit_distances
@@ -22,7 +23,7 @@ from trainer_ext.modeling.model import EncoderWithHead
 from trainer_ext.modeling.session import TorchSession
 from trainer_ext.reports.reject import draw_rejection
 from trainer_ext.tasks import Task
-from trainer_ext.tasks.ood_scores import OF_LOGITS, OF_VECTOR, OOD_SCORES
+from trainer_ext.tasks.ood_scores import OF_LOGITS, OF_VECTOR
 from trainer_ext.tasks.outputs import ScoredRows
 from trainer_ext.tasks.rejection import Rejection, distances_of
 from trainer_ext.training.unlabelled import read_unlabelled
@@ -82,20 +83,24 @@ def fit_rejection(
     if wanted in ("auto", OF_VECTOR) and knows_one_vector(args, model):
         assert datasets["train"] is not None
         model.distances = distances_to(predictor, datasets["train"], args.training.seed, bar)
+    scored = scores["validation"]
     # All are judged, whichever is asked for: the report shows what another would have done.
-    names = OOD_SCORES if model.distances is not None else OF_LOGITS
-    validation, _ = inputs_and_labels(datasets["validation"])
-    outputs = answers(predictor, validation, bar)
-    strangers = None
+    own = {name: task.logit_scores(scored["logits"], name) for name in OF_LOGITS}
+    if model.distances is not None:
+        # The validation rows were scored without distances.
+        validation, _ = inputs_and_labels(datasets["validation"])
+        own[OF_VECTOR] = task.ood_scores(answers(predictor, validation, bar), OF_VECTOR)
+    strange = None
     if args.data.ood_file:
         texts = read_unlabelled([args.data.ood_file], args.data, task)
-        strangers = answers(predictor, texts, bar)
-    every = judge(task, scores["validation"], outputs, strangers, names, rate)
+        outputs = answers(predictor, texts, bar)
+        strange = {name: task.ood_scores(outputs, name) for name in own}
+    every = judge(task, scored, own, strange, rate)
     chosen = choose(every, wanted)
     task.rejection = Rejection(chosen.score, chosen.threshold, rate)
     if chosen.score == OF_VECTOR:
         keep_distances(model, folder)
-    keep_rejection(folder, task.rejection)
+    keep_entry(folder, "rejection", task.rejection.to_dict())
     write_rejection(args, folder, chosen, every)
     found = chosen.to_dict()
     return {f"reject_{name}": found[name] for name in METRICS if name in found}
@@ -146,15 +151,6 @@ def keep_distances(model: EncoderWithHead, folder: Path) -> None:
         # Weights first: with the config as it was they are the model as it was.
         for name in ("model.safetensors", "config.json"):
             os.replace(beside / name, folder / name)
-
-
-def keep_rejection(folder: Path, rejection: Rejection) -> None:
-    """Write the rejection into config.json."""
-    # The file itself is changed, as calibrating does: transformers keeps keys in it that our config does not have.
-    path = folder / "config.json"
-    config = read_json(path)
-    config["pipeline"]["rejection"] = rejection.to_dict()
-    write_json(path, config)
 
 
 def write_rejection(args: Arguments, folder: Path, chosen: Judged, every: Sequence[Judged]) -> None:

@@ -5,8 +5,9 @@ import os
 import queue
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from trainer_ext.children import PARENT, environment_with_package
 from trainer_ext.cores import available_cores
@@ -45,13 +46,22 @@ class ProcessLauncher:
 def open_process(job: Job, environment: dict[str, str]) -> Iterator[subprocess.Popen]:
     """Start the process of a job; its log is open until the block ends."""
     job.folder.mkdir(parents=True, exist_ok=True)
-    with open(job.log, "ab") as file:
+    with open_logged(job.words, job.log, {**environment, **job.variables}) as process:
+        yield process
+
+
+@contextmanager
+def open_logged(
+    words: Sequence[str], log: Path, environment: Mapping[str, str]
+) -> Iterator[subprocess.Popen]:
+    """Start a command of `trainer-ext`, its output added to a log, which is open until the block ends."""
+    with open(log, "ab") as file:
         yield subprocess.Popen(
-            [sys.executable, "-m", "trainer_ext", *job.words],
+            [sys.executable, "-m", "trainer_ext", *words],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
-            env={**environment, **job.variables},
+            env=environment,
         )
 
 

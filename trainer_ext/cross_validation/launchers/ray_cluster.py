@@ -20,6 +20,7 @@ from trainer_ext.cross_validation.launchers.base import Job, Training, end
 from trainer_ext.cross_validation.launchers.process import child_environment, open_process
 from trainer_ext.errors import TERMINATED, UserError, describe_error
 from trainer_ext.locks import LOCK, held
+from trainer_ext.ray_connection import room_for
 
 RETRIES = 2
 LOOK_AGAIN = 0.2  # seconds between two looks at a process
@@ -85,15 +86,8 @@ class RayLauncher:
 
 def slots_of(cluster: Mapping[str, float], num_cpus: float, num_gpus: float) -> int:
     """Return for how many trainings a cluster has room."""
-    room = cluster.get("CPU", 0) / num_cpus
-    if num_gpus:
-        room = min(room, cluster.get("GPU", 0) / num_gpus)
-    if room < 1:
-        raise UserError(
-            f"num_cpus_per_run {num_cpus} and num_gpus_per_run {num_gpus}: the cluster has {cluster.get('CPU', 0):g} "
-            f"CPUs and {cluster.get('GPU', 0):g} GPUs"
-        )
-    return int(room)
+    asked = f"num_cpus_per_run {num_cpus} and num_gpus_per_run {num_gpus}"
+    return room_for(cluster, num_cpus, num_gpus, asked)
 
 
 def run_on_node(job: Job, folder: str) -> int:

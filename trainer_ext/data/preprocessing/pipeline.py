@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from trainer_ext.data.preprocessing.cleaning import Cleaning
 from trainer_ext.data.preprocessing.truncation import Truncation
 from trainer_ext.errors import UserError
+from trainer_ext.files import read_json, write_json
 from trainer_ext.tasks import TASKS, Calibration, Task
 from trainer_ext.tasks.rejection import Rejection
 
@@ -116,6 +117,15 @@ class Pipeline:
             validation_data_sha256=stored.get("validation_data_sha256"),
             versions=stored.get("versions", {}),
         )
+
+
+def keep_entry(folder: Path, key: str, value: Mapping[str, Any]) -> None:
+    """Write what was fitted after training into the `pipeline` of a checkpoint's config.json."""
+    # The file itself is changed: transformers keeps keys in it that our config does not have.
+    path = folder / "config.json"
+    config = read_json(path)
+    config["pipeline"][key] = value
+    write_json(path, config)
 
 
 def stored_pipeline(config: Any) -> Mapping[str, Any]:
