@@ -14,7 +14,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import trainer_ext.training.job
+import trainer_ext.training.finished
 from tests.settings import ALL, SETTINGS, Setting
 from tests.test_settings_table import flags_of, make_encoder, rows_of
 from tests.two_processes import train
@@ -67,7 +67,7 @@ def check(seen: dict[str, Any]) -> str:
 def train_table(folder: Path) -> None:
     """Train the whole table in one process of the launch, and write its outcomes."""
     # Plots take longer than the few steps.
-    trainer_ext.training.job.write_plots = lambda *args: None
+    trainer_ext.training.finished.write_plots = lambda *args: None
     path = folder / f"outcome{os.environ['RANK']}.jsonl"
     for setting in SETTINGS:
         for task in setting.tasks:

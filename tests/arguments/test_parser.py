@@ -648,6 +648,14 @@ def test_what_needs_whole_parameters(method, value, recipe, monkeypatch):
     assert f"{method} {value}" in message and "fsdp" in message and "full_shard" in message
 
 
+@until_4
+def test_sharding_without_gpus(recipe, monkeypatch):
+    """Refused before rows are read: accelerate would end in a RuntimeError, or train unsharded and say nothing."""
+    monkeypatch.setattr("os.environ", dict(os.environ))
+    message = refusal(recipe(fsdp="full_shard auto_wrap", use_cpu=True))
+    assert "fsdp needs a GPU for each process, and this trains on cpu" in message
+
+
 def test_what_contradicts_nothing(recipe, files):
     """The neighbours of the cases above pass."""
     parse([recipe(head_dropout=0, layer_wise_lr_decay=1, focal_alpha=[0.25], focal_gamma=2)])

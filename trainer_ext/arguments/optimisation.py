@@ -124,6 +124,7 @@ def check_optimisation(training: Any) -> None:
     check_schedule(training)
     check_adversarial(training)
     check_whole_parameters(training)
+    check_sharding(training)
 
 
 def check_rates(training: Any) -> None:
@@ -154,6 +155,14 @@ def check_whole_parameters(training: Any) -> None:
                 raise UserError(
                     f"{method} {value} changes whole parameters in place, which {name} {splits} splits"
                 )
+
+
+def check_sharding(training: Any) -> None:
+    """Refuse FSDP without accelerators: accelerate ends with an error about devices, or trains unsharded (DDP)."""
+    if training.fsdp and training.device.type in ("cpu", "mps"):
+        raise UserError(
+            f"fsdp needs a GPU for each process, and this trains on {training.device.type}: drop fsdp"
+        )
 
 
 def check_schedule(training: Any) -> None:
