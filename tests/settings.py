@@ -185,7 +185,7 @@ NOT_A_METHOD = {
     ),  # which encoder
     *("label_names", "do_train", "run_group", "run_tags"),
     # What is reported: tests/reports/test_full_report.py, tests/data/test_suspects.py.
-    *("write_report", "baseline=none", "baseline_rows"),
+    *("write_report", "baseline=none", "baseline=ngrams", "baseline_rows"),
     *("suspects=true", "suspects=false", "drop_suspects"),
     "embeddings_from",  # where embeddings start: tests/modeling/test_embeddings_from.py
     # They cut a trained model: tests/compression/test_stages.py.

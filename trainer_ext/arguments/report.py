@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from trainer_ext.arguments.fields import option
 
-BASELINES = ("none", "ngrams")
+BASELINES = ("none", "ngrams", "probe")
 
 
 @dataclass
@@ -17,8 +17,9 @@ class ReportArguments:
         True, "Write report.html, report/*.csv and more plots of the validation rows."
     )
     baseline: str = option(
-        "ngrams",
-        "What the report compares the model with: the most frequent answer and a linear model of n-grams.",
+        "probe",
+        "What the report compares the model with: ngrams, the most frequent answer and a linear model of n-grams; "
+        "probe, a linear model on the frozen encoder, too, where it is cheap.",
         choices=BASELINES,
     )
     # A baseline that costs minutes would be switched off, and then compare nothing.

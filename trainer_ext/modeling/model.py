@@ -108,7 +108,7 @@ class EncoderWithHead(PreTrainedModel):
         Returns:
             Logits (B, *head_shape), of a token head (B, L, token_classes), and with class means distances (B, 1).
         """
-        states, layers = self._token_states(
+        states, layers = self.token_states(
             input_ids, attention_mask, token_type_ids, output_hidden_states
         )
         vector = self.pooling(states, attention_mask)
@@ -131,14 +131,17 @@ class EncoderWithHead(PreTrainedModel):
             hidden_states=layers if output_hidden_states else None,  # type: ignore[arg-type]
         )
 
-    def _token_states(
+    def token_states(
         self,
         input_ids: Tensor,
         attention_mask: Tensor | None,
-        token_type_ids: Tensor | None,
-        output_hidden_states: bool,
+        token_type_ids: Tensor | None = None,
+        output_hidden_states: bool = False,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Return the states (B, L, width) that pooling and token head read, and those that they are made of."""
+        """Return the states (B, L, width) that pooling and token head read, and those that they are made of.
+
+        The last of these, (B, L, H), are the last layer's.
+        """
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
         # Tokenizers may make token types that the encoder (DistilBERT) does not take.
         encoder_arguments = inspect.signature(self.encoder.forward).parameters

@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from datasets import Dataset
@@ -54,12 +54,7 @@ def tokenize_splits(
     datasets: Mapping[str, Dataset | StreamedDataset | None],
 ) -> dict[str, Tokens | None]:
     """Return the rows of `train`, `unlabelled` and `validation` as the model reads them, in training and prediction."""
-    pipeline = model.config.pipeline
-    settings = {
-        "max_length": pipeline["max_length"],
-        "truncation": Truncation.from_dict(pipeline["truncation"]),
-        "cleaning": Cleaning.from_dict(pipeline["cleaning"]),
-    }
+    settings = encoding_settings(model)
     if task.token_classes:
         read_words_with_spaces(tokenizer)
     tokens: dict[str, Tokens | None] = {}
@@ -76,6 +71,16 @@ def tokenize_splits(
         else:
             tokens[split] = None
     return tokens
+
+
+def encoding_settings(model: EncoderWithHead) -> dict[str, Any]:
+    """Return how the model's rows are cleaned, tokenised and cut: arguments of `tokenize.encoder`."""
+    pipeline = model.config.pipeline
+    return {
+        "max_length": pipeline["max_length"],
+        "truncation": Truncation.from_dict(pipeline["truncation"]),
+        "cleaning": Cleaning.from_dict(pipeline["cleaning"]),
+    }
 
 
 def build_trainer(

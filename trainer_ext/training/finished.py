@@ -16,6 +16,7 @@ from trainer_ext.reports.run_report import write_plots
 from trainer_ext.runs.output_dir import mark
 from trainer_ext.tasks import Task
 from trainer_ext.tasks.outputs import ScoredRows
+from trainer_ext.training.linear_probe import NO_PROBE, Probe
 from trainer_ext.training.report import report_validation
 from trainer_ext.training.trainer import CustomTrainer
 
@@ -31,12 +32,14 @@ class Finished:
         task: with the calibration that was fitted.
         scores: by split, what `evaluation.scoring.score` returns.
         history: the Trainer's log.
+        probe: what the encoder scored before it was trained.
     """
 
     folder: Path
     task: Task
     scores: dict[str, ScoredRows]
     history: list[dict[str, float]]
+    probe: Probe = NO_PROBE
 
 
 def facts_of(
@@ -86,7 +89,9 @@ def write_reports(
     write_plots(finished.folder / "plots", finished.task, finished.history, marked, validated)
     # After the plots, which it shows.
     if validated is not None:
-        report_validation(facts.args, datasets, finished.task, validated, finished.history)
+        report_validation(
+            facts.args, datasets, finished.task, validated, finished.history, finished.probe
+        )
     write_model_card(facts)
     name = result_file(facts)
     # Listed as the run's before it is written, as every file of a run.

@@ -40,6 +40,7 @@ from trainer_ext.training.build import build_trainer, check_hub, tokenize_splits
 from trainer_ext.training.finished import PREFIXES, Finished, facts_of, write_reports
 from trainer_ext.training.hub import push_run
 from trainer_ext.training.layer_teacher import add_layer_teacher, load_layer_teacher
+from trainer_ext.training.linear_probe import NO_PROBE, Probe, probe_encoder
 from trainer_ext.training.reject import check_rejection_rows, fit_rejection
 from trainer_ext.training.ridge_head import start_from_ridge
 from trainer_ext.training.teacher import ask_teacher
@@ -148,6 +149,11 @@ def train_model(
         changes.on_trainer(trainer)
         # After it was cut, which may have left fewer layers to compare.
         add_layer_teacher(args.objective, trainer, prepared.layer_teacher)
+        # Before the first step, and before a checkpoint's weights are loaded.
+        probe = NO_PROBE
+        if trainer.is_world_process_zero():
+            with stage("while probing the encoder as it is before training"):
+                probe = probe_encoder(args, trainer, prepared.datasets)
         with stage("while training"):
             speed = train_from(args, trainer, checkpoint)
         with stage("while saving the model"):
@@ -155,7 +161,7 @@ def train_model(
         if not trainer.is_world_process_zero():
             return {}
         with stage("while scoring the model and writing the files beside it"):
-            finished = score_saved(args, trainer, prepared.datasets)
+            finished = score_saved(args, trainer, prepared.datasets, probe)
             metrics = collect_metrics(args, trainer, finished, speed)
             metrics |= fit_rejection(
                 args, finished.folder, finished.task, prepared.datasets, finished.scores
@@ -285,7 +291,9 @@ def save(args: Arguments, trainer: CustomTrainer) -> None:
             write_resolved(args, folder)
 
 
-def score_saved(args: Arguments, trainer: CustomTrainer, datasets: Datasets) -> Finished:
+def score_saved(
+    args: Arguments, trainer: CustomTrainer, datasets: Datasets, probe: Probe
+) -> Finished:
     """Calibrate and score the model as it was saved, not as it is in memory."""
     folder, task = Path(args.training.output_dir), trainer.task
     shows_bar = not args.training.disable_tqdm
@@ -306,7 +314,7 @@ def score_saved(args: Arguments, trainer: CustomTrainer, datasets: Datasets) -> 
         if datasets[split]:
             predictor = load_saved(args, folder)
             scores[split] = score(predictor, *inputs_and_labels(datasets[split]), split, shows_bar)
-    return Finished(folder, task, scores, trainer.state.log_history)
+    return Finished(folder, task, scores, trainer.state.log_history, probe)
 
 
 def load_saved(args: Arguments, folder: Path) -> Predictor:

@@ -1,6 +1,5 @@
 """The report of one trained model: baselines on the rows that it was trained on, then everything on validation rows."""
 
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,13 @@ from trainer_ext.data.dataset import inputs_and_labels
 from trainer_ext.data.streaming import StreamedDataset
 from trainer_ext.data.suspects import source_split
 from trainer_ext.data.training_data import Datasets
-from trainer_ext.evaluation.baselines import TrainingRows, score_baselines, some_rows
+from trainer_ext.evaluation.baselines import PROBE, score_baselines
 from trainer_ext.reports.full_report import Baselines, Reported, write_report
 from trainer_ext.reports.row_tables import ReportRows
 from trainer_ext.tasks import Task
 from trainer_ext.tasks.outputs import ScoredRows
+from trainer_ext.training.linear_probe import Probe
+from trainer_ext.training.training_rows import rows_for_baselines
 
 
 def report_validation(
@@ -24,6 +25,7 @@ def report_validation(
     task: Task,
     scored: ScoredRows,
     history: list[dict[str, Any]],
+    probe: Probe,
 ) -> None:
     """Write the report of a model into its folder, unless `--write_report false`.
 
@@ -33,6 +35,7 @@ def report_validation(
         task: of the model.
         scored: its outputs on the validation rows.
         history: what the Trainer logged.
+        probe: on the encoder as it was before training.
     """
     if not args.training.write_report:
         return
@@ -56,7 +59,7 @@ def report_validation(
         task=task,
         scored=scored,
         rows=rows,
-        baselines=baselines_of(args, task, train, items, scored),
+        baselines=baselines_of(args, task, train, items, scored, probe),
         history=history,
         # Those of all folds are in one file beside them.
         suspects="false" if in_folds else args.training.suspects,
@@ -70,37 +73,19 @@ def baselines_of(
     train: Dataset | StreamedDataset,
     items: list[Any],
     scored: ScoredRows,
+    probe: Probe,
 ) -> Baselines:
-    """Train and score the baselines that `--baseline` asks for."""
+    """Train and score the baselines that `--baseline` asks for; the probe was scored before training."""
     metric = task.default_metric
     if args.training.baseline == "none":
         return Baselines({}, metric, scored["metrics"])
     rows = rows_for_baselines(args, task, train)
-    found: Mapping[str, Mapping[str, float]] = score_baselines(
-        task, rows, items, scored["labels"], args.training.seed
-    )
+    found = score_baselines(task, rows, items, scored["labels"], args.training.seed)
     trained_on = f"Baselines were trained on {len(rows.items)} of {rows.of} training rows"
     # The reader should know that the baseline has seen less.
     if len(rows.items) < rows.of:
         trained_on += ", at equal distances: they must cost little (--baseline_rows)"
-    return Baselines(found, metric, scored["metrics"], f"{trained_on}.")
-
-
-def rows_for_baselines(
-    args: Arguments, task: Task, train: Dataset | StreamedDataset
-) -> TrainingRows:
-    """Return some of the training rows; a streamed file is read once more."""
-    examples: Iterable[tuple[Any, Any]]
-    # It is in no memory to be taken from.
-    if isinstance(train, StreamedDataset):
-        examples = map(as_pair, train.examples())
-    else:
-        examples = zip(*inputs_and_labels(train), strict=True)
-    return some_rows(examples, len(train), task, args.training.baseline_rows)
-
-
-def as_pair(example: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Return input and labels of a streamed row."""
-    if "words" in example:
-        return example["words"], (example["labels"], example["token_labels"])
-    return example["text"], example["labels"]
+    if probe.metrics:
+        found[PROBE] = probe.metrics
+    note = f"{trained_on}. {probe.note}".rstrip()
+    return Baselines(found, metric, scored["metrics"], note)

@@ -12,6 +12,7 @@ import torch
 from datasets import Dataset
 from tqdm import tqdm
 
+from trainer_ext.evaluation.baselines import ALPHAS
 from trainer_ext.training.unlabelled import labelled_only
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ALPHAS = np.logspace(0, 5, 11)
 MOST_ROWS = 20_000  # enough for a linear model, and a few minutes of an encoder
 
 
