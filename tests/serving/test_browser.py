@@ -86,8 +86,9 @@ def seen(models, tmp_path_factory):
     for name, path in models.items():
         flags += ["--model", f"{name}={path}"]
     closed_flags = ["--model", models["films"]]
+    # Two processes, so that a page that kept something in one of them would stumble.
     with (
-        running(*flags) as server,
+        running(*flags, "--workers", 2) as server,
         running(*closed_flags, env={"TRAINER_EXT_API_KEY": KEY}) as closed,
     ):
         settings["url"] = f"http://127.0.0.1:{server.port}/"
