@@ -192,7 +192,6 @@ def topic_flags(topic_files) -> list[str]:
             "3",
         ),
         *("--group_by_length", "true", "--save_total_limit", "1", "--report_to", "none"),
-        *("--write_report", "false"),  # tested by itself, and a tenth of such a training
         # The report has tests of its own; the others save its seconds.
         *("--write_report", "false"),
     ]

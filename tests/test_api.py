@@ -359,6 +359,7 @@ def test_keywords_are_those_of_the_dataclasses():
     assert "Unpack" in str(inspect.signature(fit))
 
 
+@pytest.mark.slow
 def test_export_is_a_function_before_and_after_its_room_is_imported():
     """`trainer_ext.export` is a folder of the package too, which takes the name when it is first imported."""
     code = (

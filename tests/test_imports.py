@@ -362,6 +362,7 @@ def test_importing_inference_loads_nothing_heavy():
     assert done.stdout.split() == []
 
 
+@pytest.mark.slow
 def test_training_needs_no_package_of_the_export():
     """onnx comes with an extra of pip: what plain training imports does without it."""
     code = (

@@ -45,6 +45,7 @@ RECIPE: Flags = {
     "eval_steps": 2,
     "save_strategy": "no",
     "report_to": "none",
+    "write_report": False,
     "disable_tqdm": True,
     "use_cpu": True,
 }

@@ -66,6 +66,7 @@ def test_exported_and_answers_as_the_checkpoint(checkpoint, topic_files, tmp_pat
     assert [answer["label"] for answer in answers[:2]] == ["sports", "money"]
 
 
+@pytest.mark.slow
 def test_plain_from_pretrained_in_a_fresh_process(checkpoint):
     code = (
         "import sys, json, trainer_ext\n"

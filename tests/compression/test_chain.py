@@ -4,21 +4,19 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 import transformers
 
 from tests.compression.test_stages import SCRATCH, command, train
+from tests.conftest import ROOT, run_ok, run_script
 from trainer_ext.arguments.parser import parse
 from trainer_ext.compression.chain import stages_of
 from trainer_ext.compression.chain_report import ChainReport, StageRow, markdown
 from trainer_ext.files import file_sha256, read_json
 from trainer_ext.inference import load_predictor
 
-ROOT = Path(__file__).resolve().parents[2]
 STAGES = [
     *("--compression", "layers", "width", "qat", "--keep_layers", "1", "--width", "0.5"),
     *("--stage_epochs", "0", "1", "2", "--distill", "soft"),
@@ -85,6 +83,7 @@ def test_the_report_has_every_stage(chain):
     )
 
 
+@pytest.mark.slow
 def test_a_killed_chain_ends_as_one_that_was_not(chain, rows):
     """Killed in its third training; the same command keeps what is finished, and the end is the same to the bit."""
     folder, _ = chain
@@ -99,8 +98,7 @@ def test_a_killed_chain_ends_as_one_that_was_not(chain, rows):
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     kept = (rows / "killed" / "stages" / "2-width" / "metrics.json").stat().st_mtime_ns
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    run_ok("train.py", *words[2:])
     assert (rows / "killed" / "stages" / "2-width" / "metrics.json").stat().st_mtime_ns == kept
     assert file_sha256(rows / "killed" / "model.safetensors") == file_sha256(
         folder / "model.safetensors"
@@ -149,11 +147,7 @@ def test_a_chain_of_intents_and_slots(tmp_path):
     flags = ["--task", "joint", "--max_length", "8", "--pooling", "mean", "--report_to", "none"]
     flags += ["--compression", "vocab", "qat", "--stage_epochs", "0", "1", "--distill", "soft"]
     flags += ["--num_train_epochs", "1", "--learning_rate", "1e-2", "--disable_tqdm", "true"]
-    words = [sys.executable, "train.py", *SCRATCH, *rows, *flags]
-    done = subprocess.run(
-        [*words, "--output_dir", str(tmp_path / "chain")], capture_output=True, text=True, cwd=ROOT
-    )
-    assert done.returncode == 0, done.stderr
+    run_ok("train.py", *SCRATCH, *rows, *flags, "--output_dir", tmp_path / "chain")
     report = read_json(tmp_path / "chain" / "compression_report.json")
     assert report["metric_name"] == "sentence_accuracy" and report["length"] == 8
     assert len(report["stages"]) == 4
@@ -193,15 +187,12 @@ def test_another_chain_in_the_folder_is_refused(chain, rows):
 
 def test_one_command_draws_chains_and_exports(chain, tmp_path):
     folder, _ = chain
-    words = [sys.executable, "-m", "trainer_ext", "frontier", str(folder), str(folder / "onnx")]
+    words = ["-m", "trainer_ext", "frontier", folder, folder / "onnx"]
     picture = tmp_path / "all.png"
-    done = subprocess.run(
-        [*words, "--output_file", str(picture)], capture_output=True, text=True, cwd=ROOT
-    )
-    assert done.returncode == 0, done.stderr
+    done = run_ok(*words, "--output_file", picture)
     assert picture.read_bytes()[1:4] == b"PNG"
     assert "qat" in done.stdout and "pytorch" in done.stdout
-    done = subprocess.run([*words[:-1], str(tmp_path)], capture_output=True, text=True, cwd=ROOT)
+    done = run_script(*words[:-1], tmp_path)
     assert done.returncode == 2 and "has neither compression_report.json nor" in done.stderr
 
 

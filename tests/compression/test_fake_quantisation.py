@@ -99,7 +99,7 @@ def test_gradients_pass_the_rounding():
     assert torch.allclose(layer.weight.grad, rounded_values.sum((0, 1)).expand(4, 6))
 
 
-@pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.parametrize("pooling", ["cls", pytest.param("mean", marks=pytest.mark.slow)])
 def test_the_export_answers_as_the_model_in_training(pooling, topic_flags, topic_files, tmp_path):
     """With the INT8 file's own products and embeddings; the last layer of cls pooling reads one token."""
     folder = tmp_path / "model"

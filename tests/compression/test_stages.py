@@ -1,18 +1,16 @@
 """`--compression` in real trainings: what is saved, resumed and refused."""
 
 import json
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from sklearn.metrics import f1_score
 
+from tests.conftest import ROOT, run_ok, run_script
 from trainer_ext.inference import load_predictor
 
-ROOT = Path(__file__).resolve().parents[2]
 FLAGS = {
     "task": "single_label",
     "label_names": ["a", "b"],
@@ -45,7 +43,7 @@ def command(folder, output, *more):
 
 def train(folder, output, *more):
     """Run train.py with the flags above and more; returns the finished process."""
-    return subprocess.run(command(folder, output, *more), capture_output=True, text=True, cwd=ROOT)
+    return run_script("train.py", *command(folder, output, *more)[2:])
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +60,7 @@ def weights_of(folder, words):
     return torch.cat([tensor.flatten() for name, tensor in tensors.items() if words in name])
 
 
+@pytest.mark.slow
 def test_l1_leaves_zeros_under_accumulation_and_an_average(start):
     """30% of the query weights, and no other weight of the layers."""
     more = ["--compression", "l1", "--gradient_accumulation_steps", "2", "--ema_decay", "0.9"]
@@ -132,9 +131,7 @@ def test_width_resumes_and_predicts(start):
         start, "on", *more, "--num_train_epochs", "2", "--resume_from_checkpoint", str(checkpoint)
     )
     assert done.returncode == 0, done.stderr
-    words = [sys.executable, ROOT / "predict.py", "--model", start / "on", "--text", "good day 3"]
-    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
+    done = run_ok("predict.py", "--model", start / "on", "--text", "good day 3")
     assert "good day 3  b " in done.stdout
 
 

@@ -177,7 +177,7 @@ def test_a_twin_differs_in_sizes_and_vocabulary_alone(model):
     assert model.config.encoder.vocab_size == 50
 
 
-@pytest.mark.parametrize("pooling", ["mean", "cls"])
+@pytest.mark.parametrize("pooling", ["mean", pytest.param("cls", marks=pytest.mark.slow)])
 def test_a_real_model_is_measured(bert, pooling, monkeypatch):
     """Through the export, in INT8, on one thread; no random number is drawn."""
     monkeypatch.setattr("trainer_ext.compression.latency_table.ROUNDS", 2)

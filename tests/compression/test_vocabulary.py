@@ -1,9 +1,6 @@
 """The stage `vocab`: which pieces stay, that covered texts are read and answered as before, and real trainings."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +12,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreT
 import trainer_ext  # noqa: F401 (registers the model)
 from tests.compression.conftest import FAMILIES, small_model
 from tests.compression.test_stages import SCRATCH, train
+from tests.conftest import run_ok
 from trainer_ext.compression.tokenizer_json import choose, ids_of_pieces, without_pieces
 from trainer_ext.compression.vocabulary import count_pieces, prune_vocabulary, with_rows
 from trainer_ext.errors import UserError
@@ -22,7 +20,6 @@ from trainer_ext.files import read_json
 from trainer_ext.inference import load_predictor
 from trainer_ext.modeling.scratch import train_tokenizer
 
-ROOT = Path(__file__).resolve().parents[2]
 ENGLISH = "the quick brown fox jumps over lazy dogs while seven wizards box unhappily"
 WORDS = [*ENGLISH.split(), "你好", "世界", "今天", "天气", "很好"]
 TEXTS = [" ".join(WORDS[k:] + WORDS[:k]) for k in range(len(WORDS))]
@@ -231,10 +228,7 @@ def test_a_training_with_a_small_vocabulary(rows):
     assert (rows / "on" / "model.safetensors").read_bytes() == (
         folder / "model.safetensors"
     ).read_bytes()
-    words = [sys.executable, ROOT / "export.py", folder, "--output_dir", rows / "onnx"]
-    words += ["--eval_file", rows / "rows.txt"]
-    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
+    run_ok(*("export.py", folder, "--output_dir", rows / "onnx", "--eval_file", rows / "rows.txt"))
 
 
 @pytest.mark.slow

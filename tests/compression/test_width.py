@@ -114,6 +114,7 @@ def test_a_narrow_model_is_loaded_from_its_folder(model, inputs, tmp_path):
     assert small.stat().st_size < 0.8 * whole.stat().st_size
 
 
+@pytest.mark.slow
 def test_a_fresh_process_loads_it_with_the_auto_class(bert, inputs, tmp_path):
     """As a user does."""
     narrow(bert, measured(bert, inputs), kept_counts(bert.encoder, 0.25))

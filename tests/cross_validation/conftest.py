@@ -25,6 +25,7 @@ TINY = {
     "load_best_model_at_end": True,
     "metric_for_best_model": "f1_macro",
     "report_to": "none",
+    "write_report": False,
 }
 
 
@@ -46,4 +47,5 @@ def cv(tmp_path_factory):
     """`.folder`, `.run`, `.flags` and `.rows` of a finished cross-validation."""
     folder, rows = tmp_path_factory.mktemp("folds") / "cv", topic_rows(36)
     flags = TINY | {"train_file": rows, "folds": 2, "num_fold_workers": 2, "output_dir": folder}
+    flags |= {"write_report": True}
     return SimpleNamespace(folder=folder, run=fit(flags), flags=flags, rows=rows)

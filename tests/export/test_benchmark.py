@@ -210,6 +210,7 @@ def check_complete(folder: Path, names: list[str], lengths: list[int]) -> dict:
     return found
 
 
+@pytest.mark.slow
 def test_an_export_is_measured_where_it_serves(topic_checkpoint, tmp_path):
     """Without the checkpoint, of which the plain files would be made."""
     checkpoint = shutil.copytree(topic_checkpoint, tmp_path / "checkpoint")

@@ -88,7 +88,13 @@ def test_a_family_is_exported_proven_and_answers(family, kind, exporter, rows, t
     assert np.sqrt((difference**2).mean()) < 0.25 * spread
 
 
-@pytest.mark.parametrize("exporter", [pytest.param(name, marks=needs[name]) for name in needs])
+@pytest.mark.parametrize(
+    "exporter",
+    [
+        pytest.param("optimum", marks=needs["optimum"]),
+        pytest.param("torch", marks=[needs["torch"], pytest.mark.slow]),
+    ],
+)
 @pytest.mark.parametrize("student", STUDENTS)
 def test_a_student_is_exported_proven_and_answers(student, exporter, rows, tmp_path):
     checkpoint = save_ours(tmp_path / "checkpoint", student)

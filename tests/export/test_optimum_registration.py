@@ -22,7 +22,7 @@ Model.from_pretrained(sys.argv[1], export=True).save_pretrained(sys.argv[2])
 TEXTS = ["a good film", "rain"]
 
 
-@pytest.mark.parametrize("imports", IMPORTS)
+@pytest.mark.parametrize("imports", [IMPORTS[0], pytest.param(IMPORTS[1], marks=pytest.mark.slow)])
 def test_optimum_exports_a_checkpoint(imports, tmp_path):
     pytest.importorskip("optimum.exporters.onnx", reason="Optimum is not installed")
     checkpoint = RUNS / "single_label"

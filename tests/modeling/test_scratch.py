@@ -19,6 +19,7 @@ TEXTS = [text for text, _ in labelled_lines(200, 5)] + [
 ] * 3
 
 
+@pytest.mark.slow
 def test_the_vocabulary_is_the_same_in_every_process():
     """In this one and in two others, whose tables of hashes begin otherwise."""
     code = (

@@ -115,7 +115,9 @@ def test_float_texts_that_wait_run_together(slow_model):
         assert reply.content["pred_class"] == ("neg" if text == "bad" else "pos")
 
 
-@pytest.mark.parametrize("workers, is_terminal", [(1, False), (2, True)])
+@pytest.mark.parametrize(
+    "workers, is_terminal", [pytest.param(1, False, marks=pytest.mark.slow), (2, True)]
+)
 def test_graceful_stop(slow_model, workers, is_terminal):
     """What was accepted before SIGTERM is answered, nobody new is let in; so with Ctrl-C, which all processes get."""
     flags = ["--batch_size", 1, "--num_threads", 1, "--workers", workers]

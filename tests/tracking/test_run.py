@@ -98,6 +98,7 @@ def test_variables_of_wandb_keep_their_meaning(args, tmp_path):
         assert server.runs["fixed-train"]["state"] == "finished"
 
 
+@pytest.mark.slow
 def test_importing_the_trainer_prints_nothing():
     """transformers says on standard output, which answers may go to, that W&B is offline, tracked or not."""
     code = "import trainer_ext; from transformers.integrations.integration_utils import WandbCallback; print(True)"

@@ -101,6 +101,7 @@ def test_staging_is_left_clean(folds):
     assert sum(path.stat().st_size for path in staged) < 50_000
 
 
+@pytest.mark.slow
 def test_another_process_predicts_from_the_server_alone(server, folds, topic_files, tmp_path):
     """An empty cache, no store, another folder: it reproduces the metric out of fold, and opens no run."""
     home, metrics = folds

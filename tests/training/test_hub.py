@@ -23,6 +23,7 @@ ROWS = {"train": 2, "validation": 1, "test": 0}
 TEXTS = ["goal match team", "stock bank price", "level player quest"]
 
 
+@pytest.mark.slow
 def test_a_run_arrives_whole_and_nothing_of_the_machine_with_it(topic_flags, tmp_path):
     """Checkpoints while it trains, then model, card and recipe; downloaded, it answers as the folder does."""
     out = tmp_path / "secret-place" / "topics"

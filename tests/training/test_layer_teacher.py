@@ -195,7 +195,7 @@ def test_hidden_states_come_nearer(flags, tmp_path):
     assert len(values) == 3 and values[2] < 0.8 * values[0]
 
 
-@pytest.mark.parametrize("ema", [[], ["--ema_decay", "0.5"]])
+@pytest.mark.parametrize("ema", [pytest.param([], marks=pytest.mark.slow), ["--ema_decay", "0.5"]])
 def test_a_resumed_run_ends_as_one_that_was_not_cut_off(ema, flags, tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     run_ok("train.py", *flags, *ema, "--max_steps", "12", "--output_dir", whole)

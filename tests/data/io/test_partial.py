@@ -123,8 +123,15 @@ def write_and_die(path: Path, step: int, before: bool, resume: bool = True) -> b
         os._exit(1)
 
 
-@pytest.mark.parametrize("before", [True, False])
-@pytest.mark.parametrize("name", ["a.jsonl", "a.csv"])
+@pytest.mark.parametrize(
+    "name, before",
+    [
+        ("a.jsonl", True),
+        ("a.csv", False),
+        pytest.param("a.jsonl", False, marks=pytest.mark.slow),
+        pytest.param("a.csv", True, marks=pytest.mark.slow),
+    ],
+)
 def test_a_process_may_die_at_any_step(tmp_path, name, before):
     """At each system call that changes something on the disk."""
     path = tmp_path / name

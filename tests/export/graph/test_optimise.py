@@ -206,6 +206,7 @@ class FusedOnly(BertModel):
 
 
 @graph_of_4
+@pytest.mark.slow
 def test_fused_attention_in_files_of_torchs_exporter(tmp_path):
     """The keys' transpose is a chain there, and queries and keys are scaled apart."""
     model = build("bert")

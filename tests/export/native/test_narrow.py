@@ -108,6 +108,7 @@ def test_both_exporters_pass_the_gate(family, pooling, exporter, rows, tmp_path)
 
 
 @needs_exporter["optimum"]
+@pytest.mark.slow
 def test_what_training_cuts_is_answered_natively(rows, tmp_path):
     """`--compression width`, `l1` and `qat` by train.py, then export.py."""
     data = ["--train_file", str(rows), *TRAINING]

@@ -97,7 +97,9 @@ def after_the_start(answer):
         pytest.param(during_upload(500), id="500 at upload"),
         pytest.param(during_upload("cut"), id="cut at upload", marks=pytest.mark.slow),
         pytest.param(after_the_start(500), id="500 from the first loss on", marks=pytest.mark.slow),
-        pytest.param(after_the_start("cut"), id="cut from the first loss on"),
+        pytest.param(
+            after_the_start("cut"), id="cut from the first loss on", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_server_that_breaks(fresh, topic_files, tmp_path, capfd, fault):
