@@ -10,7 +10,8 @@ from tests.inference.conftest import CLASSES, expected_logits, save_model, save_
 from trainer_ext.errors import UserError
 from trainer_ext.evaluation.scoring import score
 from trainer_ext.inference import load_predictor
-from trainer_ext.inference.ensemble import EnsemblePredictor
+from trainer_ext.inference.ensemble import NO_REJECTION, EnsemblePredictor
+from trainer_ext.inference.folder import warn_once
 from trainer_ext.inference.members import expand_braces, members_of
 from trainer_ext.inference.memory import free_memory
 from trainer_ext.inference.weights import folder_weights
@@ -47,6 +48,17 @@ def test_a_folder_of_folds_is_the_mean_of_its_models(cv):
             predictor, EnsemblePredictor
         ) and predictor.task.label_space.classes == tuple(CLASSES)
         assert np.allclose(probabilities(predictor), by_hand(0.5, 0.5), atol=1e-6)
+
+
+def test_an_ensemble_says_that_it_does_not_reject(cv, tmp_path, caplog):
+    """A threshold of one member's scores means nothing for their mean; the member alone still has it."""
+    unsure = {"score": "max_probability", "threshold": 0.1, "rate": 0.05}
+    alone = save_model(tmp_path / "unsure", rejection=unsure)
+    warn_once.cache_clear()
+    assert "rejected" in load_predictor(alone).predict(TEXTS)[0]
+    assert NO_REJECTION not in caplog.text
+    answers = load_predictor([cv / "fold-0", alone]).predict(TEXTS)
+    assert "rejected" not in answers[0] and NO_REJECTION in caplog.text
 
 
 def test_weighted(cv, tmp_path):

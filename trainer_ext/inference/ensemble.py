@@ -6,11 +6,15 @@ from typing import Any
 
 from trainer_ext.errors import UserError
 from trainer_ext.inference.combine import combine, ensemble_task
+from trainer_ext.inference.folder import warn_once
 from trainer_ext.inference.predictor import Predictor
 from trainer_ext.inference.single import SinglePredictor
 
 # How many rows each model answers before it makes room for the next, if they do not fit into memory together.
 ROWS_AT_A_TIME = 4096
+NO_REJECTION = (
+    "several models together reject no text: the thresholds of --reject were fitted to each alone"
+)
 
 
 class EnsemblePredictor(Predictor):
@@ -56,6 +60,9 @@ class EnsemblePredictor(Predictor):
         self.tasks = tasks
         self.task = ensemble_task(names, tasks, how)
         self.pipeline = member.pipeline
+        if any(task.rejection is not None for task in tasks):
+            # Whoever trained with --reject would otherwise look for `rejected` in vain.
+            warn_once(NO_REJECTION)
         self._batch_size = member.batch_size
         if how == "vote" and not self.task.has_classes:
             raise UserError(
