@@ -40,9 +40,11 @@ def test_no_room(cluster, gpus):
 
 
 @pytest.fixture
-def cluster():
+def cluster(monkeypatch):
     """Two nodes of one CPU; a head without any, so that both may be killed."""
     cluster_utils = pytest.importorskip("ray.cluster_utils")
+    # At Ray's 15 trainings hardly move beside other work: the test waited for ten minutes without a step.
+    monkeypatch.setenv("RAY_worker_niceness", "0")
     found = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     for _ in range(2):
         found.add_node(num_cpus=1)
