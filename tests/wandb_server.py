@@ -21,16 +21,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from tests.loopback import LoopbackServer
+from tests.wandb_sweeps import Sweeps
 
 ENTITY, PROJECT, DATE = "team", "project", "2026-01-01T00:00:00Z"
 KEY = "k" * 39 + "1"
 
 
-class WandbServer(LoopbackServer):
+class WandbServer(Sweeps, LoopbackServer):
     """State by name: `runs` {id: ...}, `collections` {name: {"versions", "aliases"}}, `artifacts` {id: ...}."""
 
     def __init__(self):
-        super().__init__(Handler, Listener)
+        Sweeps.__init__(self)
+        LoopbackServer.__init__(self, Handler, Listener)
         self.runs: dict[str, dict] = {}
         self.artifacts: dict[str, dict] = {}
         self.collections: dict[str, dict] = {}
@@ -195,7 +197,7 @@ class WandbServer(LoopbackServer):
         run = self.runs.setdefault(v["name"], new)
         run |= {
             key: v[key]
-            for key in ("groupName", "jobType", "tags", "displayName")
+            for key in ("groupName", "jobType", "tags", "displayName", "sweep")
             if v.get(key) is not None
         }
         if v.get("config"):

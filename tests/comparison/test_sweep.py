@@ -13,7 +13,8 @@ import pytest
 from tests.comparison.conftest import save_run
 from tests.conftest import ROOT, run_script
 from tests.export.test_bootstrap import SPACE
-from trainer_ext.comparison.sweep import is_finished, resuming
+from trainer_ext.cli.sweep import main as sweep_command
+from trainer_ext.comparison.sweep import check_same_sweep, is_finished, resuming_of
 from trainer_ext.comparison.sweep_file import SweepRun, read_sweep
 from trainer_ext.errors import UserError
 from trainer_ext.tasks import TASKS
@@ -110,15 +111,93 @@ def test_finished_runs_are_kept_and_compared(tmp_path, topic_files):
     assert done.returncode == 2 and "is of another run" in done.stderr
 
 
+def test_a_refused_run_may_be_mended(tmp_path, topic_files):
+    """Its folder holds a log only: other flags under its name are no other run."""
+    rows = tmp_path / "rows.txt"
+    rows.write_text("no label here")
+    out = tmp_path / "out"
+    flags = f"flags: {{task: single_label, from_scratch: tiny, train_file: {rows}}}\n"
+    path = written(tmp_path, f"output_dir: {out}\n{flags}runs: {{a: {{}}, b: {{seed: 2}}}}\n")
+    done = run_script("-m", "trainer_ext", "sweep", path)
+    assert done.returncode == 2 and str(rows) in done.stderr and "error: a: " in done.stderr
+    assert (out / "a" / "train.log").is_file()
+    check_same_sweep([SweepRun("a", ["--seed", "3"])], out)
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--num_cpus_per_run", "2"], "num_cpus_per_run 2.0 has no effect: launcher is process"),
+        (["--launcher", "ray", "--num_cpus_per_run", "0"], "num_cpus_per_run 0.0 is out of range"),
+        (["--launcher", "rays"], "invalid choice: 'rays'"),
+    ],
+)
+def test_flags_of_the_launcher(flags, message, tmp_path, topic_files):
+    """They are the sweep's own, and are refused before anything is made."""
+    common = f"task: single_label, from_scratch: tiny, train_file: {topic_files['train']}"
+    path = written(tmp_path, f"flags: {{{common}}}\nruns: {{a: {{}}, b: {{seed: 2}}}}\n")
+    with pytest.raises(UserError, match=message):
+        sweep_command([str(path), "--output_dir", str(tmp_path / "out"), *flags])
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_launcher_in_the_file_and_on_the_command_line(tmp_path, topic_files):
+    """Folds of a run on the cluster, or runs on it: not one in the other."""
+    common = f"task: single_label, from_scratch: tiny, train_file: {topic_files['train']}, folds: 2"
+    path = written(tmp_path, f"flags: {{{common}, launcher: ray}}\ngrid: {{seed: [1, 2]}}\n")
+    with pytest.raises(UserError, match="run seed=1: launcher stands in its flags"):
+        sweep_command([str(path), "--output_dir", str(tmp_path / "out"), "--launcher=ray"])
+
+
+CRASH = """
+import os, sys
+words, told = sys.orig_argv, {told!r}
+# Once, when the second run is trained on the cluster.
+if "train" in words and {run!r} in words and not os.path.exists(told):
+    open(told, "w").close()
+    os._exit(7)
+"""
+
+
+@pytest.mark.slow
+def test_on_ray_as_by_processes(tmp_path, topic_flags):
+    """The same bits, although one run crashes and is tried again; then both are kept."""
+    pytest.importorskip("ray")
+    path = written(tmp_path, "runs: {a: {}, b: {focal_gamma: 2}}\n")
+    flags = [*map(str, topic_flags), "--max_steps", "8"]
+    here, there = tmp_path / "here", tmp_path / "there"
+    command = ["-m", "trainer_ext", "sweep", str(path), *flags]
+    done = run_script(*command, "--output_dir", here, real=True)
+    assert done.returncode == 0, done.stderr
+    crash = CRASH.format(told=str(tmp_path / "told"), run=str(there / "b"))
+    (tmp_path / "sitecustomize.py").write_text(crash)
+    on_ray = ["--launcher", "ray", "--ray_address", "local", "--num_cpus_per_run", "1"]
+    command += ["--output_dir", there, *on_ray]
+    environment = {"PYTHONPATH": str(tmp_path)}
+    done = run_script(*command, real=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "told").exists() and "focal_gamma=2" in done.stdout
+    for name in ("a", "b"):
+        models = [(folder / name / "model.safetensors").read_bytes() for folder in (here, there)]
+        assert models[0] == models[1]
+        assert (there / name / "train.log").is_file()
+    tables = [(folder / "comparison.csv").read_text().splitlines() for folder in (here, there)]
+    # All but paths and times.
+    scores = [[line.split(",")[2:4] for line in table] for table in tables]
+    assert scores[0] == scores[1] and len(scores[0]) == 3
+    done = run_script(*command, real=True, env=environment)
+    assert done.returncode == 0 and done.stderr.count("finished before, kept") == 2
+
+
 def test_which_runs_are_finished_and_which_go_on(tmp_path):
     """A folder of seeds is finished by its cv.json, and goes on without a flag."""
-    assert not is_finished(tmp_path) and resuming(tmp_path) == []
+    assert not is_finished(tmp_path) and resuming_of(tmp_path) == []
     (tmp_path / ".trainer_ext.json").write_text("{}")
-    assert resuming(tmp_path) == ["--resume_from_checkpoint", "true"]
+    assert resuming_of(tmp_path) == ["--resume_from_checkpoint", "true"]
     (tmp_path / "metrics.json").write_text("{}")
     assert is_finished(tmp_path)
     (tmp_path / "seeds.json").write_text("{}")
-    assert not is_finished(tmp_path) and resuming(tmp_path) == []
+    assert not is_finished(tmp_path) and resuming_of(tmp_path) == []
     (tmp_path / "cv.json").write_text("{}")
     assert is_finished(tmp_path)
 

@@ -3,7 +3,6 @@
 import csv
 import json
 import shutil
-import threading
 
 import numpy as np
 import pytest
@@ -18,8 +17,9 @@ from trainer_ext.comparison.job import compare
 from trainer_ext.cross_validation.launchers.process import ProcessLauncher
 from trainer_ext.cross_validation.members import fold_seed
 from trainer_ext.cross_validation.run import prepare
+from trainer_ext.cross_validation.side_by_side import SideBySide
 from trainer_ext.cross_validation.submission import submit
-from trainer_ext.cross_validation.train_members import train_one
+from trainer_ext.cross_validation.train_members import job_of
 from trainer_ext.data.in_memory import write_table
 from trainer_ext.errors import UserError
 from trainer_ext.tasks.transitions import neighbours
@@ -305,7 +305,8 @@ def test_a_token_reaches_the_folds_by_the_environment_alone(tmp_path, monkeypatc
     }
     args = parse_values({}, TINY | flags | {"hub_token": "hf_SECRETsecret123"})
     write_resolved(args, tmp_path / "cv")
-    train_one(args, "fold-0", ProcessLauncher(1, use_cpu=True), {}, threading.Event())
+    launcher = ProcessLauncher(1, use_cpu=True)
+    SideBySide(launcher, str).train_one("fold-0", job_of(args, "fold-0"))
     assert (
         started["env"]["HF_TOKEN"] == "hf_SECRETsecret123"
         and "hf_SECRETsecret123" not in started["command"]

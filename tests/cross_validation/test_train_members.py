@@ -6,14 +6,15 @@ import signal
 import subprocess
 import threading
 import time
-from types import SimpleNamespace
+from contextlib import contextmanager
 
 import pytest
 import torch
 
 from trainer_ext import children
-from trainer_ext.cross_validation import train_members as runner
 from trainer_ext.cross_validation.launchers import base, process
+from trainer_ext.cross_validation.launchers.base import Job
+from trainer_ext.cross_validation.side_by_side import SideBySide
 from trainer_ext.errors import Terminated, raise_terminated, run_main
 
 
@@ -42,22 +43,20 @@ def test_sigterm_ends_a_script_in_one_line(capsys, sigterm):
     assert capsys.readouterr().err == "error: ended by SIGTERM\n"
 
 
-def test_sigterm_to_the_parent_ends_the_trainings(tmp_path, monkeypatch, sigterm):
+def test_sigterm_to_the_parent_ends_the_trainings(tmp_path, sigterm):
     """They went on, and held their folders: the next start was refused."""
     started = queue.Queue()
 
-    def train_one(args, name, launcher, running, stop) -> int:
-        running[name] = subprocess.Popen(["sleep", "60"])
-        started.put(running[name])
-        return running[name].wait()
+    class Sleeping:
+        slots = 2
 
-    monkeypatch.setattr(runner, "train_one", train_one)
-    monkeypatch.setattr(runner, "member_names", lambda args: ["fold-0", "fold-1", "fold-2"])
-    monkeypatch.setattr(runner, "is_finished", lambda folder, args: False)
-    training = SimpleNamespace(output_dir=str(tmp_path), use_cpu=True)
-    args = SimpleNamespace(
-        training=training, folds=SimpleNamespace(num_fold_workers=2, launcher="process")
-    )
+        @contextmanager
+        def start(self, job):
+            process = subprocess.Popen(["sleep", "60"])
+            started.put(process)
+            yield process
+
+    jobs = {name: Job((), tmp_path / name) for name in ("fold-0", "fold-1", "fold-2")}
 
     def terminate() -> None:
         children.extend(started.get() for _ in range(2))
@@ -66,7 +65,7 @@ def test_sigterm_to_the_parent_ends_the_trainings(tmp_path, monkeypatch, sigterm
     children: list[subprocess.Popen] = []
     threading.Thread(target=terminate).start()
     with pytest.raises(Terminated):
-        runner.train_members(args)
+        SideBySide(Sleeping(), str).train(jobs)
     assert [child.poll() for child in children] == [-signal.SIGTERM] * 2 and started.empty()
 
 

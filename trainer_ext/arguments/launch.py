@@ -24,7 +24,7 @@ class LauncherArguments:
 
     launcher: str = option(
         "process",
-        "Train folds, seeds or trials as processes of this machine, or on a Ray cluster.",
+        "Train folds, seeds, trials or runs of a sweep as processes of this machine, or on a Ray cluster.",
         choices=LAUNCHERS,
     )
     ray_address: str = option(DEFAULT_ADDRESS, RAY_ADDRESS_HELP)
@@ -47,3 +47,20 @@ def check_ray_installed(flag: str, extra_packages: Sequence[str] = ()) -> None:
     for package in ("ray", *extra_packages):
         if find_spec(package) is None:
             raise UserError(f"{flag} needs {package}: pip install -e '.[ray]'")
+
+
+def check_ray_flags(flags: LauncherArguments) -> None:
+    """Refuse Ray's flags without Ray.
+
+    Raises:
+        UserError: naming the flag.
+    """
+    if flags.launcher == "ray":
+        return
+    defaults = LauncherArguments()
+    for name in RAY_FLAGS:
+        value = getattr(flags, name)
+        if value != getattr(defaults, name):
+            raise UserError(
+                f"{name} {value} has no effect: launcher is process: it needs --launcher ray"
+            )

@@ -19,7 +19,7 @@ COMMANDS = {
     "predict": "Predict for texts or for a file of rows, with one model or several.",
     "serve": "Answer over HTTP, with one model or several.",
     "compare": "Compare finished runs: scores, flags that differ, significance, a picture.",
-    "sweep": "Train a list or a grid of runs one after the other, and compare them.",
+    "sweep": "Train a list or a grid of runs, here or on a Ray cluster, and compare them.",
     "frontier": "Draw compressed and exported models: metric over size and latency.",
     "report": "Look at labelled files before training: classes, gaps, repeats, lengths.",
     "augment": "Make new training rows by editing words or with a language model.",

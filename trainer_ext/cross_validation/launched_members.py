@@ -14,7 +14,8 @@ import torch.distributed as dist
 from trainer_ext.arguments.groups import Arguments
 from trainer_ext.cross_validation.launchers.base import Job, end
 from trainer_ext.cross_validation.launchers.process import child_environment, open_process
-from trainer_ext.cross_validation.train_members import job_of, last_error, last_lines, unfinished
+from trainer_ext.cross_validation.side_by_side import last_error, last_lines
+from trainer_ext.cross_validation.train_members import job_of, unfinished
 from trainer_ext.errors import RunError, UserError
 from trainer_ext.processes import on_main
 

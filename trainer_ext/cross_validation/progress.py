@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer_ext.cross_validation.launchers.base import PROGRESS_FILE
+from trainer_ext.cross_validation.members import members_in
 from trainer_ext.tables import table
 
 INTERVAL = 60.0  # seconds between two tables
@@ -46,7 +47,7 @@ def shown_progress(folder: Path, names: Sequence[str]) -> Iterator[None]:
 def progress_table(folder: Path, names: Sequence[str]) -> str:
     """Return a row for each model: whether it trains, its step, and the loss of its last evaluation."""
     rows = []
-    for name in names:
+    for name in models_of(folder, names):
         lines = read_progress(folder / name / PROGRESS_FILE)
         if (folder / name / "metrics.json").exists():
             rows.append([name, "finished", "", ""])
@@ -57,6 +58,15 @@ def progress_table(folder: Path, names: Sequence[str]) -> str:
             loss = last["metrics"].get("eval_loss", "")
             rows.append([name, "training", f"{last['step']} of {last['steps']}", loss])
     return table(rows, ["model", "state", "step", "eval_loss"])
+
+
+def models_of(folder: Path, names: Sequence[str]) -> list[str]:
+    """Return the models behind the names: a run of a sweep may have folds or seeds, in folders of their own."""
+    models = []
+    for name in names:
+        members = members_in(folder / name)
+        models += [str(member.relative_to(folder)) for member in members] or [name]
+    return models
 
 
 def read_progress(path: Path) -> list[dict[str, Any]]:

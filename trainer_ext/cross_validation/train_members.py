@@ -3,18 +3,17 @@
 import logging
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from trainer_ext.arguments.groups import Arguments
-from trainer_ext.cross_validation.launchers.base import LOG, Job, Launcher, Training, end
+from trainer_ext.cross_validation.launchers.base import LOG, Job
 from trainer_ext.cross_validation.launchers.choose import open_launcher
 from trainer_ext.cross_validation.launchers.process import child_environment
 from trainer_ext.cross_validation.members import is_finished, member_flags, member_names
 from trainer_ext.cross_validation.progress import shown_progress
+from trainer_ext.cross_validation.side_by_side import SideBySide, last_error
 from trainer_ext.errors import RunError, UserError
 from trainer_ext.files import read_json, write_text
 from trainer_ext.tasks import TASKS
@@ -37,9 +36,9 @@ def train_members(args: Arguments) -> None:
     waiting = unfinished(args, folder, names)
     if not waiting:
         return
-    with open_launcher(args, len(waiting)) as launcher, shown_progress(folder, names):
-        statuses = train_all(args, waiting, launcher)
-    failed = [name for name, status in zip(waiting, statuses, strict=True) if status]
+    jobs = {name: job_of(args, name) for name in waiting}
+    with open_launcher(args, len(jobs)) as launcher, shown_progress(folder, names):
+        failed = SideBySide(launcher, partial(score_of, args)).train(jobs)
     if failed:
         logs = ", ".join(str(folder / name / LOG) for name in failed)
         raise RunError(
@@ -47,26 +46,6 @@ def train_members(args: Arguments) -> None:
             f"{len(names) - len(failed)} of {len(names)} are finished and kept. "
             "Run the same command again: it trains only what is missing"
         )
-
-
-def train_all(args: Arguments, waiting: Sequence[str], launcher: Launcher) -> list[int]:
-    """Train models by their names; return the exit status of each."""
-    running: dict[str, Training] = {}
-    stop = threading.Event()
-
-    def train(name: str) -> int:
-        if stop.is_set():
-            return 1
-        return train_one(args, name, launcher, running, stop)
-
-    with ThreadPoolExecutor(min(launcher.slots, len(waiting))) as pool:
-        try:
-            return list(pool.map(train, waiting))
-        except BaseException:
-            # Ctrl-C and SIGTERM too: children that go on would hold their folders, and the next start be refused.
-            stop.set()
-            end(running.values())
-            raise
 
 
 def unfinished(args: Arguments, folder: Path, names: Sequence[str]) -> list[str]:
@@ -81,50 +60,6 @@ def unfinished(args: Arguments, folder: Path, names: Sequence[str]) -> list[str]
     return waiting
 
 
-def train_one(
-    args: Arguments,
-    name: str,
-    launcher: Launcher,
-    running: dict[str, Training],
-    stop: threading.Event,
-) -> int:
-    """Run `train.py` for one fold or seed, its output in its log; returns the exit status.
-
-    Args:
-        args: of all folds or seeds.
-        name: of the one.
-        launcher: starts it.
-        running: holds the training while it runs.
-        stop: is set when no other should start.
-
-    Raises:
-        UserError: for exit status 2, with the message of the child.
-    """
-    job = job_of(args, name)
-    start = time.monotonic()
-    logger.info("%s: training, log in %s", name, job.log)
-    begin = size_of(job.log)
-    with launcher.start(job) as training:
-        running[name] = training
-        # It may have been set after it was looked at last, when this training was not in `running` yet.
-        if stop.is_set():
-            training.terminate()
-        status = training.wait()
-    seconds = time.monotonic() - start
-    if status == 2:
-        stop.set()
-        raise UserError(f"{name}: {error_in(job.log, begin)}")
-    if status:
-        how = f"exit status {status}" if status > 0 else f"signal {-status}"
-        message = "%s: FAILED (%s) after %.0f s; last lines of %s:\n%s"
-        logger.error(message, name, how, seconds, job.log, last_lines(job.log))
-        return status
-    metric = TASKS[args.data.task].default_metric
-    value = read_json(job.folder / "metrics.json")[f"eval_{metric}"]
-    logger.info("%s: %s %.4f, %.0f s", name, metric, value, seconds)
-    return 0
-
-
 def job_of(args: Arguments, name: str) -> Job:
     """Return the training of one fold or seed."""
     folder = Path(args.training.output_dir)
@@ -136,31 +71,11 @@ def job_of(args: Arguments, name: str) -> Job:
     return Job((recipe, *member_flags(name)), folder / name, environment)
 
 
-def size_of(log: Path) -> int:
-    """Return where the next line of a log will begin."""
-    return log.stat().st_size if log.exists() else 0
-
-
-def error_in(log: Path, begin: int) -> str:
-    """Return the message of a command that ended with exit status 2, from where its part of the log begins."""
-    return last_error(log.read_bytes()[begin:].decode("utf-8", "replace"))
-
-
-def last_error(text: str) -> str:
-    """Return the message of a command that ended with exit status 2."""
-    found = [line for line in text.splitlines() if line.startswith("error: ")]
-    if found:
-        return found[-1].removeprefix("error: ")
-    return "it refused its arguments: " + " ".join(text.split())[-300:]
-
-
-def last_lines(log: Path, count: int = 12) -> str:
-    """Return the end of a log, without the states of progress bars that were drawn over."""
-    if not log.exists():
-        return "  (there is no log: it was not started)"
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    lines = [line.rpartition("\r")[2] for line in lines[-count:]]
-    return "\n".join(f"  {line}" for line in lines)
+def score_of(args: Arguments, job: Job) -> str:
+    """Return the task's metric of a finished model."""
+    metric = TASKS[args.data.task].default_metric
+    value = read_json(job.folder / "metrics.json")[f"eval_{metric}"]
+    return f"{metric} {value:.4f}"
 
 
 def run_command(name: str, arguments: Sequence[str], log: Path) -> None:

@@ -14,7 +14,7 @@ from trainer_ext.arguments.groups import Arguments
 from trainer_ext.arguments.parser import resolved, write_resolved
 from trainer_ext.cross_validation.launchers.base import Launcher, Training, end
 from trainer_ext.cross_validation.launchers.choose import check_launcher_installed, open_launcher
-from trainer_ext.cross_validation.train_members import last_error, last_lines
+from trainer_ext.cross_validation.side_by_side import last_error, last_lines
 from trainer_ext.errors import RunError, UserError
 from trainer_ext.files import check_folder, write_json
 from trainer_ext.runs.checkpoints import checkpoints

@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 RUN_FILE = "wandb_run.json"
 """In the output folder: the run that a resumed training continues."""
 GAVE_UP = re.compile("filestream: fatal error: |file transfer: upload: failed to upload: ")
+SWEEP = "WANDB_SWEEP_ID"  # set by `wandb agent`, whose runs have ids and values of their own
 RUN_ID = re.compile(r"[\w-]{1,128}")
 
 
@@ -117,7 +118,10 @@ def options_of(
         "config": config,
     }
     given_id = os.environ.get("WANDB_RUN_ID")
-    if given_id and identity.group:
+    is_part = bool(identity.member)
+    if is_part:
+        leave_sweep()
+    if given_id and identity.group and not (SWEEP in os.environ and not is_part):
         # Else all folds would write into one run.
         options["id"] = f"{given_id}-{identity.member or job_type}"
     elif resumed and not given_id:
@@ -125,6 +129,12 @@ def options_of(
     if resumed and not os.environ.get("WANDB_RESUME"):
         options["resume"] = "allow"
     return options
+
+
+def leave_sweep() -> None:
+    """Keep a fold from being taken for the run of a W&B sweep, which is that of all folds together."""
+    for variable in (SWEEP, "WANDB_SWEEP_PARAM_PATH"):
+        os.environ.pop(variable, None)
 
 
 def start_run(options: dict[str, Any]) -> Any:

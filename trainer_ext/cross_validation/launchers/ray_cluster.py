@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -117,12 +118,19 @@ def run_on_node(job: Job, folder: str) -> int:
 def wait_until_free(job: Job) -> None:
     """Wait for the end of a process that another node has left in the folder of a job."""
     deadline = time.monotonic() + LONGEST_WAIT
-    while time.monotonic() < deadline:
-        try:
-            with held(job.folder / LOCK, "held"):
-                return
-        except UserError:
+    # A run of a sweep may have folds or seeds, each with a lock of its own.
+    for lock in (job.folder / LOCK, *job.folder.glob(f"*/{LOCK}")):
+        while time.monotonic() < deadline and not is_free(lock):
             time.sleep(LOOK_AGAIN)
+
+
+def is_free(lock: Path) -> bool:
+    """Return whether nobody holds a lock."""
+    try:
+        with held(lock, "held"):
+            return True
+    except UserError:
+        return False
 
 
 class RayTraining:
