@@ -73,13 +73,10 @@ def probe_encoder(args: Arguments, trainer: "CustomTrainer", datasets: Datasets)
         return NO_PROBE
     reason = why_no_probe(args, task)
     if reason:
-        return Probe({}, f"No probe on the frozen encoder: {reason}.")
+        return without_probe(reason)
     most = rows_to_read(trained_rows(trainer), len(validation))
     if not most:
-        return Probe(
-            {},
-            "No probe on the frozen encoder: with so many validation rows it would not be cheap.",
-        )
+        return without_probe("with so many validation rows it would not be cheap")
     assert isinstance(validation, Dataset) and datasets["train"] is not None
     begun = time.monotonic()
     train = fewer(rows_for_baselines(args, task, datasets["train"]), most)
@@ -89,7 +86,7 @@ def probe_encoder(args: Arguments, trainer: "CustomTrainer", datasets: Datasets)
         vectors = vectors_of(trainer, train.items)
         unseen = vectors_of(trainer, items)
     if not (np.isfinite(vectors).all() and np.isfinite(unseen).all()):
-        return Probe({}, "No probe on the frozen encoder: its vectors are not finite numbers.")
+        return without_probe("its vectors are not finite numbers")
     plain = type(task)(task.label_space)
     outputs = probe_outputs(plain, vectors, train.labels, unseen)
     metrics = plain.compute_metrics(outputs, plain.stack_labels(labels))
@@ -101,8 +98,13 @@ def probe_encoder(args: Arguments, trainer: "CustomTrainer", datasets: Datasets)
         len(train.items),
         seconds,
     )
-    note = f"The frozen encoder's linear model was trained on {len(train.items)} of {train.of} training rows."
-    return Probe(metrics, note)
+    read = f"{len(train.items)} of {train.of} training rows"
+    return Probe(metrics, f"The frozen encoder's linear model was trained on {read}.")
+
+
+def without_probe(reason: str) -> Probe:
+    """Return what the report says instead of scores."""
+    return Probe({}, f"No probe on the frozen encoder: {reason}.")
 
 
 def why_no_probe(args: Arguments, task: Task) -> str:
