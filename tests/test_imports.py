@@ -40,6 +40,7 @@ SMALL = {
     "ray_connection",
     "redaction",
     "remote_code",
+    "storage",
     "tables",
 }
 ALLOWED = {
@@ -50,6 +51,7 @@ ALLOWED = {
     "ray_connection": {"cores", "errors"},
     "redaction": set(),
     "remote_code": {"errors"},
+    "storage": {"errors", "files"},
     "synonyms": set(),
     "log": set(),
     "errors": {"log", "synonyms"},
@@ -176,9 +178,11 @@ LIGHT_FILES = [
     "cross_validation/launchers/base",
     "cross_validation/launchers/process",
     "cross_validation/launchers/ray_cluster",
+    "cross_validation/launchers/stored",
     "errors",
     "files",
     "locks",
+    "storage",
     "synonyms",
     "tables",
     "data/__init__",

@@ -10,6 +10,7 @@ import trainer_ext
 
 PARENT = "TRAINER_EXT_PARENT"  # process id of the run that trains this fold or seed
 PROGRESS = "TRAINER_EXT_PROGRESS"  # file to which a training tells how far it is
+COPY = "TRAINER_EXT_COPY"  # folder that stands for an output_dir at a URL
 LOOK_AGAIN = 1.0  # seconds between two looks at the parent
 
 

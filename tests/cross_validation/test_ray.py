@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -91,6 +92,59 @@ def test_a_node_is_killed_in_the_middle(tmp_path, cluster):
     assert models_of(folder, NAMES) == models_of(tmp_path / "processes", NAMES)
     again = start(path, cluster, "--output_dir", folder)
     assert again.stderr.read().count("finished before, kept") == 5 and again.wait() == 0
+
+
+@pytest.mark.slow
+def test_a_folder_at_a_url(tmp_path):
+    """On an FTP server: the files and bits of a folder, after a training that crashed and went on elsewhere."""
+    pytest.importorskip("pyftpdlib")
+    from tests.ftp_server import PASSWORD, FtpServer
+
+    test_file = str(tmp_path / "validation.jsonl")
+    flags = {"folds": 2, "max_steps": 12, "save_steps": 4, "eval_steps": 4, "test_file": test_file}
+    path = recipe(tmp_path, output_dir=str(tmp_path / "here/cv"), **flags)
+    run_ok("train.py", path)
+    told = tmp_path / "told"
+    # After its first checkpoint, once: the second try goes on in another scratch folder.
+    (tmp_path / "sitecustomize.py").write_text(CRASH.format(told=str(told)))
+    with FtpServer(tmp_path / "there") as server:
+        environment = {**server.environment, "PYTHONPATH": str(tmp_path)}
+        on_ray = ["--launcher", "ray", "--ray_address", "local"]
+        words = ["train.py", path, "--output_dir", f"{server.url}/cv", *on_ray]
+        done = run_ok(*words, env=environment)
+        again = run_ok(*words, env=environment)
+    folder = tmp_path / "there/cv"
+    names = ["fold-0", "fold-1"]
+    # The second try does not begin again.
+    steps = re.findall(r"^step +(\d+) ", (folder / "fold-1/train.log").read_text(), re.MULTILINE)
+    assert told.exists() and list(map(int, steps)) == list(range(1, 13))
+    assert models_of(folder, names) == models_of(tmp_path / "here/cv", names)
+    assert (folder / "cv.json").read_bytes() == (tmp_path / "here/cv/cv.json").read_bytes()
+    files = [sorted(at.rglob("*.csv")) for at in (folder, tmp_path / "here/cv")]
+    assert [file.read_bytes() for file in files[0]] == [file.read_bytes() for file in files[1]]
+    assert again.stderr.count("finished before, kept") == 2
+    assert yaml.safe_load((folder / "resolved_config.yaml").read_text())["output_dir"].startswith(
+        "ftp://"
+    )
+    texts = [file.read_bytes() for file in folder.rglob("*") if file.is_file()]
+    assert not any(PASSWORD.encode() in text for text in texts)
+    assert PASSWORD not in done.stdout + done.stderr
+
+
+CRASH = """
+import os, sys, threading, time
+
+def crash():
+    folder = os.path.join(os.environ["TRAINER_EXT_COPY"], "fold-1", "checkpoint-4")
+    while not os.path.exists(os.path.join(folder, "trainer_state.json")):
+        time.sleep(0.01)
+    open({told!r}, "w").close()
+    os._exit(7)
+
+if sys.orig_argv[-2:] == ["--fold", "1"] and not os.path.exists({told!r}):
+    if "TRAINER_EXT_COPY" in os.environ:
+        threading.Thread(target=crash, daemon=True).start()
+"""
 
 
 @pytest.mark.slow

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 
 from trainer_ext.arguments.groups import Arguments
 from trainer_ext.arguments.launch import RAY_FLAGS
+from trainer_ext.children import COPY
 from trainer_ext.errors import UserError, check_range
+from trainer_ext.storage import check_url, is_url
 from trainer_ext.tasks import TASKS
 
 FOLD_FLAGS = ("fold", "fold_strategy", "group_column", "fold_repeats")
@@ -32,6 +34,7 @@ def check_folds(args: Arguments) -> None:
         reject_given(args, FOLD_FLAGS, "folds is 0: it needs --folds")
     check_search(args)
     check_launcher(args)
+    check_output_url(args)
     if not (folds.folds or folds.seeds):
         why = "folds is 0 and there are no seeds: it needs --folds or --seeds"
         # Trials are trained at the same time, too.
@@ -76,6 +79,20 @@ def check_search(args: Arguments) -> None:
         raise UserError(
             f"search {search} compares trials on validation rows: give --validation_file, --validation_split or --folds"
         )
+
+
+def check_output_url(args: Arguments) -> None:
+    """Refuse an output folder at a URL, but for folds and seeds on Ray, whose nodes bring it to themselves."""
+    url = str(args.training.output_dir)
+    # On such a node it has been checked.
+    if not is_url(url) or COPY in os.environ:
+        return
+    several = args.folds.folds or len(args.folds.seeds or ()) > 1
+    if args.folds.launcher != "ray" or args.folds.search or not several:
+        raise UserError(
+            f"output_dir {url}: a URL is taken for folds and seeds with --launcher ray only; name a folder, and copy it"
+        )
+    check_url("output_dir", url)
 
 
 def check_launcher(args: Arguments) -> None:

@@ -14,6 +14,7 @@ from trainer_ext.arguments.launch import (
 )
 from trainer_ext.errors import RunError, UserError
 from trainer_ext.files import check_folder
+from trainer_ext.storage import is_url
 
 if TYPE_CHECKING:
     from trainer_ext.cli.predict import PredictOptions
@@ -52,6 +53,10 @@ def check_shards(options: "PredictOptions") -> None:
         if value in (None, "-"):
             raise UserError(
                 "--engine ray answers files into a folder: give --input 'rows/*.parquet' and --output FOLDER"
+            )
+        if is_url(value):
+            raise UserError(
+                f"--{name} {value}: --engine ray reads and writes folders that all nodes share, not URLs"
             )
     folder = Path(options.output or "")
     if folder.exists() and not folder.is_dir():

@@ -16,5 +16,6 @@ def main(argv: Sequence[str] | None = None, prog: str = "trainer-ext soup") -> N
     from trainer_ext.arguments.parser import parse
     from trainer_ext.cross_validation.soup import make_soup
 
-    args = parse([options.recipe])
+    # The recipe may name another place, from which the folder was copied.
+    args = parse([options.recipe, "--output_dir", str(options.folder)])
     make_soup(args, options.folder)

@@ -16,5 +16,6 @@ def main(argv: Sequence[str] | None = None, prog: str = "trainer-ext submission"
     from trainer_ext.arguments.parser import parse
     from trainer_ext.cross_validation.submission import submit
 
-    args = parse([options.recipe])
+    # The recipe may name another place, from which the folder was copied.
+    args = parse([options.recipe, "--output_dir", str(options.folder)])
     submit(args, options.folder, options.folder)

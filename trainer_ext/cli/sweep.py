@@ -13,6 +13,7 @@ from trainer_ext.arguments.fields import check_ranges, option
 from trainer_ext.arguments.launch import LauncherArguments
 from trainer_ext.cli.options import CommandOptions, read_options
 from trainer_ext.errors import UserError
+from trainer_ext.storage import is_url
 
 
 @dataclass
@@ -54,6 +55,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "trainer-ext sweep") -> 
     folder = own.output_dir or sweep.output_dir
     if folder is None:
         raise UserError(f"output_dir is missing: neither {options.file} nor --output_dir names it")
+    if is_url(folder):
+        raise UserError(f"output_dir {folder}: a sweep needs a folder, not a URL")
     # A run on a cluster has the threads that it would have here.
     use_available_cores()
     run_sweep(sweep, Path(folder), more, own)

@@ -75,6 +75,14 @@ def as_member(args: Arguments) -> Arguments:
     return replace(args, training=training, given=given)
 
 
+def in_folder(args: Arguments, folder: Path) -> Arguments:
+    """Return the arguments with which a run at a URL trains in a folder; its recipe keeps the URL."""
+    training = copy.copy(args.training)
+    training.output_dir = str(folder)
+    training.logging_dir = str(folder / "runs")
+    return replace(args, training=training)
+
+
 def as_whole(args: Arguments) -> Arguments:
     """Return the arguments of the run of all folds that one fold belongs to."""
     given = dict(args.given)

@@ -3,13 +3,14 @@
 import json
 import logging
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from trainer_ext.cross_validation.launchers.base import PROGRESS_FILE
 from trainer_ext.cross_validation.members import members_in
+from trainer_ext.errors import RunError
 from trainer_ext.tables import table
 
 INTERVAL = 60.0  # seconds between two tables
@@ -18,18 +19,27 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def shown_progress(folder: Path, names: Sequence[str]) -> Iterator[None]:
+def shown_progress(
+    folder: Path,
+    names: Sequence[str],
+    refresh: Callable[[], None] | None = None,
+) -> Iterator[None]:
     """Log a table now and then while the block runs, if it has changed.
 
     Args:
         folder: of all models.
         names: of their folders.
+        refresh: brings the files here that are looked at, if they are elsewhere.
     """
     done = threading.Event()
 
     def show() -> None:
         before = ""
         while not done.wait(INTERVAL):
+            if refresh:
+                # A table may be late; it ends nothing.
+                with suppress(RunError):
+                    refresh()
             now = progress_table(folder, names)
             if now != before:
                 logger.info("\n%s\n", now)

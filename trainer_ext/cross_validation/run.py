@@ -3,7 +3,8 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from trainer_ext.arguments.groups import Arguments
@@ -11,7 +12,7 @@ from trainer_ext.cross_validation.card import summary_table, write_card
 from trainer_ext.cross_validation.folder import take_folder
 from trainer_ext.cross_validation.launched_members import train_launched
 from trainer_ext.cross_validation.launchers.choose import check_launcher_installed
-from trainer_ext.cross_validation.members import member_names
+from trainer_ext.cross_validation.members import in_folder, member_names
 from trainer_ext.cross_validation.report import report_together
 from trainer_ext.cross_validation.summary import Scored, scored_by_folds, scored_by_seeds, summarise
 from trainer_ext.cross_validation.test_rows import read_test_rows
@@ -26,6 +27,8 @@ from trainer_ext.evaluation.outputs import load_history
 from trainer_ext.files import read_json, write_json
 from trainer_ext.processes import on_main
 from trainer_ext.reports import plots
+from trainer_ext.runs.checkpoints import PREFIX
+from trainer_ext.storage import Storage, is_url
 from trainer_ext.tracking.artifacts.publish import put_if_missing
 from trainer_ext.tracking.fold_summary import log_evaluation
 
@@ -44,6 +47,8 @@ def run_members(args: Arguments) -> dict[str, float]:
         RunError: when a fold failed.
     """
     check_launcher_installed(args)
+    if is_url(args.training.output_dir):
+        return run_in_storage(args)
     is_launched = args.training.world_size > 1
     prepared: list[tuple[Scored, dict[str, Any]]] = []
     if is_launched:
@@ -57,6 +62,36 @@ def run_members(args: Arguments) -> dict[str, float]:
     if not prepared:
         return {}
     return join(args, *prepared[0])
+
+
+def run_in_storage(args: Arguments) -> dict[str, float]:
+    """Do what `run_members` does in a copy of a folder at a URL, and send there what was made.
+
+    Raises:
+        StorageError: if the URL does not answer, or refuses.
+    """
+    url = args.training.output_dir
+    with TemporaryDirectory(prefix="trainer-ext-") as scratch:
+        # The last part of the URL names artifacts and runs, as the name of a folder does.
+        folder = Path(scratch, PurePosixPath(url).name)
+        folder.mkdir()
+        storage = Storage(url, folder)
+        # Checkpoints are for the nodes, which go on from them.
+        storage.pull(is_no_checkpoint)
+        here = in_folder(args, folder)
+        prepared = prepare(here)
+        if args.training.overwrite_output_dir:
+            storage.forget(lambda name: not is_no_checkpoint(name))
+        storage.push()
+        train_members(here, storage)
+        metrics = join(here, *prepared)
+        storage.push()
+    return metrics
+
+
+def is_no_checkpoint(name: str) -> bool:
+    """Return whether a file in the folder of all is of no checkpoint."""
+    return f"/{PREFIX}" not in name
 
 
 def check_launched(args: Arguments) -> None:
@@ -133,7 +168,9 @@ def print_result(args: Arguments, folder: Path, summary: dict[str, Any]) -> None
         print(
             "Rows out of fold are decided with what the other folds fit; a fold's own metrics.json with its own fit."
         )
-    print(f"\nThe models, cv.json, README.md and plots/ are in {folder}")
+    # It may be at a URL, and `folder` its copy.
+    place = args.given.get("output_dir", folder)
+    print(f"\nThe models, cv.json, README.md and plots/ are in {place}")
 
 
 def prepare(args: Arguments) -> tuple[Scored, dict[str, Any]]:

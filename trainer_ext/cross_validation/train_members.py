@@ -4,11 +4,12 @@ import logging
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from trainer_ext.arguments.groups import Arguments
-from trainer_ext.cross_validation.launchers.base import LOG, Job
+from trainer_ext.cross_validation.launchers.base import LOG, PROGRESS_FILE, Job
 from trainer_ext.cross_validation.launchers.choose import open_launcher
 from trainer_ext.cross_validation.launchers.process import child_environment
 from trainer_ext.cross_validation.members import is_finished, member_flags, member_names
@@ -16,6 +17,7 @@ from trainer_ext.cross_validation.progress import shown_progress
 from trainer_ext.cross_validation.side_by_side import SideBySide, last_error
 from trainer_ext.errors import RunError, UserError
 from trainer_ext.files import read_json, write_text
+from trainer_ext.storage import Storage
 from trainer_ext.tasks import TASKS
 from trainer_ext.tracking.artifacts.publish import put_if_missing
 
@@ -25,8 +27,12 @@ LAUNCH = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR",
 logger = logging.getLogger(__name__)
 
 
-def train_members(args: Arguments) -> None:
+def train_members(args: Arguments, storage: Storage | None = None) -> None:
     """Train what is not finished yet, as many at a time as the launcher has room for; a crash of one leaves the others.
+
+    Args:
+        args: of all.
+        storage: the folder of all, if it is at a URL.
 
     Raises:
         RunError: at the end, when one failed, naming it and its log.
@@ -37,7 +43,11 @@ def train_members(args: Arguments) -> None:
     if not waiting:
         return
     jobs = {name: job_of(args, name) for name in waiting}
-    with open_launcher(args, len(jobs)) as launcher, shown_progress(folder, names):
+    refresh = None
+    if storage:
+        jobs = {name: replace(job, storage=storage.url) for name, job in jobs.items()}
+        refresh = partial(storage.pull, is_progress)
+    with open_launcher(args, len(jobs)) as launcher, shown_progress(folder, names, refresh):
         failed = SideBySide(launcher, partial(score_of, args)).train(jobs)
     if failed:
         logs = ", ".join(str(folder / name / LOG) for name in failed)
@@ -46,6 +56,11 @@ def train_members(args: Arguments) -> None:
             f"{len(names) - len(failed)} of {len(names)} are finished and kept. "
             "Run the same command again: it trains only what is missing"
         )
+
+
+def is_progress(name: str) -> bool:
+    """Return whether a file in the folder of all says how far a training is."""
+    return name.endswith(f"/{PROGRESS_FILE}")
 
 
 def unfinished(args: Arguments, folder: Path, names: Sequence[str]) -> list[str]:

@@ -23,11 +23,13 @@ class Job:
         words: of the command line, behind `trainer-ext`.
         folder: of the training; the log lies in it, and how far the training is.
         environment: variables that its process has beside those of any other.
+        storage: URL of the folder of all trainings, if nodes have no folder in common.
     """
 
     words: tuple[str, ...]
     folder: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    storage: str | None = None
 
     @property
     def log(self) -> Path:

@@ -1,16 +1,17 @@
 """Trainings as tasks of a Ray cluster: Ray finds a node with free CPUs and GPUs, and starts again what a node lost.
 
 A task is one process of `trainer-ext` on its node, so that a model has the bits that it has without Ray. The nodes
-share the output folder and the data under the same paths, and have this package installed.
+share the data under the same paths, the output folder too or by its URL, and have this package installed.
 """
 
 import logging
 import os
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,23 @@ from ray.exceptions import RayError, RayTaskError, TaskCancelledError
 
 from trainer_ext.cross_validation.launchers.base import Job, Training, end
 from trainer_ext.cross_validation.launchers.process import child_environment, open_process
+from trainer_ext.cross_validation.launchers.stored import bring, fetched
 from trainer_ext.errors import TERMINATED, UserError, describe_error
 from trainer_ext.locks import LOCK, held
 from trainer_ext.ray_connection import room_for
+from trainer_ext.storage import StorageError
 
 RETRIES = 2
 LOOK_AGAIN = 0.2  # seconds between two looks at a process
+SEND_AGAIN = 5.0  # seconds between two looks at what is new for a folder at a URL
 # A process whose node was lost may need some time to notice that nobody waits for it any more.
 LONGEST_WAIT = 60.0
 
 logger = logging.getLogger(__name__)
+
+
+def nothing() -> None:
+    """Send nothing: the node shares the folder."""
 
 
 class TrainingFailed(Exception):
@@ -78,11 +86,11 @@ class RayLauncher:
             # Members side by side should be on nodes side by side, and a second try on another node than the first.
             scheduling_strategy="SPREAD",
             max_retries=RETRIES,
-            retry_exceptions=[TrainingFailed],
+            retry_exceptions=[TrainingFailed, StorageError],
         )
         # Ray's own choice would be the CPUs of the task.
         job = replace(job, environment={**self.threads, **job.environment})
-        yield RayTraining(task.remote(job, os.getcwd()))
+        yield RayTraining(task.remote(job, os.getcwd()), partial(bring, job))
 
 
 def slots_of(cluster: Mapping[str, float], num_cpus: float, num_gpus: float) -> int:
@@ -102,14 +110,35 @@ def run_on_node(job: Job, folder: str) -> int:
         TrainingFailed: for any other exit status.
     """
     os.chdir(folder)
+    if job.storage:
+        with fetched(job) as (here, send):
+            return train_here(here, send)
     wait_until_free(job)
+    return train_here(job)
+
+
+def train_here(job: Job, send: Callable[[], None] = nothing) -> int:
+    """Train in a process of this node; return its exit status, 0 or 2.
+
+    Args:
+        job: what is trained.
+        send: called now and then, and at the end.
+
+    Raises:
+        TrainingFailed: for any other exit status.
+    """
+    sent = time.monotonic()
     with open_process(job, child_environment(1)) as process:
         try:
             # A look now and then: an interruption does not reach a process that waits for another.
             while process.poll() is None:
                 time.sleep(LOOK_AGAIN)
+                if time.monotonic() - sent > SEND_AGAIN:
+                    send()
+                    sent = time.monotonic()
         finally:
             end([process])
+    send()
     if process.returncode not in (0, UserError.status):
         raise TrainingFailed(process.returncode)
     return process.returncode
@@ -138,10 +167,12 @@ class RayTraining:
 
     Args:
         reference: of the task's result.
+        bring: called when it has ended: brings here what it left.
     """
 
-    def __init__(self, reference: Any):
+    def __init__(self, reference: Any, bring: Callable[[], None]):
         self.reference = reference
+        self.bring = bring
         self.status: int | None = None
 
     def poll(self) -> int | None:
@@ -157,7 +188,9 @@ class RayTraining:
             done, _ = ray.wait([self.reference], timeout=timeout)
             if not done:
                 raise subprocess.TimeoutExpired("ray task", timeout or 0)
-            self.status = status_of(self.reference)
+            status = status_of(self.reference)
+            self.bring()
+            self.status = status
         return self.status
 
     def terminate(self) -> None:
