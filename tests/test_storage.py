@@ -7,7 +7,7 @@ from fsspec.config import conf, set_conf_env
 
 from tests.conftest import run_script
 from trainer_ext.errors import UserError
-from trainer_ext.storage import Storage, StorageError, check_url, is_url
+from trainer_ext.storage import Storage, StorageError, check_url, is_url, remote_files
 
 pytest.importorskip("pyftpdlib")
 from tests.ftp_server import FtpServer
@@ -108,3 +108,19 @@ def test_where_no_url_is_taken(words, tmp_path, topic_files):
     done = run_script(*words, flag, "s3://bucket/x", cwd=tmp_path, real=False)
     assert done.returncode == 2 and "s3://bucket/x" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1 and not list(tmp_path.iterdir())
+
+
+class Keys:
+    """A store of objects, whose keys are names and no paths."""
+
+    def __init__(self, *keys: str):
+        self.keys = keys
+
+    def find(self, root: str) -> list[str]:
+        return [f"{root}/{key}" for key in self.keys]
+
+
+def test_a_key_that_leads_out_of_the_folder_is_refused():
+    assert remote_files(Keys("a", "fold-0/..b"), "bucket/run") == ["a", "fold-0/..b"]
+    with pytest.raises(StorageError, match=r"run/fold-0/\.\./\.\./evil leads out of the folder"):
+        remote_files(Keys("a", "fold-0/../../evil"), "bucket/run")

@@ -141,12 +141,21 @@ class Storage:
 
 
 def remote_files(system: Any, root: str) -> list[str]:
-    """Return the paths of all files in a folder, relative to it; none if there is no such folder."""
+    """Return the paths of all files in a folder, relative to it; none if there is no such folder.
+
+    Raises:
+        StorageError: for a name that leads out of the folder, which keys of a store of objects may have.
+    """
     try:
         found = system.find(root)
     except FileNotFoundError:
         return []
-    return [path[len(root) :].lstrip("/") for path in found]
+    names = [path[len(root) :].lstrip("/") for path in found]
+    for name in names:
+        # A copy of it would be written beside the copy of the folder.
+        if ".." in name.split("/"):
+            raise StorageError(f"{root}/{name} leads out of the folder {root}")
+    return names
 
 
 def put(system: Any, source: Path, target: str) -> None:
