@@ -102,7 +102,7 @@ def test_real_trials(recipe, tmp_path):
         "search_trials": 9,
     }
     path.write_text(yaml.safe_dump({**flags, "output_dir": str(folder)}))
-    run_ok("train.py", path)
+    run_ok("train.py", path, timeout=3600)
     states = [row["state"] for row in trials_of(folder)]
     assert len(states) == 9 and set(states) <= {"complete", "pruned"}
     best = json.loads((folder / "search.json").read_text())["best"]
