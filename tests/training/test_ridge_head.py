@@ -9,9 +9,10 @@ from tests.conftest import TINY_ENCODER
 from trainer_ext.api import fit
 from trainer_ext.data.io.readers import read_rows
 from trainer_ext.errors import UserError
+from trainer_ext.evaluation.baselines import ALPHAS
 from trainer_ext.inference import load_predictor
 from trainer_ext.modeling.session import load_checkpoint
-from trainer_ext.training.ridge_head import ALPHAS, fit_ridge
+from trainer_ext.training.ridge_head import fit_ridge
 
 
 def test_weights_are_for_the_features_as_they_are():

@@ -14,7 +14,7 @@ import torch.distributed as dist
 from trainer_ext.arguments.groups import Arguments
 from trainer_ext.cross_validation.launchers.base import Job, end
 from trainer_ext.cross_validation.launchers.process import child_environment, open_process
-from trainer_ext.cross_validation.side_by_side import last_error, last_lines
+from trainer_ext.cross_validation.side_by_side import error_in, last_lines
 from trainer_ext.cross_validation.train_members import job_of, unfinished
 from trainer_ext.errors import RunError, UserError
 from trainer_ext.processes import on_main
@@ -41,9 +41,8 @@ def train_launched(args: Arguments, names: Sequence[str]) -> None:
         failed = [status for status in statuses if status]
         if not failed:
             continue
-        text = job.log.read_text(encoding="utf-8", errors="replace")
         if UserError.status in failed:
-            raise UserError(f"{name}: {last_error(text)}")
+            raise UserError(f"{name}: {error_in(job.log, 0)}")
         raise RunError(
             f"{name} failed (see {job.log}: {last_lines(job.log, 1).strip()}); run the same command again: it keeps "
             "what is finished"

@@ -12,6 +12,7 @@ from trainer_ext.cross_validation.card import summary_table, write_card
 from trainer_ext.cross_validation.folder import take_folder
 from trainer_ext.cross_validation.launched_members import train_launched
 from trainer_ext.cross_validation.launchers.choose import check_launcher_installed
+from trainer_ext.cross_validation.launchers.stored import is_of_checkpoint
 from trainer_ext.cross_validation.members import in_folder, member_names
 from trainer_ext.cross_validation.report import report_together
 from trainer_ext.cross_validation.summary import Scored, scored_by_folds, scored_by_seeds, summarise
@@ -27,7 +28,6 @@ from trainer_ext.evaluation.outputs import load_history
 from trainer_ext.files import read_json, write_json
 from trainer_ext.processes import on_main
 from trainer_ext.reports import plots
-from trainer_ext.runs.checkpoints import PREFIX
 from trainer_ext.storage import Storage, is_url
 from trainer_ext.tracking.artifacts.publish import put_if_missing
 from trainer_ext.tracking.fold_summary import log_evaluation
@@ -77,21 +77,16 @@ def run_in_storage(args: Arguments) -> dict[str, float]:
         folder.mkdir()
         storage = Storage(url, folder)
         # Checkpoints are for the nodes, which go on from them.
-        storage.pull(is_no_checkpoint)
+        storage.pull(lambda name: not is_of_checkpoint(name))
         here = in_folder(args, folder)
         prepared = prepare(here)
         if args.training.overwrite_output_dir:
-            storage.forget(lambda name: not is_no_checkpoint(name))
+            storage.forget(is_of_checkpoint)
         storage.push()
         train_members(here, storage)
         metrics = join(here, *prepared)
         storage.push()
     return metrics
-
-
-def is_no_checkpoint(name: str) -> bool:
-    """Return whether a file in the folder of all is of no checkpoint."""
-    return f"/{PREFIX}" not in name
 
 
 def check_launched(args: Arguments) -> None:

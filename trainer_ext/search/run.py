@@ -14,7 +14,7 @@ from trainer_ext.arguments.groups import Arguments
 from trainer_ext.arguments.parser import resolved, write_resolved
 from trainer_ext.cross_validation.launchers.base import Launcher, Training, end
 from trainer_ext.cross_validation.launchers.choose import check_launcher_installed, open_launcher
-from trainer_ext.cross_validation.side_by_side import last_error, last_lines
+from trainer_ext.cross_validation.side_by_side import error_in, last_lines, size_of
 from trainer_ext.errors import RunError, UserError
 from trainer_ext.files import check_folder, write_json
 from trainer_ext.runs.checkpoints import checkpoints
@@ -195,13 +195,13 @@ class Search:
         def keep(number: int, value: float) -> bool:
             return self.study.keep(trial, number, value)
 
-        begin = job.log.stat().st_size if job.log.exists() else 0
+        begin = size_of(job.log)
         ended = run_trial(job, launcher, self.args, self.metric, keep, self.running)
         if self.stop.is_set():
             return
         if ended.status == UserError.status and not self.study.completed:
             # Bad rows, which no other values mend. The trial is not over: the same command begins with it.
-            raise UserError(f"{name}: {last_error(log_since(job.log, begin))}")
+            raise UserError(f"{name}: {error_in(job.log, begin)}")
         if ended.status and not ended.pruned:
             log_failure(name, ended.status, job.log, begin)
             self.study.tell(trial, None)
@@ -233,14 +233,9 @@ def shown_value(value: Any) -> str:
 def log_failure(name: str, status: int, log: Path, begin: int) -> None:
     """Say why a trial has no result: it goes on without it."""
     if status == UserError.status:
-        logger.warning("%s cannot be trained: %s", name, last_error(log_since(log, begin)))
+        logger.warning("%s cannot be trained: %s", name, error_in(log, begin))
         return
     logger.error("%s FAILED; last lines of %s:\n%s", name, log, last_lines(log))
-
-
-def log_since(log: Path, begin: int) -> str:
-    """Return what was added to a log behind its first bytes."""
-    return log.read_bytes()[begin:].decode("utf-8", "replace")
 
 
 def metric_of(args: Arguments) -> str:

@@ -12,7 +12,7 @@ import torch
 from datasets import Dataset
 from tqdm import tqdm
 
-from trainer_ext.evaluation.baselines import ALPHAS
+from trainer_ext.evaluation.baselines import fit_dense_numbers
 from trainer_ext.training.unlabelled import labelled_only
 
 if TYPE_CHECKING:
@@ -33,11 +33,10 @@ def fit_ridge(features: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np
     Returns:
         Weights (T, H) and bias (T,), for the features as they are, not for the standardised ones; and alpha.
     """
-    from sklearn.linear_model import RidgeCV
     from sklearn.preprocessing import StandardScaler
 
     scaler = StandardScaler().fit(features)
-    ridge = RidgeCV(alphas=ALPHAS).fit(scaler.transform(features), targets)
+    ridge = fit_dense_numbers(scaler.transform(features), targets)
     weights = ridge.coef_.reshape(targets.shape[1], -1) / scaler.scale_
     bias = ridge.intercept_ - weights @ scaler.mean_
     return weights, bias, float(ridge.alpha_)

@@ -13,7 +13,11 @@ from trainer_ext.children import COPY
 from trainer_ext.cross_validation.launchers.base import Job
 from trainer_ext.storage import Storage
 
-CHECKPOINT = "/checkpoint-"
+
+def is_of_checkpoint(name: str) -> bool:
+    """Return whether a file in the folder of all trainings is of a checkpoint, which only nodes go on from."""
+    # Not `runs.checkpoints.PREFIX`: a worker of Ray would import torch for it.
+    return "/checkpoint-" in name
 
 
 @contextmanager
@@ -55,4 +59,4 @@ def bring(job: Job) -> None:
         return
     own = f"{job.folder.name}/"
     storage = Storage(job.storage, job.folder.parent)
-    storage.pull(lambda name: name.startswith(own) and CHECKPOINT not in name)
+    storage.pull(lambda name: name.startswith(own) and not is_of_checkpoint(name))
