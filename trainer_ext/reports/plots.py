@@ -38,7 +38,8 @@ def learning_curves(
     draw_validation(right, history, metric)
     if best_step:
         right.axvline(best_step, label=f"best: step {best_step}", **REFERENCE_LINE)
-        right.legend(loc="lower right")
+        # Inside it would cover the end of a line.
+        right.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2)
     figure.tight_layout()
     save(figure, path)
 
