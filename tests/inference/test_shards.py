@@ -145,6 +145,7 @@ def test_patterns(rows, tmp_path):
         (["--input", "x", "--output", "y", "--resume"], "finished shards are kept"),
         (["--input", "x", "--output", __file__], "is a file"),
         (["--input", "/no/*.csv", "--output", "y"], "there is no such file"),
+        (["--input", "x", "--output", "y", "--ray_address", "ray://host:10001"], "Ray's client"),
     ],
 )
 def test_refusals(flags, words, tmp_path):

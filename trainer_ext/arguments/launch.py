@@ -9,9 +9,9 @@ from trainer_ext.errors import UserError
 
 LAUNCHERS = ("process", "ray")
 RAY_FLAGS = ("ray_address", "num_cpus_per_run", "num_gpus_per_run")
-RAY_ADDRESS_HELP = (
-    "Ray cluster: auto (RAY_ADDRESS, or the one that runs on this machine), local (started for this command), or "
-    "ray://HOST:PORT."
+CLUSTER_HELP = (
+    "Ray cluster: auto (RAY_ADDRESS, or the one that runs on this machine), local (started for this "
+    "command)"
 )
 DEFAULT_ADDRESS = "auto"
 
@@ -27,7 +27,7 @@ class LauncherArguments:
         "Train folds, seeds, trials or runs of a sweep as processes of this machine, or on a Ray cluster.",
         choices=LAUNCHERS,
     )
-    ray_address: str = option(DEFAULT_ADDRESS, RAY_ADDRESS_HELP)
+    ray_address: str = option(DEFAULT_ADDRESS, f"{CLUSTER_HELP}, or ray://HOST:PORT.")
     num_cpus_per_run: float = option(1.0, "CPUs of the cluster that a training takes.", above=0)
     num_gpus_per_run: float = option(
         0.0, "GPUs of the cluster that a training takes; 0.5: two share one.", minimum=0

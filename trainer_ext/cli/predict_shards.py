@@ -1,17 +1,14 @@
 """`predict --engine ray`: a pattern of files in, a folder of answers out."""
 
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer_ext.arguments.fields import option
 from trainer_ext.arguments.files import file_options
-from trainer_ext.arguments.launch import (
-    DEFAULT_ADDRESS,
-    RAY_ADDRESS_HELP,
-    check_ray_installed,
-)
+from trainer_ext.arguments.launch import CLUSTER_HELP, DEFAULT_ADDRESS, check_ray_installed
 from trainer_ext.errors import RunError, UserError
 from trainer_ext.files import check_folder
 from trainer_ext.storage import is_url
@@ -38,7 +35,7 @@ class EngineOptions:
         "ray: --input is a folder or a pattern ('rows/*.parquet'), --output a folder with a file for each.",
         choices=ENGINES,
     )
-    ray_address: str = option(DEFAULT_ADDRESS, RAY_ADDRESS_HELP)
+    ray_address: str = option(DEFAULT_ADDRESS, f"{CLUSTER_HELP}.")
 
 
 def check_shards(options: "PredictOptions") -> None:
@@ -58,11 +55,23 @@ def check_shards(options: "PredictOptions") -> None:
             raise UserError(
                 f"--{name} {value}: --engine ray reads and writes folders that all nodes share, not URLs"
             )
+    check_address(options.ray_address)
     folder = Path(options.output or "")
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--output {folder} is a file: --engine ray writes a folder")
     check_folder("--output", folder)
     check_ray_installed("--engine ray")
+
+
+def check_address(address: str) -> None:
+    """Refuse Ray's client, through which Ray Data fails (ray 2.60)."""
+    if address == DEFAULT_ADDRESS:
+        address = os.environ.get("RAY_ADDRESS", address)
+    if address.startswith("ray://"):
+        raise UserError(
+            f"ray_address {address}: Ray Data does not work through Ray's client; run the command on a node of the "
+            "cluster, with --ray_address auto"
+        )
 
 
 def predict_shards(options: "PredictOptions") -> None:
