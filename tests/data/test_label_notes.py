@@ -27,6 +27,7 @@ def notes(labels, task="single_label", names=None, columns=("text", "label")) ->
 def test_nothing_to_say():
     assert notes(["pos", "neg", "mixed"] * 5) == []
     assert notes(["a,b", "a", "b", "b,c"] * 5, "multi_label") == []
+    assert notes(["10", "11", "100"] * 5) == []
     assert notes(["pos", "neg", "odd"]) == []  # too few rows to say that a class is rare
 
 
@@ -88,6 +89,16 @@ def test_nothing_to_say():
             [f"text {k}" for k in range(12)],
             "single_label",
             "12 classes in 12 rows: is the label in the right column?",
+        ),
+        (
+            ["100", "010", "001"] * 5,
+            "multi_label",
+            "classes of 0 and 1 only: flags, .* '001', '010'",
+        ),
+        (
+            ["1;0;0", "0;1;0"] * 5,
+            "single_label",
+            "classes of 0 and 1 only: flags, .* '0;1;0', '1;0;0'",
         ),
         (
             ["x" * 70, "neg", "pos"] * 5,

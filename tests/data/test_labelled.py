@@ -242,6 +242,13 @@ def test_raw_label_of_other_types(value, text):
     assert raw_label(rows({"label": value})[0], "label") == text
 
 
+@pytest.mark.parametrize("task", ["single_label", "multi_label", "multi_aspect"])
+def test_bytes_are_no_label(task):
+    row = Row({"label": b"good"}, "a.parquet, row 3")
+    with pytest.raises(UserError, match="a.parquet, row 3: column 'label' has bytes, b'good'"):
+        raw_label(row, "label", TASKS[task])
+
+
 def test_single_labels():
     """One index a row."""
     task = SingleLabel(LabelSpace.from_names(["label"], ["x", "y"]))

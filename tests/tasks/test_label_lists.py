@@ -1,6 +1,7 @@
 """Lists of labels as people's files hold them: flags, and what pandas and numpy leave of a list in csv."""
 
 import contextlib
+import itertools
 import json
 import string
 from pathlib import Path
@@ -178,6 +179,33 @@ def test_flags_or_ids(values, classes, expected):
 def test_neither_flags_nor_ids(values, message):
     with pytest.raises(UserError, match=message):
         encoded(values)
+
+
+@pytest.mark.parametrize("separator", [";", " ", "|", "/"])
+def test_flags_that_were_not_cut(separator):
+    values = [separator.join(flags) for flags in ("100", "000", "011")]
+    with pytest.raises(UserError, match="made of 0 and 1 with .*--label_separator .* reads them"):
+        encoded(values)
+    # Whoever names them so means it.
+    assert encoded(values, values)[1] == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+    assert encoded([*values, "other"])[0] == (*sorted(values), "other")
+
+
+def test_counts_are_not_class_ids():
+    with pytest.raises(UserError, match="row 1: the list .* has '0' more than once"):
+        encoded(["3,0,0", "0,2,0"])
+
+
+@pytest.mark.parametrize("names", [None, NAMES])
+def test_answers_of_flags_are_read_back(names):
+    task = MultiLabel(label_space(rows([1, 0, 0], [0, 0, 1]), ["labels"], names, MultiLabel))
+    classes = task.label_space.classes
+    for flags in itertools.product((0, 1), repeat=3):
+        # Named classes leave the cell of a row without any empty, as submissions want it.
+        if names and not any(flags):
+            continue
+        labels = list(itertools.compress(classes, flags))
+        assert texts_and_labels(rows(task.join(labels)), "text", task)[1] == [list(flags)]
 
 
 def test_flags_of_another_number_of_classes():

@@ -23,6 +23,7 @@ LONG = 60  # characters: the longest intents of published sets have 45
 GAPS = {"nan", "none", "null", "n/a", "<na>", "nat"}
 SEPARATORS = (",", ";", "|", "/", "\n", "\t", " ")
 LINE_BREAK = re.compile(r"[\n\r\t]")
+BITS = re.compile(r"[01](\W?)[01](?:\1[01])+")
 WRAPPED = re.compile(r"""^(\[.*\]|\{.*\}|\(.*\)|'.*'|".*")$""", re.DOTALL)
 
 
@@ -147,6 +148,9 @@ def odd_names(classes: Sequence[str], columns: Sequence[str]) -> Iterator[str]:
         names = list(filter(is_odd, classes))
         if names:
             yield f"{noun_for(names)} {what} {listed(names)}"
+    # One such name among others is a number, and so are names of two lengths.
+    if len(set(map(len, classes))) == 1 and all(map(BITS.fullmatch, classes)):
+        yield f"classes of 0 and 1 only: flags, one for each class (task multi_label)? {listed(classes)}"
     yield from same_but_for_case(classes)
 
 

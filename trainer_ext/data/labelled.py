@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 SHOWN = 5  # left out rows that a note names
 LISTS = (list, tuple, set, dict)
+BYTES = (bytes, bytearray)
 
 
 def read_labelled(path: str, task: str, options: FileOptions = DEFAULTS) -> Iterator[Row]:
@@ -161,11 +162,16 @@ def raw_label(row: Row, column: str, task: type[Task] | Task = Task) -> Any:
     """Return the label as it stands in the file, as text (lists as they are, if the task takes them).
 
     Raises:
-        UserError: with file and row, for a missing label, a list if the task takes none, and text that cannot be
+        UserError: with file and row, for a missing label, a list if the task takes none, bytes, and text that cannot be
             written again. If the task takes lists, an empty label is a list without labels.
     """
     value = row.values.get(column)
     check_characters(row, column)
+    if isinstance(value, BYTES):
+        # As text it would be a class called "b'good'".
+        raise UserError(
+            f"{row.where}: column {column!r} has bytes, {value!r:.80}; expected text or numbers"
+        )
     if task.takes_lists and isinstance(value, (str, *LISTS)):
         return value
     if isinstance(value, LISTS):

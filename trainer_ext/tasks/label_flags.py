@@ -1,6 +1,7 @@
 """Labels that are written as flags: a 0 or 1 for each class, in columns of their own or in a list."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from trainer_ext.errors import UserError
@@ -8,6 +9,8 @@ from trainer_ext.tasks.label_space import normalise
 
 FLAGS = {"0": 0, "1": 1, "false": 0, "true": 1}
 SHOWN = 5
+# `1;0;0` or `1 0 0`: nobody calls a class so.
+JOINED = re.compile(r"[01]([^\w.+-])[01](?:\1[01])*")
 
 
 def flag_of(value: Any) -> int | None:
@@ -21,6 +24,22 @@ def are_flags(items: Sequence[Any]) -> bool:
     if len(items) < 2:
         return False
     return all(flag_of(item) is not None for item in items)
+
+
+def check_joined(names: Iterable[str]) -> None:
+    """Raise `UserError` if every class is called like flags with a separator between them that did not cut them."""
+    separators = set()
+    for name in names:
+        found = JOINED.fullmatch(name)
+        if found is None:
+            return
+        separators.add(found[1])
+    if len(separators) == 1:
+        (separator,) = separators
+        raise UserError(
+            f"every label is made of 0 and 1 with {separator!r} between them, as {name!r}: --label_separator "
+            f"{separator!r} reads them as flags, one for each class (classes of these names are named by label_names)"
+        )
 
 
 class ColumnShape:
@@ -67,8 +86,10 @@ class ColumnShape:
             classes: as many as `label_names` gives; None: it gives none.
 
         Raises:
-            UserError: for flags of another number of classes.
+            UserError: for flags of another number of classes, and for text of flags that no separator has cut.
         """
+        if classes is None:
+            check_joined(self.names)
         if not self.only_flags or len(self.lengths) != 1:
             return 0
         (length,) = self.lengths

@@ -12,7 +12,7 @@ from typing import Any
 
 from trainer_ext.errors import UserError
 from trainer_ext.tasks.label_flags import are_flags
-from trainer_ext.tasks.label_space import normalise
+from trainer_ext.tasks.label_space import is_number, normalise
 
 GAPS = frozenset({"nan", "NaN", "None", "<NA>", "NaT"})
 """How pandas and numpy write that a value is missing."""
@@ -37,11 +37,15 @@ def labels_of(value: Any, separator: str) -> list[Any]:
     """Return the labels of one row, as they are written: items of a list, or parts of a text.
 
     Raises:
-        UserError: for text that looks like a list and cannot be read, and for what is not a list of labels.
+        UserError: for text that looks like a list and cannot be read, what is not a list of labels, and one twice.
     """
     items = as_list(value)
     if items is None:
-        return list(parts_of(str(value).strip(), separator))
+        parts = list(parts_of(str(value).strip(), separator))
+        # A name twice is the name, but `3,0,0` are counts, not class ids.
+        if not are_flags(parts):
+            check_repeats(list(filter(is_number, parts)))
+        return parts
     for item in items:
         check_item(item, value)
     # Flags repeat by nature.

@@ -187,11 +187,10 @@ class MultiLabel(Task):
         return all(map(super().is_label, parts))
 
     def join(self, labels: Sequence[str]) -> str:
-        """Write labels as one cell of csv.
-
-        The separator joins them; if such a cell would be read as other labels, it is JSON.
-        """
+        """Write labels as a cell of csv: joined; as JSON if that is read otherwise; as flags if classes are numbers."""
         space = self.label_space
+        if space.flags and all(map(is_number, space.classes)):
+            return json.dumps([int(name in labels) for name in space.classes])
         text = space.separator.join(labels)
         try:
             is_read_back = labels_of(text, space.separator) == list(labels)

@@ -119,6 +119,21 @@ def test_wrong_encodings_are_refused(tmp_path):
         list(read_rows(str(path), options=FileOptions(encoding="auto")))
 
 
+@pytest.mark.parametrize(
+    "start, kind",
+    [
+        (b"PAR1\x15\x04", "a parquet file: --file_format parquet reads it"),
+        (b"PK\x03\x04\x14", "a zip or Excel file: save its table as csv"),
+        (b"\x1f\x8b\x08", "a gzip file: its name must end with .gz"),
+    ],
+)
+def test_a_file_that_is_no_text_is_called_what_it_is(tmp_path, start, kind):
+    path = tmp_path / "a.csv"
+    path.write_bytes(start + b"\xff\xfe\x80" * 9)
+    with pytest.raises(UserError, match=f"not UTF-8 text: .*; it is {kind}"):
+        list(read_rows(str(path)))
+
+
 def test_utf8_that_is_read_as_something_else_is_noted(tmp_path, capsys):
     path = tmp_path / "a.csv"
     path.write_text("text\n" + "schöne Größe\n" * 10, encoding="utf-8")

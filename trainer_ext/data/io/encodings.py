@@ -29,6 +29,13 @@ MARKS = {
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+# How files begin that are not text, whatever they are called.
+BINARY = {
+    b"PAR1": "a parquet file: --file_format parquet reads it",
+    b"PK\x03\x04": "a zip or Excel file: save its table as csv",
+    b"\xd0\xcf\x11\xe0": "an old Excel file: save its table as csv",
+    b"\x1f\x8b": "a gzip file: its name must end with .gz",
+}
 
 
 def sample_of(file: BinaryIO) -> bytes:
@@ -60,6 +67,14 @@ def detect_encoding(sample: bytes) -> str | None:
     if is_utf8(sample):
         return "utf-8"
     return detect_legacy(sample)
+
+
+def binary_kind(sample: bytes) -> str | None:
+    """Return what a file is that begins with some bytes, and how to read it; None if it may be text."""
+    for start, kind in BINARY.items():
+        if sample.startswith(start):
+            return kind
+    return None
 
 
 def detect_legacy(sample: bytes) -> str | None:

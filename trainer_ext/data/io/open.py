@@ -17,7 +17,13 @@ from pathlib import Path
 from typing import IO
 
 from trainer_ext.arguments.files import PART, check_encoding
-from trainer_ext.data.io.encodings import codec_name, detect_encoding, is_utf8, sample_of
+from trainer_ext.data.io.encodings import (
+    binary_kind,
+    codec_name,
+    detect_encoding,
+    is_utf8,
+    sample_of,
+)
 from trainer_ext.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -157,7 +163,11 @@ def encoding_hint(path: str, encoding: str) -> str:
     if path == "-":
         return hint
     with PartsReader(parts_of(path)) as parts, unpacked(path, parts, None) as file:
-        found = detect_encoding(sample_of(file))
+        sample = sample_of(file)
+    kind = binary_kind(sample)
+    if kind is not None:
+        return f"; it is {kind}"
+    found = detect_encoding(sample)
     if found is None or found == encoding:
         return hint
     return f"; it is probably {found}: --encoding {found} reads it"
