@@ -12,7 +12,10 @@ from trainer_ext.data.augment.thesaurus import own_thesaurus
 from trainer_ext.data.augment.units import parts, units
 from trainer_ext.data.io.readers import Row
 
-ENGLISH = "I can't see: the good film costs $5.00 http://x.y/z?q=1 good @bob_s film #good-film a.b@good.org. great"
+ENGLISH = (
+    "See /good/film<br /> I can't see: the good film costs $5.00 "
+    "http://x.y/z?q=1 good @bob_s film #good-film a.b@good.org. great"
+)
 CHINESE = "我喜欢看电影http://t.cn/好吃?q=喜欢 真的很好吃，谢谢@小明 喜欢#喜欢电影#真好吃，联系good@x.com吧"
 
 
@@ -40,6 +43,13 @@ CHINESE = "我喜欢看电影http://t.cn/好吃?q=喜欢 真的很好吃，谢�
             "联系abc@x.com吧 谢谢@小明，#今天天气#真好＃标签",
             ["abc@x.com", "@小明", "#今天天气#", "＃标签"],
         ),
+        ("great<br />film &amp; book, </i> &#39;", ["<br />", "&amp;", "</i>", "&#39;"]),
+        (
+            r"open C:\good\film.txt, ~/film/a or /usr/good/bin.",
+            [r"C:\good\film.txt", "~/film/a", "/usr/good/bin"],
+        ),
+        ("打开C:\\电影\\好 吧", ["C:\\电影\\好"]),
+        ("2 < b and/or c/d & e; 5 /day", []),
         ("and/or 5.00/kg e.g. this. C# at 10 @ 5pm: end.So", []),
     ],
 )

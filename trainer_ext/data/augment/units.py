@@ -1,4 +1,7 @@
-"""Find what no edit may change or cut: URLs, e-mail addresses, @names and #tags (also `#topic#`, as Weibo has them)."""
+"""Find what no edit may change or cut.
+
+URLs, e-mail addresses, paths, HTML's tags and entities, @names and #tags (also `#topic#`, as Weibo has them).
+"""
 
 import re
 from collections.abc import Iterator
@@ -24,6 +27,10 @@ UNIT = re.compile(
     | {START}(?:mailto:)?(?:{LETTER}|[.%+'-]){{1,64}}@{HOST}    # someone@example.org
     | {START}{HOST}\.[a-z]{{1,63}}/{ADDRESS}*                  # example.org/page
     | {START}{HOST}\.(?:{DOMAINS})(?!{LETTER})                 # example.org
+    | </?[a-z][^<>]{{0,200}}>                                  # <br />
+    | &(?:[a-z]{{2,10}}|\#[0-9]{{1,7}}|\#x[0-9a-f]{{1,6}});       # &amp;
+    | (?<!{LETTER})[a-z]:\\[^\s<>"|?*]+                         # C:\\folder\\file.txt
+    | (?<![\w.])~?(?:/[\w.-]{{1,64}}){{2,16}}/?                  # /folder/file.txt
     | [@\uff20][\w-]+(?:[.@'\u2019-]\w+)*                     # @name
     | [#\uff03][^#\uff03\s]{{0,64}}?[{CHINESE}][^#\uff03\s]{{0,64}}[#\uff03] # #topic#
     | (?:[#\uff03]\w+(?:['\u2019-]\w+)*)+                     # #tag
@@ -38,7 +45,10 @@ def parts(text: str) -> Iterator[tuple[str, bool]]:
     """Yield the text in pieces, each with whether it is a unit."""
     position = 0
     for match in UNIT.finditer(text):
-        unit = match[0].rstrip(TRAILING)
+        unit = match[0]
+        # An entity ends with its own semicolon.
+        if unit[0] != "&":
+            unit = unit.rstrip(TRAILING)
         before = text[position : match.start()]
         if before:
             yield before, False
