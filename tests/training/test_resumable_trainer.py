@@ -218,6 +218,20 @@ def test_intervals_and_patience_are_those_asked_for(tmp_path):
     assert trainer.step_of_model == 1
 
 
+def test_a_patience_that_the_checkpoint_does_not_know_begins_to_count(tmp_path):
+    """And one that is given up no longer counts."""
+    first = OFTEN | BEST | {"save_steps": 1, "max_steps": 2}
+    scored(tmp_path, [0.5, 0.4], **first).train()
+    now = first | {"max_steps": 9, "early_stopping_patience": 2}
+    trainer = scored(tmp_path, [0.3] * 7, **now)
+    trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    assert trainer.state.global_step == 4
+    assert "EarlyStoppingCallback" in state_in(tmp_path / "checkpoint-4")["stateful_callbacks"]
+    trainer = scored(tmp_path, [0.3] * 7, **first | {"max_steps": 6})
+    trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
+    assert trainer.state.global_step == 6
+
+
 def test_a_checkpoint_that_is_written_again_counts_as_torn_until_its_end(tmp_path, monkeypatch):
     """The flags are in it before what makes it whole."""
     trainer = make_trainer(

@@ -36,7 +36,8 @@ def is_complete(checkpoint: Path) -> bool:
         state = json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(state, dict)
+    # Without its step the Trainer would begin anew, with trained weights.
+    return isinstance(state, dict) and "global_step" in state
 
 
 def state_of(checkpoint: Path) -> TrainerState:

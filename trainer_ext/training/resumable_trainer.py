@@ -9,6 +9,7 @@ from torch import nn
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, Trainer
 from transformers import TrainingArguments as HuggingFaceArguments
 from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_callback import ExportableState
 from transformers.trainer_utils import TrainOutput
 
 from trainer_ext.arguments.training import TrainingArguments
@@ -89,11 +90,18 @@ class ResumableTrainer(Trainer):
         """Do nothing: `Trainer` warns of flags that differ from the checkpoint's, but here those asked for hold."""
 
     def _load_callback_state(self) -> None:
-        """Restore the count of early stopping from the checkpoint, but keep the patience asked for."""
+        """Restore the count of early stopping from the checkpoint, but keep the patience asked for.
+
+        What counts only since the run was resumed is entered into the state, where `Trainer` looks for it as it saves.
+        """
         super()._load_callback_state()
         for callback in self.callback_handler.callbacks:
             if isinstance(callback, EarlyStoppingCallback):
                 callback.early_stopping_patience = self.args.early_stopping_patience
+        known: Any = self.state.stateful_callbacks
+        for counted in (*self.callback_handler.callbacks, self.control):
+            if isinstance(counted, ExportableState):
+                known.setdefault(type(counted).__name__, counted.state())
 
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
         """Save each new best, also between the steps that are saved anyway."""
