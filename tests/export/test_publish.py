@@ -1,6 +1,7 @@
 """An export over an older one, killed between any two of its steps."""
 
 import os
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from tests.inference.conftest import save_int8, save_model, save_onnx
 from trainer_ext.errors import UserError
-from trainer_ext.export.publish import publish
+from trainer_ext.export.publish import check_not_foreign, publish
 from trainer_ext.export.to_onnx import copy_tokenizer
 from trainer_ext.inference import load_predictor
 from trainer_ext.inference.members import members_of
@@ -105,6 +106,37 @@ def test_folds_of_two_exports_never_answer_together(tmp_path, kill_before):
         spaces = {(Path(name) / "config.json").read_text() for name in names}
         mixed.append(len(names) != 2 or len(spaces) != 1)
     assert done and mixed and not any(mixed)
+
+
+@pytest.mark.parametrize(
+    "files, message",
+    [
+        (["config.json"], "holds config.json, which no export has written"),
+        (["config.json", "model.safetensors", "resolved_config.yaml"], "holds a training"),
+        (["folds.json", "oof.csv", "resolved_config.yaml"], "holds a training"),
+        (["README.md"], None),
+        (["model.onnx", "export_report.json"], None),  # of an export that was cut off
+        (["config.json", "export_report.json"], None),
+    ],
+)
+def test_only_an_export_is_replaced_by_one(tmp_path, files, message):
+    for name in files:
+        (tmp_path / name).write_text("{}")
+    if message is None:
+        return check_not_foreign(tmp_path)
+    with pytest.raises(UserError, match=message):
+        check_not_foreign(tmp_path)
+
+
+def test_the_folder_of_another_training_stays_as_it_is(topic_checkpoint, tmp_path):
+    from trainer_ext.cli.export import main
+
+    other = shutil.copytree(topic_checkpoint, tmp_path / "other")
+    before = {path: path.read_bytes() for path in other.rglob("*") if path.is_file()}
+    with pytest.raises(UserError, match="other holds a training"):
+        main([str(topic_checkpoint), "--output_dir", str(other)])
+    after = {path: path.read_bytes() for path in other.rglob("*") if path.is_file()}
+    assert after == before
 
 
 def test_the_tokenizer_travels_byte_for_byte(tmp_path):

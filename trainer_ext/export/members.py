@@ -8,6 +8,7 @@ from pathlib import Path
 
 from trainer_ext.errors import UserError
 from trainer_ext.export.options import ExportOptions
+from trainer_ext.export.publish import check_not_foreign
 from trainer_ext.export.report import ExportReport, MembersReport, join_reports
 from trainer_ext.export.run import export_model
 from trainer_ext.files import write_json
@@ -33,6 +34,7 @@ def export_members(options: ExportOptions, members: Sequence[Path]) -> MembersRe
     output_dir = options.output_dir
     if output_dir.resolve() == options.model.resolve():
         raise UserError(f"output_dir {output_dir} holds the models themselves; give another folder")
+    check_not_foreign(output_dir)
     check_no_other_models(output_dir, members)
     # First: the lists tell prediction that an export which is cut off is incomplete.
     copy_existing(LISTS, options.model, output_dir)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from trainer_ext.errors import UserError
 from trainer_ext.inference.layout import HUB_FOLDERS, NATIVE_FOLDER
 
 # Prediction refuses a folder without it: removed first, written last.
@@ -48,6 +49,28 @@ EXPORT_FILES = (
 )
 # What prediction needs of one model, or (the weights of an ensemble) of several.
 REQUIRED_FILES = (LAST_FILE, "export_report.json", "cv.json", "oof.csv")
+
+# A training writes it, an export never does.
+RUN_FILE = "resolved_config.yaml"
+
+
+def check_not_foreign(folder: Path) -> None:
+    """Refuse a folder in which an export would replace what is not an export's: a trained model, or somebody's own.
+
+    Raises:
+        UserError: naming what is there.
+    """
+    if (folder / RUN_FILE).exists():
+        raise UserError(
+            f"--output_dir {folder} holds a training ({RUN_FILE}), whose files an export would replace: give "
+            "another folder"
+        )
+    # An export that was cut off has no config.json, whole ones have both.
+    if (folder / LAST_FILE).exists() and not (folder / "export_report.json").exists():
+        raise UserError(
+            f"--output_dir {folder} holds {LAST_FILE}, which no export has written (there is no export_report.json): "
+            "an export would replace it. Give another folder"
+        )
 
 
 def publish(stage: Path, folder: Path, replaced: Iterable[Path] = ()) -> None:

@@ -26,7 +26,7 @@ from trainer_ext.export.optional import optional_variants
 from trainer_ext.export.options import ExportOptions
 from trainer_ext.export.picture import export_picture
 from trainer_ext.export.probe import write_probe
-from trainer_ext.export.publish import publish
+from trainer_ext.export.publish import check_not_foreign, publish
 from trainer_ext.export.report import ExportReport, build_report
 from trainer_ext.export.stages import Stages
 from trainer_ext.export.texts import Texts, unlabelled_texts
@@ -53,10 +53,16 @@ def export_model(options: ExportOptions, replaced: Sequence[Path] = ()) -> Expor
         The report, which is also written to output_dir.
 
     Raises:
-        UserError: if the checkpoint cannot be loaded or exported, or there are no rows to prove it on.
+        UserError: if the checkpoint cannot be loaded or exported, there are no rows to prove it on, or output_dir is
+            not an export's.
     """
     pipeline = read_pipeline(options.model, options.task)
     model_file(options.model, WEIGHTS)  # an ONNX folder is not a checkpoint
+    if options.output_dir.resolve() == options.model.resolve():
+        raise UserError(
+            f"output_dir {options.output_dir} is the checkpoint itself; give another folder"
+        )
+    check_not_foreign(options.output_dir)
     # On the CPU even if there is a GPU: Optimum makes its example inputs there, and the INT8 model runs there.
     session = TorchSession(options.model, THREADS, "cpu", options.trust_remote_code)
     if not isinstance(session.model, EncoderWithHead):
@@ -64,10 +70,6 @@ def export_model(options: ExportOptions, replaced: Sequence[Path] = ()) -> Expor
         pipeline = pipeline.with_columns(options.text_column, options.label_columns)
     pytorch = SinglePredictor(session, checkpoint_tokenizer(options.model), pipeline)
     rows = evaluation_rows(options, pytorch)
-    if options.output_dir.resolve() == options.model.resolve():
-        raise UserError(
-            f"output_dir {options.output_dir} is the checkpoint itself; give another folder"
-        )
     texts = unlabelled_texts(options, pytorch, rows.texts)
     with scratch_folder(options.output_dir) as stage:
         report = fill_stage(stage, options, session.model, pytorch, rows, texts)
