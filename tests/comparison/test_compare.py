@@ -177,6 +177,12 @@ def test_what_cannot_be_compared_is_refused_in_one_line(problem, message, tmp_pa
     assert str(b) in str(error.value) and "\n" not in str(error.value)
 
 
+def test_a_comparison_that_cannot_be_written_is_refused_before_it_is_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"--output .*a.md: .*file is not a folder that can be"):
+        compare([tmp_path / "a", tmp_path / "b"], [tmp_path / "file" / "a.md"])
+
+
 def test_flags_that_differ():
     """By value, not by how it is written; what was left out has its default; where it was written does not count."""
     runs = [

@@ -15,7 +15,7 @@ from trainer_ext.comparison.table import (
     write_csv,
 )
 from trainer_ext.errors import UserError
-from trainer_ext.files import write_text
+from trainer_ext.files import check_folder, write_text
 
 ENDINGS = (".csv", ".md", ".png")
 
@@ -25,12 +25,13 @@ def compare(folders: Sequence[Path], outputs: Sequence[Path] = ()) -> Compared:
 
     Raises:
         UserError: for fewer than two runs, for what is not a run, for runs of other rows or labels, and for a file
-            with another ending.
+            with another ending or in a folder that cannot be written to.
     """
     # Before anything is read: resampling many rows takes a while.
     for path in outputs:
         if path.suffix not in ENDINGS:
             raise UserError(f"--output {path}: expected a name that ends in {', '.join(ENDINGS)}")
+        check_folder(f"--output {path}:", path.parent)
     if len(folders) < 2:
         raise UserError("compare needs the folders of two runs or more")
     # All of them before the first test: the last may be the one that cannot be compared.
